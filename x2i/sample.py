@@ -1,0 +1,207 @@
+"""What one training sample is and what one crawled image is: fields, validation, JSON round trip."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from x2i.errors import UserError
+from x2i.reasons import Reason, Status
+
+KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
+TASK_PATTERN = re.compile(r"[a-z0-9_]{1,40}")
+PLACEHOLDER_PATTERN = re.compile(r"<img><\|image_(\d+)\|></img>")
+IMAGE_TOKEN_PATTERN = re.compile(r"<\|image_(\d+)\|>")
+
+
+class Task(StrEnum):
+    """The tasks that recipes of this version make. A shard may hold any other task name that matches TASK_PATTERN."""
+
+    TEXT_TO_IMAGE = "text_to_image"
+    SUBJECT_PAIR = "subject_pair"
+    CANNY_TO_IMAGE = "canny_to_image"
+    IMAGE_TO_CANNY = "image_to_canny"
+    DEBLUR = "deblur"
+    DENOISE = "denoise"
+    INPAINT = "inpaint"
+    COLORIZE = "colorize"
+    REFERRING_SEGMENTATION = "referring_segmentation"
+    FEW_SHOT = "few_shot"
+
+
+class InvalidSampleError(UserError):
+    """A sample or record that breaks the format. The message names the key, the field and the rule."""
+
+
+def placeholder(number: int) -> str:
+    """Returns the marker of input image `number`, counted from 1, as it stands in an instruction."""
+    return f"<img><|image_{number}|></img>"
+
+
+def placeholder_numbers(instruction: str) -> list[int]:
+    """Returns the image numbers that `instruction` marks, in reading order, repetitions included."""
+    return [int(number) for number in PLACEHOLDER_PATTERN.findall(instruction)]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a sample's pixels come from: one entry per source image, the three tuples in step; "" means unknown."""
+
+    uids: tuple[str, ...]
+    urls: tuple[str, ...]
+    licences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RecipeStamp:
+    """Which recipe made a sample, in which version, with which drawn parameters (any JSON values)."""
+
+    name: str
+    version: int
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample without its pixels.
+
+    sizes: (width, height) in pixels of every input image in order, then of the output image.
+    instruction: marks input image k as `<img><|image_k|></img>`; k runs from 1 without a gap, each used at least once.
+    scores: numbers by name, for example {"captions.score": 0.3}; never invented.
+
+    Raises InvalidSampleError on construction if any of this does not hold.
+    """
+
+    key: str
+    task: str
+    instruction: str
+    sizes: tuple[tuple[int, int], ...]
+    source: Lineage
+    recipe: RecipeStamp
+    scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        _require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
+        _require(bool(TASK_PATTERN.fullmatch(self.task)), self.key, "task", "1 to 40 of the characters a-z 0-9 _")
+        _require(len(self.sizes) >= 1, self.key, "sizes", "one (width, height) per input image, then the output's")
+        _require(all(min(size) >= 1 for size in self.sizes), self.key, "sizes", "sides of at least 1 pixel")
+        _require(bool(self.instruction.strip()), self.key, "instruction", "some text")
+        _require_placeholders(self.key, self.instruction, self.num_inputs)
+        uids, urls, licences = self.source.uids, self.source.urls, self.source.licences
+        _require(len(uids) >= 1, self.key, "source.uids", "at least one source image")
+        _require(len(uids) == len(urls) == len(licences), self.key, "source", "uids, urls and licences of one length")
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.sizes) - 1
+
+    def to_json(self) -> str:
+        """Returns the canonical JSON text of the sample: the same keys with the same types for every task."""
+        document = {
+            "key": self.key,
+            "task": self.task,
+            "instruction": self.instruction,
+            "num_inputs": self.num_inputs,
+            "sizes": [list(size) for size in self.sizes],
+            "source": {k: list(v) for k, v in asdict(self.source).items()},
+            "recipe": {
+                "name": self.recipe.name,
+                "version": self.recipe.version,
+                "parameters": canonical_json(dict(self.recipe.parameters)),
+            },
+            "scores": canonical_json(dict(self.scores)),
+        }
+        return canonical_json(document)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Sample:
+        """Parses what `to_json` wrote. Raises InvalidSampleError on missing fields or wrong types."""
+        try:
+            document = json.loads(text)
+            recipe = document["recipe"]
+            sample = cls(
+                key=document["key"],
+                task=document["task"],
+                instruction=document["instruction"],
+                sizes=tuple((int(width), int(height)) for width, height in document["sizes"]),
+                source=Lineage(**{name: tuple(document["source"][name]) for name in ("uids", "urls", "licences")}),
+                recipe=RecipeStamp(recipe["name"], int(recipe["version"]), json.loads(recipe["parameters"])),
+                scores=json.loads(document["scores"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidSampleError(f"sample JSON does not have the expected fields: {error!r}") from error
+        if document.get("num_inputs") != sample.num_inputs:
+            raise InvalidSampleError(
+                f"sample {sample.key}: num_inputs is {document.get('num_inputs')!r}; sizes lists {sample.num_inputs}"
+            )
+        return sample
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One attempted image of the image store, failures included. Field meanings are in docs/format.md.
+
+    width, height: of the stored image, in pixels; 0 where nothing is stored.
+    phash: 64-bit perceptual hash of the stored image, None where nothing is stored.
+    offset, size: position and length in bytes of the stored image inside its partition's tar; -1 and 0 where none.
+    """
+
+    key: str
+    uid: str
+    url: str
+    status: Status
+    reason: Reason | None = None
+    detail: str = ""
+    page_url: str = ""
+    text: str = ""
+    context: str = ""
+    width: int = 0
+    height: int = 0
+    original_width: int = 0
+    original_height: int = 0
+    format: str = ""
+    bytes: int = 0
+    sha256: str = ""
+    phash: int | None = None
+    offset: int = -1
+    size: int = 0
+    http_status: int = 0
+    licence: str = ""
+    opt_out: str = ""
+    host: str = ""
+    extra: str = "{}"
+
+    def __post_init__(self) -> None:
+        _require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
+        _require(bool(self.uid), self.key, "uid", "a stable identity of the source")
+        stored = self.status is Status.OK
+        _require(stored == (self.reason is None), self.key, "reason", "a reason exactly when the image was dropped")
+        _require(not stored or min(self.width, self.height) >= 1, self.key, "width, height", "a size for a kept image")
+        _require(not stored or bool(self.sha256 and self.format), self.key, "sha256, format", "both for a kept image")
+
+
+def canonical_json(document: Any) -> str:
+    """Returns JSON text with sorted keys, no spaces and no escapes beyond need: equal documents, equal bytes."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _require(holds: bool, key: str, field_name: str, expected: str) -> None:
+    if not holds:
+        raise InvalidSampleError(f"sample {key!r}: {field_name}: expected {expected}")
+
+
+def _require_placeholders(key: str, instruction: str, num_inputs: int) -> None:
+    wrapped = placeholder_numbers(instruction)
+    every: Sequence[str] = IMAGE_TOKEN_PATTERN.findall(instruction)
+    if len(every) != len(wrapped):
+        raise InvalidSampleError(f"sample {key!r}: instruction: write each marker whole, as {placeholder(1)}")
+    if sorted(set(wrapped)) != list(range(1, num_inputs + 1)):
+        raise InvalidSampleError(
+            f"sample {key!r}: instruction marks images {sorted(set(wrapped))}, but it has {num_inputs} input images: "
+            f"number them from 1 without a gap and use each"
+        )
