@@ -1,0 +1,86 @@
+"""The image store: one tar of image bytes and one Parquet row per attempted image, partition by partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from x2i.reasons import Reason, Status
+from x2i.sample import ImageRecord
+from x2i.store import paths
+from x2i.store.atomic import write_table
+from x2i.store.tar import TarShardWriter, tar_shard
+
+_INT_FIELDS = {"width", "height", "original_width", "original_height", "http_status"}
+_LONG_FIELDS = {"bytes", "offset", "size"}
+
+
+def _field_type(name: str) -> pa.DataType:
+    if name in _INT_FIELDS:
+        return pa.int32()
+    if name in _LONG_FIELDS:
+        return pa.int64()
+    return pa.uint64() if name == "phash" else pa.string()
+
+
+IMAGE_SCHEMA = pa.schema([pa.field(f.name, _field_type(f.name)) for f in fields(ImageRecord)])
+
+
+class ImagePartitionWriter:
+    """Collects the records of one partition in order; stored images go to the tar as they come."""
+
+    def __init__(self, tar: TarShardWriter) -> None:
+        self._tar = tar
+        self.records: list[ImageRecord] = []
+
+    def add(self, record: ImageRecord, data: bytes | None = None) -> None:
+        """Appends `record`; `data` are the encoded image bytes, given exactly when the record's status is ok."""
+        assert (data is not None) == (record.status is Status.OK), record
+        if data is not None:
+            suffix = extension(record.format)
+            member = self._tar.add(record.key, {suffix: data})[suffix]
+            record = replace(record, offset=member.offset, size=member.size)
+        self.records.append(record)
+
+
+@contextmanager
+def image_partition(root: Path, partition: str) -> Iterator[ImagePartitionWriter]:
+    """Opens partition `partition` of the image store at `root`; tar, then index, appear when the block succeeds."""
+    with tar_shard(paths.image_tar(root, partition)) as tar:
+        writer = ImagePartitionWriter(tar)
+        yield writer
+    write_table(paths.image_index(root, partition), records_to_table(writer.records))
+
+
+def read_image_index(root: Path, partition: str, columns: list[str] | None = None) -> pa.Table:
+    """Returns the index of one image partition, one row per attempted image, in plan order."""
+    return pq.read_table(paths.image_index(root, partition), columns=columns)
+
+
+def records_to_table(records: list[ImageRecord]) -> pa.Table:
+    """Returns `records` as a table of IMAGE_SCHEMA."""
+    return pa.Table.from_pylist([_plain(record) for record in records], schema=IMAGE_SCHEMA)
+
+
+def record_from_row(row: dict[str, Any]) -> ImageRecord:
+    """Returns the ImageRecord of one full index row."""
+    reason = Reason(row["reason"]) if row["reason"] is not None else None
+    return ImageRecord(**{**row, "status": Status(row["status"]), "reason": reason})
+
+
+def extension(image_format: str) -> str:
+    """Returns the file suffix of an image format name: "jpeg" is stored as "jpg"."""
+    return "jpg" if image_format == "jpeg" else image_format
+
+
+def _plain(record: ImageRecord) -> dict[str, Any]:
+    row = {f.name: getattr(record, f.name) for f in fields(record)}
+    row["status"] = str(record.status)
+    row["reason"] = str(record.reason) if record.reason else None
+    return row

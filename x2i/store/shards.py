@@ -1,0 +1,133 @@
+"""Training shards: WebDataset tars of one task and one number of inputs, each with a Parquet index of byte offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from x2i.sample import Sample, canonical_json
+from x2i.store import paths
+from x2i.store.atomic import write_table
+from x2i.store.images import extension
+from x2i.store.tar import TarShardWriter, read_range, tar_shard
+
+SHARD_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("task", pa.string()),
+        ("num_inputs", pa.int32()),
+        ("instruction", pa.string()),
+        ("instruction_bytes", pa.int32()),  # UTF-8 length, so that a packer need not read the text
+        ("image_sizes", pa.list_(pa.list_(pa.int32()))),  # (width, height) of every input, then of the output
+        ("json_offset", pa.int64()),
+        ("json_size", pa.int64()),
+        ("image_names", pa.list_(pa.string())),  # member suffixes: input_1.jpg, ..., output.png
+        ("image_offsets", pa.list_(pa.int64())),
+        ("image_bytes", pa.list_(pa.int64())),
+        ("uids", pa.list_(pa.string())),
+        ("recipe", pa.string()),
+        ("scores", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """Image bytes in a format that browsers and PIL read: "jpeg", "png" or "webp"."""
+
+    data: bytes
+    format: str
+
+
+def shard_name(task: str, num_inputs: int, number: int) -> str:
+    """Returns the name of a training shard, which is also its partition id: `canny_to_image-1in-00000`."""
+    return f"{task}-{num_inputs}in-{paths.partition_name(number)}"
+
+
+class ShardWriter:
+    """Adds samples of one task and one number of inputs to a shard, in the order given."""
+
+    def __init__(self, tar: TarShardWriter) -> None:
+        self._tar = tar
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def bytes_written(self) -> int:
+        return self._tar.bytes_written
+
+    def add(self, sample: Sample, inputs: Sequence[EncodedImage], output: EncodedImage) -> None:
+        """Appends one sample; `inputs` in placeholder order. Raises ValueError if it does not fit this shard."""
+        if len(inputs) != sample.num_inputs:
+            raise ValueError(f"sample {sample.key}: {len(inputs)} input images given, {sample.num_inputs} declared")
+        if self.rows and (self.rows[0]["task"], self.rows[0]["num_inputs"]) != (sample.task, sample.num_inputs):
+            raise ValueError(f"sample {sample.key}: a shard holds one task and one number of inputs")
+        named = {f"input_{k}.{extension(image.format)}": image.data for k, image in enumerate(inputs, start=1)}
+        named[f"output.{extension(output.format)}"] = output.data
+        document = sample.to_json().encode()
+        members = self._tar.add(sample.key, {**named, "json": document})
+        self.rows.append(
+            {
+                "key": sample.key,
+                "task": sample.task,
+                "num_inputs": sample.num_inputs,
+                "instruction": sample.instruction,
+                "instruction_bytes": len(sample.instruction.encode()),
+                "image_sizes": [list(size) for size in sample.sizes],
+                "json_offset": members["json"].offset,
+                "json_size": members["json"].size,
+                "image_names": list(named),
+                "image_offsets": [members[name].offset for name in named],
+                "image_bytes": [members[name].size for name in named],
+                "uids": list(sample.source.uids),
+                "recipe": sample.recipe.name,
+                "scores": canonical_json(dict(sample.scores)),
+            }
+        )
+
+
+@contextmanager
+def training_shard(root: Path, name: str) -> Iterator[ShardWriter]:
+    """Opens training shard `name` of the dataset at `root`; tar, then index, appear when the block succeeds."""
+    with tar_shard(paths.shard_tar(root, name)) as tar:
+        writer = ShardWriter(tar)
+        yield writer
+    write_table(paths.shard_index(root, name), pa.Table.from_pylist(writer.rows, schema=SHARD_SCHEMA))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One training shard on disk."""
+
+    tar: Path
+
+    @property
+    def name(self) -> str:
+        return self.tar.name.removesuffix(paths.SHARD_SUFFIX)
+
+    @property
+    def index_path(self) -> Path:
+        return self.tar.with_suffix(paths.INDEX_SUFFIX)
+
+    def index(self, columns: list[str] | None = None) -> pa.Table:
+        """Returns the shard's index, one row per sample, in file order (SHARD_SCHEMA)."""
+        return pq.read_table(self.index_path, columns=columns)
+
+    def sample(self, row: dict[str, Any]) -> Sample:
+        """Returns the Sample behind an index row."""
+        return Sample.from_json(read_range(self.tar, row["json_offset"], row["json_size"]))
+
+    def image_data(self, row: dict[str, Any]) -> list[bytes]:
+        """Returns the encoded images of an index row: inputs in placeholder order, then the output."""
+        return [read_range(self.tar, offset, size) for offset, size in zip(row["image_offsets"], row["image_bytes"])]
+
+
+def find_shards(root: Path) -> list[Shard]:
+    """Returns the training shards under `root` (a dataset folder or a folder of shards), by name."""
+    folder = root / "shards" if (root / "shards").is_dir() else root
+    return [Shard(path) for path in sorted(folder.glob(f"*{paths.SHARD_SUFFIX}"))]

@@ -1,0 +1,154 @@
+"""Tar files whose bytes depend on their contents alone, and access to their members by offset."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from x2i.errors import UserError
+from x2i.store.atomic import atomic_file
+
+HEADER_BYTES = 512
+END_BLOCKS = 2  # an archive ends with two blocks of zeros
+FORBIDDEN_SUFFIXES = frozenset({"pkl", "pickle", "pth", "pt", "ckpt", "joblib", "dill", "pyd", "pyc", "so", "dll"})
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside a tar: `offset` and `size` in bytes locate its data, so no tar code is needed to read it."""
+
+    name: str
+    offset: int
+    size: int
+
+    @property
+    def key(self) -> str:
+        return self.name.split(".", 1)[0]
+
+    @property
+    def suffix(self) -> str:
+        return self.name.split(".", 1)[1] if "." in self.name else ""
+
+
+class TarShardWriter:
+    """Writes samples through `webdataset.TarWriter` as deterministic ustar: mtime 0, uid 0, no names.
+
+    Members of a sample are written in the sorted order of their suffixes.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        from webdataset import TarWriter
+
+        self._writer = TarWriter(stream, user="", group="", mode=0o444, encoder=False, mtime=0, format="USTAR_FORMAT")
+        self.bytes_written = 0
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> dict[str, Member]:
+        """Adds one sample: `files` maps a suffix such as "output.jpg" to its bytes. Returns each suffix's place."""
+        members: dict[str, Member] = {}
+        offset = self._writer.tarstream.offset
+        for suffix in sorted(files):
+            size = len(files[suffix])
+            members[suffix] = Member(f"{key}.{suffix}", offset + HEADER_BYTES, size)
+            offset += HEADER_BYTES + -(-size // HEADER_BYTES) * HEADER_BYTES
+        self._writer.write({"__key__": key, **files})
+        self.bytes_written = self._writer.tarstream.offset
+        assert self.bytes_written == offset, "webdataset wrote another layout than plain ustar"
+        return members
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@contextmanager
+def tar_shard(path: Path) -> Iterator[TarShardWriter]:
+    """Opens a TarShardWriter on `path`; the file appears whole when the block ends, or not at all."""
+    with atomic_file(path) as stream:
+        writer = TarShardWriter(stream)
+        yield writer
+        writer.close()
+
+
+def list_members(path: Path) -> list[Member]:
+    """Returns every member of the tar at `path` in file order.
+
+    Raises UserError if the file is no tar, is compressed, damaged or truncated, or holds a member with an absolute or
+    `..` name, of a special type, or of a kind that can carry code (pickles, shared objects).
+    """
+    members, problems = survey_members(path)
+    if problems:
+        raise UserError(f"{path}: {problems[0]}")
+    return members
+
+
+def survey_members(path: Path) -> tuple[list[Member], list[str]]:
+    """Returns the plain members of the tar at `path` in file order, and everything that is wrong with the file.
+
+    What `list_members` refuses at once is collected here, so that a checker can name all of it. Raises OSError if the
+    file cannot be read at all.
+    """
+    members: list[Member] = []
+    problems: list[str] = []
+    last, end = "", 0
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for info in archive:
+                refusal = _refusal(info)
+                if refusal:
+                    problems.append(f"member {info.name!r} {refusal}: refused")
+                else:
+                    members.append(Member(info.name, info.offset_data, info.size))
+                if info.size < 0:  # tarfile would step backwards for ever
+                    return members, problems
+                last, end = info.name, archive.offset
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        inside = f"truncated inside member {last!r}" if last else "not a readable plain tar"
+        return members, [*problems, f"{inside}: {error}"]
+    # tarfile takes a damaged header, or none, for the end of the archive: what follows the last member decides.
+    return members, [*problems, *_tail_problems(path, end, last)]
+
+
+def read_range(path: Path, offset: int, size: int) -> bytes:
+    """Returns `size` bytes of `path` from `offset`. Raises UserError if the file ends before."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, size, offset)
+    finally:
+        os.close(descriptor)
+    if len(data) != size:
+        raise UserError(f"{path}: wanted {size} bytes at {offset}, found {len(data)}: the file is truncated")
+    return data
+
+
+def _refusal(info: tarfile.TarInfo) -> str:
+    if info.name.startswith("/") or ".." in info.name.replace("\\", "/").split("/"):
+        return "has an absolute or '..' name"
+    if not info.isreg() or info.issparse():
+        return "is not a plain file"
+    if info.size < 0:
+        return "has a negative size"
+    if FORBIDDEN_SUFFIXES.intersection(info.name.lower().split(".")[1:]):
+        return "can carry code"
+    return ""
+
+
+def _tail_problems(path: Path, end: int, last: str) -> list[str]:
+    """Says what is wrong after the last member, which ends at byte `end`: nothing but zero blocks may stand there."""
+    size = path.stat().st_size
+    if size < end:
+        return [f"truncated inside member {last!r}"]
+    with open(path, "rb") as stream:
+        stream.seek(end)
+        position = end
+        while chunk := stream.read(1 << 20):
+            if chunk.strip(b"\0"):
+                what = "truncated header" if size - end < HEADER_BYTES else "damaged header or foreign bytes"
+                return [f"{what} after member {last!r}, at byte {position}"]
+            position += len(chunk)
+    if size < end + END_BLOCKS * HEADER_BYTES or size % HEADER_BYTES:
+        return [f"truncated after member {last!r}: the end-of-archive blocks are missing"]
+    return []
