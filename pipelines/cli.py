@@ -1,0 +1,87 @@
+"""The `x2i` command line: one command per stage or tool, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from x2i import __version__
+from x2i.errors import UserError
+
+# name -> (module that holds a function `command`, the line shown by `x2i --help`), in the order of use
+COMMANDS = {
+    "build": ("pipelines.build", "Build a dataset, and train on it, from a manifest, end to end."),
+    "crawl": ("pipelines.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
+    "filter": ("pipelines.filter", "Score every image: resolution, aspect, sharpness, exposure, entropy, phash."),
+    "dedup": ("pipelines.dedup", "Find exact and near duplicates."),
+    "caption": ("pipelines.caption", "Write a caption for every image."),
+    "detect": ("pipelines.detect", "Find the objects in every image: boxes, masks, phrases."),
+    "embed": ("pipelines.embed", "Compute an embedding of every image."),
+    "subjects": ("pipelines.subjects", "Mine pairs of images that show the same thing."),
+    "cvtasks": ("pipelines.cvtasks", "Make training shards of computer-vision tasks: edges, deblur, inpaint, ..."),
+    "materialize": ("pipelines.materialize", "Make training shards of any recipe."),
+    "inspect": ("pipelines.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
+    "report": ("pipelines.report", "Show the funnel from URLs to samples, with every reason for loss."),
+    "verify": ("pipelines.verify", "Check every file of a dataset or a shard against its record."),
+}
+USAGE = """Builds X2I-style datasets for unified image generation.
+
+A dataset is a folder. Each command adds to it and can be run again: what is done is skipped, what was killed goes on.
+
+    x2i crawl urls.csv --url-col url --text-col caption --out data
+
+    x2i filter data && x2i caption data && x2i materialize data
+
+    x2i inspect data --sheet sheet.png
+
+`x2i COMMAND --help` explains each. To train on the result: `omnigen train --help`.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line. Exits with 0 (done), 1 (failed partitions or findings remain) or 2 (bad input)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            name = arguments[0]
+            _load(name)(args=arguments[1:], prog_name=f"x2i {name}")
+        else:
+            _overview()(args=arguments or ["--help"], prog_name="x2i")
+    except UserError as error:
+        typer.secho(f"x2i: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _load(name: str) -> Callable[..., None]:
+    """Imports the module of command `name` and makes a command line of its function."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
+    return app
+
+
+def _overview() -> Callable[..., None]:
+    """A command line that knows every command's name and one line about it, and none of their code."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
+
+    @app.callback(help=USAGE)
+    def overview(
+        version: bool = typer.Option(
+            False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ) -> None:
+        """Holds the options of `x2i` itself."""
+
+    for name, (_, summary) in COMMANDS.items():
+        app.command(name, help=summary)(lambda: None)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"x2i {__version__}")
+        raise typer.Exit

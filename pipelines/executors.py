@@ -1,0 +1,193 @@
+"""Where partitions run: in Ray worker processes, or in this process. Both run the same function on each."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from pipelines.ledger import PlanEntry
+from pipelines.stage import Stage, Worker
+from x2i.store import paths
+from x2i.store.atomic import TEMPORARY_MARK, write_json
+from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ACTOR_RESTARTS = 3
+TASK_RETRIES = 1
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One partition of one stage, small enough to send anywhere."""
+
+    stage: str
+    entry: PlanEntry
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a work item: its counts, or the error that failed it."""
+
+    stage: str
+    partition: str
+    counts: Counts
+    error: str | None = None
+
+
+OnResult = Callable[[Result], None]
+
+
+def run_partition(root: Path, stage: Stage, worker: Worker, entry: PlanEntry) -> Result:
+    """Runs one partition, writes its outputs and, last, its commit. An exception becomes its failure record."""
+    try:
+        rows = pq.read_table(paths.plan_file(root, stage.name, entry.id))
+        outcome = worker(entry.id, rows)
+        for path in outcome.outputs:
+            for leftover in path.parent.glob(f"{path.name}{TEMPORARY_MARK}*"):
+                leftover.unlink(missing_ok=True)
+        commit = Commit(
+            stage=stage.name,
+            partition=entry.id,
+            format_version=stage.format_version,
+            config=entry.config,
+            inputs=entry.inputs,
+            plan=entry.plan,
+            outputs=describe_outputs(root, outcome.outputs),
+            counts=outcome.counts,
+        )
+        write_commit(root, commit)
+    except Exception as error:  # noqa: BLE001  any fault of one partition is recorded and costs that partition alone
+        message = f"{type(error).__name__}: {error}"
+        record_failure(root, stage.name, entry.id, message, traceback.format_exc())
+        return Result(stage.name, entry.id, Counts(), message)
+    return Result(stage.name, entry.id, outcome.counts)
+
+
+def record_failure(root: Path, stage: str, partition: str, message: str, trace: str = "") -> None:
+    """Writes the last error of a partition that did not finish."""
+    document = {"stage": stage, "partition": partition, "error": message, "traceback": trace.splitlines()}
+    write_json(paths.failure_file(root, stage, partition), document)
+
+
+class WorkerPool:
+    """Makes each stage's worker on first use and keeps it: one of these lives in every process that runs partitions."""
+
+    def __init__(self, root: Path, stages: Mapping[str, Stage]) -> None:
+        self._root = root
+        self._stages = stages
+        self._workers: dict[str, Worker] = {}
+
+    def run(self, item: WorkItem) -> Result:
+        stage = self._stages[item.stage]
+        if item.stage not in self._workers:
+            self._workers[item.stage] = stage.worker(self._root)
+        return run_partition(self._root, stage, self._workers[item.stage], item.entry)
+
+
+class InlineExecutor:
+    """Runs partitions one after the other in this process: for tests, small datasets and debuggers."""
+
+    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+        pool = WorkerPool(root, stages)
+        for item in items:
+            on_result(pool.run(item))
+
+
+class RayExecutor:
+    """Runs partitions as rows of a Ray Data dataset mapped by a pool of actors.
+
+    Scheduling, backpressure, restarts and multi-node are Ray's work. A partition that kills its actor is tried again
+    `TASK_RETRIES` times and then costs itself alone.
+
+    address: an existing cluster, or None for a local one. workers: actors at most; None means one per CPU.
+    """
+
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        self._address = address
+        self._workers = workers
+
+    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+        if not items:
+            return
+        import ray
+
+        self._connect()
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.max_errored_blocks = -1
+        actors = min(len(items), self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1))
+        rows = [{"item": json.dumps(asdict(item))} for item in items]
+        with warnings.catch_warnings():
+            # Ray 2.60 announces that capped restarts will be passed another way, and does not offer that way yet.
+            warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+            results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                _PartitionActor,
+                fn_constructor_args=(str(root), dict(stages)),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+                num_cpus=1,
+                max_restarts=ACTOR_RESTARTS,
+                max_task_retries=TASK_RETRIES,
+            )
+        missing = {(item.stage, item.entry.id) for item in items}
+        for row in results.iter_rows():
+            result = _decode_result(row["result"])
+            missing.discard((result.stage, result.partition))
+            on_result(result)
+        for stage, partition in sorted(missing):
+            message = f"the worker process died {TASK_RETRIES + 1} times on this partition"
+            record_failure(root, stage, partition, message)
+            on_result(Result(stage, partition, Counts(), message))
+
+    def _connect(self) -> None:
+        import logging
+
+        import ray
+
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        if self._address:
+            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        # One logical CPU above the actors, so that Ray Data's own tasks never wait for one.
+        cpus = (self._workers or os.cpu_count() or 1) + 1
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=256 * 2**20,
+        )
+
+
+class _PartitionActor:
+    """The callable that Ray Data keeps alive in each worker process: a batch is one work item."""
+
+    def __init__(self, root: str, stages: dict[str, Stage]) -> None:
+        self._pool = WorkerPool(Path(root), stages)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
+        items = [json.loads(text) for text in batch["item"]]
+        results = [self._pool.run(WorkItem(item["stage"], PlanEntry(**item["entry"]))) for item in items]
+        return {"result": [json.dumps(asdict(result)) for result in results]}
+
+
+def _decode_result(text: str) -> Result:
+    document: dict[str, Any] = json.loads(text)
+    return Result(**{**document, "counts": Counts(**document["counts"])})

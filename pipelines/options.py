@@ -1,0 +1,62 @@
+"""The options every stage command shares, and the decorator that gives them to a command."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+class Executor(StrEnum):
+    RAY = "ray"
+    INLINE = "inline"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a stage; none of these changes a byte of the output."""
+
+    executor: Annotated[
+        Executor, typer.Option(help="ray: worker processes through Ray. inline: this process, for debugging.")
+    ] = Executor.RAY
+    address: Annotated[
+        str | None,
+        typer.Option(help="An existing Ray cluster, such as ray://head:10001 or auto. Default: a local one."),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes at most. Default: one per CPU that Ray sees.")
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Run only the first N partitions of the plan.")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary on stdout.")] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Delete this stage's earlier results where they do not match, redo.")
+    ] = False
+
+
+def stage_command(function: Callable[..., None]) -> Callable[..., None]:
+    """Replaces the parameter `run: RunOptions` of a typer command by one option per field of RunOptions."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()]
+    kept = [p for p in own if p.name != "run"]
+    run_hints = get_type_hints(RunOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=run_hints[f.name])
+        for f in fields(RunOptions)
+    ]
+
+    @functools.wraps(function)
+    def command(**arguments: Any) -> None:
+        options = RunOptions(**{f.name: arguments.pop(f.name) for f in fields(RunOptions)})
+        function(run=options, **arguments)
+
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept]
+    command.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*keyword_only, *shared]}
+    del command.__wrapped__  # type: ignore[attr-defined]
+    return command
