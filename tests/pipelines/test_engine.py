@@ -1,4 +1,4 @@
-"""The engine's promises: refusal of changes, one poisonous partition costs itself, a kill at any moment changes no byte."""
+"""The engine's promises: changes are refused, a poisonous partition costs itself, a kill changes no byte."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+DEMO_PORT ?= 8471
+WORKERS ?= 2
+SOURCES ?=
+MANIFEST ?= manifests/x2i.yaml
+CONFIG ?= manifests/train/tiny.yaml
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint format bench x2i train inspect clean
+
+help: ## show this list
+	@echo "make TARGET [NAME=VALUE...]"
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.core ## create .venv and install what the demo needs
+
+demo: $(VENV)/.core ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo)
+	$(BIN)/python -m pipelines.demo --out $(OUT) --port $(DEMO_PORT) --workers $(WORKERS)
+
+test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## put the code into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## run the benchmarks that need no GPU and print their ratios
+	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+x2i: $(VENV)/.core ## build a dataset from your own images (SOURCES="urls.csv" OUT=data MANIFEST=manifests/x2i.yaml)
+	@test -n "$(SOURCES)" || { echo 'Say where the images are: make x2i SOURCES="urls.csv" OUT=data'; exit 2; }
+	$(BIN)/x2i build $(MANIFEST) --out $(OUT) --workers $(WORKERS) --set "crawl.sources=[$(SOURCES)]"
+
+train: $(VENV)/.core ## train on a dataset (OUT=the dataset CONFIG=manifests/train/tiny.yaml); goes on where it stopped
+	$(BIN)/omnigen train $(CONFIG) --set "data.shards=[$(OUT)]" --out $(OUT)/run
+
+inspect: $(VENV)/.core ## table, contact sheet and gallery of a dataset (OUT=the dataset)
+	$(BIN)/x2i inspect $(OUT) --sheet $(OUT)/sheet.png --html $(OUT)/gallery
+
+clean: ## remove .venv, caches and the demo
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11 to 3.13 is needed, $$($(PYTHON) --version) was found: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing (PyTorch is large: two to five minutes on a fast line)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing with what the tests need (PyTorch is large: two to five minutes on a fast line)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.core

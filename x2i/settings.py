@@ -1,0 +1,114 @@
+"""Reads YAML into dataclasses, and turns every mistake into a message: file, key path, expectation, nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from x2i.errors import UserError
+
+T = TypeVar("T")
+
+
+def load_settings(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """Returns the dataclass `kind` filled from the YAML file at `path`, after `overrides` ("section.key=value").
+
+    Raises UserError that lists every mistake: unknown keys with the nearest valid name, wrong types, missing keys.
+    """
+    return build_settings(kind, apply_overrides(read_yaml(path), overrides), str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Returns the mapping in the YAML file at `path`. Raises UserError if there is none."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UserError(f"{path}: expected a mapping of settings, found {type(document).__name__}")
+    return document
+
+
+def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns a copy of `document` with each "section.key=value" set; the value is read as YAML."""
+    result = _copy(document)
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path.strip():
+            raise UserError(f"--set {override!r}: expected section.key=value")
+        *parents, last = path.strip().split(".")
+        place = result
+        for name in parents:
+            child = place.get(name)
+            place[name] = child if isinstance(child, dict) else {}
+            place = place[name]
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+    return result
+
+
+def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
+    """Returns the dataclass `kind` built from `document`; `file` is named in errors (see `load_settings`)."""
+    from pydantic import TypeAdapter, ValidationError
+
+    mistakes = list(_unknown_keys(kind, document, ()))
+    if not mistakes:
+        try:
+            return TypeAdapter(kind).validate_python(document)
+        except ValidationError as error:
+            mistakes = [_describe(entry) for entry in error.errors()]
+    lines = "\n".join(f"  {line}" for line in mistakes)
+    raise UserError(f"{file}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}; nothing was run:\n{lines}")
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """Returns a hint for a message: the valid name nearest to `name`, or all of them."""
+    close = difflib.get_close_matches(name, valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of: {', '.join(sorted(valid))}"
+
+
+def _unknown_keys(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[str]:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        if len(options) == 1:
+            yield from _unknown_keys(options[0], value, path)
+    elif origin is dict and isinstance(value, dict):
+        for name, child in value.items():
+            yield from _unknown_keys(get_args(kind)[1], child, (*path, str(name)))
+    elif origin in (list, tuple) and isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _unknown_keys(get_args(kind)[0], child, (*path, str(index)))
+    elif is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        valid = [field.name for field in fields(kind) if field.init]
+        for name, child in value.items():
+            if name not in valid:
+                yield f"{'.'.join((*path, str(name)))}: unknown key: {nearest(str(name), valid)}"
+            else:
+                yield from _unknown_keys(hints[name], child, (*path, name))
+
+
+def _describe(entry: Any) -> str:
+    path = ".".join(str(part) for part in entry["loc"])
+    message = entry["msg"][0].lower() + entry["msg"][1:]
+    found = "" if entry["type"] == "missing" else f", found {entry['input']!r}"
+    return f"{path}: {message}{found}"
+
+
+def _copy(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: _copy(value) if isinstance(value, dict) else value for name, value in document.items()}
