@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,13 +29,12 @@ def load_settings(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T
 def read_yaml(path: Path) -> dict[str, Any]:
     """Returns the mapping in the YAML file at `path`. Raises UserError if there is none."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+    document = parse_yaml(text, str(path))
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -54,21 +55,47 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> dict[
             child = place.get(name)
             place[name] = child if isinstance(child, dict) else {}
             place = place[name]
-        try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+        place[last] = parse_yaml(text, f"--set {override}")
     return result
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-4 is a number, as people write it, and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str, origin: str) -> Any:
+    """Returns the value of a YAML text; `origin` is named in the UserError that bad YAML raises."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{origin}: not valid YAML: {error}") from error
 
 
 def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
     """Returns the dataclass `kind` built from `document`; `file` is named in errors (see `load_settings`)."""
     from pydantic import TypeAdapter, ValidationError
 
+    try:
+        text = json.dumps(document)
+    except TypeError as error:
+        raise UserError(f"{file}: a value is of a kind that JSON does not have: {error}") from error
     mistakes = list(_unknown_keys(kind, document, ()))
     if not mistakes:
         try:
-            return TypeAdapter(kind).validate_python(document)
+            # Strict in JSON mode: "8" is no number, and a list is a tuple.
+            return TypeAdapter(kind).validate_json(text, strict=True)
         except ValidationError as error:
             mistakes = [_describe(entry) for entry in error.errors()]
     lines = "\n".join(f"  {line}" for line in mistakes)
@@ -87,7 +114,7 @@ def _unknown_keys(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[str]
         options = [option for option in get_args(kind) if option is not type(None)]
         if len(options) == 1:
             yield from _unknown_keys(options[0], value, path)
-    elif origin is dict and isinstance(value, dict):
+    elif origin in (dict, Mapping) and isinstance(value, dict):
         for name, child in value.items():
             yield from _unknown_keys(get_args(kind)[1], child, (*path, str(name)))
     elif origin in (list, tuple) and isinstance(value, list):
