@@ -1,0 +1,111 @@
+"""The `omnigen` command line: train a network on shards, and draw pictures with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from x2i.errors import UserError
+
+app = typer.Typer(
+    name="omnigen",
+    help="Trains OmniGen, one network for every image task, on X2I shards, and draws pictures with it.\n\n"
+    "    omnigen train config.yaml\n\n"
+    '    omnigen generate --model runs/demo --prompt "a cat on a wall" --out cat.png\n\n'
+    '    omnigen generate --model runs/demo --image cat.png --prompt "<img><|image_1|></img> Make it snow." '
+    "--out snow.png",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("generate")
+def generate_command(
+    model: Annotated[Path, typer.Option(help="Folder of a training run, or a model folder.")],
+    prompt: Annotated[
+        str,
+        typer.Option(help="What to draw. Put <img><|image_1|></img> where the first --image belongs, and so on."),
+    ],
+    out: Annotated[Path, typer.Option(help="Picture to write: .png, .jpg or .webp.")],
+    image: Annotated[list[Path] | None, typer.Option(help="An input image; repeat for image 2, 3.")] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Pixels, a multiple of 16. Default: the first image's, or the training size.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 16. Default: as for --height.")] = None,
+    steps: Annotated[int, typer.Option(help="Steps from noise to picture; more is slower and finer.")] = 50,
+    guidance: Annotated[float, typer.Option(help="How strongly to follow the words; 1 is plain, 2.5 usual.")] = 2.5,
+    image_guidance: Annotated[
+        float,
+        typer.Option(
+            help="How strongly to keep to the input images: 1.6 usual, 2 for edits; 0 leaves this branch out."
+        ),
+    ] = 1.6,
+    seed: Annotated[int, typer.Option(help="Another seed, another picture; the same seed, the same picture.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Draw a picture from a prompt, and from input images if there are any."""
+    from omnigen.generate.command import generate_picture
+
+    with ExitStack() as open_bars:
+        bars: list[Any] = []
+
+        def on_step() -> None:
+            """Opens the bar at the first step: a mistake in the arguments is told without one."""
+            if not bars:
+                bars.append(open_bars.enter_context(typer.progressbar(length=steps, label="drawing", file=sys.stderr)))
+            bars[0].update(1)
+
+        size = generate_picture(
+            model,
+            prompt,
+            image or [],
+            out,
+            height=height,
+            width=width,
+            steps=steps,
+            guidance=guidance,
+            image_guidance=image_guidance or None,
+            seed=seed,
+            device=device,
+            on_step=on_step,
+        )
+    typer.echo(f"{out}: {size[0]} x {size[1]} pixels")
+
+
+@app.command("train")
+def train_command(
+    config: Annotated[Path, typer.Argument(help="YAML file of the run; manifests/ holds examples.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Replace one value of the file, as section.key=value; may be repeated."),
+    ] = None,
+    resume: Annotated[
+        str,
+        typer.Option(help="auto: go on where this run stopped; never: refuse to; or the path of a run or checkpoint."),
+    ] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name of CONFIG>.")] = None,
+) -> None:
+    """Train on shards as CONFIG says; run the same command again to resume."""
+    from omnigen.train.command import train
+
+    train(config, set_ or [], resume, out)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line. Exits with 0 (done), 1 (failed) or 2 (bad usage or bad input)."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="omnigen")
+    except UserError as error:
+        typer.secho(f"omnigen: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

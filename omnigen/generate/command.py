@@ -1,0 +1,111 @@
+"""What `omnigen generate` does: find the model, read the images, draw, write the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from x2i.errors import UserError
+from x2i.image.decode import decode
+from x2i.image.encode import encode
+from x2i.reasons import DroppedError
+from x2i.store.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+
+
+def generate_picture(
+    model_folder: Path,
+    prompt: str,
+    images: list[Path],
+    out: Path,
+    *,
+    height: int | None,
+    width: int | None,
+    steps: int,
+    guidance: float,
+    image_guidance: float | None,
+    seed: int,
+    device: str,
+    on_step: Callable[[], object] | None = None,
+) -> tuple[int, int]:
+    """Writes one picture to `out`, in the format of its ending; returns its (width, height).
+
+    height, width: None takes the first input image's prepared size, or a square of the size the model was trained at.
+    device: `auto` takes a CUDA device if there is one. Raises UserError for whatever the user can mend.
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
+    folder = find_model(model_folder)
+    pixels = [read_image(path) for path in images]
+
+    from omnigen.codec import load_codec
+    from omnigen.convert import load_model
+    from omnigen.generate.pipeline import generate
+    from omnigen.images import prepared_size
+    from omnigen.tokenizer import load_tokenizer
+
+    device = _choose_device(device)
+    saved = load_model(folder, device)
+    side = saved.description.image_size or 1024
+    natural = prepared_size(pixels[0].shape[1], pixels[0].shape[0], side) if pixels else (side, side)
+    picture = generate(
+        saved.model,
+        load_tokenizer(saved.description.tokenizer),
+        load_codec(saved.description.codec, device),
+        prompt,
+        pixels,
+        height=height or natural[1],
+        width=width or natural[0],
+        steps=steps,
+        guidance=guidance,
+        image_guidance=image_guidance,
+        seed=seed,
+        max_input_side=side,
+        on_step=on_step,
+    )
+    write_bytes(out, encode(picture, FORMATS[out.suffix.lower()]))
+    return picture.shape[1], picture.shape[0]
+
+
+def find_model(folder: Path) -> Path:
+    """Returns the model folder of a training run, or `folder` itself if it is one; else raises UserError."""
+    for candidate in (folder / "model", folder):
+        if (candidate / "config.json").is_file():
+            return candidate
+    if (folder / "checkpoints").is_dir():
+        raise UserError(
+            f"--model {folder}: this run has checkpoints, but no exported model yet (model/config.json); that comes "
+            f"when training ends. To finish it, give its configuration to omnigen train again"
+        )
+    raise UserError(
+        f"--model {folder}: expected the folder of a training run, or a model folder with config.json and "
+        f"model.safetensors"
+    )
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Returns an image file as uint8 RGB (H, W, 3). Raises UserError if it cannot be read."""
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"--image {path}: {error.strerror or error}") from error
+    except DroppedError as error:
+        raise UserError(f"--image {path}: not a readable image: {error}") from error
+
+
+def _choose_device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {device}: not available here ({error}); use auto or cpu") from error
+    return device

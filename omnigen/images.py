@@ -1,0 +1,88 @@
+"""Images between files and the network: cut to the sizes it takes, and between uint8 pixels and [-1, 1]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+TOKEN_PIXELS = 16
+
+
+class _Resize(NamedTuple):
+    """Sizes to pass through, in pixels: halvings with a box filter, at most one bicubic step, one centre crop."""
+
+    halvings: tuple[tuple[int, int], ...]
+    bicubic: tuple[int, int] | None
+    crop: tuple[int, int]
+
+
+def prepared_size(width: int, height: int, max_side: int, multiple: int = TOKEN_PIXELS) -> tuple[int, int]:
+    """Returns the (width, height) that `prepare_image` gives an image of this size, without its pixels."""
+    return _plan(width, height, max_side, multiple).crop
+
+
+def prepare_image(rgb_HWC: NDArray[np.uint8], max_side: int, multiple: int = TOKEN_PIXELS) -> NDArray[np.uint8]:
+    """Cuts an image to what the network takes, as OmniGen's processor does.
+
+    Halves with a box filter while the shorter side is at least 2 * max_side; scales bicubically so that the longer side
+    is at most max_side (and the shorter at least `multiple`); crops the centre to multiples of `multiple`. Never
+    enlarges beyond that, so a small image stays small.
+
+    rgb_HWC: uint8. Returns uint8 of `prepared_size`. Raises UserError if max_side is below `multiple`.
+    """
+    import numpy as np
+    from PIL import Image
+
+    height, width = rgb_HWC.shape[:2]
+    plan = _plan(width, height, max_side, multiple)
+    image = Image.fromarray(rgb_HWC)
+    for size in plan.halvings:
+        image = image.resize(size, Image.Resampling.BOX)
+    if plan.bicubic is not None:
+        image = image.resize(plan.bicubic, Image.Resampling.BICUBIC)
+    # The odd pixel of an uneven crop falls off the far side, as in the authors' crop.
+    left, top = ((side - kept) // 2 for side, kept in zip(image.size, plan.crop))
+    return np.asarray(image.crop((left, top, left + plan.crop[0], top + plan.crop[1])))
+
+
+def to_tensor(rgb_HWC: NDArray[np.uint8]) -> Tensor:
+    """Returns a uint8 image as a float32 CHW tensor in [-1, 1]."""
+    import torch
+
+    return torch.from_numpy(rgb_HWC.copy()).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_uint8(image_CHW: Tensor) -> NDArray[np.uint8]:
+    """Returns a CHW image in [-1, 1] (clipped to it) as uint8 HWC: the inverse of `to_tensor`."""
+    import torch
+
+    scaled = (image_CHW.detach().float().clamp(-1, 1) + 1) * 127.5
+    array: NDArray[np.uint8] = scaled.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return array
+
+
+def _plan(width: int, height: int, max_side: int, multiple: int) -> _Resize:
+    if max_side < multiple:
+        raise UserError(f"image size limit: found {max_side}, expected at least {multiple} pixels, one token's side")
+    size = (width, height)
+    halvings = []
+    while min(size) >= 2 * max_side:
+        size = (size[0] // 2, size[1] // 2)
+        halvings.append(size)
+    bicubic = size
+    if max(bicubic) > max_side:
+        bicubic = _scaled(bicubic, max_side / max(bicubic))
+    if min(bicubic) < multiple:  # a very long or very small image: the authors' code would crop it to nothing
+        bicubic = _scaled(bicubic, multiple / min(bicubic))
+    crop = (min(bicubic[0], max_side) // multiple * multiple, min(bicubic[1], max_side) // multiple * multiple)
+    return _Resize(tuple(halvings), None if bicubic == size else bicubic, crop)
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)

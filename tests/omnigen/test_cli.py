@@ -1,0 +1,84 @@
+"""The command line: `omnigen generate` from a run folder to a picture, and what it says about mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from omnigen.cli import main
+from omnigen.config import preset
+from omnigen.convert import save_model
+
+from .tiny import random_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training run's folder with an exported model, and an input image beside it."""
+    folder = tmp_path_factory.mktemp("run")
+    config = preset("tiny", hidden_size=64, num_heads=2, num_layers=1, intermediate_size=64, in_channels=8)
+    state = random_model(config).state_dict()
+    save_model(folder / "model", config, state, tokenizer="bytes", codec="dct:8", image_size=64)
+    gradient = np.linspace(0, 255, 90 * 70 * 3).astype(np.uint8).reshape(70, 90, 3)
+    Image.fromarray(gradient).save(folder / "input.png")
+    return folder
+
+
+def omnigen(*arguments: object) -> int:
+    """Runs the command line in this process; returns its exit status."""
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return exit_.value.code or 0  # type: ignore[return-value]
+
+
+def test_a_run_draws_a_picture_of_the_size_it_was_trained_at(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cat.png"
+    assert omnigen("generate", "--model", run, "--prompt", "a cat", "--steps", 2, "--out", out) == 0
+    assert Image.open(out).size == (64, 64)
+
+
+def test_an_edit_takes_the_size_of_its_image_and_any_format(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "snow.jpg"
+    prompt = "<img><|image_1|></img> Make it snow."
+    arguments = ("--image", run / "input.png", "--prompt", prompt, "--steps", 1, "--image-guidance", 0, "--out", out)
+    assert omnigen("generate", "--model", run / "model", *arguments) == 0
+    picture = Image.open(out)
+    assert (picture.format, picture.size) == ("JPEG", (64, 48))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompt", "a cat", "--out", "cat.gif"], "ends in .png"),
+        (["--prompt", "Make it snow.", "--image", "{run}/input.png", "--out", "{out}"], "<img><|image_1|></img>"),
+        (["--prompt", "a cat", "--image", "{run}/none.png", "--out", "{out}"], "No such file"),
+        (["--prompt", "a cat", "--image", "{run}/model/config.json", "--out", "{out}"], "not a readable image"),
+        (["--prompt", "a cat", "--height", "50", "--out", "{out}"], "multiple of 16"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    filled = [argument.replace("{run}", str(run)).replace("{out}", str(tmp_path / "x.png")) for argument in arguments]
+    assert omnigen("generate", "--model", run, *filled) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert omnigen("generate", "--model", tmp_path, "--prompt", "a", "--out", tmp_path / "x.png") == 2
+    assert "expected the folder of a training run" in capsys.readouterr().err
+    (tmp_path / "checkpoints").mkdir()
+    assert omnigen("generate", "--model", tmp_path, "--prompt", "a", "--out", tmp_path / "x.png") == 2
+    assert "no exported model yet" in capsys.readouterr().err
+
+
+def test_help_is_light() -> None:
+    code = "import sys, omnigen.cli; sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

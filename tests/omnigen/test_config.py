@@ -1,0 +1,53 @@
+"""The model's configuration: presets, JSON, and errors that name the field."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from omnigen.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, PRESETS, ModelConfig, preset
+from omnigen.rope import attention_scaling
+from x2i.errors import UserError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name: str) -> None:
+    assert ModelConfig.from_dict(json.loads(json.dumps(PRESETS[name].to_dict()))) == PRESETS[name]
+
+
+def test_the_full_size_preset_is_the_published_one() -> None:
+    config = PRESETS["phi3-mini"]
+    assert config.head_dim == 96
+    assert len(PHI3_SHORT_FACTORS) == len(PHI3_LONG_FACTORS) == 48
+    assert attention_scaling(config) == pytest.approx(1.1902, abs=1e-4)
+
+
+def test_a_preset_takes_overrides() -> None:
+    assert preset("tiny", in_channels=4, vocab_size=32064).in_channels == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hiden_size": 4}, "did you mean 'hidden_size'"),
+        ({"num_heads": 5}, "multiple of num_heads"),
+        ({"num_layers": "four"}, "expected a whole number"),
+        ({"num_layers": 0}, "above zero"),
+        ({"rope_short_factors": [1.0]}, "both factor lists"),
+        ({"rope_short_factors": [1.0], "rope_long_factors": [1.0]}, "32 factors"),
+    ],
+)
+def test_a_wrong_value_names_the_field_and_the_remedy(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ModelConfig.from_dict({**PRESETS["tiny"].to_dict(), **change})
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'tiny'"):
+        preset("tinny")
+
+
+def test_missing_fields_are_named() -> None:
+    with pytest.raises(UserError, match="missing hidden_size"):
+        ModelConfig.from_dict({"num_layers": 2})
