@@ -160,7 +160,9 @@ class RayExecutor:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+        # Ray's core warns about every actor with constructor arguments; its own log files keep what it has to say.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         if self._address:
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
             return

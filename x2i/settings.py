@@ -92,12 +92,14 @@ def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
     except TypeError as error:
         raise UserError(f"{file}: a value is of a kind that JSON does not have: {error}") from error
     mistakes = list(_unknown_keys(kind, document, ()))
-    if not mistakes:
-        try:
-            # Strict in JSON mode: "8" is no number, and a list is a tuple.
-            return TypeAdapter(kind).validate_json(text, strict=True)
-        except ValidationError as error:
-            mistakes = [_describe(entry) for entry in error.errors()]
+    try:
+        # Strict in JSON mode: "8" is no number, and a list is a tuple.
+        settings = TypeAdapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        mistakes += [_describe(entry) for entry in error.errors()]
+    else:
+        if not mistakes:
+            return settings
     lines = "\n".join(f"  {line}" for line in mistakes)
     raise UserError(f"{file}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}; nothing was run:\n{lines}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,11 @@ from x2i.errors import UserError
 
 OPTED_OUT = "/photos/opted-out.jpg"
 REDIRECTED = "/photos/elsewhere.jpg"
+
+
+def site_address(port: int) -> str:
+    """Returns the root URL of a site served on `port`."""
+    return f"http://127.0.0.1:{port}"
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -43,10 +49,15 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_port = True
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no event; anything else is shown as usual."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 @contextmanager
-def serve_site(folder: Path, port: int) -> Iterator[str]:
-    """Serves `folder` on 127.0.0.1:`port` while the block runs; yields the root URL.
+def serve_site(folder: Path, port: int) -> Iterator[None]:
+    """Serves `folder` at `site_address(port)` while the block runs.
 
     The port is fixed since URLs are part of a dataset's lineage: two builds of the demo must give equal bytes.
     Raises UserError if another program holds the port.
@@ -60,7 +71,7 @@ def serve_site(folder: Path, port: int) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         server.shutdown()
         server.server_close()

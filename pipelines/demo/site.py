@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from pipelines.demo.photographs import PHOTOGRAPHS, DetailShot, Photograph
 
@@ -23,8 +24,8 @@ PAGE = """<!doctype html>
 """
 
 
-def write_site(folder: Path) -> list[str]:
-    """Writes the site below `folder`; returns the names of its pages. Same version, same bytes."""
+def write_site(folder: Path, address: str) -> None:
+    """Writes the site, to be served at `address`, and its URL table below `folder`. Same address, same bytes."""
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     topics: dict[str, list[Photograph]] = {}
     for photograph in PHOTOGRAPHS:
@@ -39,8 +40,7 @@ def write_site(folder: Path) -> list[str]:
     links = "\n".join(f'<p><a href="{page}">{page}</a></p>' for page in pages)
     (folder / "index.html").write_text(PAGE.format(title="Demo site", intro="", body=links), encoding="utf-8")
     (folder / "robots.txt").write_text("User-agent: *\nDisallow: /private/\n", encoding="utf-8")
-    _write_table(folder)
-    return pages
+    _write_table(folder, address)
 
 
 _DETAILS_INTRO = (
@@ -66,8 +66,8 @@ def make_detail_shot(image: npt.NDArray[np.uint8], shot: DetailShot) -> npt.NDAr
 
 
 def _write_photograph(folder: Path, photograph: Photograph) -> None:
-    image = cv2.imread(str(photograph.path), cv2.IMREAD_COLOR)
-    assert image is not None, photograph.path
+    with Image.open(photograph.path) as opened:
+        image = np.ascontiguousarray(np.asarray(opened.convert("RGB"))[:, :, ::-1])
     _write_jpeg(folder / "photos" / f"{photograph.stem}.jpg", image)
     half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     _write_jpeg(folder / "photos" / f"{photograph.stem}-small.jpg", half)
@@ -125,10 +125,10 @@ def _troubles_body(folder: Path) -> str:
     return "\n".join(f'<p><img src="{source}" alt="{alt}"></p>' for source, alt in troubles.items())
 
 
-def _write_table(folder: Path) -> None:
+def _write_table(folder: Path, address: str) -> None:
     """A URL table as datasets are often published; some of its rows are on the pages too."""
     with open(folder / "urls.csv", "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["url", "caption"])
         for photograph in PHOTOGRAPHS[:6]:
-            writer.writerow([f"photos/{photograph.stem}.jpg", photograph.alt])
+            writer.writerow([f"{address}/photos/{photograph.stem}.jpg", photograph.alt])

@@ -124,7 +124,11 @@ class Shard:
 
     def image_data(self, row: dict[str, Any]) -> list[bytes]:
         """Returns the encoded images of an index row: inputs in placeholder order, then the output."""
-        return [read_range(self.tar, offset, size) for offset, size in zip(row["image_offsets"], row["image_bytes"])]
+        # A sample's members lie side by side, so one read brings them all.
+        places = list(zip(row["image_offsets"], row["image_bytes"]))
+        start = min(offset for offset, _ in places)
+        data = read_range(self.tar, start, max(offset + size for offset, size in places) - start)
+        return [data[offset - start : offset - start + size] for offset, size in places]
 
 
 def find_shards(root: Path) -> list[Shard]:
