@@ -1,0 +1,189 @@
+"""Selections: what they keep, what they count, and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.x2i.recipes import photos
+from x2i.errors import UserError
+from x2i.store import Dataset
+from x2i.store.query import Selection, Verdicts, connect, list_views, missing, select, view_name
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return photos.write_all(tmp_path_factory.mktemp("query"))
+
+
+def ask(dataset: Dataset, *predicates: str) -> Verdicts:
+    with connect(dataset, list_views(dataset)) as connection:
+        return select(connection, Selection.parse(predicates))
+
+
+def kept(verdicts: Verdicts) -> set[str]:
+    names = {key: name for name, key in photos.keys().items()}
+    return {names[key] for keys in verdicts.kept["keys"].to_pylist() for key in keys}
+
+
+def test_without_predicates_every_stored_image_is_kept_and_no_failed_one(dataset: Dataset) -> None:
+    verdicts = ask(dataset)
+    assert verdicts.candidates == len(photos.CAPTIONS)
+    assert kept(verdicts) == set(photos.CAPTIONS)
+    keys = [row[0] for row in verdicts.kept["keys"].to_pylist()]
+    assert keys == sorted(keys)
+
+
+def test_predicates_reach_over_columns_and_relations(dataset: Dataset) -> None:
+    verdicts = ask(dataset, "quality.min_side >= 200 AND NOT duplicates.is_duplicate", "captions.caption IS NOT NULL")
+    small = {name for name in photos.CAPTIONS if min(photos.photo(name).shape[:2]) < 200}
+    assert kept(verdicts) == set(photos.CAPTIONS) - small - {"chelsea", "retina"}
+
+
+def test_those_left_out_are_counted_once_by_the_first_predicate_that_fails(dataset: Dataset) -> None:
+    verdicts = ask(dataset, "has_caption=captions.caption IS NOT NULL", "cat=captions.caption LIKE '%cat%'")
+    assert verdicts.not_selected == {"has_caption": 1, "cat": 8}
+    assert verdicts.candidates == verdicts.kept.num_rows + sum(verdicts.not_selected.values())
+
+
+def test_null_is_not_true(dataset: Dataset) -> None:
+    assert "retina" not in kept(ask(dataset, "captions.caption <> 'x'"))
+
+
+def test_entities_are_asked_for_with_exists(dataset: Dataset) -> None:
+    found = ask(dataset, "EXISTS (SELECT 1 FROM entities WHERE entities.key = images.key AND entities.score > 0.5)")
+    assert kept(found) == {"astronaut", "coffee", "rocket", "chelsea"}
+
+
+def test_an_image_that_a_column_does_not_cover_is_told_apart_from_one_that_fails(tmp_path: Path) -> None:
+    dataset = photos.write_photos(tmp_path)
+    photos.write_quality(tmp_path)
+    (tmp_path / "commits/filter/00001.json").unlink()
+    verdicts = ask(dataset, "big=quality.min_side >= 1")
+    assert verdicts.not_selected == {"quality_is_known": 4}
+
+
+def test_uncommitted_files_are_not_seen(tmp_path: Path) -> None:
+    dataset = photos.write_photos(tmp_path)
+    photos.write_quality(tmp_path)
+    for record in (tmp_path / "commits/filter").glob("*.json"):
+        record.unlink()
+    assert "quality" not in list_views(dataset)
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        "EXISTS (SELECT 1 FROM read_csv('/etc/passwd'))",
+        "(SELECT count(*) FROM read_text('/etc/passwd')) > 0",
+        "EXISTS (SELECT 1 FROM '/etc/passwd')",
+        "EXISTS (SELECT 1 FROM '/etc/passwd.csv')",
+        "EXISTS (SELECT 1 FROM glob('/etc/*'))",
+        "EXISTS (FROM query('SELECT 1'))",
+        "COPY images TO '/tmp/stolen.csv'",
+        "ATTACH '/tmp/other.db'",
+        "INSTALL httpfs",
+        "true; DROP TABLE chosen",
+        "true); DROP TABLE chosen; SELECT (true",
+        "true) FROM images WHERE (true",
+        "true), (false",
+        "true) UNION SELECT (true",
+        "true) ORDER BY (1",
+        "SET enable_external_access = true",
+        "getenv('HOME') = ''",
+        "random() > 0.5",
+        "now() > TIMESTAMP '2020-01-01'",
+        "current_setting('memory_limit') = ''",
+        "EXISTS (SELECT 1 FROM images TABLESAMPLE 10 PERCENT)",
+        "row_number() OVER () < 5",
+        "count(*) > 1",
+        "$1",
+        "",
+        "--",
+        "quality.min_side >",
+    ],
+)
+def test_what_is_not_a_plain_predicate_is_refused(dataset: Dataset, predicate: str) -> None:
+    with pytest.raises(UserError) as refusal, connect(dataset, list_views(dataset)) as connection:
+        select(connection, Selection({"mine": predicate}))
+    assert "mine" in str(refusal.value)
+    assert not Path("/tmp/stolen.csv").exists()
+
+
+def test_the_connection_itself_is_locked_in(dataset: Dataset, tmp_path: Path) -> None:
+    import duckdb
+
+    with connect(dataset, list_views(dataset)) as connection:
+        for statement in (
+            "SELECT * FROM read_csv('/etc/passwd')",
+            f"COPY images TO '{tmp_path}/x.csv'",
+            f"ATTACH '{tmp_path}/x.db'",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+            "SET enable_external_access = true",
+            "SET lock_configuration = false",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(statement)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_name_is_refused_with_all_there_are(dataset: Dataset) -> None:
+    with pytest.raises(UserError) as refusal:
+        ask(dataset, "big=quality.min_sid >= 200")
+    text = str(refusal.value)
+    assert "'big'" in text
+    assert "min_sid" in text
+    assert "quality: key, min_side" in text
+    assert "subject_pairs: key_a" in text
+
+
+def test_a_column_of_several_rows_is_explained(dataset: Dataset) -> None:
+    with pytest.raises(UserError, match="several rows per image: EXISTS"):
+        ask(dataset, "entities.score > 0.5")
+
+
+@pytest.mark.parametrize("predicate", ["width=300", "quality.min_side", "'yes'", "NULL"])
+def test_a_predicate_that_is_not_true_or_false_is_refused(dataset: Dataset, predicate: str) -> None:
+    with pytest.raises(UserError, match="true or false"):
+        ask(dataset, predicate)
+
+
+def test_names_are_split_from_predicates() -> None:
+    parsed = Selection.parse(["big=images.width >= 5", "images.width = 5", "a == b", "sharp = quality.sharpness > 3"])
+    assert parsed.predicates["big"] == "images.width >= 5"
+    assert parsed.predicates["images.width = 5"] == "images.width = 5"
+    assert parsed.predicates["a == b"] == "a == b"
+    with pytest.raises(UserError, match="two predicates"):
+        Selection.parse(["x=a > 1", "x=b > 1"])
+
+
+def test_a_view_that_nobody_made_names_its_stage(bare: Dataset) -> None:
+    with pytest.raises(UserError, match=r"quality.*x2i filter"):
+        connect(bare, list_views(bare), ["quality"])
+    assert "x2i embed" in str(missing(list_views(bare), ["embeddings_clip"]))
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Dataset:
+    return photos.write_photos(tmp_path / "bare")
+
+
+def test_a_dataset_without_images_names_crawl(tmp_path: Path) -> None:
+    empty = Dataset.create(tmp_path, "empty")
+    with pytest.raises(UserError, match="x2i crawl"):
+        connect(empty, list_views(empty))
+
+
+def test_a_dash_in_a_column_name_is_an_underscore_in_sql() -> None:
+    assert view_name("embeddings-classic-hog-color") == "embeddings_classic_hog_color"
+
+
+def test_a_pair_is_kept_if_both_its_images_pass(dataset: Dataset) -> None:
+    pairs = "SELECT [key_a, key_b] AS keys, '' AS suffix FROM subject_pairs"
+    with connect(dataset, list_views(dataset)) as connection:
+        assert select(connection, Selection(), pairs).kept.num_rows == 2
+        one = select(connection, Selection({"not_rocket": "images.uid <> 'uid-rocket'"}), pairs)
+    assert one.kept.num_rows == 1
+    assert one.not_selected == {"not_rocket": 1}
