@@ -1,0 +1,103 @@
+"""Runs crawl partitions in one process: plan rows in, an image partition out, one line of times into the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.stage import Outcome
+from x2i.crawl.policy import FetchPolicy
+from x2i.crawl.process import StoragePolicy
+from x2i.store import paths
+
+if TYPE_CHECKING:
+    from x2i.crawl.partition import PlanRow
+    from x2i.sample import ImageRecord
+    from x2i.store.commits import Counts
+
+DECODE_THREADS = 2
+
+
+class CrawlWorker:
+    """Crawls partitions in one process: one event loop per partition, decoding in a few threads beside it.
+
+    What is learnt about hosts (robots.txt, crawl delay, Retry-After) is kept from one partition to the next.
+    """
+
+    def __init__(self, root: Path, fetching: FetchPolicy, storage: StoragePolicy, retry_failed: bool = False) -> None:
+        import cv2
+
+        from x2i.crawl.hosts import HostBook
+
+        cv2.setNumThreads(1)
+        # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        self._root = root
+        self._fetching = fetching
+        self._storage = storage
+        self._retry_failed = retry_failed
+        self._hosts = HostBook()
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        import uvloop
+
+        from x2i.crawl.partition import PlanRow
+
+        started, clock = time.time(), time.monotonic()
+        planned = [PlanRow(**row) for row in rows.to_pylist()]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            records = runner.run(self._crawl(partition, planned))
+        counts = count_records(records)
+        log = {"event": "partition", "partition": partition, "time": started, "seconds": time.monotonic() - clock}
+        append_log(self._root, {**log, **asdict(counts), "bytes_received": sum(record.bytes for record in records)})
+        outputs = (paths.image_tar(self._root, partition), paths.image_index(self._root, partition))
+        return Outcome(outputs, counts)
+
+    async def _crawl(self, partition: str, rows: list[PlanRow]) -> list[ImageRecord]:
+        from x2i.crawl.fetch import Fetcher
+        from x2i.crawl.partition import crawl_rows
+        from x2i.crawl.resume import standing_results
+        from x2i.store.images import image_partition
+
+        known = standing_results(self._root, partition, rows) if self._retry_failed else {}
+        with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
+            async with (
+                Fetcher(self._fetching, self._hosts) as fetcher,
+                aclosing(crawl_rows(rows, fetcher, self._storage, pool, known)) as results,
+            ):
+                async for record, data in results:
+                    store.add(record, data)
+        return store.records
+
+
+def count_records(records: list[ImageRecord]) -> Counts:
+    """Returns how many records were kept, filtered and failed, by reason."""
+    from x2i.reasons import Status
+    from x2i.store.commits import Counts
+
+    by_status: dict[Status, dict[str, int]] = {Status.FILTERED: {}, Status.FAILED: {}}
+    for record in records:
+        if record.reason is not None:
+            reasons = by_status[record.status]
+            reasons[str(record.reason)] = reasons.get(str(record.reason), 0) + 1
+    kept = sum(record.status is Status.OK for record in records)
+    return Counts(
+        kept, dict(sorted(by_status[Status.FILTERED].items())), dict(sorted(by_status[Status.FAILED].items()))
+    )
+
+
+def append_log(root: Path, document: dict[str, Any]) -> None:
+    """Adds one line to logs/crawl.jsonl in a single write, so that lines of several processes do not mix."""
+    path = paths.log_file(root, "crawl")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab", buffering=0) as stream:
+        stream.write(json.dumps(document, ensure_ascii=False).encode() + b"\n")

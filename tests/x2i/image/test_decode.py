@@ -1,0 +1,225 @@
+"""Every odd image decodes to what a viewer would show, or to a reason; never to something in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image, ImageOps
+
+from tests.hostile_server import png_bomb
+from tests.x2i.image.files import error, oriented, photograph, saved, swapped_profile
+from x2i.image import decode, read_header
+from x2i.reasons import DroppedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+TOLERANCE = {"JPEG": 8.0, "WEBP": 8.0, "AVIF": 8.0, "GIF": 8.0}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_decodes(format: str) -> None:
+    data = saved(photograph(), format)
+    header = read_header(data)
+    assert (header.format, header.width, header.height, header.frames) == (format.lower(), 160, 120, 1)
+    pixels = decode(data)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert error(pixels, photograph()) <= TOLERANCE.get(format, 0.0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_cut_file_is_truncated_wherever_it_is_cut(format: str) -> None:
+    data = saved(photograph(), format)
+    whole = decode(data)
+    for cut in sorted({*range(32, 400, 7), *range(400, len(data), max(1, len(data) // 60))}):
+        outcome = _outcome(data[:cut])
+        if isinstance(outcome, DroppedError):
+            assert outcome.verdict.reason == "image_truncated", (cut, outcome)
+        else:
+            assert np.array_equal(outcome, whole), f"cut at {cut} of {len(data)}: a partial picture came out"
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"])
+def test_flipped_bytes_end_in_a_picture_or_a_reason(format: str) -> None:
+    data = saved(photograph(64, 48), format)
+    draw = np.random.default_rng(0)
+    for _ in range(60):
+        broken = bytearray(data)
+        for position in draw.integers(0, len(data), 3):
+            broken[position] ^= int(draw.integers(1, 256))
+        try:
+            assert decode(bytes(broken), max_pixels=10**7).shape[2] == 3
+        except DroppedError:
+            continue
+
+
+def test_a_damaged_png_is_corrupt_though_it_inflates() -> None:
+    data = bytearray(saved(photograph(), "PNG", compress_level=0))
+    data[len(data) // 2] ^= 0x55
+    with pytest.raises(DroppedError) as caught:
+        decode(bytes(data))
+    assert caught.value.verdict.reason == "image_corrupt"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
+    picture = photograph()
+    picture.getexif()[0x0112] = orientation
+    upright = ImageOps.exif_transpose(picture)
+    assert error(decode(oriented(format, orientation)), upright) <= TOLERANCE.get(format, 0.0)
+
+
+def test_broken_exif_is_passed_over() -> None:
+    data = saved(photograph(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\x99" * 50)
+    assert decode(data).shape == (120, 160, 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_an_icc_profile_is_converted_to_srgb(format: str) -> None:
+    swapped = Image.fromarray(np.asarray(photograph())[..., ::-1])
+    pixels = decode(saved(swapped, format, icc_profile=swapped_profile()))
+    assert error(pixels, photograph()) < 10
+    assert error(pixels, swapped) > 20
+
+
+def test_a_broken_icc_profile_is_passed_over() -> None:
+    pixels = decode(saved(photograph(), "PNG", icc_profile=b"no profile at all" * 20))
+    assert error(pixels, photograph()) == 0
+
+
+def test_cmyk_jpeg_and_tiff() -> None:
+    cmyk = photograph().convert("CMYK")
+    assert error(decode(saved(cmyk, "JPEG", quality=95)), photograph()) < 8
+    assert error(decode(saved(cmyk, "TIFF")), photograph()) < 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
+def test_modes_of_png_become_rgb(mode: str) -> None:
+    picture = photograph().convert(mode)
+    assert error(decode(saved(picture, "PNG")), picture.convert("RGB")) == 0
+
+
+def test_alpha_is_flattened_on_white() -> None:
+    alpha = Image.fromarray(np.tile(np.linspace(0, 255, 160).astype(np.uint8), (120, 1)))
+    picture = photograph()
+    picture.putalpha(alpha)
+    white = Image.new("RGBA", picture.size, "white")
+    expected = Image.alpha_composite(white, picture).convert("RGB")
+    assert error(decode(saved(picture, "PNG")), expected) < 0.6
+    assert decode(saved(picture, "WEBP", lossless=True, exact=True))[:, 0].min() == 255
+
+
+def test_a_transparent_palette_colour_becomes_white() -> None:
+    picture = Image.new("P", (40, 30), 1)
+    picture.putpalette([0, 0, 0, 255, 0, 0] + [0] * 750)
+    picture.paste(0, (0, 0, 20, 30))
+    for format in ("PNG", "GIF"):
+        pixels = decode(saved(picture, format, transparency=0))
+        assert pixels[0, 0].tolist() == [255, 255, 255]
+        assert pixels[0, 39].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_not_clipped(format: str) -> None:
+    grey = np.asarray(photograph().convert("L"))
+    pixels = decode(saved(Image.fromarray(grey.astype(np.uint16) * 257), format))
+    assert error(pixels, np.repeat(grey[..., None], 3, axis=2)) == 0
+
+
+def test_16_bit_colour() -> None:
+    rgb = np.asarray(photograph())
+    data = bytes(cv2.imencode(".png", rgb[..., ::-1].astype(np.uint16) * 257)[1])
+    assert error(decode(data), rgb) == 0
+
+
+def test_32_bit_pixels_are_refused() -> None:
+    data = saved(Image.fromarray(np.asarray(photograph().convert("L")).astype(np.float32)), "TIFF")
+    with pytest.raises(DroppedError) as caught:
+        decode(data)
+    assert caught.value.verdict.reason == "unsupported_format"
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_the_first_frame_of_several_is_taken(format: str) -> None:
+    others = [Image.new("RGB", (160, 120), colour) for colour in ("red", "blue")]
+    data = saved(photograph(), format, save_all=True, append_images=others)
+    assert read_header(data).frames == 3
+    assert error(decode(data), photograph()) <= TOLERANCE.get(format, 0.0)
+
+
+def test_too_many_pixels_are_refused_before_decoding() -> None:
+    for data in (png_bomb(60_000, 60_000), png_bomb(2**31 - 1, 2**31 - 1)):
+        with pytest.raises(DroppedError) as caught:
+            decode(data)
+        assert caught.value.verdict.reason == "too_many_pixels"
+    with pytest.raises(DroppedError) as caught:
+        decode(saved(photograph(), "JPEG"), max_pixels=160 * 120 - 1)
+    assert caught.value.verdict.reason == "too_many_pixels"
+
+
+def test_a_jpeg_of_countless_scans_is_refused() -> None:
+    data = saved(photograph(), "JPEG", progressive=True)
+    start, end = data.index(b"\xff\xda"), len(data) - 2
+    with pytest.raises(DroppedError) as caught:
+        decode(data[:start] + data[start:end] * 200 + data[end:])
+    assert caught.value.verdict.reason == "image_corrupt"
+
+
+@pytest.mark.parametrize("side", [1, 8, 100, 399, 400, 401, 512, 5000])
+def test_target_side_is_never_undershot(side: int) -> None:
+    for size in ((801, 533), (533, 801)):
+        pixels = decode(saved(photograph(*size), "JPEG"), target_side=side)
+        assert max(pixels.shape[:2]) >= min(side, 801)
+        assert abs(pixels.shape[1] / pixels.shape[0] - size[0] / size[1]) < 0.05
+        expected = photograph(*size).resize((pixels.shape[1], pixels.shape[0]))
+        assert error(pixels, expected) < 12
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not_an_image"),
+        (b"<html></html>", "not_an_image"),
+        (b"<?xml version='1.0'?><svg/>", "unsupported_format"),
+        (b"%PDF-1.7", "unsupported_format"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "unsupported_format"),
+        (b"8BPS\0\1", "unsupported_format"),
+        (b"\xff\xd8\xff", "image_truncated"),
+        (b"\x89PNG\r\n\x1a\n", "image_truncated"),
+        (b"GIF89a", "image_truncated"),
+    ],
+)
+def test_what_is_no_picture_is_named(data: bytes, reason: str) -> None:
+    for function in (decode, read_header):
+        with pytest.raises(DroppedError) as caught:
+            function(data)
+        assert caught.value.verdict.reason == reason
+
+
+def test_messages_hold_no_memory_address() -> None:
+    data = saved(photograph(), "TIFF")
+    for cut in range(8, 400, 13):
+        outcome = _outcome(data[:cut])
+        assert isinstance(outcome, DroppedError)
+        assert "0x" not in outcome.verdict.detail
+
+
+def test_real_files_of_an_installed_package_decode() -> None:
+    folder = Path(skimage.data.__file__).parent
+    files = [path for path in folder.iterdir() if path.suffix in (".png", ".jpg", ".gif")]
+    assert len(files) > 15
+    for path in files:
+        expected = ImageOps.exif_transpose(Image.open(path))
+        assert decode(path.read_bytes()).shape[:2] == (expected.height, expected.width), path
+
+
+def _outcome(data: bytes) -> np.ndarray | DroppedError:
+    try:
+        return decode(data)
+    except DroppedError as dropped:
+        return dropped

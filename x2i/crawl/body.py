@@ -1,0 +1,76 @@
+"""Reading a response body within a budget, Content-Encoding included: nothing is held beyond the budget."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from x2i.reasons import DroppedError, Reason
+
+if TYPE_CHECKING:
+    import aiohttp
+
+ACCEPT_ENCODING = "gzip, deflate"
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+
+
+async def read_body(
+    response: aiohttp.ClientResponse, max_bytes: int, reserve: Callable[[int], Awaitable[None]], *, cut: bool = False
+) -> bytes:
+    """Returns the decoded body. `reserve` is awaited with the size so far after each piece, and may hold reading back.
+
+    With `cut`, a body that is not compressed may be longer: its first `max_bytes` are returned.
+
+    Raises DroppedError: BODY_TOO_LARGE as soon as the announced, received or decompressed size passes `max_bytes`;
+    BODY_TRUNCATED if a compressed stream stops short; BAD_ENCODING; BODY_EMPTY.
+    """
+    announced = response.content_length
+    if announced is not None and announced > max_bytes and not cut:
+        raise DroppedError(Reason.BODY_TOO_LARGE, f"{announced} bytes announced; at most {max_bytes}")
+    decoder = _decoder(response.headers.get("Content-Encoding", ""), max_bytes)
+    body = bytearray()
+    received = 0
+    async for chunk in response.content.iter_any():
+        received += len(chunk)
+        if received > max_bytes:
+            if cut and decoder is None:
+                return bytes(body + chunk)[:max_bytes]
+            raise DroppedError(Reason.BODY_TOO_LARGE, f"more than {max_bytes} bytes")
+        body += chunk if decoder is None else decoder.feed(chunk, max_bytes - len(body))
+        await reserve(len(body))
+    if decoder is not None and received:
+        decoder.finish()
+    if not body:
+        raise DroppedError(Reason.BODY_EMPTY)
+    return bytes(body)
+
+
+class _Inflater:
+    """Decompresses gzip or zlib streams piece by piece, never making more than it is allowed to."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._max_bytes = max_bytes
+
+    def feed(self, chunk: bytes, room: int) -> bytes:
+        try:
+            out = self._stream.decompress(chunk, room + 1)
+        except zlib.error as error:
+            raise DroppedError(Reason.BAD_ENCODING, str(error)) from error
+        if len(out) > room:
+            raise DroppedError(Reason.BODY_TOO_LARGE, f"decompresses to more than {self._max_bytes} bytes")
+        return out
+
+    def finish(self) -> None:
+        if not self._stream.eof:
+            raise DroppedError(Reason.BODY_TRUNCATED, "the compressed stream stops before its end")
+
+
+def _decoder(encoding: str, max_bytes: int) -> _Inflater | None:
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return None
+    if name in ("gzip", "x-gzip", "deflate"):
+        return _Inflater(max_bytes)
+    raise DroppedError(Reason.BAD_ENCODING, f"Content-Encoding {encoding!r} was not asked for")

@@ -1,0 +1,140 @@
+"""The network guard: which addresses a crawl may talk to, whatever names and numbers a URL hides them behind."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiohttp import ThreadedResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from x2i.errors import UserError
+from x2i.reasons import DroppedError, Reason
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """Lets through public addresses, and those in `allowed` networks."""
+
+    allowed: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, networks: Sequence[str]) -> AddressPolicy:
+        """Reads CIDR texts such as "127.0.0.0/8". Raises UserError for one that is none."""
+        try:
+            return cls(tuple(ipaddress.ip_network(text, strict=False) for text in networks))
+        except ValueError as error:
+            raise UserError(f"--allow-net: {error}; expected a network such as 10.0.0.0/8 or fd00::/8") from error
+
+    def permits(self, address: str) -> bool:
+        """Whether the IP `address` may be connected to. An IPv6 address that carries an IPv4 one is judged as that."""
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+        carried = _carried_ipv4(parsed)
+        for one in (parsed, carried):
+            if one is not None and any(one in network for network in self.allowed if network.version == one.version):
+                return True
+        return _is_public(parsed if carried is None else carried)
+
+    def require(self, address: str, host: str) -> None:
+        """Raises DroppedError(BLOCKED_ADDRESS) unless `address` is permitted."""
+        if not self.permits(address):
+            raise DroppedError(Reason.BLOCKED_ADDRESS, f"{host} is {address}, which is not public")
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name once and passes on only what was checked: aiohttp connects to exactly these addresses.
+
+    One forbidden address among several refuses the name, since which of them is dialled is not ours to choose.
+    """
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+        self._inner = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        results = await self._inner.resolve(host, port, family)
+        for result in results:
+            self._policy.require(result["host"], host)
+        return results
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def require_fetchable(url: URL, policy: AddressPolicy) -> None:
+    """Checks a URL before it is asked for; called again at every redirect.
+
+    Raises DroppedError: BAD_URL for a scheme other than http(s), no host, or a user name in it; BLOCKED_ADDRESS for an
+    address written as a number in any of the forms that C libraries read (127.1, 0x7f000001, 017700000001, ::1).
+    """
+    if url.scheme not in ("http", "https"):
+        raise DroppedError(Reason.BAD_URL, f"scheme {url.scheme!r}; only http and https are fetched")
+    if not url.host:
+        raise DroppedError(Reason.BAD_URL, "no host")
+    if url.user or url.password:
+        raise DroppedError(Reason.BAD_URL, "user names in URLs are not sent")
+    literal = _literal_address(url.host)
+    if literal is not None:
+        policy.require(literal, url.host)
+
+
+def parse_url(text: str) -> URL:
+    """Parses a URL as written in a source. Raises DroppedError(BAD_URL)."""
+    try:
+        url = URL(text.strip())
+        _ = url.port
+    except (ValueError, TypeError, UnicodeError) as error:
+        raise DroppedError(Reason.BAD_URL, str(error)[:200]) from error
+    if not url.absolute:
+        raise DroppedError(Reason.BAD_URL, "not an absolute http(s) URL")
+    return url
+
+
+def _literal_address(host: str) -> str | None:
+    """Returns the IP address that `host` writes as a number, in standard or legacy form, or None for a name."""
+    bare = host.strip("[]").rstrip(".")
+    try:
+        return str(ipaddress.ip_address(bare.partition("%")[0]))
+    except ValueError:
+        pass
+    if not bare or not all(_is_number(part) for part in bare.split(".")):
+        return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except OSError:
+        return None
+
+
+def _is_number(text: str) -> bool:
+    digits = text[2:] if text[:2].lower() == "0x" else text
+    return bool(digits) and all(c in "0123456789abcdefABCDEF" for c in digits)
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _carried_ipv4(address: Address) -> ipaddress.IPv4Address | None:
+    """Returns the IPv4 address inside an IPv4-mapped, IPv4-compatible, 6to4, Teredo or NAT64 IPv6 address."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _NAT64 or (address in _IPV4_COMPATIBLE and int(address) > 0xFFFF):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None

@@ -1,0 +1,138 @@
+"""Crawling the rows of one partition: many at once, handed on in plan order, a bounded number in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from x2i.crawl.fetch import FetchDropped, Fetched, Fetcher
+from x2i.crawl.process import StoragePolicy, StoredImage, make_image
+from x2i.image import sha256
+from x2i.reasons import Dropped, DroppedError, Reason, Status
+from x2i.sample import ImageRecord
+
+Crawled = tuple[ImageRecord, bytes | None]
+"""A record, and the bytes to store exactly when its status is ok."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One planned image. local: `url` is a file:// URL that the user's own folder or saved page gave."""
+
+    key: str
+    uid: str
+    url: str
+    text: str
+    page_url: str
+    context: str
+    licence: str
+    extra: str
+    local: bool
+
+
+async def crawl_rows(
+    rows: Sequence[PlanRow],
+    fetcher: Fetcher,
+    storage: StoragePolicy,
+    pool: Executor,
+    known: Mapping[str, Crawled] | None = None,
+) -> AsyncGenerator[Crawled, None]:
+    """Yields what became of each row, in the order of `rows`, whatever order the answers arrive in.
+
+    Decoding and encoding run in `pool`, off the event loop. At most 4 x `fetcher.policy.concurrency` rows are begun
+    and not yet handed on. `known`: results by key that are taken as they are instead of being fetched again.
+    """
+    window = 4 * fetcher.policy.concurrency
+    pending: deque[asyncio.Task[Crawled]] = deque()
+    try:
+        for row in rows:
+            if len(pending) >= window:
+                yield await pending.popleft()
+            pending.append(asyncio.create_task(_crawl_row(row, fetcher, storage, pool, known or {})))
+        while pending:
+            yield await pending.popleft()
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def _crawl_row(
+    row: PlanRow, fetcher: Fetcher, storage: StoragePolicy, pool: Executor, known: Mapping[str, Crawled]
+) -> Crawled:
+    if row.key in known:
+        record, data = known[row.key]
+        return replace(record, **_identity(row)), data
+    loop = asyncio.get_running_loop()
+    if row.local:
+        return await loop.run_in_executor(pool, _store_file, row, fetcher.policy.max_bytes, storage)
+    if not row.url:
+        return _dropped(row, Dropped(Reason.BAD_URL, "the source gives no URL")), None
+    async with fetcher.get(row.url) as outcome:
+        if not isinstance(outcome, Fetched):
+            return _dropped(row, outcome), None
+        return await loop.run_in_executor(pool, _store, row, outcome.data, outcome.http_status, storage)
+
+
+def _store_file(row: PlanRow, max_bytes: int, storage: StoragePolicy) -> Crawled:
+    path = Path(unquote(urlsplit(row.url).path))
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            return _dropped(row, Dropped(Reason.BODY_TOO_LARGE, f"{size} bytes; at most {max_bytes}")), None
+        data = path.read_bytes()
+    except OSError as error:
+        return _dropped(row, Dropped(Reason.FILE_ERROR, error.strerror or str(error))), None
+    return _store(row, data, 0, storage)
+
+
+def _store(row: PlanRow, data: bytes, http_status: int, storage: StoragePolicy) -> Crawled:
+    try:
+        image = make_image(data, storage)
+    except DroppedError as error:
+        return replace(_dropped(row, error.verdict), http_status=http_status, bytes=len(data)), None
+    return _stored(row, image, http_status, data), image.data
+
+
+def _stored(row: PlanRow, image: StoredImage, http_status: int, fetched: bytes) -> ImageRecord:
+    return ImageRecord(
+        **_identity(row),
+        status=Status.OK,
+        width=image.width,
+        height=image.height,
+        original_width=image.header.width,
+        original_height=image.header.height,
+        format=image.format,
+        bytes=len(fetched),
+        sha256=sha256(fetched),
+        phash=image.phash,
+        http_status=http_status,
+    )
+
+
+def _dropped(row: PlanRow, verdict: Dropped) -> ImageRecord:
+    record = ImageRecord(**_identity(row), status=verdict.status, reason=verdict.reason, detail=verdict.detail)
+    if isinstance(verdict, FetchDropped):
+        record = replace(record, http_status=verdict.http_status, opt_out=verdict.opt_out)
+    return record
+
+
+def _identity(row: PlanRow) -> dict[str, Any]:
+    """What a record takes over from the plan."""
+    fields = {
+        name: getattr(row, name) for name in ("key", "uid", "url", "text", "page_url", "context", "licence", "extra")
+    }
+    return {**fields, "host": "" if row.local else _host(row.url)}
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,45 @@
+"""What of an earlier crawl of a partition still stands when its passing failures are tried again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from x2i.crawl.fetch import PASSING_REASONS
+from x2i.crawl.partition import Crawled, PlanRow
+from x2i.reasons import Reason, Status
+from x2i.store import paths
+from x2i.store.commits import Commit
+from x2i.store.images import extension, read_image_index, record_from_row
+from x2i.store.tar import member_at, read_range
+
+
+def has_passing_failures(commit: Commit) -> bool:
+    """Whether a committed partition holds rows that failed for a reason that may have passed."""
+    return any(Reason(name) in PASSING_REASONS for name in commit.counts.failed)
+
+
+def standing_results(root: Path, partition: str, rows: list[PlanRow]) -> dict[str, Crawled]:
+    """Returns, by key, the results in the image store that are final and belong to `rows`.
+
+    A stored image counts only if the tar still has it where the index says: a run that was killed between writing the
+    tar and its index leaves offsets that mean nothing.
+    """
+    index, tar = paths.image_index(root, partition), paths.image_tar(root, partition)
+    if not (index.exists() and tar.exists()):
+        return {}
+    planned = {row.key: row for row in rows}
+    found: dict[str, Crawled] = {}
+    for values in read_image_index(root, partition).to_pylist():
+        record = record_from_row(values)
+        row = planned.get(record.key)
+        if row is None or (row.uid, row.url) != (record.uid, record.url) or record.reason in PASSING_REASONS:
+            continue
+        data = None
+        if record.status is Status.OK:
+            member = member_at(tar, record.offset)
+            name = f"{record.key}.{extension(record.format)}"
+            if member is None or (member.name, member.size) != (name, record.size):
+                continue
+            data = read_range(tar, record.offset, record.size)
+        found[record.key] = (record, data)
+    return found
