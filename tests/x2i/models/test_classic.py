@@ -1,0 +1,119 @@
+"""Each weightless backend does what its protocol says, on real photographs."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.photographs import photograph
+from x2i.models import registry
+from x2i.models.classic.saliency import saliency_map
+from x2i.models.protocols import Box
+
+
+def disc(height: int = 200, width: int = 300, centre: tuple[int, int] = (210, 90), radius: int = 40) -> np.ndarray:
+    image = np.full((height, width, 3), (60, 110, 60), np.uint8)
+    image += np.indices((height, width)).sum(0)[..., None].astype(np.uint8) % 7
+    return cv2.circle(image, centre, radius, (210, 30, 30), -1)
+
+
+def overlap(box: Box, mask: np.ndarray) -> float:
+    inside = np.zeros(mask.shape, bool)
+    inside[box.y0 : box.y1, box.x0 : box.x1] = True
+    return float((inside & mask).sum() / (inside | mask).sum())
+
+
+def test_embeddings_are_unit_vectors_that_put_a_picture_next_to_its_copy():
+    embedder = registry.image_embedder("classic:hog-color")
+    names = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
+    photos = [photograph(name) for name in names]
+    copies = [cv2.resize(photo, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA) for photo in photos]
+    embeddings_ND = embedder.embed([*photos, *copies])
+    assert embeddings_ND.shape == (10, embedder.dimensions)
+    assert embeddings_ND.dtype == np.float32
+    assert np.allclose(np.linalg.norm(embeddings_ND, axis=1), 1, atol=1e-5)
+    assert (embeddings_ND[:5] @ embeddings_ND[5:].T).argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_embedding_does_not_depend_on_its_batch():
+    embedder = registry.image_embedder("classic:hog-color")
+    a, b = photograph("chelsea.png"), photograph("coffee.png")
+    assert np.array_equal(embedder.embed([a, b])[1], embedder.embed([b])[0])
+    assert embedder.embed([]).shape == (0, embedder.dimensions)
+    assert np.isfinite(embedder.embed([np.zeros((1, 1, 3), np.uint8)])).all()
+
+
+def test_saliency_finds_the_disc_and_grabcut_cuts_it_out():
+    image = disc()
+    truth = (image[..., 0] > 150) & (image[..., 1] < 80)
+    (found,) = registry.detector("classic:saliency").detect([image])
+    assert len(found) == 1
+    assert overlap(found[0].box, truth) > 0.6
+    assert 0 < found[0].score <= 1
+    assert found[0].phrase is None
+    ((mask,),) = registry.segmenter("classic:grabcut").segment([image], [[found[0].box]])
+    assert mask is not None
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.95
+
+
+def test_saliency_finds_nothing_where_nothing_stands_out():
+    flat = np.full((100, 160, 3), 120, np.uint8)
+    assert registry.detector("classic:saliency").detect([flat, np.zeros((1, 1, 3), np.uint8)]) == [[], []]
+
+
+@pytest.mark.parametrize(("name", "centre"), [("rocket.jpg", (0.5, 0.7)), ("coffee.png", (0.4, 0.5))])
+def test_saliency_finds_the_subject_of_a_photograph(name, centre):
+    image = photograph(name)
+    height, width = image.shape[:2]
+    box = registry.detector("classic:saliency").detect([image])[0][0].box
+    assert box.x0 <= centre[0] * width < box.x1
+    assert box.y0 <= centre[1] * height < box.y1
+    assert 0 <= box.x0 < box.x1 <= width
+    assert 0 <= box.y0 < box.y1 <= height
+
+
+def test_the_symmetric_surround_of_a_corner_is_itself():
+    assert np.allclose(saliency_map(np.full((9, 7, 3), 200, np.uint8)), 0, atol=1e-4)
+    assert saliency_map(disc())[0, 0] < 2
+
+
+def test_grabcut_gives_no_mask_where_colours_tell_nothing_apart():
+    segmenter = registry.segmenter("classic:grabcut")
+    flat = np.full((80, 80, 3), 90, np.uint8)
+    whole, part = Box(0, 0, 80, 80), Box(20, 20, 60, 60)
+    masks = segmenter.segment([flat, disc()], [[whole, part], []])
+    assert masks[0][0] is None
+    assert masks[1] == []
+
+
+def test_grabcut_gives_the_same_mask_every_time():
+    image = photograph("coffee.png")
+    box = registry.detector("classic:saliency").detect([image])[0][0].box
+    segmenter = registry.segmenter("classic:grabcut")
+    first = segmenter.segment([image], [[box]])[0][0]
+    cv2.setRNGSeed(12345)
+    cv2.randu(np.zeros(100), 0, 1)
+    again = segmenter.segment([disc(), image], [[Box(150, 30, 270, 150)], [box]])[1][0]
+    assert first is not None
+    assert np.array_equal(first, again)
+
+
+def test_canny_draws_the_outline_and_only_that():
+    image = cv2.circle(np.full((200, 300, 3), 90, np.uint8), (210, 90), 40, (230, 220, 200), -1)
+    (edges,) = registry.edge_detector("classic:canny").edges([image])
+    assert set(np.unique(edges)) == {0, 255}
+    y, x = np.nonzero(edges)
+    assert np.abs(np.hypot(x - 210, y - 90) - 40).max() < 4
+    assert len(x) > 150
+
+
+def test_telea_fills_the_hole_and_touches_nothing_else():
+    image = photograph("coffee.png")
+    mask = np.zeros(image.shape[:2], bool)
+    mask[10:30, 400:430] = True
+    (filled,) = registry.inpainter("classic:telea").inpaint([image], [mask])
+    assert np.array_equal(filled[~mask], image[~mask])
+    assert np.abs(filled[mask].astype(int) - image[mask]).mean() < 25
+    with pytest.raises(ValueError, match="leaves some pixels"):
+        registry.inpainter("classic:telea").inpaint([image], [np.ones(image.shape[:2], bool)])

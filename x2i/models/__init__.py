@@ -1,0 +1,1 @@
+"""What a model can do (protocols.py), which backends do it (registry.py), and the backends themselves."""

@@ -1,0 +1,144 @@
+"""What each ability takes and returns. A backend is any class that fits one of these protocols.
+
+Images are RGB uint8 arrays of shape (height, width, 3); the images of one call may differ in size. Every method takes a
+batch and returns one result per image in the same order. Results depend on the arguments alone, not on the batch, the
+thread or the calls before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+RgbImage = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of its image, half-open: 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def area(self) -> int:
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+
+@dataclass(frozen=True)
+class PageText:
+    """What a web page or a URL table says about an image; "" where it says nothing."""
+
+    alt: str = ""
+    title: str = ""
+    figcaption: str = ""
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A description of an image. source: where the words come from, "alt" for example, or "model"."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One found object. score: in [0, 1], measured. phrase: what it is, None if the backend cannot say."""
+
+    box: Box
+    score: float
+    phrase: str | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """How well two images agree on showing one thing. All counts and shares are 0 where nothing agrees.
+
+    matches: tentative correspondences. inliers: those that the geometric model explains, each place counted once.
+    inlier_ratio: share of the matches that the model explains, in [0, 1].
+    area_a, area_b: share in [0, 1] of either image that the inliers' convex hull covers.
+    model: "homography" (a plane, or a turned camera), "fundamental" (a solid scene, a moved camera), or "" for none.
+    homography_33: maps pixels of a to pixels of b (homogeneous x, y, 1); None unless the model is a homography.
+    """
+
+    matches: int = 0
+    inliers: int = 0
+    inlier_ratio: float = 0.0
+    area_a: float = 0.0
+    area_b: float = 0.0
+    model: str = ""
+    homography_33: NDArray[np.float64] | None = None
+
+
+class ImageEmbedder(Protocol):
+    """Turns images into vectors whose dot product says how alike they look."""
+
+    dimensions: int
+
+    def embed(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+        """Returns embeddings_ND: one L2-normalised row of `dimensions` numbers per image."""
+        ...
+
+
+class Captioner(Protocol):
+    """Says in words what an image shows. revision: of weights or rules. needs_pixels: False if text is enough."""
+
+    revision: str
+    needs_pixels: bool
+
+    def caption(self, images: Sequence[RgbImage | None], texts: Sequence[PageText]) -> list[Caption | None]:
+        """Returns a caption per image, None where there is nothing to say. `images` are None unless needs_pixels."""
+        ...
+
+
+class Detector(Protocol):
+    """Finds objects."""
+
+    def detect(self, images: Sequence[RgbImage]) -> list[list[Detection]]:
+        """Returns the objects of each image, best score first; an empty list where there are none."""
+        ...
+
+
+class Segmenter(Protocol):
+    """Cuts out the object inside a box."""
+
+    def segment(
+        self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]
+    ) -> list[list[NDArray[np.bool_] | None]]:
+        """Returns a mask_HW of its image's size for each box of each image; None where no object could be cut out."""
+        ...
+
+
+class InstanceMatcher(Protocol):
+    """Decides with geometry whether two images show the same thing. The features are the backend's own kind."""
+
+    def features(self, images: Sequence[RgbImage]) -> list[Any]:
+        """Returns what `match` compares, one per image; it has `descriptors_ND` (uint8) for finding candidates."""
+        ...
+
+    def match(self, a: Any, b: Any) -> Match:
+        """Returns the agreement of two images. Swapping the arguments swaps the areas and inverts the homography."""
+        ...
+
+
+class EdgeDetector(Protocol):
+    """Draws the edges of an image."""
+
+    def edges(self, images: Sequence[RgbImage]) -> list[NDArray[np.uint8]]:
+        """Returns an edge map_HW per image: 255 on edges, 0 elsewhere, grey between for soft detectors."""
+        ...
+
+
+class Inpainter(Protocol):
+    """Fills holes from their surroundings."""
+
+    def inpaint(self, images: Sequence[RgbImage], masks: Sequence[NDArray[np.bool_]]) -> list[RgbImage]:
+        """Returns each image with the pixels where its mask_HW is True replaced; the others are untouched."""
+        ...

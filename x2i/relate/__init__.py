@@ -1,0 +1,1 @@
+"""How images relate to each other: exact and near duplicates, and pairs that show the same thing."""

@@ -1,0 +1,95 @@
+"""Which pairs of images are worth a geometric comparison: neighbours by embedding, and by votes of local features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOTERS = 300
+VOTER_NEIGHBOURS = 8
+MIN_VOTES = 3
+FAR = 0.6
+ROWS_PER_LIST = 500
+PROBED_LISTS = 8
+TRAINING_ROWS_PER_LIST = 100
+QUERY_ROWS = 1 << 15
+
+
+def embedding_pairs(embeddings_ND: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
+    """Returns pairs_P2 of rows (i < j, sorted): each row with its `neighbours` nearest by dot product."""
+    import faiss
+
+    count, dimensions = embeddings_ND.shape
+    if count < 2:
+        return np.zeros((0, 2), np.int64)
+    index = faiss.IndexFlatIP(dimensions)
+    index.add(np.ascontiguousarray(embeddings_ND, np.float32))
+    _, found = index.search(np.ascontiguousarray(embeddings_ND, np.float32), min(count, neighbours + 1))
+    return _sorted_pairs(np.repeat(np.arange(count), found.shape[1]), found.ravel())
+
+
+def descriptor_pairs(descriptors: Sequence[NDArray[np.uint8]], neighbours: int) -> NDArray[np.int64]:
+    """Returns pairs_P2 of rows (i < j, sorted): each image with the `neighbours` that most of its features vote for.
+
+    descriptors: per image an uint8 array (features, dimensions), strongest first; the VOTERS first of each take part.
+    A feature votes once for each other image among its VOTER_NEIGHBOURS nearest features, if that one is nearer than
+    FAR times its own length. So a detail is found from its whole, and the whole from its detail, however different the
+    two look from afar. An image needs MIN_VOTES votes.
+
+    The search is an inverted file (Jegou, Douze and Schmid, PAMI 2011) over whole-number centroids and uint8 codes:
+    all sums are exact, so the result does not depend on the number of threads.
+    """
+    voters = [rows[:VOTERS] for rows in descriptors]
+    owner_F = np.repeat(np.arange(len(voters)), [len(rows) for rows in voters])
+    if len(np.unique(owner_F)) < 2:
+        return np.zeros((0, 2), np.int64)
+    features_FD = np.concatenate([rows for rows in voters if len(rows)])
+    votes: list[NDArray[np.int64]] = []
+    for start, distance_QK, found_QK in _search(features_FD):
+        rows = np.arange(start, start + len(found_QK))
+        length_Q = (features_FD[rows].astype(np.float32) ** 2).sum(axis=1)
+        voter_QK = np.broadcast_to(rows[:, None], found_QK.shape)
+        near_QK = (found_QK >= 0) & (distance_QK < FAR**2 * length_Q[:, None])
+        voter, elected = voter_QK[near_QK], owner_F[found_QK[near_QK]]
+        other = owner_F[voter] != elected
+        ballots = np.unique(np.stack([voter[other], elected[other]], axis=1), axis=0)
+        votes.append(np.stack([owner_F[ballots[:, 0]], ballots[:, 1]], axis=1))
+    pairs_V2, count_V = np.unique(np.concatenate(votes), axis=0, return_counts=True)
+    pairs_V2, count_V = pairs_V2[count_V >= MIN_VOTES], count_V[count_V >= MIN_VOTES]
+    order = np.lexsort((pairs_V2[:, 1], -count_V, pairs_V2[:, 0]))
+    chosen = pairs_V2[order]
+    first = np.searchsorted(chosen[:, 0], chosen[:, 0])
+    chosen = chosen[np.arange(len(chosen)) - first < neighbours]
+    return _sorted_pairs(chosen[:, 0], chosen[:, 1])
+
+
+def _search(features_FD: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int64]]]:
+    """Yields (first row, squared distances_QK, rows_QK) of the nearest features, a batch of queries at a time."""
+    import faiss
+
+    count, dimensions = features_FD.shape
+    lists = max(1, min(count // ROWS_PER_LIST, round(4 * count**0.5)))  # beyond 4 million features training would rule
+    quantizer = faiss.IndexFlatL2(dimensions)
+    index = faiss.IndexIVFScalarQuantizer(
+        quantizer, dimensions, lists, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
+    )
+    index.cp.int_centroids = True
+    index.cp.min_points_per_centroid = 1
+    index.cp.seed = 0
+    index.cp.niter = 10
+    index.nprobe = min(lists, PROBED_LISTS)
+    step = max(1, count // (lists * TRAINING_ROWS_PER_LIST))
+    index.train(features_FD[::step].astype(np.float32))
+    for start in range(0, count, QUERY_ROWS):
+        index.add(features_FD[start : start + QUERY_ROWS].astype(np.float32))
+    for start in range(0, count, QUERY_ROWS):
+        queries = features_FD[start : start + QUERY_ROWS].astype(np.float32)
+        yield start, *index.search(queries, min(count, VOTER_NEIGHBOURS + 1))
+
+
+def _sorted_pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    pairs_P2 = np.sort(np.stack([a, b], axis=1).astype(np.int64), axis=1)
+    pairs_P2 = pairs_P2[(pairs_P2[:, 0] >= 0) & (pairs_P2[:, 0] != pairs_P2[:, 1])]
+    return np.unique(pairs_P2, axis=0)

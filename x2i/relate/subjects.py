@@ -1,0 +1,163 @@
+"""Subject pairs: different pictures of the same thing, proven by geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from x2i.models.protocols import InstanceMatcher, Match, RgbImage
+from x2i.relate.candidates import descriptor_pairs, embedding_pairs
+from x2i.relate.near import hamming_distances
+
+COMPARED_SIDE = 128
+UPRIGHT_DEVIATION = 0.015
+
+
+@dataclass(frozen=True)
+class SubjectRule:
+    """What makes two images a pair.
+
+    min_inliers, min_ratio: agreeing places and their share among the matches. A homography fixes each place exactly; a
+    fundamental matrix only puts it on a line, so it needs `fundamental_factor` times both (the ratio at most 0.6).
+    min_area, min_wider_area: share of the area that the agreeing places must span in both images, and in one of them.
+    They keep out watermarks, logos and subtitles, which agree on a small patch.
+    near_distance: images with a phash distance up to this are the same picture again and no pair.
+    same_brightness, same_spread: an upright cut-out whose colours differ by no more than so many levels in the mean and
+    such a share in the standard deviation is a copy and no pair.
+    neighbours: candidates per image from the embeddings, and as many from the votes of local features.
+    """
+
+    min_inliers: int = 15
+    min_ratio: float = 0.35
+    fundamental_factor: float = 1.75
+    min_area: float = 0.03
+    min_wider_area: float = 0.15
+    near_distance: int = 10
+    same_brightness: float = 2.0
+    same_spread: float = 0.1
+    neighbours: int = 10
+
+
+@dataclass(frozen=True)
+class SubjectPair:
+    """Rows a < b of two images of the same thing, and what proves it. area_ratio: the smaller of the match's areas."""
+
+    a: int
+    b: int
+    match: Match
+    phash_distance: int
+
+    @property
+    def area_ratio(self) -> float:
+        return min(self.match.area_a, self.match.area_b)
+
+
+def find_pairs(
+    features: Sequence[Any],
+    embeddings_ND: NDArray[np.float32],
+    hashes_N: NDArray[np.uint64],
+    read_image: Callable[[int], RgbImage],
+    matcher: InstanceMatcher,
+    rule: SubjectRule,
+) -> Iterator[SubjectPair]:
+    """Yields the subject pairs among N images, sorted by (a, b).
+
+    features: per image what `matcher.features` made. hashes_N: phashes. read_image: gives the pixels of a row; it is
+    called for the few pairs that might be copies. The result does not depend on the images' order beyond a < b.
+    """
+    candidates_P2 = np.unique(
+        np.concatenate(
+            [
+                embedding_pairs(embeddings_ND, rule.neighbours),
+                descriptor_pairs([found.descriptors_ND for found in features], rule.neighbours),
+            ]
+        ),
+        axis=0,
+    )
+    distance_P = hamming_distances(hashes_N[candidates_P2[:, 0]], hashes_N[candidates_P2[:, 1]])
+    for (a, b), distance in zip(candidates_P2.tolist(), distance_P.tolist()):
+        if distance <= rule.near_distance:
+            continue
+        match = matcher.match(features[a], features[b])
+        if not accepts(rule, match):
+            continue
+        if match.homography_33 is not None and is_copy(read_image(a), read_image(b), match.homography_33, rule):
+            continue
+        yield SubjectPair(a, b, match, distance)
+
+
+def accepts(rule: SubjectRule, match: Match) -> bool:
+    """Returns whether the geometric agreement is strong and wide enough to prove one subject."""
+    factor = rule.fundamental_factor if match.model == "fundamental" else 1.0
+    return (
+        bool(match.model)
+        and match.inliers >= factor * rule.min_inliers
+        and match.inlier_ratio >= min(0.6, factor * rule.min_ratio)
+        and min(match.area_a, match.area_b) >= rule.min_area
+        and max(match.area_a, match.area_b) >= rule.min_wider_area
+    )
+
+
+def is_copy(a: RgbImage, b: RgbImage, a_to_b_33: NDArray[np.float64], rule: SubjectRule) -> bool:
+    """Returns whether one image is a cut-out of the other: upright, only shifted and scaled, in the same light.
+
+    Such a pair teaches a model to copy its input. Light is compared by the mean and the spread of each colour where
+    the homography lays the two over each other, at a longest side of 128 px or less: neither compression, nor resizing,
+    nor a homography that is off by a pixel hides a copy.
+    """
+    corners_42 = np.array([[0, 0], [a.shape[1], 0], [a.shape[1], a.shape[0]], [0, a.shape[0]]], np.float32)
+    covered = cv2.contourArea(cv2.perspectiveTransform(corners_42[None], a_to_b_33)[0].astype(np.float32))
+    if covered > b.shape[0] * b.shape[1]:  # b is the detail, a the whole
+        a, b, a_to_b_33 = b, a, np.linalg.inv(a_to_b_33).astype(np.float64)
+    scale = _upright_scale(a_to_b_33, a.shape[1], a.shape[0])
+    if scale is None:
+        return False
+    brightness, spread = _light_change(a, b, a_to_b_33, scale)
+    return brightness <= rule.same_brightness and spread <= rule.same_spread
+
+
+def _upright_scale(homography_33: NDArray[np.float64], width: int, height: int) -> float | None:
+    """Returns the scale of a map that only scales and shifts an image of this size; None if it turns or tilts it."""
+    corners_42 = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    mapped_42 = cv2.perspectiveTransform(corners_42[None], homography_33)[0]
+    source_42, target_42 = corners_42 - corners_42.mean(axis=0), mapped_42 - mapped_42.mean(axis=0)
+    scale = float((source_42 * target_42).sum() / (source_42**2).sum())
+    deviation = float(np.linalg.norm(target_42 - scale * source_42, axis=1).max())
+    return scale if scale > 0 and deviation <= UPRIGHT_DEVIATION * scale * float(np.hypot(width, height)) else None
+
+
+def _light_change(
+    detail: RgbImage, whole: RgbImage, homography_33: NDArray[np.float64], scale: float
+) -> tuple[float, float]:
+    """Returns how the colours differ where the two images overlap, shrunk to one scale: (brightness, spread).
+
+    brightness: largest difference of the means of a channel, 0..255. spread: by what share the standard deviation of
+    luma differs. Infinite if nothing overlaps.
+    """
+    height, width = detail.shape[:2]
+    shrink = min(1.0, COMPARED_SIDE / max(height, width))
+    small_HW3 = _resized(detail, shrink)
+    zoom = shrink / scale
+    other_HW3 = _resized(whole, zoom)
+    to_whole_33 = np.diag([zoom, zoom, 1.0]) @ homography_33 @ np.diag([1 / shrink, 1 / shrink, 1.0])
+    size, flags = small_HW3.shape[1::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    aligned_HW3 = cv2.warpPerspective(other_HW3, to_whole_33, size, flags=flags)
+    overlap_HW = cv2.warpPerspective(np.ones(other_HW3.shape[:2], np.float32), to_whole_33, size, flags=flags) > 0.99
+    if not overlap_HW.any():
+        return float("inf"), float("inf")
+    one_N3, other_N3 = small_HW3[overlap_HW], aligned_HW3[overlap_HW]
+    brightness = float(np.abs(one_N3.mean(axis=0) - other_N3.mean(axis=0)).max())
+    deviations = one_N3.mean(axis=1).std() + 1.0, other_N3.mean(axis=1).std() + 1.0
+    return brightness, float(max(deviations) / min(deviations)) - 1
+
+
+def _resized(image: RgbImage, scale: float) -> NDArray[np.float32]:
+    height, width = image.shape[:2]
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image.astype(np.float32), size, interpolation=method)
