@@ -69,8 +69,10 @@ def tar_shard(path: Path) -> Iterator[TarShardWriter]:
     """Opens a TarShardWriter on `path`; the file appears whole when the block ends, or not at all."""
     with atomic_file(path) as stream:
         writer = TarShardWriter(stream)
-        yield writer
-        writer.close()
+        try:
+            yield writer
+        finally:
+            writer.close()  # on an error too, while its file is open: tarfile would write to it when collected
 
 
 def list_members(path: Path) -> list[Member]:
@@ -110,6 +112,19 @@ def survey_members(path: Path) -> tuple[list[Member], list[str]]:
         return members, [*problems, f"{inside}: {error}"]
     # tarfile takes a damaged header, or none, for the end of the archive: what follows the last member decides.
     return members, [*problems, *_tail_problems(path, end, last)]
+
+
+def member_at(path: Path, offset: int) -> Member | None:
+    """Returns the member whose data begins at `offset`, or None if no member's data does."""
+    with open(path, "rb") as stream:
+        stream.seek(max(0, offset - HEADER_BYTES))
+        header = stream.read(HEADER_BYTES)
+        end = stream.seek(0, os.SEEK_END)
+    try:
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+    except (tarfile.TarError, ValueError):
+        return None
+    return Member(info.name, offset, info.size) if offset + info.size <= end else None
 
 
 def read_range(path: Path, offset: int, size: int) -> bytes:

@@ -1,0 +1,115 @@
+"""Contact sheets: deterministic, right for any number of inputs and shape, and honest about what does not decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from x2i.errors import UserError
+from x2i.image import encode
+from x2i.inspect.image_sheet import choose_images, image_records, write_image_sheet
+from x2i.inspect.palette import CHIPS, LIGHT
+from x2i.inspect.sheet import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
+from x2i.inspect.target import resolve, select_samples
+from x2i.inspect.typeset import Chip, Face, Paragraph
+from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
+from x2i.store import Dataset
+from x2i.store.shards import EncodedImage, training_shard
+from x2i.store.tar import list_members
+
+
+def colours(sheet: Image.Image) -> set[str]:
+    pixels = np.asarray(sheet).reshape(-1, 3)
+    packed = np.unique(pixels[:, 0].astype(int) << 16 | pixels[:, 1].astype(int) << 8 | pixels[:, 2])
+    return {f"#{value:06x}" for value in packed}
+
+
+def synthetic(root: Path, inputs: int, size: tuple[int, int], instruction: str = "") -> Path:
+    """A shard of one sample with `inputs` images of one size (width, height)."""
+    width, height = size
+    image = EncodedImage(encode(np.full((height, width, 3), 90, np.uint8), "png"), "png")
+    marks = " ".join(placeholder(k) for k in range(1, inputs + 1))
+    source = Lineage(("u",), ("https://a.example",), ("",))
+    text = instruction or f"Do {marks} now"
+    sample = Sample("k", "shape", text, (size,) * (inputs + 1), source, RecipeStamp("shape", 1), {})
+    with training_shard(root, f"shape-{inputs}in-00000") as writer:
+        writer.add(sample, [image] * inputs, image)
+    return root / f"shards/shape-{inputs}in-00000.tar"
+
+
+def test_the_same_dataset_gives_the_same_sheet(dataset: Dataset, tmp_path: Path) -> None:
+    selection = select_samples(resolve(dataset.root), None, 2)
+    for name in ("a.png", "b.png"):
+        write_sheet(selection, tmp_path / name, "small")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert Image.open(tmp_path / "a.png").width == WIDTH
+
+
+@pytest.mark.parametrize("inputs", range(9))
+@pytest.mark.parametrize("size", [(64, 64), (600, 20), (20, 600), (1, 1)])
+def test_any_number_of_inputs_and_any_shape_fits(tmp_path: Path, inputs: int, size: tuple[int, int]) -> None:
+    sheet = draw_sheet(select_samples(resolve(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
+    assert sheet.width == WIDTH
+    found = colours(sheet)
+    assert [chip in found for chip in CHIPS] == [number < inputs for number in range(len(CHIPS))]
+    right_margin = np.asarray(sheet)[:, WIDTH - MARGIN + 2 :]
+    assert (right_margin == right_margin[0, 0]).all(), "something was drawn over the margin"
+
+
+def test_a_long_instruction_is_cut_and_makes_the_row_no_higher_than_nine_lines(tmp_path: Path) -> None:
+    tar = synthetic(tmp_path, 0, (64, 64), "a very long caption " * 400)
+    assert draw_sheet(select_samples(resolve(tar), None, 1), "long").height < 3 * TILE + 300
+
+
+def test_an_image_that_does_not_decode_is_shown_as_such(dataset: Dataset, tmp_path: Path) -> None:
+    tar = synthetic(tmp_path, 1, (64, 64))
+    healthy = colours(draw_sheet(select_samples(resolve(tar), None, 1), "x"))
+    member = next(member for member in list_members(tar) if member.suffix == "output.png")
+    data = bytearray(tar.read_bytes())
+    data[member.offset : member.offset + 20] = b"\0" * 20
+    tar.write_bytes(data)
+    assert LIGHT.failed in colours(draw_sheet(select_samples(resolve(tar), None, 1), "x")) - healthy
+
+
+def test_a_sheet_in_a_format_that_is_none_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a name that ends in \.png"):
+        write_sheet(select_samples(resolve(dataset.root), None, 1), tmp_path / "sheet.pdf", "x")
+
+
+def test_an_image_store_gives_a_grid_with_lost_images_in_their_colours(dataset: Dataset, tmp_path: Path) -> None:
+    write_image_sheet(resolve(dataset.root), tmp_path / "all.png", "images", 48)
+    found = colours(Image.open(tmp_path / "all.png").convert("RGB"))
+    assert {LIGHT.ok, LIGHT.filtered, LIGHT.failed} <= found
+    write_image_sheet(resolve(dataset.root / "images/00000.tar"), tmp_path / "one.png", "one", 4)
+    assert Image.open(tmp_path / "one.png").height < Image.open(tmp_path / "all.png").height
+
+
+def test_lost_images_never_crowd_out_the_kept_ones(dataset: Dataset) -> None:
+    records = image_records(resolve(dataset.root))
+    chosen = choose_images(records, 8)
+    assert [str(record.status) for record in chosen].count("ok") == 6
+    assert len(choose_images(records, 100)) == 15
+
+
+def test_text_is_wrapped_to_its_width_and_chips_stay_with_their_comma() -> None:
+    face = Face(20)
+    text = f"Take {placeholder(1)}, then {placeholder(2)}. " + "word " * 30 + "x" * 200
+    paragraph = Paragraph(text, face, 300)
+    for line in paragraph.lines:
+        wide = sum(sum(face.width(piece) for piece in word) for word in line) + face.width(" ") * (len(line) - 1)
+        assert wide <= 300
+    words = [word for line in paragraph.lines for word in line]
+    assert (Chip(1), ",") in words
+    assert (Chip(2), ".") in words
+    assert "".join(p for word in words for p in word if isinstance(p, str)).count("x") == 200
+
+
+def test_letters_that_the_main_typeface_lacks_are_not_drawn_as_boxes() -> None:
+    face = Face(20)
+    box = face._set("\uffff")[0].getmask("\uffff").size
+    for word in ("café", "Ærø", "naïve"):
+        font, text = face._set(word)
+        assert all(font.getmask(letter).size != box for letter in text if not letter.isascii())

@@ -1,0 +1,1 @@
+"""Looking at a dataset: tables for the terminal, contact sheets, the gallery, the report."""

@@ -1,0 +1,36 @@
+"""How numbers and times of this project are put into words, the same in tables, sheets and pages."""
+
+from __future__ import annotations
+
+
+def describe_bytes(count: int) -> str:
+    """Returns a size for people: 812 B, 4.1 kB, 12.0 MB (powers of 1000)."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def describe_number(value: float) -> str:
+    """Returns a number with as many digits as a reader wants: 1,234 or 0.372 or 1.2e-05."""
+    if isinstance(value, int) or float(value).is_integer():
+        return f"{int(value):,}"
+    if abs(value) >= 1e-3:
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.1e}"
+
+
+def share(part: int, whole: int) -> str:
+    """Returns `part` of `whole` in percent, or "" where there is no whole."""
+    if not whole:
+        return ""
+    percent = 100 * part / whole
+    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.1f}%"
+
+
+def task_title(task: str) -> str:
+    """Returns a task's name as a heading: canny_to_image -> "Canny to image"."""
+    text = task.replace("_", " ")
+    return text[:1].upper() + text[1:]
