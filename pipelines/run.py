@@ -106,11 +106,11 @@ def execute(
     return list(summaries.values())
 
 
-def dataset_for_ingest(root: Path, options: RunOptions) -> Dataset:
-    """Opens the dataset at `root`, making it if there is none; a dry run makes nothing."""
+def dataset_for_ingest(root: Path, options: RunOptions, name: str | None = None) -> Dataset:
+    """Opens the dataset at `root`, making it under `name` if there is none; a dry run makes nothing."""
     if options.dry_run and not (root / "dataset.json").exists():
-        return Dataset(root, root.name, {})
-    return Dataset.create(root)
+        return Dataset(root, name or root.name, {})
+    return Dataset.create(root, name)
 
 
 def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan, Standing]:

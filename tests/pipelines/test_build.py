@@ -1,0 +1,206 @@
+"""A build from real pages over real HTTP: any number of workers, killed anywhere, always the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.demo.server import serve_site, site_address
+from pipelines.demo.site import write_site
+from tests.pipelines.test_engine import file_sums
+from x2i.store import Dataset
+from x2i.store.verify import verify
+
+X2I = str(Path(sys.executable).with_name("x2i"))
+MANIFEST = """
+name: test
+crawl: {{sources: [{address}/things.html, {address}/animals.html, {address}/details.html, {address}/troubles.html],
+        allow_net: [127.0.0.0/8], max_side: 320, min_side: 64, partition_size: 12, delay: 0.0}}
+filter: {{}}
+dedup: {{}}
+caption: {{}}
+detect: {{}}
+embed: {{}}
+subjects: {{}}
+materialize:
+  max_side: 160
+  shard_size: 8
+  select: {{unique: NOT duplicates.is_duplicate}}
+  recipes:
+    text_to_image: {{}}
+    subject_pair: {{max_samples: 12}}
+    canny_to_image: {{max_samples: 12}}
+    deblur: {{}}
+    few_shot: {{max_samples: 6}}
+"""
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Iterator[Path]:
+    """A manifest whose sources are the demo's pages, served while the tests of this module run."""
+    folder = tmp_path_factory.mktemp("site")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    write_site(folder, site_address(port))
+    path = folder / "manifest.yaml"
+    path.write_text(MANIFEST.format(address=site_address(port)))
+    with serve_site(folder, port):
+        yield path
+
+
+def build_command(manifest: Path, out: Path, *options: str) -> list[str]:
+    return [X2I, "build", str(manifest), "--out", str(out), *options]
+
+
+def build(manifest: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(build_command(manifest, out, *options), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def whole(manifest, tmp_path_factory) -> Path:
+    """The dataset of an uninterrupted build in one process."""
+    out = tmp_path_factory.mktemp("whole") / "data"
+    result = build(manifest, out, "--executor", "inline")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_a_build_makes_what_its_manifest_says(whole):
+    dataset = Dataset.open(whole)
+    assert {sample.task for sample, _ in dataset.samples()} == {
+        "text_to_image",
+        "subject_pair",
+        "canny_to_image",
+        "deblur",
+        "few_shot",
+    }
+    by_url = {row["url"].split("/photos/")[-1]: row for row in dataset.images().to_pylist()}
+    reasons = {name: row["reason"] for name, row in by_url.items() if row["reason"]}
+    assert reasons["gone.jpg"] == "http_client_error"
+    assert reasons["truncated.jpg"] == "image_truncated"
+    assert reasons["not-a-photo.jpg"] == "not_an_image"
+    assert reasons["icon.jpg"] == "too_small"
+    assert reasons["opted-out.jpg"] == "opt_out"
+    assert reasons["elsewhere.jpg"] == "blocked_address"
+    assert verify(whole).ok
+
+
+@pytest.mark.slow
+def test_pairs_are_true_and_the_stereo_pair_is_a_duplicate_not_a_pair(whole):
+    dataset = Dataset.open(whole)
+    name_of = {row["key"]: Path(row["url"]).stem for row in dataset.images(["key", "url"]).to_pylist()}
+    pairs = [(name_of[p["key_a"]], name_of[p["key_b"]]) for p in dataset.relation("subject_pairs").to_pylist()]
+    assert len(pairs) >= 5
+    for a, b in pairs:
+        thing_a, thing_b = (name.split("-detail")[0].removesuffix("_left").removesuffix("_right") for name in (a, b))
+        assert thing_a == thing_b, (a, b)
+    assert ("motorcycle_left", "motorcycle_right") not in pairs
+    duplicates = {name_of[d["key"]] for d in dataset.relation("duplicates").to_pylist() if d["is_duplicate"]}
+    assert duplicates & {"motorcycle_left", "motorcycle_right"}
+    assert duplicates & {"coffee", "copy-of-coffee"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_number_of_workers_changes_no_byte(manifest, whole, tmp_path):
+    assert build(manifest, tmp_path / "data", "--workers", "2").returncode == 0
+    assert file_sums(tmp_path / "data") == file_sums(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manifest, whole, tmp_path):
+    wanted = file_sums(whole)
+    last = len(list(whole.glob("commits/*/*.json")))
+    rng = random.Random(2)
+    for target in (0, 2, 9, last - 4):
+        out = tmp_path / f"killed-after-{target}"
+        process = subprocess.Popen(
+            build_command(manifest, out, "--executor", "inline"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for_commits(out, target, process)
+        time.sleep(rng.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert file_sums(out) != wanted, "it was finished before it was killed"
+        assert build(manifest, out, "--executor", "inline").returncode == 0
+        assert file_sums(out) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_sigkill_of_a_ray_worker_and_then_of_the_driver_changes_no_byte(manifest, whole, tmp_path):
+    out = tmp_path / "data"
+    command = build_command(manifest, out, "--workers", "2")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_commits(out, 4, process)
+    killed = kill_a_worker()
+    wait_for_commits(out, 9, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert killed, "no Ray worker was found to kill"
+    result = build(manifest, out, "--workers", "2")
+    if result.returncode == 1:  # the killed worker's partition may have used up its tries: the same command continues
+        result = build(manifest, out, "--workers", "2")
+    assert result.returncode == 0, result.stderr
+    assert file_sums(out) == file_sums(whole)
+
+
+def wait_for_commits(out: Path, count: int, process: subprocess.Popen) -> None:
+    """Waits until `count` partitions are committed, or, for 0, until anything at all was written."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        if out.exists() and len(list(out.glob("commits/*/*.json"))) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{count} commits never came; the build ended with {process.poll()}")
+
+
+def kill_a_worker() -> bool:
+    """Sends SIGKILL to one process in which Ray runs our partitions."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::") and b"MapWorker" in name:
+            os.kill(int(folder.name), signal.SIGKILL)
+            return True
+    return False
+
+
+def test_a_manifest_with_mistakes_runs_nothing_and_names_them_all(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\ncrawl: {sources: [a], max_sied: 3}\ndedup: {max_distance: many}\nmaterialise: {}\n")
+    result = build(path, tmp_path / "data")
+    assert result.returncode == 2
+    for part in (
+        "bad.yaml",
+        "crawl.max_sied",
+        "'max_side'",
+        "dedup.max_distance",
+        "'many'",
+        "did you mean 'materialize'",
+    ):
+        assert part in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_unknown_recipe_is_named_with_the_nearest(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\nmaterialize: {recipes: {deblurr: {}}}\n")
+    result = build(path, tmp_path / "data")
+    assert result.returncode == 2
+    assert "materialize.recipes.deblurr" in result.stderr
+    assert "'deblur'" in result.stderr
