@@ -1,0 +1,166 @@
+"""One training sample from catalog row to pixels: what its condition loses, how it lies in a pack, its images."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from omnigen.data.catalog import Row
+from omnigen.images import TOKEN_PIXELS, prepare_image, prepared_size
+from omnigen.layout import Grid, SampleLayout
+from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
+from omnigen.tokenizer import Tokenizer
+from x2i.image import decode
+from x2i.reasons import DroppedError, Reason
+from x2i.sample import PLACEHOLDER_PATTERN
+from x2i.seeding import unit_interval
+from x2i.store.tar import read_range
+
+
+class Dropout(StrEnum):
+    """What is taken away from a sample's condition, so that guidance has branches to lean on."""
+
+    NONE = "none"
+    TEXT = "text"  # the images stay, without words: guidance's image branch
+    IMAGES = "images"  # the words stay
+    BOTH = "both"  # `<cfg>` alone: guidance's unconditional branch
+
+
+@dataclass(frozen=True)
+class DropoutRates:
+    """Probabilities of each kind of dropout; the rest, 1 - text - images - both, keeps the whole condition."""
+
+    text: float = 0.0
+    images: float = 0.0
+    both: float = 0.0
+
+    def decide(self, seed: int, counter: int, key: str) -> Dropout:
+        """Returns what draw `counter`, of the sample `key`, loses: a function of the arguments alone."""
+        value = unit_interval("dropout", seed, counter, key)
+        for kind, rate in ((Dropout.BOTH, self.both), (Dropout.TEXT, self.text), (Dropout.IMAGES, self.images)):
+            if value < rate:
+                return kind
+            value -= rate
+        return Dropout.NONE
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A sample's place in a pack: everything a worker needs to load it.
+
+    counter: number of the draw in the run. image_numbers: the input image (from 1) at each mark, in reading order.
+    """
+
+    counter: int
+    row: Row
+    dropout: Dropout
+    image_numbers: tuple[int, ...]
+    layout: SampleLayout
+
+
+@dataclass(frozen=True)
+class LoadedSample:
+    """A slot with its pixels, uint8 (height, width, 3): one reference per mark in reading order, and the target."""
+
+    slot: Slot
+    references: tuple[Tensor, ...]
+    target: Tensor
+
+    @property
+    def source(self) -> Tensor | None:
+        """The image an edit starts from: the sample's only input, if shown and of the target's size; otherwise None."""
+        if self.slot.row.num_inputs != 1 or not self.references:
+            return None
+        return self.references[0] if self.references[0].shape == self.target.shape else None
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample whose images could not be had. Its slot stays empty."""
+
+    counter: int
+    key: str
+    tar: str
+    reason: str
+
+
+def condition(instruction: str, num_inputs: int, dropout: Dropout, tokenizer: Tokenizer) -> Prompt:
+    """Returns the prompt of an instruction after dropout; without words or images left it is `<cfg>`."""
+    if dropout is Dropout.TEXT and num_inputs:
+        return images_only_prompt(num_inputs, tokenizer)
+    if dropout is Dropout.IMAGES:
+        words = re.sub(r"\s+", " ", PLACEHOLDER_PATTERN.sub(" ", instruction)).strip()
+        return build_prompt(words, tokenizer) if words else unconditional_prompt(tokenizer)
+    if dropout is not Dropout.NONE:
+        return unconditional_prompt(tokenizer)
+    return build_prompt(instruction, tokenizer)
+
+
+def make_slot(counter: int, row: Row, dropout: Dropout, max_side: int, tokenizer: Tokenizer) -> Slot:
+    """Lays out draw `counter` with images prepared to at most `max_side` pixels a side. Reads no pixels."""
+    prompt = condition(row.instruction, row.num_inputs, dropout, tokenizer)
+    grids = [image_grid(width, height, max_side) for _, _, width, height in row.images]
+    references = tuple(grids[number - 1] for number in prompt.image_numbers)
+    return Slot(counter, row, dropout, prompt.image_numbers, SampleLayout(prompt.pieces, references, grids[-1]))
+
+
+def image_grid(width: int, height: int, max_side: int) -> Grid:
+    """Returns the size in tokens of an image of this size in pixels, once prepared."""
+    width, height = prepared_size(width, height, max_side)
+    return Grid(height // TOKEN_PIXELS, width // TOKEN_PIXELS)
+
+
+class ImageReader:
+    """Reads, decodes and prepares images to at most `max_side` pixels a side, and keeps the last ones it prepared.
+
+    cache_bytes: how much it keeps. A small dataset is decoded once; what comes out does not depend on it.
+    """
+
+    def __init__(self, max_side: int, cache_bytes: int = 256 * 2**20) -> None:
+        self._max_side = max_side
+        self._room = cache_bytes
+        self._kept: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
+
+    def read(self, tar: Path, offset: int, count: int, size: tuple[int, int]) -> Tensor:
+        """Returns the image in `count` bytes of `tar` from `offset`, uint8 (height, width, 3).
+
+        size: its (width, height) by the index. Raises DroppedError if it cannot be decoded or has another size, and
+        UserError if the tar is shorter than it was when the run began.
+        """
+        if (tar, offset) in self._kept:
+            self._kept.move_to_end((tar, offset))
+            return self._kept[tar, offset]
+        rgb_HWC = decode(read_range(tar, offset, count))
+        found = rgb_HWC.shape[1], rgb_HWC.shape[0]
+        if found != size:
+            raise DroppedError(Reason.IMAGE_CORRUPT, f"{found[0]}x{found[1]}, its index says {size[0]}x{size[1]}")
+        image = torch.from_numpy(prepare_image(rgb_HWC, self._max_side).copy())
+        self._keep((tar, offset), image)
+        return image
+
+    def _keep(self, name: tuple[Path, int], image: Tensor) -> None:
+        self._kept[name] = image
+        self._room -= image.numel()
+        while self._room < 0:
+            _, oldest = self._kept.popitem(last=False)
+            self._room += oldest.numel()
+
+
+def load(slot: Slot, reader: ImageReader) -> LoadedSample | BadSample:
+    """Returns `slot` with its images, or a BadSample where one of them cannot be had."""
+    target = len(slot.row.images)
+    pixels: dict[int, Tensor] = {}
+    for number in (*dict.fromkeys(slot.image_numbers), target):
+        offset, count, width, height = slot.row.images[number - 1]
+        try:
+            pixels[number] = reader.read(slot.row.tar, offset, count, (width, height))
+        except DroppedError as error:
+            name = "output" if number == target else f"input {number}"
+            return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")
+    return LoadedSample(slot, tuple(pixels[number] for number in slot.image_numbers), pixels[target])

@@ -1,0 +1,166 @@
+"""Rectified flow on packs: x_t = t x + (1 - t) eps, and the network learns the velocity x - eps (OmniGen, section 2).
+
+Everything random about a sample, its timestep and its noise, comes from (seed, number of the draw, key): it does not
+matter which rank trains on it, in which pack, or after how many restarts.
+
+Suffixes: S samples of the pack, C H W a latent image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from omnigen.codec import Codec
+from omnigen.data.collate import PackBatch
+from omnigen.data.sample import LoadedSample
+from omnigen.images import to_tensor
+from omnigen.layout import PackLayout
+from omnigen.model import OmniGen
+from omnigen.train.config import OptimizationConfig
+from x2i.seeding import stable_hash
+
+# The authors' working recipe for edits, in mean absolute difference of unit-variance latents.
+SAME_BELOW = 0.001
+EDIT_UP_TO = 0.8
+CHANGED_ABOVE = 0.3
+WEIGHT_RANGE = (5.0, 64.0)
+
+
+@dataclass(frozen=True)
+class FlowPack:
+    """A pack ready for the network, on its device.
+
+    references: latents (C, H, W) of the reference images in reading order. clean, noise: one latent per sample, data
+    and eps. timesteps_S: in [0, 1], 1 is data. weights: per sample None (1 everywhere) or a weight for every element of
+    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying.
+    """
+
+    keys: tuple[str, ...]
+    tasks: tuple[str, ...]
+    layout: PackLayout
+    references: list[Tensor]
+    clean: list[Tensor]
+    noise: list[Tensor]
+    timesteps_S: Tensor
+    weights: list[Tensor | None]
+    counted: tuple[bool, ...]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Target tokens of each sample that count; 0 for one that does not."""
+        grids = self.layout.target_grids
+        return tuple(grid.num_tokens if counted else 0 for grid, counted in zip(grids, self.counted))
+
+
+@dataclass(frozen=True)
+class SampleLosses:
+    """Per sample, the error summed over its target tokens (each the mean over a token's elements).
+
+    weighted_S: with edit weighting: what is minimised. plain_S: without, detached: what is compared.
+    """
+
+    weighted_S: Tensor
+    plain_S: Tensor
+
+
+def prepare_pack(
+    batch: PackBatch, codec: Codec, config: OptimizationConfig, device: torch.device
+) -> FlowPack | None:  # fmt: skip
+    """Encodes a loaded pack and draws its timesteps and noise; None if the pack is empty."""
+    if batch.layout is None:
+        return None
+    references: list[Tensor] = []
+    clean, noise, timesteps, weights, counted = [], [], [], [], []
+    for sample in batch.samples:
+        generator = sample_generator(config.seed, sample.slot.counter, sample.slot.row.key)
+        t = draw_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
+        target, shown = encode_images(sample, codec, generator, device)
+        eps = torch.randn(target.shape, generator=generator).to(device)
+        weight, counts = None, True
+        if config.edit_weighting and sample.source is not None:
+            weight, counts = edit_weight(target, shown[0])
+        references.extend(shown)
+        clean.append(target)
+        noise.append(eps)
+        timesteps.append(t)
+        weights.append(weight)
+        counted.append(counts)
+    return FlowPack(
+        keys=tuple(sample.slot.row.key for sample in batch.samples),
+        tasks=tuple(sample.slot.row.task for sample in batch.samples),
+        layout=batch.layout.to(device),
+        references=references,
+        clean=clean,
+        noise=noise,
+        timesteps_S=torch.tensor(timesteps, device=device),
+        weights=weights,
+        counted=tuple(counted),
+    )
+
+
+def sample_losses(
+    model: OmniGen, pack: FlowPack, attention: str = "segment", checkpointing: bool = False
+) -> SampleLosses:
+    """Runs the network on a pack and measures the error of its velocities."""
+    noisy = [interpolate(x, eps, t) for x, eps, t in zip(pack.clean, pack.noise, pack.timesteps_S)]
+    predicted = model(pack.layout, pack.references, noisy, pack.timesteps_S, attention, checkpointing)
+    weighted, plain = [], []
+    for v, x, eps, weight, counts in zip(predicted, pack.clean, pack.noise, pack.weights, pack.counted):
+        per_token = x.shape[0] * model.config.patch_size**2
+        error = (v - (x - eps)).square()
+        plain.append(error.detach().sum() / per_token * counts)
+        weighted.append((error if weight is None else error * weight).sum() / per_token * counts)
+    return SampleLosses(torch.stack(weighted), torch.stack(plain))
+
+
+def interpolate(clean: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
+    """Returns t * clean + (1 - t) * noise: the point of the straight path at time t, 1 being data."""
+    return t * clean + (1 - t) * noise
+
+
+def draw_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
+    """Draws t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favours noise."""
+    t = torch.sigmoid(mean + std * torch.randn((), generator=generator, dtype=torch.float64)).item()
+    return t / (t + shift - shift * t)
+
+
+def sample_generator(seed: int, counter: int, key: str) -> torch.Generator:
+    """Returns the CPU generator of everything random about one draw."""
+    return torch.Generator().manual_seed(stable_hash("flow", seed, counter, key))
+
+
+def encode_images(
+    sample: LoadedSample, codec: Codec, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, list[Tensor]]:
+    """Returns the latents (C, H, W) of the target, and of the references in reading order."""
+
+    def encode(image_HWC: Tensor) -> Tensor:
+        with torch.no_grad():
+            return codec.encode(to_tensor(image_HWC.numpy())[None].to(device), generator)[0].to(device)
+
+    return encode(sample.target), [encode(image) for image in sample.references]
+
+
+def edit_weight(target: Tensor, source: Tensor) -> tuple[Tensor | None, bool]:
+    """Returns what to weigh each element of an edit's target by (None: 1 everywhere), and whether the sample counts.
+
+    With d = |target - source| in latents: mean(d) below 0.001, the sample does not count; up to 0.8, the weight is
+    clip(1 / mean(d), 5, 64) where d > 0.3 and 1 elsewhere; beyond, no edit, no weighting (the authors' recipe).
+    """
+    difference = (target - source).abs()
+    mean = float(difference.mean())
+    if mean < SAME_BELOW:
+        return None, False
+    if mean > EDIT_UP_TO:
+        return None, True
+    weight = min(max(1 / mean, WEIGHT_RANGE[0]), WEIGHT_RANGE[1])
+    return torch.where(difference > CHANGED_ABOVE, weight, 1.0), True
+
+
+def count_tokens(packs: Sequence[FlowPack]) -> int:
+    """Returns the target tokens that count in `packs`."""
+    return sum(sum(pack.tokens) for pack in packs)

@@ -1,0 +1,171 @@
+"""Validation at fixed noise: the same held-out samples, timesteps and noise every time, so that losses compare.
+
+Every sample is judged once in each of BINS equal intervals of t. The loss is the mean squared error of the velocity per
+element, averaged over target tokens, without edit weighting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from omnigen.codec import Codec
+from omnigen.data.catalog import Catalog
+from omnigen.data.collate import load_pack
+from omnigen.data.order import permute
+from omnigen.data.sample import Dropout, ImageReader, Slot, make_slot
+from omnigen.layout import PackLayout
+from omnigen.model import OmniGen
+from omnigen.tokenizer import Tokenizer
+from omnigen.train.objective import FlowPack, encode_images, sample_losses
+from omnigen.train.parallel import Ranks
+from x2i.seeding import stable_hash, unit_interval
+
+BINS = 4
+
+
+def bin_names() -> list[str]:
+    """Returns the names of the timestep intervals, such as "0.25-0.50"."""
+    return [f"{number / BINS:.2f}-{(number + 1) / BINS:.2f}" for number in range(BINS)]
+
+
+def bin_of(t: float) -> int:
+    """Returns the interval that timestep t lies in."""
+    return min(int(t * BINS), BINS - 1)
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself."""
+
+    slots: tuple[Slot, ...]
+    tasks: tuple[str, ...]
+    codec: Codec
+    seed: int
+    max_side: int
+    budget: int
+    ranks: Ranks
+
+    def evaluate(self, model: OmniGen, attention: str = "segment") -> dict[str, Any]:
+        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}} of the network as it is."""
+        with torch.no_grad():
+            return self._report(lambda pack: sample_losses(model, pack, attention).plain_S)
+
+    def mean_predictor(self) -> dict[str, Any]:
+        """Returns the same for the best constant velocity per channel: what knowing nothing but the average scores."""
+        totals = torch.zeros(2, self.codec.channels, dtype=torch.float64, device=self.ranks.device)
+        for pack in self._packs:
+            for velocity in _velocities(pack):
+                totals += torch.stack([velocity.sum((1, 2)), torch.ones_like(velocity).sum((1, 2))])
+        totals = self.ranks.sum(totals)
+        mean_C11 = (totals[0] / totals[1])[:, None, None]
+
+        def losses(pack: FlowPack) -> Tensor:
+            grids = pack.layout.target_grids
+            errors = [(v - mean_C11).square().mean() * grid.num_tokens for v, grid in zip(_velocities(pack), grids)]
+            return torch.stack(errors)
+
+        return self._report(losses)
+
+    def _report(self, losses_of: Callable[[FlowPack], Tensor]) -> dict[str, Any]:
+        sums_TB2 = torch.zeros(len(self.tasks), BINS, 2, dtype=torch.float64)
+        for pack in self._packs:
+            rows = zip(pack.tasks, pack.timesteps_S.tolist(), losses_of(pack).tolist(), pack.tokens)
+            for task, t, loss, tokens in rows:
+                sums_TB2[self.tasks.index(task), bin_of(t)] += torch.tensor([loss, tokens], dtype=torch.float64)
+        sums_TB2 = self.ranks.sum(sums_TB2).cpu()
+        return {
+            "loss": _ratio(sums_TB2.sum((0, 1))),
+            "tasks": {task: _ratio(sums_TB2[i].sum(0)) for i, task in enumerate(self.tasks) if sums_TB2[i, :, 1].any()},
+            "timesteps": {name: _ratio(sums_TB2[:, i].sum(0)) for i, name in enumerate(bin_names())},
+        }
+
+    @cached_property
+    def _packs(self) -> list[FlowPack]:
+        judged = [(slot, number) for slot in self.slots for number in range(BINS)]
+        groups = list(_grouped(judged, self.budget))[self.ranks.rank :: self.ranks.world]
+        reader = ImageReader(self.max_side)
+        return [pack for group in groups if (pack := self._prepare(group, reader)) is not None]
+
+    def _prepare(self, group: Sequence[tuple[Slot, int]], reader: ImageReader) -> FlowPack | None:
+        """Like `prepare_pack`, but with timesteps spread over the intervals; undecodable samples stay out."""
+        device = self.ranks.device
+        batch = load_pack([slot for slot, _ in group], reader)
+        loaded = {sample.slot.counter: sample for sample in batch.samples}
+        kept = [(loaded[slot.counter], number) for slot, number in group if slot.counter in loaded]
+        if not kept:
+            return None
+        references, clean, noise, timesteps = [], [], [], []
+        for sample, number in kept:
+            key = sample.slot.row.key
+            generator = torch.Generator().manual_seed(stable_hash("validation", self.seed, key, number))
+            target, shown = encode_images(sample, self.codec, generator, device)
+            references.extend(shown)
+            clean.append(target)
+            noise.append(torch.randn(target.shape, generator=generator).to(device))
+            timesteps.append((number + unit_interval("validation time", self.seed, key, number)) / BINS)
+        return FlowPack(
+            keys=tuple(sample.slot.row.key for sample, _ in kept),
+            tasks=tuple(sample.slot.row.task for sample, _ in kept),
+            layout=PackLayout.build([sample.slot.layout for sample, _ in kept]).to(device),
+            references=references,
+            clean=clean,
+            noise=noise,
+            timesteps_S=torch.tensor(timesteps, device=device),
+            weights=[None] * len(kept),
+            counted=(True,) * len(kept),
+        )
+
+
+def choose_slots(
+    catalog: Catalog,
+    rows: Mapping[str, npt.NDArray[np.int64]],
+    count: int,
+    *,
+    tokenizer: Tokenizer,
+    max_side: int,
+    seed: int,
+) -> tuple[Slot, ...]:
+    """Returns up to `count` held-out samples, as many of every task as can be, tasks alternating."""
+    shuffled = {
+        task: numbers[permute(np.arange(len(numbers)), len(numbers), stable_hash("validation", seed, task))]
+        for task, numbers in rows.items()
+        if len(numbers)
+    }
+    chosen: list[int] = []
+    depth = 0
+    while len(chosen) < count and any(depth < len(numbers) for numbers in shuffled.values()):
+        chosen.extend(int(numbers[depth]) for numbers in shuffled.values() if depth < len(numbers))
+        depth += 1
+    return tuple(
+        make_slot(number, catalog.row(row), Dropout.NONE, max_side, tokenizer)
+        for number, row in enumerate(chosen[:count])
+    )
+
+
+def _grouped(judged: Sequence[tuple[Slot, int]], budget: int) -> Iterator[list[tuple[Slot, int]]]:
+    group: list[tuple[Slot, int]] = []
+    room = budget
+    for slot, number in judged:
+        if group and slot.layout.length > room:
+            yield group
+            group, room = [], budget
+        group.append((slot, number))
+        room -= slot.layout.length
+    if group:
+        yield group
+
+
+def _velocities(pack: FlowPack) -> list[Tensor]:
+    return [(x - eps).double() for x, eps in zip(pack.clean, pack.noise)]
+
+
+def _ratio(pair: Tensor) -> float | None:
+    return float(pair[0] / pair[1]) if pair[1] else None

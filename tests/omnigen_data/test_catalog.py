@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from omnigen.data.catalog import Catalog, held_out_uids, task_weights
+from tests.omnigen_data.photographs import make_sample, make_shards
+from x2i.errors import UserError
+from x2i.image import decode
+from x2i.store.shards import find_shards, shard_name, training_shard
+from x2i.store.tar import read_range
+
+TASKS = ("text_to_image", "colorize")
+NAMES = ("chelsea", "coffee", "rocket")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return make_shards(tmp_path / "dataset", TASKS, NAMES, ((48, 32), (32, 32)))
+
+
+def test_a_row_leads_to_the_pixels(dataset):
+    catalog = Catalog.open([dataset])
+    assert len(catalog) == 12
+    assert catalog.tasks == ("colorize", "text_to_image")
+    rows = [catalog.row(number) for number in range(len(catalog))]
+    assert {row.key for row in rows} == {f"{t}-{n}-{w}x32" for t in TASKS for n in NAMES for w in (32, 48)}
+    for row in rows:
+        for offset, count, width, height in row.images:
+            assert decode(read_range(row.tar, offset, count)).shape == (height, width, 3)
+        assert row.num_inputs == (1 if row.task == "colorize" else 0)
+
+
+def test_a_folder_of_shards_is_as_good_as_a_dataset(dataset):
+    assert Catalog.open([dataset / "shards"]).fingerprint() == Catalog.open([dataset]).fingerprint()
+
+
+@pytest.mark.parametrize("lost", ["the end mark", "one byte of the last image", "half"])
+def test_a_truncated_tar_is_refused_at_start(dataset, lost):
+    shard = find_shards(dataset)[0]
+    tar, last = shard.tar, shard.index().to_pylist()[-1]
+    end = max(offset + size for offset, size in zip(last["image_offsets"], last["image_bytes"]))
+    end = max(end, last["json_offset"] + last["json_size"])
+    kept = {"the end mark": -(-end // 512) * 512, "one byte of the last image": end - 1, "half": end // 2}[lost]
+    tar.write_bytes(tar.read_bytes()[:kept])
+    with pytest.raises(UserError, match=rf"{tar.name}.*truncated"):
+        Catalog.open([dataset])
+
+
+def test_a_missing_tar_is_refused(dataset):
+    tar = find_shards(dataset)[0].tar
+    tar.unlink()
+    with pytest.raises(UserError, match=rf"{tar.name}: missing"):
+        Catalog.open([dataset])
+
+
+def test_a_missing_index_is_refused(dataset):
+    shard = find_shards(dataset)[1]
+    shard.index_path.unlink()
+    with pytest.raises(UserError, match=rf"{shard.index_path.name}: missing"):
+        Catalog.open([dataset])
+
+
+def test_an_index_that_is_no_parquet_is_refused(dataset):
+    index = find_shards(dataset)[0].index_path
+    index.write_bytes(b"PAR1 but not really")
+    with pytest.raises(UserError, match=rf"{index.name}: not a readable Parquet"):
+        Catalog.open([dataset])
+
+
+def test_an_index_without_a_column_is_refused(dataset):
+    index = find_shards(dataset)[0].index_path
+    pq.write_table(pq.read_table(index).drop_columns(["uids"]), index)
+    with pytest.raises(UserError, match="column uids: expected .* found nothing"):
+        Catalog.open([dataset])
+
+
+def test_the_tar_of_another_shard_is_refused(dataset):
+    first, second = find_shards(dataset)
+    shutil.copy(first.tar, second.tar)
+    with pytest.raises(UserError, match=rf"{second.tar.name}"):
+        Catalog.open([dataset])
+
+
+def test_a_key_that_stands_twice_is_refused(dataset):
+    with training_shard(dataset, shard_name("text_to_image", 0, 1)) as writer:
+        writer.add(*make_sample("text_to_image", "chelsea", (32, 32)))
+    with pytest.raises(UserError, match="'text_to_image-chelsea-32x32' stands twice, also in text_to_image-0in-00000"):
+        Catalog.open([dataset])
+
+
+def test_a_dataset_given_twice_is_refused(dataset):
+    with pytest.raises(UserError, match="listed twice"):
+        Catalog.open([dataset, dataset / "shards"])
+
+
+def test_two_datasets_may_use_the_same_keys(dataset, tmp_path):
+    shutil.copytree(dataset, tmp_path / "other")
+    assert len(Catalog.open([dataset, tmp_path / "other"])) == 24
+
+
+def test_a_folder_without_shards_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no training shards"):
+        Catalog.open([tmp_path])
+    with pytest.raises(UserError, match="no such folder"):
+        Catalog.open([tmp_path / "nowhere"])
+
+
+def test_no_held_out_photograph_is_seen_in_training(tmp_path):
+    root = tmp_path / "dataset"
+    photographs = [f"uid{number}" for number in range(40)]
+    with training_shard(root, shard_name("subject_pair", 1, 0)) as writer:
+        for number in range(200):
+            sample, inputs, output = make_sample("colorize", "coins", (16, 16))
+            uids = (photographs[number % 40], photographs[number * 7 % 40])
+            source = type(sample.source)(uids, ("",) * 2, ("",) * 2)
+            fields = {**sample.__dict__, "key": f"pair-{number}", "task": "subject_pair", "source": source}
+            writer.add(type(sample)(**fields), inputs, output)
+    catalog = Catalog.open([root], validation_fraction=0.2, split_seed=3)
+    uids = find_shards(root)[0].index(["uids"]).column("uids").to_pylist()
+    held_out = held_out_uids(photographs, 0.2, 3)
+    assert 2 <= len(held_out) <= 16
+    trained = {uid for row, held in zip(uids, catalog.held_out) if not held for uid in row}
+    assert trained
+    assert not trained & held_out
+    assert all(set(row) & held_out for row, held in zip(uids, catalog.held_out) if held)
+
+
+def test_more_data_moves_no_photograph_from_one_side_to_the_other():
+    few, many = [f"u{number}" for number in range(50)], [f"u{number}" for number in range(500)]
+    assert held_out_uids(many, 0.1, 0) & set(few) == held_out_uids(few, 0.1, 0)
+
+
+def test_a_small_dataset_still_has_a_photograph_to_validate_on():
+    assert len(held_out_uids(["a", "b", "c"], 1e-9, 0)) == 1
+    assert not held_out_uids(["a", "b", "c"], 0.0, 0)
+
+
+def test_weights_name_tasks_that_are_there(dataset):
+    rows = Catalog.open([dataset]).training_rows()
+    assert task_weights(rows, None) == {"colorize": 6.0, "text_to_image": 6.0}
+    assert task_weights(rows, {"colorize": 0.3}) == {"colorize": 0.3, "text_to_image": 0.0}
+    with pytest.raises(UserError, match="data.weights.colorise: .* did you mean 'colorize'"):
+        task_weights(rows, {"colorise": 1.0})
+    with pytest.raises(UserError, match="held out"):
+        task_weights({**rows, "colorize": np.array([], dtype=np.int64)}, {"colorize": 1.0})

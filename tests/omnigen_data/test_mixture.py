@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omnigen.data.mixture import LARGEST_BLOCK, Mixture, block_counts, draw
+
+AUTHORS = (0.5, 0.2, 0.1, 0.1, 0.1)
+
+
+def test_frequencies_over_100k_draws_equal_the_weights():
+    mixture = Mixture.from_weights(AUTHORS, 0)
+    counts = np.array(mixture.visits_before(100_000))
+    assert counts.sum() == 100_000
+    expected = np.array(AUTHORS) * 100_000
+    assert ((counts - expected) ** 2 / expected).sum() < 9.49  # chi-square, 4 degrees of freedom, 5%
+
+
+def test_frequencies_over_whole_blocks_are_exact():
+    mixture = Mixture.from_weights((3, 1.5, 0), 9)
+    length = mixture.block_length
+    assert mixture.visits_before(7 * length) == (7 * length * 2 // 3, 7 * length // 3, 0)
+
+
+def test_draws_in_a_row_are_not_predictable():
+    mixture = Mixture.from_weights((1, 1), 4)
+    tasks = np.concatenate([mixture.block(number).task for number in range(40)])
+    pairs = Counter(zip(tasks[:-1].tolist(), tasks[1:].tolist()))
+    assert len(pairs) == 4
+    assert max(pairs.values()) / min(pairs.values()) < 1.15
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    weights=st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any),
+    seed=st.integers(0, 1000),
+    counter=st.integers(0, 5000),
+)
+def test_earlier_draws_are_counted_from_the_number_of_the_draw_alone(weights, seed, counter):
+    mixture = Mixture.from_weights(weights, seed)
+    task, visit = mixture.draw(counter)
+    assert visit == mixture.visits_before(counter)[task]
+    assert task == draw(counter, seed, weights)
+    after = list(mixture.visits_before(counter))
+    after[task] += 1
+    assert mixture.visits_before(counter + 1) == tuple(after)
+
+
+def test_a_task_of_weight_zero_is_never_drawn():
+    mixture = Mixture.from_weights((0, 1, 0, 2), 1)
+    assert set(mixture.block(0).task.tolist()) == {1, 3}
+
+
+def test_weights_that_need_too_many_parts_are_rounded_and_none_vanishes():
+    counts = block_counts((10_000_019.0, 1.0, 3_000_017.0))
+    assert sum(counts) <= LARGEST_BLOCK + 3
+    assert min(counts) == 1
+    assert counts[0] / counts[2] == pytest.approx(10_000_019 / 3_000_017, rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -1.0), (float("nan"),), (float("inf"), 1.0)])
+def test_weights_that_mean_nothing_are_refused(weights):
+    with pytest.raises(ValueError, match="weights"):
+        block_counts(weights)
