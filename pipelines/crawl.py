@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from x2i.image.decode import DEFAULT_MAX_PIXELS
 from x2i.store import paths
 
 if TYPE_CHECKING:
+    from x2i.crawl.partition import PlanRow
     from x2i.crawl.planning import PlanningNotes
     from x2i.store import Dataset
 
@@ -78,7 +79,6 @@ class CrawlStage:
         from x2i.crawl.planning import PlanningNotes, plan_rows
         from x2i.crawl.sources import TableColumns
 
-        self._require_sense()
         columns = TableColumns(self.url_col, self.text_col, tuple(self.keep_col))
         notes = PlanningNotes()
         rows = plan_rows(self.sources, columns, self.fetch_policy(), self.depth, self.max_pages, notes)
@@ -87,7 +87,7 @@ class CrawlStage:
             partition = paths.partition_name(number)
             keyed = [replace(row, key=f"{partition}-{index:05d}") for index, row in enumerate(chunk)]
             table = pa.Table.from_pylist([asdict(row) for row in keyed], schema=PLAN_SCHEMA)
-            yield PlannedPartition(partition, table, config=self._partition_config())
+            yield PlannedPartition(partition, table, self._partition_config(), local_inputs(keyed, self.max_bytes))
             number += 1
         _tell_notes(dataset, notes)
         if not number:
@@ -108,8 +108,10 @@ class CrawlStage:
         names += ["max_bytes", "allow_net", "ignore_robots", "user_agent"]
         return {name: _json_value(getattr(self, name)) for name in names}
 
-    def _require_sense(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises UserError for options that make no sense, whatever is done already."""
         from x2i.crawl.guard import AddressPolicy
+        from x2i.crawl.optout import product_token
 
         if not self.sources:
             raise UserError("crawl: name at least one source: a table of URLs, a page, or a folder of images")
@@ -123,7 +125,29 @@ class CrawlStage:
             raise UserError("crawl: timeout must be above 0; delay, retries and depth at least 0")
         if self.partition_size > 100_000:
             raise UserError(f"crawl: partition_size: expected at most 100000, found {self.partition_size}")
+        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not product_token(self.user_agent):
+            raise UserError(
+                f"crawl: user_agent: expected a name such as 'MyLab/1 (+https://...)', found {self.user_agent!r}"
+            )
         AddressPolicy.parse(self.allow_net)
+
+
+def local_inputs(rows: Sequence[PlanRow], max_bytes: int) -> dict[str, str]:
+    """Returns the digest of what the local files of a partition hold, so that one that changes is noticed; {} if none.
+
+    A file that is larger than the crawl reads counts by its size, one that cannot be read as such.
+    """
+    from x2i.crawl.partition import local_path
+    from x2i.store.commits import digest, file_digest
+
+    states: list[str | int] = []
+    for path in (local_path(row.url) for row in rows if row.local):
+        try:
+            size = path.stat().st_size
+            states.append(size if size > max_bytes else file_digest(path))
+        except OSError:
+            states.append("unreadable")
+    return {"local files": digest(states)} if states else {}
 
 
 def forget_passing_failures(dataset: Dataset, stage: CrawlStage) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,19 +165,28 @@ class RayExecutor:
         os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
         # Ray's core warns about every actor with constructor arguments; its own log files keep what it has to say.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        if self._address:
-            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
-            return
-        # One logical CPU above the actors, so that Ray Data's own tasks never wait for one.
-        cpus = (self._workers or os.cpu_count() or 1) + 1
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=256 * 2**20,
-        )
+        options: dict[str, Any] = {"address": self._address or "local"}
+        if not self._address:
+            # One logical CPU above the actors, so that Ray Data's own tasks never wait for one.
+            options["num_cpus"] = (self._workers or os.cpu_count() or 1) + 1
+            options |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+        with _without_native_chatter():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+@contextmanager
+def _without_native_chatter() -> Iterator[None]:
+    """Keeps what Ray's C++ core prints while it starts off the screen; what goes wrong there is raised in Python."""
+    sys.stderr.flush()
+    screen = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(screen, 2)
+        os.close(nowhere)
+        os.close(screen)
 
 
 class _PartitionActor:

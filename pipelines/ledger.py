@@ -6,7 +6,8 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.stage import PlannedPartition, Stage
 from x2i.errors import UserError
@@ -68,6 +70,7 @@ def stage_lock(dataset: Dataset, stage: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"{dataset.root}: another process is running {stage}: wait for it or stop it") from error
+        remove_temporaries(dataset.root)
         for folder in ("plans", "commits", "failures"):
             remove_temporaries(dataset.root / folder / stage)
         yield
@@ -85,12 +88,19 @@ def recorded_plan(dataset: Dataset, stage: Stage) -> Plan | None:
 
 
 def read_plan(root: Path, stage: str) -> Plan | None:
-    """Returns the plan record of `stage`, or None if it was never planned to the end."""
+    """Returns the plan record of `stage`, or None if it was never planned to the end.
+
+    Raises UserError if the record is damaged.
+    """
     path = paths.plan_record(root, stage)
     if not path.exists():
         return None
-    document = json.loads(path.read_bytes())
-    return Plan(**{**document, "entries": tuple(PlanEntry(**entry) for entry in document["entries"])})
+    try:
+        document = json.loads(path.read_bytes())
+        return Plan(**{**document, "entries": tuple(PlanEntry(**entry) for entry in document["entries"])})
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = "delete it and run the stage again; what is done stays done"
+        raise UserError(f"{path}: damaged plan record ({error!r}): {remedy}") from error
 
 
 def write_plan(dataset: Dataset, stage: Stage) -> Plan:
@@ -106,6 +116,17 @@ def write_plan(dataset: Dataset, stage: Stage) -> Plan:
     )
     write_json(paths.plan_record(root, stage.name), asdict(plan))
     return plan
+
+
+def is_plan_whole(dataset: Dataset, plan: Plan, entries: Sequence[PlanEntry]) -> bool:
+    """Whether the planned rows of `entries` are on disk as they were planned."""
+    for entry in entries:
+        try:
+            if rows_digest(pq.read_table(paths.plan_file(dataset.root, plan.stage, entry.id))) != entry.plan:
+                return False
+        except (OSError, pa.ArrowException):
+            return False
+    return True
 
 
 def preview_plan(dataset: Dataset, stage: Stage) -> Plan:
@@ -178,7 +199,8 @@ def rows_digest(rows: pa.Table) -> str:
     digest = hashlib.sha256()
     for name in rows.column_names:
         column = rows[name]
-        digest.update(f"{name}:{column.type}:{len(column)}:".encode())
+        kind = re.sub(r"<\w+: ", "<item: ", str(column.type))  # Parquet gives the items of lists another name
+        digest.update(f"{name}:{kind}:{len(column)}:".encode())
         if pa.types.is_string(column.type):
             digest.update(pc.is_null(column).to_numpy().tobytes())
             filled = pc.fill_null(column, "")

@@ -19,6 +19,7 @@ from pipelines.ledger import (
     Standing,
     compare,
     discard,
+    is_plan_whole,
     preview_plan,
     recorded_plan,
     refuse_changes,
@@ -117,7 +118,7 @@ def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan,
     if not options.overwrite:
         refuse_changes(dataset, stage)
     plan = recorded_plan(dataset, stage)
-    if plan is None:
+    if plan is None or not is_plan_whole(dataset, plan, compare(dataset, plan).todo):
         plan = write_plan(dataset, stage)
     standing = compare(dataset, plan)
     if options.overwrite:
@@ -159,14 +160,16 @@ def _ray(options: RunOptions) -> RayExecutor:
 def _tell(console: Console | None, dataset: Dataset, summary: StageSummary) -> None:
     if console is None:
         return
+    from rich.markup import escape
+
     old = f", {summary.done_before} were done before" if summary.done_before else ""
     console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {describe_counts(summary.counts)}")
     for partition, error in sorted(summary.failed.items())[:5]:
-        console.print(f"[red]  partition {partition} failed:[/] {error}", markup=True, soft_wrap=True)
+        console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)
     if summary.failed:
         console.print(
             f"[red]  {len(summary.failed)} of {summary.planned_partitions} partitions failed[/]: see "
-            f"{dataset.root / 'failures' / summary.stage}; the same command tries them again.",
+            f"{escape(str(dataset.root / 'failures' / summary.stage))}; the same command tries them again.",
             soft_wrap=True,
         )
 

@@ -145,6 +145,8 @@ class SubjectsWorker:
         table = Dataset.open(self._root).column(embedding_column(self._stage.embeddings))
         table = table.filter(pc.is_in(table["key"], kept["key"].combine_chunks()))
         vectors = table["embedding"].combine_chunks()
+        if not kept.num_rows:
+            return np.zeros((0, 0), np.float32)
         return vectors.flatten().to_numpy().reshape(kept.num_rows, -1).astype(np.float32)
 
 

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from tests.pipelines.test_engine import file_sums
 from x2i.store import Dataset
 from x2i.store.verify import verify
 
+REPOSITORY = Path(__file__).parents[2]
+ORIGINALS = {photograph.stem for photograph in PHOTOGRAPHS}
 X2I = str(Path(sys.executable).with_name("x2i"))
 MANIFEST = """
 name: test
@@ -178,6 +181,26 @@ def kill_a_worker() -> bool:
             os.kill(int(folder.name), signal.SIGKILL)
             return True
     return False
+
+
+@pytest.mark.slow
+def test_the_demo_manifest_makes_150_samples_of_ten_tasks_from_15_photographs(manifest, tmp_path):
+    address = manifest.read_text().split("sources: [")[1].split("/things.html")[0]
+    overrides = [f"crawl.sources=[{address}/index.html, {manifest.parent}/urls.csv]", "inspect.gallery=false"]
+    options = [part for override in overrides for part in ("--set", override)]
+    result = build(
+        REPOSITORY / "manifests/demo.yaml", tmp_path / "data", "--executor", "inline", "--no-train", *options
+    )
+    assert result.returncode == 0, result.stderr
+    dataset = Dataset.open(tmp_path / "data")
+    samples = [sample for sample, _ in dataset.samples()]
+    originals = {row["uid"] for row in dataset.images().to_pylist() if Path(row["url"]).stem in ORIGINALS}
+    used = {uid for sample in samples for uid in sample.source.uids} & originals
+    assert len(samples) >= 150
+    assert len({sample.task for sample in samples}) >= 10
+    assert len(used) >= 15
+    assert (tmp_path / "data/sheet.png").exists()
+    assert (tmp_path / "data/report.html").exists()
 
 
 def test_a_manifest_with_mistakes_runs_nothing_and_names_them_all(tmp_path):

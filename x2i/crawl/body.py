@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ACCEPT_ENCODING = "gzip, deflate"
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_GZIP_MARK = b"\x1f"
 
 
 async def read_body(
@@ -20,7 +21,7 @@ async def read_body(
 ) -> bytes:
     """Returns the decoded body. `reserve` is awaited with the size so far after each piece, and may hold reading back.
 
-    With `cut`, a body that is not compressed may be longer: its first `max_bytes` are returned.
+    With `cut`, a body may be longer: its first `max_bytes` are returned.
 
     Raises DroppedError: BODY_TOO_LARGE as soon as the announced, received or decompressed size passes `max_bytes`;
     BODY_TRUNCATED if a compressed stream stops short; BAD_ENCODING; BODY_EMPTY.
@@ -28,16 +29,18 @@ async def read_body(
     announced = response.content_length
     if announced is not None and announced > max_bytes and not cut:
         raise DroppedError(Reason.BODY_TOO_LARGE, f"{announced} bytes announced; at most {max_bytes}")
-    decoder = _decoder(response.headers.get("Content-Encoding", ""), max_bytes)
+    decoder = _decoder(response.headers.get("Content-Encoding", ""))
     body = bytearray()
     received = 0
     async for chunk in response.content.iter_any():
         received += len(chunk)
-        if received > max_bytes:
-            if cut and decoder is None:
-                return bytes(body + chunk)[:max_bytes]
+        if received > max_bytes and not cut:
             raise DroppedError(Reason.BODY_TOO_LARGE, f"more than {max_bytes} bytes")
         body += chunk if decoder is None else decoder.feed(chunk, max_bytes - len(body))
+        if len(body) > max_bytes:
+            if cut:
+                return bytes(body[:max_bytes])
+            raise DroppedError(Reason.BODY_TOO_LARGE, f"decompresses to more than {max_bytes} bytes")
         await reserve(len(body))
     if decoder is not None and received:
         decoder.finish()
@@ -47,19 +50,24 @@ async def read_body(
 
 
 class _Inflater:
-    """Decompresses gzip or zlib streams piece by piece, never making more than it is allowed to."""
+    """Decompresses gzip or zlib streams piece by piece, never making more than one byte beyond what it may."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self) -> None:
         self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
-        self._max_bytes = max_bytes
 
     def feed(self, chunk: bytes, room: int) -> bytes:
-        try:
-            out = self._stream.decompress(chunk, room + 1)
-        except zlib.error as error:
-            raise DroppedError(Reason.BAD_ENCODING, str(error)) from error
-        if len(out) > room:
-            raise DroppedError(Reason.BODY_TOO_LARGE, f"decompresses to more than {self._max_bytes} bytes")
+        """Returns at most `room` + 1 bytes; gzip members that follow each other are one body (RFC 1952)."""
+        out = b""
+        while chunk and len(out) <= room:
+            if self._stream.eof:
+                if not chunk.startswith(_GZIP_MARK):
+                    break  # padding after the stream, which browsers pass over too
+                self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+            try:
+                out += self._stream.decompress(chunk, room + 1 - len(out))
+            except zlib.error as error:
+                raise DroppedError(Reason.BAD_ENCODING, str(error)) from error
+            chunk = self._stream.unused_data
         return out
 
     def finish(self) -> None:
@@ -67,10 +75,10 @@ class _Inflater:
             raise DroppedError(Reason.BODY_TRUNCATED, "the compressed stream stops before its end")
 
 
-def _decoder(encoding: str, max_bytes: int) -> _Inflater | None:
+def _decoder(encoding: str) -> _Inflater | None:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return None
     if name in ("gzip", "x-gzip", "deflate"):
-        return _Inflater(max_bytes)
+        return _Inflater()
     raise DroppedError(Reason.BAD_ENCODING, f"Content-Encoding {encoding!r} was not asked for")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from x2i.crawl.fetch import FetchDropped, Fetched, Fetcher
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
@@ -80,8 +81,13 @@ async def _crawl_row(
         return await loop.run_in_executor(pool, _store, row, outcome.data, outcome.http_status, storage)
 
 
+def local_path(url: str) -> Path:
+    """Returns the file that a file:// URL names; a file name is bytes, not always UTF-8."""
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
+
+
 def _store_file(row: PlanRow, max_bytes: int, storage: StoragePolicy) -> Crawled:
-    path = Path(unquote(urlsplit(row.url).path))
+    path = local_path(row.url)
     try:
         size = path.stat().st_size
         if size > max_bytes:
@@ -89,6 +95,8 @@ def _store_file(row: PlanRow, max_bytes: int, storage: StoragePolicy) -> Crawled
         data = path.read_bytes()
     except OSError as error:
         return _dropped(row, Dropped(Reason.FILE_ERROR, error.strerror or str(error))), None
+    if not data:
+        return _dropped(row, Dropped(Reason.BODY_EMPTY)), None
     return _store(row, data, 0, storage)
 
 

@@ -109,12 +109,17 @@ def _plan_row(row: SourceRow, source: int, number: int) -> PlanRow:
         identity = url or f"row:{source}:{number}"
     return PlanRow(
         key="",
-        uid=hashlib.sha256(identity.encode()).hexdigest()[:24],
-        url=url,
-        text=row.text,
-        page_url=row.page_url,
-        context=row.context,
-        licence=row.licence,
-        extra=canonical_json(dict(row.extra)),
+        uid=hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24],
+        url=_storable(url),
+        text=_storable(row.text),
+        page_url=_storable(row.page_url),
+        context=_storable(row.context),
+        licence=_storable(row.licence),
+        extra=_storable(canonical_json(dict(row.extra))),
         local=row.local,
     )
+
+
+def _storable(text: str) -> str:
+    """Returns `text` as UTF-8 can hold it: half a surrogate pair, which JSON can write, becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

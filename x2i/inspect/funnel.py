@@ -149,10 +149,11 @@ def _asked_again(dataset: Dataset, stage: str, name: str) -> Any | None:
     record = paths.plan_record(dataset.root, stage)
     if name not in RECIPES or not record.exists():
         return None
-    config = json.loads(record.read_bytes())["config"]
     try:
+        config = json.loads(record.read_bytes())["config"]
         return plan_samples(dataset, RECIPES[name], Selection(dict(config["select"])), config["max_samples"])
-    except (UserError, KeyError):  # a column it needs has gone since, or another version planned it: nothing to ask
+    except (UserError, KeyError, TypeError, ValueError):
+        # a column it needs has gone since, another version planned it, or the record is damaged: nothing to ask
         return None
 
 

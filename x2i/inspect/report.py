@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from x2i.inspect.report_text import describe_losses
 from x2i.inspect.report_training import training_section
 from x2i.inspect.svg import Bar, bar_chart, histogram_plot
 from x2i.inspect.training import TrainingRun
-from x2i.inspect.words import describe_bytes, describe_number, share, task_title
+from x2i.inspect.words import describe_bytes, describe_licence, describe_number, share, task_title
 from x2i.store.atomic import write_bytes
 
 
@@ -108,11 +109,14 @@ def _distributions_section(distributions: Sequence[Histogram]) -> str:
 def _origins_section(funnel: Funnel) -> str:
     if not funnel.stored:
         return ""
+    licences: Counter[str] = Counter()
+    for licence, count in funnel.licences.items():
+        licences[describe_licence(licence)] += count
     more = f" <small>{funnel.other_hosts:,} more hosts are not shown</small>" if funnel.other_hosts else ""
     return _section(
         "Where they come from",
         f'<div class="columns wide"><div><h3>hosts{more}</h3>{_counted(funnel.hosts, funnel.stored, "Hosts")}</div>'
-        f"<div><h3>licences</h3>{_counted(funnel.licences, funnel.stored, 'Licences')}</div></div>",
+        f"<div><h3>licences</h3>{_counted(licences, funnel.stored, 'Licences')}</div></div>",
     )
 
 

@@ -10,7 +10,7 @@ from x2i.inspect.svg import Bar, Curve, bar_chart, curve_plot, smoothed
 from x2i.inspect.training import Losses, TrainingRun
 from x2i.inspect.words import describe_number, task_title
 
-SMOOTHING = 20
+SMOOTHING = 20  # records at most, a sixth of a short run
 
 
 def training_section(run: TrainingRun) -> str:
@@ -48,15 +48,16 @@ def _verdict(run: TrainingRun) -> str:
 
 
 def _curves(run: TrainingRun) -> str:
+    window = max(1, min(SMOOTHING, len(run.curve) // 6))
     curves = [
         Curve("training loss", tuple((float(x), y) for x, y in run.curve), "raw"),
-        Curve("training loss, running mean", smoothed(run.curve, SMOOTHING), "smooth"),
+        Curve("training loss, running mean", smoothed(run.curve, window), "smooth"),
         Curve("validation loss", tuple((float(x), y) for x, y in run.validation), "validation"),
     ]
     levels = {"predicting the mean": run.mean_predictor.loss} if run.mean_predictor is not None else {}
     legend = (
         '<div class="legend"><span style="--swatch:var(--accent)">training loss, thin, and its mean over '
-        f'{SMOOTHING} records</span><span style="--swatch:var(--failed)">validation loss</span></div>'
+        f'{window} records</span><span style="--swatch:var(--failed)">validation loss</span></div>'
     )
     return f'<div class="plot">{legend}{curve_plot([c for c in curves if c.points], levels, 1040, 320)}</div>'
 

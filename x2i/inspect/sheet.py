@@ -12,7 +12,7 @@ from x2i.inspect.palette import LIGHT
 from x2i.inspect.target import SampleView, Selection
 from x2i.inspect.thumbnails import Broken, fit
 from x2i.inspect.typeset import Face, Paragraph, draw_chip
-from x2i.inspect.words import describe_number, task_title
+from x2i.inspect.words import describe_licence, describe_number, task_title
 from x2i.sample import Sample
 from x2i.store.atomic import atomic_file
 
@@ -96,7 +96,7 @@ def _notes(sample: Sample) -> list[tuple[Paragraph, str]]:
     sizes = " ".join(f"{width}x{height}" for width, height in sample.sizes[:-1])
     output = "{}x{}".format(*sample.sizes[-1])
     parameters = json.dumps(dict(sample.recipe.parameters), ensure_ascii=False)[1:-1].replace('"', "")
-    licences = ", ".join(dict.fromkeys(licence for licence in sample.source.licences if licence))
+    licences = ", ".join(dict.fromkeys(describe_licence(licence) for licence in sample.source.licences if licence))
     lines = [
         (sample.key, LIGHT.ink, 2),
         (f"{sample.recipe.name} v{sample.recipe.version}  {parameters}", LIGHT.soft, 3),

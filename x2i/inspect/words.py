@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def describe_bytes(count: int) -> str:
     """Returns a size for people: 812 B, 4.1 kB, 12.0 MB (powers of 1000)."""
@@ -34,3 +36,16 @@ def task_title(task: str) -> str:
     """Returns a task's name as a heading: canny_to_image -> "Canny to image"."""
     text = task.replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def describe_licence(licence: str) -> str:
+    """Returns a licence's short name if its address is a well-known one, else the address without what all share."""
+    address = re.sub(r"^https?://(www\.)?", "", licence).rstrip("/")
+    if address.startswith("creativecommons.org/publicdomain/zero/"):
+        return f"CC0 {address.rsplit('/', 1)[-1]}"
+    if address.startswith("creativecommons.org/publicdomain/mark/"):
+        return "Public Domain Mark"
+    if address.startswith("rightsstatements.org/vocab/NKC"):
+        return "No Known Copyright"
+    found = re.match(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)", address)
+    return f"CC {found[1].upper()} {found[2]}" if found else address

@@ -39,5 +39,7 @@ def read_relation(root: Path, name: str) -> pa.Table:
     """Returns relation `name`. Raises UserError if it has not been made."""
     path = paths.relation_file(root, name)
     if not path.exists():
-        raise UserError(f"{root}: relation {name!r} does not exist yet: run the stage that makes it first")
+        maker = {"duplicates": "dedup", "subject_pairs": "subjects"}.get(name)
+        first = f"run `x2i {maker}`" if maker else "run the stage that makes it"
+        raise UserError(f"{root}: relation {name!r} does not exist yet: {first} first")
     return pq.read_table(path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote
 
 from x2i.crawl.sources.folder import list_images, read_folder, sidecars
 from x2i.crawl.sources.pages import PageCrawl, crawl_pages, read_local_page
@@ -67,5 +69,5 @@ def source_digest(source: str) -> str:
     for path in list_images(folder):
         state = path.stat()
         captions = [file_digest(side) for side in sidecars(path)]
-        listing.append([path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns, captions])
+        listing.append([quote(os.fsencode(path.relative_to(folder))), state.st_size, state.st_mtime_ns, captions])
     return digest(listing)

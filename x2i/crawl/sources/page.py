@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +20,26 @@ ENOUGH_CONTEXT = 40
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([a-zA-Z0-9_:.-]+)""", re.IGNORECASE)
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _UNREADABLE_TYPES = ("image/svg+xml", "image/jxl", "image/heic", "image/heif")
+_NOT_OF_THE_WEB = (
+    "undefined",
+    "unicode-escape",
+    "raw-unicode-escape",
+    "unicode_escape",
+    "raw_unicode_escape",
+    "idna",
+    "punycode",
+    "utf-7",
+)
+"""Codecs of Python that no browser knows by these labels."""
 _LAZY_SRC = ("data-src", "data-original", "data-lazy-src")
 _LAZY_SRCSET = ("data-srcset", "data-lazy-srcset")
 _LICENCE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
 _FIGURE_LEVELS, _PICTURE_LEVELS, _CONTEXT_LEVELS, _SIBLINGS = 12, 3, 3, 4
+_NODES, _SOURCES = 100, 32
+"""How far is looked around one image, so that a page of many images costs no more than in proportion to its size."""
+
+_Figures = dict[int, tuple[str, str]]
+"""What the figures of one page say of their images, by node."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +67,9 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     for node in tree.css("script, style, template"):
         node.decompose()
     images: dict[str, SourceRow] = {}
+    figures: _Figures = {}
     for node in tree.css("img"):
-        row = _image_row(node, base, url, licence)
+        row = _image_row(node, base, url, licence, figures)
         if row is not None:
             images.setdefault(row.url, row)
     return Page(tuple(images.values()), links, "")
@@ -83,35 +101,45 @@ def _codec(label: str | None) -> str | None:
         return None
     if not getattr(info, "_is_text_encoding", True):
         return None
+    if info.name in _NOT_OF_THE_WEB:
+        return None
     if info.name.startswith("utf-16"):
         return "utf-8"
     return "cp1252" if info.name in ("iso8859-1", "ascii") else info.name
 
 
-def _image_row(node: LexborNode, base: str, page_url: str, page_licence: str) -> SourceRow | None:
+def _image_row(node: LexborNode, base: str, page_url: str, page_licence: str, figures: _Figures) -> SourceRow | None:
     address = _best_address(node)
     url = _absolute(base, address) if address else ""
     if not url:
         return None
     figure = _ancestor(node, "figure", _FIGURE_LEVELS)
-    licence = (_licence(figure, base) if figure is not None else "") or page_licence
-    caption = figure.css_first("figcaption") if figure is not None else None
-    extra = {"title": _squeeze(node.attributes.get("title") or ""), "figcaption": _caption_text(caption)}
+    own_licence, caption = _figure_words(figure, base, figures) if figure is not None else ("", "")
+    extra = {"title": _squeeze(node.attributes.get("title") or ""), "figcaption": caption}
     return SourceRow(
         url=url,
         text=_squeeze(node.attributes.get("alt") or ""),
         page_url=page_url,
         context=_context(figure if figure is not None else node),
-        licence=licence,
+        licence=own_licence or page_licence,
         extra={name: value for name, value in extra.items() if value},
     )
+
+
+def _figure_words(figure: LexborNode, base: str, figures: _Figures) -> tuple[str, str]:
+    """Returns the licence and the caption of a figure, "" for what it has not; read once however many images it has."""
+    known = figures.get(figure.mem_id)
+    if known is None:
+        known = _licence(figure, base), _caption_text(figure.css_first("figcaption"))
+        figures[figure.mem_id] = known
+    return known
 
 
 def _best_address(node: LexborNode) -> str | None:
     """Returns the largest file that an <img>, or the <picture> around it, offers."""
     candidates: list[Candidate] = []
     picture = _ancestor(node, "picture", _PICTURE_LEVELS)
-    for source in picture.css("source") if picture is not None else []:
+    for source in picture.css("source")[:_SOURCES] if picture is not None else []:
         if (source.attributes.get("type") or "").lower() not in _UNREADABLE_TYPES:
             candidates += _srcset(source)
     candidates += _srcset(node)
@@ -140,7 +168,7 @@ def _context(node: LexborNode) -> str:
     for _ in range(_CONTEXT_LEVELS):
         if parent is None or parent.tag in ("body", "html"):
             break
-        text = _text(parent)
+        text = _near_text(parent)
         if len(text) >= ENOUGH_CONTEXT:
             return text[:CONTEXT_LENGTH]
         node, parent = parent, parent.parent
@@ -154,7 +182,7 @@ def _sibling_text(node: LexborNode, direction: str) -> str:
     for _ in range(_SIBLINGS):
         if sibling is None or sibling.css_first("img") is not None:
             break
-        text = _text(sibling)
+        text = _near_text(sibling)
         if text:
             return text
         sibling = getattr(sibling, direction)
@@ -221,6 +249,19 @@ def _ancestor(node: LexborNode, tag: str, levels: int) -> LexborNode | None:
 
 def _text(node: LexborNode) -> str:
     return _squeeze(node.text(separator=" "))
+
+
+def _near_text(node: LexborNode) -> str:
+    """Returns the text that `node` begins with: more than a context holds is not read, however large the page."""
+    pieces, length = [], 0
+    for inner in itertools.islice(node.traverse(include_text=True), _NODES):
+        piece = _squeeze(inner.text_content or "") if inner.tag == "-text" else ""
+        if piece:
+            pieces.append(piece)
+            length += len(piece) + 1
+        if length > CONTEXT_LENGTH:
+            break
+    return " ".join(pieces)
 
 
 def _squeeze(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from x2i.crawl.fetch import Fetched, Fetcher
 from x2i.crawl.sources.page import Page, parse_page
@@ -104,7 +105,7 @@ def _localised(row: SourceRow, page: Path) -> SourceRow:
     parts = urlsplit(row.url)
     if parts.scheme != "file":
         return row
-    path = Path(unquote(parts.path)).resolve()
+    path = Path(os.fsdecode(unquote_to_bytes(parts.path))).resolve()
     if not path.is_relative_to(page.parent):
         return row
     name = f"{page.parent.name}/{path.relative_to(page.parent).as_posix()}"

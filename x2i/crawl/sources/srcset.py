@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _DESCRIPTOR = re.compile(r"(\d+(?:\.\d+)?)([wx])")
-_CANDIDATE = re.compile(r"[\s,]*(\S*[^\s,])(,*)")
+_GAP = re.compile(r"[\s,]*")
+_ADDRESS = re.compile(r"\S+")
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,23 @@ class Candidate:
 
 def parse_srcset(text: str) -> Iterator[Candidate]:
     """Yields the candidates of a srcset attribute (HTML Living Standard, section 4.8.4.3.9); URLs may hold commas."""
-    position = 0
-    while match := _CANDIDATE.match(text, position):
+    position = _past(_GAP, text, 0)
+    while match := _ADDRESS.match(text, position):
         position = match.end()
-        descriptors = ""
-        if not match[2]:
+        address, descriptors = match[0].rstrip(","), ""
+        if address == match[0]:
             end = text.find(",", position)
             end = len(text) if end < 0 else end
             descriptors, position = text[position:end], end
         found = _DESCRIPTOR.search(descriptors)
         width = float(found[1]) if found and found[2] == "w" else None
-        yield Candidate(match[1], width, float(found[1]) if found and found[2] == "x" else 1.0)
+        yield Candidate(address, width, float(found[1]) if found and found[2] == "x" else 1.0)
+        position = _past(_GAP, text, position)
+
+
+def _past(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return match.end() if match else position
 
 
 def largest(candidates: list[Candidate]) -> str | None:

@@ -6,7 +6,9 @@ import csv
 import difflib
 import gzip
 import io
+import itertools
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(f"{suffix}.gz" for suffix in TEXT_SUFF
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 TEXT_NAMES = ("text", "caption", "alt", "alt_text", "description")
 LICENCE_NAMES = ("licence", "license", "license_url", "rights")
+LOOKED_AHEAD = 1000
+"""JSON objects need not name the same fields: the columns of such a table are those of its first rows, together."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ def read_table(path: Path, columns: TableColumns = TableColumns()) -> Iterator[S
         else:
             readers = {"csv": _csv_rows, "tsv": _tsv_rows, "json": _json_rows}
             yield from _map_rows(path, readers.get(suffix, _jsonl_rows)(path), columns)
-    except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as {suffix}: expected UTF-8 text: {error}") from error
+    except (OSError, EOFError, zlib.error, RecursionError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as {suffix}: {error}") from error
 
 
@@ -68,10 +74,11 @@ def _read_parquet(path: Path, columns: TableColumns) -> Iterator[SourceRow]:
 
 
 def _map_rows(path: Path, rows: Iterator[dict[str, Any]], columns: TableColumns) -> Iterator[SourceRow]:
-    mapping = None
-    for row in rows:
-        if mapping is None:
-            mapping = _Mapping.resolve(path, list(row), columns)
+    first = list(itertools.islice(rows, LOOKED_AHEAD))
+    if not first:
+        return
+    mapping = _Mapping.resolve(path, list(dict.fromkeys(name for row in first for name in row)), columns)
+    for row in itertools.chain(first, rows):
         yield mapping.row(row)
 
 
@@ -95,7 +102,8 @@ class _Mapping:
         _require_columns(path, "--keep-col", columns.keep, found)
         url = columns.url or _first(URL_NAMES, found)
         if not url:
-            raise UserError(f"{path}: no column of URLs among {', '.join(found)}: name it with --url-col")
+            hint = "separate the columns by commas" if _is_joined(found) else "name it with --url-col"
+            raise UserError(f"{path}: no column of URLs among {', '.join(found)}: {hint}")
         return cls(url, columns.text or _first(TEXT_NAMES, found), _first(LICENCE_NAMES, found), columns.keep)
 
     def row(self, values: dict[str, Any]) -> SourceRow:
@@ -120,12 +128,22 @@ def _first(usual: Sequence[str], found: Sequence[str]) -> str:
     return next((by_lower[name] for name in usual if name in by_lower), "")
 
 
+def _is_joined(found: Sequence[str]) -> bool:
+    """Whether a header that was not split looks as if another separator stood in it."""
+    return len(found) == 1 and any(separator in found[0] for separator in ";\t|")
+
+
 def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+    """Returns a cell as text. Some writers leave strings as bytes, and a missing one as NaN."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return "" if value is None or value != value else str(value).strip()
 
 
 def _json_value(value: Any) -> object:
     """Returns `value` as JSON can hold it: what it cannot (dates, bytes, NaN) as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     if isinstance(value, list):
@@ -144,18 +162,21 @@ def _open_text(path: Path) -> Iterator[IO[str]]:
 
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     with _open_text(path) as stream:
-        yield from _named(csv.DictReader(stream, strict=True))
+        yield from _named(path, csv.DictReader(stream, strict=True, skipinitialspace=True))
 
 
 def _tsv_rows(path: Path) -> Iterator[dict[str, Any]]:
     with _open_text(path) as stream:
-        yield from _named(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+        yield from _named(path, csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def _named(reader: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
-    for row in reader:
-        row.pop(None, None)  # type: ignore[call-overload]  # cells beyond the header
-        yield row
+def _named(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
+    try:
+        for row in reader:
+            row.pop(None, None)  # type: ignore[call-overload]  # cells beyond the header
+            yield row
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.reader.line_num} cannot be read: {error}") from error
 
 
 def _jsonl_rows(path: Path) -> Iterator[dict[str, Any]]:

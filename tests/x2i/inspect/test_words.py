@@ -1,0 +1,20 @@
+"""Numbers, sizes and licences are put into words for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from x2i.inspect.words import describe_licence
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://creativecommons.org/publicdomain/zero/1.0/", "CC0 1.0"),
+        ("http://www.creativecommons.org/licenses/by-sa/4.0/deed.en", "CC BY-SA 4.0"),
+        ("https://site.example/terms/", "site.example/terms"),
+        ("(not stated)", "(not stated)"),
+    ],
+)
+def test_a_well_known_licence_is_called_by_its_name(address, name):
+    assert describe_licence(address) == name
