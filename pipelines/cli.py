@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import typer
 
@@ -27,6 +29,11 @@ COMMANDS = {
     "report": ("pipelines.report", "Show the funnel from URLs to samples, with every reason for loss."),
     "verify": ("pipelines.verify", "Check every file of a dataset or a shard against its record."),
 }
+INTERRUPTED = 130
+SURROUNDINGS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EIO}
+)
+"""What the machine may refuse us, for which a traceback would tell a user nothing."""
 USAGE = """Builds X2I-style datasets for unified image generation.
 
 A dataset is a folder. Each command adds to it and can be run again: what is done is skipped, what was killed goes on.
@@ -55,6 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in SURROUNDINGS:
+            raise
+        typer.secho(f"x2i: {error.filename or 'writing'}: {error.strerror}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _stopped()
+    except SystemExit as end:  # what typer makes of Ctrl-C
+        if end.code == INTERRUPTED:
+            _stopped()
+        raise
+
+
+def _stopped() -> NoReturn:
+    from pipelines.interrupt import MESSAGE
+
+    typer.echo(MESSAGE, err=True)
+    sys.exit(INTERRUPTED)
 
 
 def _load(name: str) -> Callable[..., None]:

@@ -8,13 +8,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from pipelines.interrupt import children_end_with_us
 from pipelines.ledger import PlanEntry
 from pipelines.stage import Stage, Worker
 from x2i.store import paths
@@ -24,8 +25,8 @@ from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 if TYPE_CHECKING:
     import numpy as np
 
-ACTOR_RESTARTS = 3
 TASK_RETRIES = 1
+PASSES = 2
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class RayExecutor:
     """Runs partitions as rows of a Ray Data dataset mapped by a pool of actors.
 
     Scheduling, backpressure, restarts and multi-node are Ray's work. A partition that kills its actor is tried again
-    `TASK_RETRIES` times and then costs itself alone.
+    and then costs itself alone; one that was lost because its actor died under another gets a second pass.
 
     address: an existing cluster, or None for a local one. workers: actors at most; None means one per CPU.
     """
@@ -121,9 +122,28 @@ class RayExecutor:
     def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
         if not items:
             return
+        with nullcontext() if self._address else children_end_with_us():
+            self._connect()
+            with nullcontext() if self._address else children_end_with_us():  # Ray has just set a handler of its own
+                self._map(root, stages, items, on_result)
+
+    def _map(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+        missing = {(item.stage, item.entry.id): item for item in items}
+        for _ in range(PASSES):
+            for result in self._results(root, stages, list(missing.values())):
+                missing.pop((result.stage, result.partition), None)
+                on_result(result)
+            if not missing:
+                return
+        for item in missing.values():
+            message = f"the worker process died {PASSES * (TASK_RETRIES + 1)} times on this partition"
+            record_failure(root, item.stage, item.entry.id, message)
+            on_result(Result(item.stage, item.entry.id, Counts(), message))
+
+    def _results(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem]) -> Iterator[Result]:
+        """Maps `items` once and yields the results as they come; an item whose worker died too often has none."""
         import ray
 
-        self._connect()
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -137,20 +157,14 @@ class RayExecutor:
                 _PartitionActor,
                 fn_constructor_args=(str(root), dict(stages)),
                 batch_size=1,
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors),
+                # One task at a time: a partition that waits behind a poisonous one would die with it.
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=1),
                 num_cpus=1,
-                max_restarts=ACTOR_RESTARTS,
+                max_restarts=-1,  # bounded by the retries: an actor that used up its restarts would stall the rest
                 max_task_retries=TASK_RETRIES,
             )
-        missing = {(item.stage, item.entry.id) for item in items}
         for row in results.iter_rows():
-            result = _decode_result(row["result"])
-            missing.discard((result.stage, result.partition))
-            on_result(result)
-        for stage, partition in sorted(missing):
-            message = f"the worker process died {TASK_RETRIES + 1} times on this partition"
-            record_failure(root, stage, partition, message)
-            on_result(Result(stage, partition, Counts(), message))
+            yield _decode_result(row["result"])
 
     def _connect(self) -> None:
         import logging

@@ -127,7 +127,7 @@ def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manife
     wanted = file_sums(whole)
     last = len(list(whole.glob("commits/*/*.json")))
     rng = random.Random(2)
-    for target in (0, 2, 9, last - 4):
+    for target in (0, 9, last - 4):
         out = tmp_path / f"killed-after-{target}"
         process = subprocess.Popen(
             build_command(manifest, out, "--executor", "inline"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

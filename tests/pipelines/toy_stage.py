@@ -23,7 +23,7 @@ from x2i.store.commits import Counts
 
 @dataclass(frozen=True)
 class SquareStage:
-    """Writes the squares of numbers. `raise_on` and `die_on` name partitions that throw, or kill their process."""
+    """Writes squares of numbers. `raise_on` names a partition that throws, `die_on` some that kill their process."""
 
     partitions: int = 4
     factor: int = 1
@@ -58,7 +58,7 @@ class SquareWorker:
         time.sleep(self._stage.seconds)
         if partition == self._stage.raise_on:
             raise ValueError("a poisonous partition")
-        if partition == self._stage.die_on:
+        if partition in self._stage.die_on.split(","):
             os.kill(os.getpid(), signal.SIGKILL)
         squares = [number * number * self._stage.factor for number in rows["number"].to_pylist()]
         path = write_column(self._root, "square", partition, pa.table({"key": rows["key"], "square": squares}))
