@@ -74,10 +74,10 @@ def test_a_partition_that_kills_its_worker_costs_only_itself(tmp_path):
 
 @pytest.mark.slow
 def test_many_poisonous_partitions_cost_only_themselves(tmp_path):
-    poisonous = ",".join(f"{number:05d}" for number in (0, 1, 3, 4, 7, 8, 10))
-    summary = execute([SquareStage(partitions=12, die_on=poisonous)], Dataset.create(tmp_path), RAY)[0]
+    poisonous = ",".join(f"{number:05d}" for number in (0, 1, 3))
+    summary = execute([SquareStage(partitions=6, die_on=poisonous)], Dataset.create(tmp_path), RAY)[0]
     assert sorted(summary.failed) == poisonous.split(",")
-    assert summary.ran == 5
+    assert summary.ran == 3
 
 
 def test_changed_options_are_refused_by_name_and_overwrite_redoes(tmp_path):
