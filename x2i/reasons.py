@@ -25,9 +25,11 @@ class Reason(StrEnum):
     BODY_EMPTY = "body_empty"
     BAD_ENCODING = "bad_encoding"
     FILE_ERROR = "file_error"
+    BAD_RECORD = "bad_record"
     # what the site owner says
     ROBOTS_DISALLOWED = "robots_disallowed"
     OPT_OUT = "opt_out"
+    TAKEN_DOWN = "taken_down"
     # the image itself
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -61,6 +63,7 @@ FAILED_REASONS = frozenset(
         Reason.BODY_EMPTY,
         Reason.BAD_ENCODING,
         Reason.FILE_ERROR,
+        Reason.BAD_RECORD,
         Reason.NOT_AN_IMAGE,
         Reason.UNSUPPORTED_FORMAT,
         Reason.IMAGE_TRUNCATED,

@@ -148,6 +148,7 @@ class ImageRecord:
 
     width, height: of the stored image, in pixels; 0 where nothing is stored.
     phash: 64-bit perceptual hash of the stored image, None where nothing is stored.
+    pdq: its PDQ hash as 64 hex digits, "" where it was not asked for.
     offset, size: position and length in bytes of the stored image inside its partition's tar; -1 and 0 where none.
     """
 
@@ -168,6 +169,7 @@ class ImageRecord:
     bytes: int = 0
     sha256: str = ""
     phash: int | None = None
+    pdq: str = ""
     offset: int = -1
     size: int = 0
     http_status: int = 0

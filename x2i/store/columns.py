@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from x2i.errors import UserError
 from x2i.store import paths
-from x2i.store.atomic import write_table
+from x2i.store.atomic import read_table, write_table
 
 
 def write_column(root: Path, name: str, partition: str, table: pa.Table) -> Path:
@@ -25,7 +24,7 @@ def read_column(root: Path, name: str, partition: str) -> pa.Table:
     path = paths.column_file(root, name, partition)
     if not path.exists():
         raise UserError(f"{root}: column {name!r} has no partition {partition}: run the stage that makes it first")
-    return pq.read_table(path)
+    return read_table(path)
 
 
 def write_relation(root: Path, name: str, table: pa.Table) -> Path:
@@ -42,4 +41,4 @@ def read_relation(root: Path, name: str) -> pa.Table:
         maker = {"duplicates": "dedup", "subject_pairs": "subjects"}.get(name)
         first = f"run `x2i {maker}`" if maker else "run the stage that makes it"
         raise UserError(f"{root}: relation {name!r} does not exist yet: {first} first")
-    return pq.read_table(path)
+    return read_table(path)

@@ -13,6 +13,9 @@ from x2i.errors import UserError
 from x2i.sample import canonical_json
 from x2i.store import paths
 from x2i.store.atomic import write_json
+from x2i.store.remote import list_files, local_copy, read_many
+
+_READ_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def digest(document: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """Returns the sha256 of a file, in hex."""
-    with open(path, "rb") as stream:
+    with open(local_copy(path), "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -86,10 +89,21 @@ def write_commit(root: Path, commit: Commit) -> None:
 def read_commit(root: Path, stage: str, partition: str) -> Commit | None:
     """Returns the commit of a partition, or None. Raises UserError if the record is damaged."""
     path = paths.commit_file(root, stage, partition)
-    if not path.exists():
-        return None
+    return _parse(path, path.read_bytes()) if path.exists() else None
+
+
+def list_commits(root: Path, stage: str) -> Iterator[Commit]:
+    """Yields the commits of `stage` by partition name. Raises UserError if a record is damaged."""
+    files = list_files(root / "commits" / stage, ".json")
+    for start in range(0, len(files), _READ_AT_ONCE):
+        batch = files[start : start + _READ_AT_ONCE]
+        for path, data in zip(batch, read_many(batch)):
+            yield _parse(path, data)
+
+
+def _parse(path: Path, data: bytes) -> Commit:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(data)
         recorded = document.pop("fingerprint")
         commit = Commit(**{**document, "counts": Counts(**document["counts"])})
     except (ValueError, TypeError, KeyError) as error:
@@ -97,14 +111,6 @@ def read_commit(root: Path, stage: str, partition: str) -> Commit | None:
     if recorded != commit.fingerprint:
         raise UserError(f"{path}: the commit record was edited: delete it and run the stage again")
     return commit
-
-
-def list_commits(root: Path, stage: str) -> Iterator[Commit]:
-    """Yields the commits of `stage` by partition name."""
-    for path in sorted((root / "commits" / stage).glob("*.json")):
-        commit = read_commit(root, stage, path.stem)
-        if commit is not None:
-            yield commit
 
 
 def list_stages(root: Path) -> list[str]:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
+import pyarrow.compute as pc
 
 from x2i.errors import UserError
 from x2i.sample import ImageRecord, Sample
 from x2i.store import paths
-from x2i.store.atomic import write_json
+from x2i.store.atomic import read_table, write_json
 from x2i.store.columns import read_relation
 from x2i.store.commits import Commit, list_commits
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
+from x2i.store.remote import dataset_path, list_files
 from x2i.store.shards import Shard, find_shards
 from x2i.store.tar import read_range
 
-INGEST_STAGES = ("crawl",)
+_INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?")
+
+
+def is_ingest_stage(stage: str) -> bool:
+    """Whether a stage writes the image store: "crawl", and the crawls after the first, "crawl-2", "crawl-3", ..."""
+    return _INGEST_STAGE.fullmatch(stage) is not None
+
+
+def ingest_stages(root: Path) -> list[str]:
+    """Returns the names of the stages that planned or committed images, in the order in which they were begun."""
+    names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
+    found = [(int(match[1] or 1), name) for name in names if (match := _INGEST_STAGE.fullmatch(name))]
+    return [name for _, name in sorted(found)]
 
 
 @dataclass(frozen=True)
@@ -35,7 +49,7 @@ class Dataset:
     @classmethod
     def open(cls, root: str | Path) -> Dataset:
         """Opens an existing dataset. Raises UserError if `root` is none, or of another format version."""
-        root = Path(root)
+        root = dataset_path(root)
         path = root / paths.DATASET_FILE
         if not path.exists():
             raise UserError(f"{root}: not a dataset ({paths.DATASET_FILE} is missing): make one with `x2i crawl`")
@@ -51,7 +65,7 @@ class Dataset:
     @classmethod
     def create(cls, root: str | Path, name: str | None = None, config: Mapping[str, Any] | None = None) -> Dataset:
         """Opens the dataset at `root`, making an empty one first if there is none."""
-        root = Path(root)
+        root = dataset_path(root)
         if not (root / paths.DATASET_FILE).exists():
             document = {"format_version": paths.FORMAT_VERSION, "name": name or root.name, "config": dict(config or {})}
             write_json(root / paths.DATASET_FILE, document)
@@ -59,7 +73,8 @@ class Dataset:
 
     def image_commits(self) -> list[Commit]:
         """Returns the commits of the image store's partitions, by partition."""
-        return sorted((c for stage in INGEST_STAGES for c in list_commits(self.root, stage)), key=lambda c: c.partition)
+        commits = (commit for stage in ingest_stages(self.root) for commit in list_commits(self.root, stage))
+        return sorted(commits, key=lambda commit: commit.partition)
 
     def images(self, columns: list[str] | None = None) -> pa.Table:
         """Returns the index of every attempted image, failures included, in key order (IMAGE_SCHEMA)."""
@@ -73,7 +88,7 @@ class Dataset:
         partition = key.split("-")[0]
         if paths.image_index(self.root, partition).exists():
             index = read_image_index(self.root, partition)
-            for row in index.filter(pa.compute.equal(index["key"], key)).to_pylist():
+            for row in index.filter(pc.equal(index["key"], key)).to_pylist():
                 record = record_from_row(row)
                 if record.size:
                     return record, read_range(paths.image_tar(self.root, partition), record.offset, record.size)
@@ -82,11 +97,11 @@ class Dataset:
     def column(self, name: str) -> pa.Table:
         """Returns every partition of column `name`, in key order. Raises UserError if it has not been made."""
         folder = paths.column_folder(self.root, name)
-        files = sorted(folder.glob(f"*{paths.INDEX_SUFFIX}"))
+        files = list_files(folder, paths.INDEX_SUFFIX)
         if not files:
             made = sorted(path.name for path in (self.root / "columns").glob("*"))
             raise UserError(f"{self.root}: no column {name!r}; there are: {', '.join(made) or 'none'}")
-        return pyarrow.dataset.dataset(files, format="parquet").to_table()
+        return pa.concat_tables(read_table(file) for file in files)
 
     def relation(self, name: str) -> pa.Table:
         """Returns relation `name`, for example "duplicates". Raises UserError if it has not been made."""

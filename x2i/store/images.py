@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from x2i.reasons import Reason, Status
 from x2i.sample import ImageRecord
 from x2i.store import paths
-from x2i.store.atomic import write_table
+from x2i.store.atomic import read_table, write_table
 from x2i.store.tar import TarShardWriter, tar_shard
 
 _INT_FIELDS = {"width", "height", "original_width", "original_height", "http_status"}
@@ -60,7 +59,7 @@ def image_partition(root: Path, partition: str) -> Iterator[ImagePartitionWriter
 
 def read_image_index(root: Path, partition: str, columns: list[str] | None = None) -> pa.Table:
     """Returns the index of one image partition, one row per attempted image, in plan order."""
-    return pq.read_table(paths.image_index(root, partition), columns=columns)
+    return read_table(paths.image_index(root, partition), columns)
 
 
 def records_to_table(records: list[ImageRecord]) -> pa.Table:

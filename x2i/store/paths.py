@@ -43,6 +43,10 @@ def plan_record(root: Path, stage: str) -> Path:
     return root / "plans" / stage / "plan.json"
 
 
+def mentions_file(root: Path, stage: str) -> Path:
+    return root / "mentions" / f"{stage}.parquet"
+
+
 def shard_tar(root: Path, name: str) -> Path:
     return root / "shards" / f"{name}.tar"
 

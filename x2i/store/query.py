@@ -22,6 +22,7 @@ from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.commits import list_commits, list_stages
 from x2i.store.predicates import check_predicate, refused
+from x2i.store.remote import local_copy
 
 if TYPE_CHECKING:
     import duckdb
@@ -130,9 +131,10 @@ def connect(dataset: Dataset, views: Mapping[str, View], needs: Iterable[str] = 
         raise UserError(f"{dataset.root}: {absent}")
     connection = duckdb.connect(":memory:")
     for name, view in views.items():
-        rows = pyarrow.dataset.dataset(list(view.files), format="parquet")
+        rows = pyarrow.dataset.dataset([local_copy(file) for file in view.files], format="parquet")
         connection.register(_ATTEMPTS if name == IMAGES else name, rows)
     connection.execute(f"CREATE VIEW {IMAGES} AS SELECT * FROM {_ATTEMPTS} WHERE status = 'ok'")
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from x2i.sample import Sample, canonical_json
 from x2i.store import paths
-from x2i.store.atomic import write_table
+from x2i.store.atomic import read_table, write_table
 from x2i.store.images import extension
+from x2i.store.remote import list_files
 from x2i.store.tar import TarShardWriter, read_range, tar_shard
 
 SHARD_SCHEMA = pa.schema(
@@ -116,7 +116,7 @@ class Shard:
 
     def index(self, columns: list[str] | None = None) -> pa.Table:
         """Returns the shard's index, one row per sample, in file order (SHARD_SCHEMA)."""
-        return pq.read_table(self.index_path, columns=columns)
+        return read_table(self.index_path, columns)
 
     def sample(self, row: dict[str, Any]) -> Sample:
         """Returns the Sample behind an index row."""
@@ -134,4 +134,4 @@ class Shard:
 def find_shards(root: Path) -> list[Shard]:
     """Returns the training shards under `root` (a dataset folder or a folder of shards), by name."""
     folder = root / "shards" if (root / "shards").is_dir() else root
-    return [Shard(path) for path in sorted(folder.glob(f"*{paths.SHARD_SUFFIX}"))]
+    return [Shard(path) for path in list_files(folder, paths.SHARD_SUFFIX)]

@@ -1,35 +1,53 @@
-"""Holds everything on disk against its record: sums, members, indexes, pixels, counts, and files nobody owns."""
+"""Holds everything on disk against its record: sums, members, indexes, pixels, counts, and files nobody owns.
+
+Memory: the commits' claims, and 8 bytes for each training sample (a hash of its key, to find keys that stand twice).
+"""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from x2i.errors import UserError
 from x2i.store import paths as names
-from x2i.store.atomic import TEMPORARY_MARK
+from x2i.store.atomic import read_table
 from x2i.store.checks import (
-    REMAKE,
     FileCheck,
     Finding,
     check_image_partition,
-    check_parquet,
     check_shard,
+    check_table,
+    hash_keys,
     output_problem,
 )
-from x2i.store.commits import Commit, Counts, list_stages, read_commit
-from x2i.store.dataset import INGEST_STAGES
-from x2i.store.scan import looks_like_samples
+from x2i.store.claims import Claims, read_claims, strays, unfinished, with_remedies, wrong_counts
+from x2i.store.remote import dataset_path
+from x2i.store.scan import looks_like_samples, scan_shard
+from x2i.store.tombstones import FOLDER, Tombstones
 
-OWNED_FOLDERS = ("images", "shards", "columns", "relations")
 OnFile = Callable[[str, int, int], None]
 Job = Callable[[], FileCheck]
+
+
+class Level(StrEnum):
+    """How closely to look.
+
+    fast: every committed file's size and sum, and files nobody owns. normal: also tars, indexes, tables, lineage and
+    counts against each other. deep: also every image is decoded, and its size and phash compared.
+    """
+
+    FAST = "fast"
+    NORMAL = "normal"
+    DEEP = "deep"
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class VerifyReport:
     """What was wrong, what could not be checked for want of a record, and how much was looked at."""
 
     root: Path
-    deep: bool
+    level: Level
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
     files: int = 0
@@ -53,7 +71,7 @@ class VerifyReport:
         return {
             "root": str(self.root),
             "ok": self.ok,
-            "deep": self.deep,
+            "level": str(self.level),
             "findings": [vars(finding) for finding in self.findings],
             "unchecked": list(self.unchecked),
             "files": self.files,
@@ -63,97 +81,110 @@ class VerifyReport:
         }
 
 
-@dataclass
-class _Ledger:
-    """The readable commits of a dataset, and who owns which output."""
-
-    commits: list[Commit] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    def owners(self) -> dict[str, Commit]:
-        return {output: commit for commit in self.commits for output in commit.outputs}
-
-
 def verify(
-    root: str | Path, deep: bool = True, paths: Iterable[str | Path] | None = None, on_file: OnFile | None = None
+    root: str | Path,
+    level: Level = Level.NORMAL,
+    paths: Iterable[str | Path] | None = None,
+    on_file: OnFile | None = None,
 ) -> VerifyReport:
     """Checks a dataset folder, a folder of foreign shards, or one tar.
 
-    deep: also hash every committed output and decode every image. paths: check these files only (absolute or relative
-    to `root`); files nobody owns are then not looked for. on_file(file, done, total) is called after each file.
+    paths: check these files only (absolute or relative to `root`); files nobody owns are then not looked for.
+    on_file(file, done, total) is called after each file.
     Raises UserError if `root` does not exist or holds nothing that can be checked.
     """
-    root = Path(root)
+    root = dataset_path(root)
     if not root.exists():
         raise UserError(f"{root}: no such file or folder; expected a dataset, a folder of shards or a .tar")
     base = root if root.is_dir() else root.parent
     is_dataset = (base / names.DATASET_FILE).exists() and root.is_dir()
-    ledger = _read_ledger(base) if is_dataset else _Ledger()
+    claims = read_claims(base) if is_dataset else Claims()
     wanted = None if paths is None else {_named(base, Path(path)) for path in paths}
-    files = _files(root, base, is_dataset, wanted)
-    committed = [
-        (commit, output) for commit in ledger.commits for output in commit.outputs if _is_wanted(output, wanted)
-    ]
-    if not files and not committed and not is_dataset:
+    contents = [] if is_dataset and level is Level.FAST else _contents(root, base, is_dataset, wanted)
+    files = sorted({*contents, *(output for output in claims.owners if _is_wanted(output, wanted))})
+    if not files and not is_dataset:
         raise UserError(f"{root}: no .tar found; expected a dataset, a folder of shards or a .tar")
-    jobs: dict[str, Job] = {file: partial(_check_file, base / file, file, deep) for file in files}
+    tombstones, findings = _tombstones(base) if is_dataset else (Tombstones(), [])
+    to_read = frozenset(contents)
+    jobs = {file: partial(_check_file, base, file, file in to_read, level, claims, tombstones) for file in files}
     checks = _run(jobs, on_file)
-    findings = list(ledger.findings)
-    for commit, output in committed:
-        problem = output_problem(base, output, commit.outputs[output], deep)
-        if problem:
-            findings.append(Finding(output, problem))
-    findings += [finding for check in checks.values() for finding in _findings(check)]
-    findings += _duplicate_keys(checks)
-    findings += _wrong_counts(ledger, checks)
+    findings += [*claims.findings, *(finding for check in checks.values() for finding in _findings(check))]
+    findings += _duplicate_keys(base, checks)
+    if level is not Level.FAST:
+        findings += wrong_counts(claims, {file: check for file, check in checks.items() if file in to_read})
     if is_dataset and wanted is None:
-        findings += [*_foreign_column_keys(ledger, checks), *_strays(base, ledger), *_temporaries(base)]
+        findings += [*strays(base, claims), *unfinished(base)]
     unchecked = [note for check in checks.values() for note in check.unchecked]
     if not is_dataset:
         unchecked.append("there are no commit records here: sums, counts and missing files could not be checked")
-    shards = [check for check in checks.values() if _is_shard(check)]
     return VerifyReport(
         root,
-        deep,
-        tuple(_with_remedies(findings, ledger)),
+        level,
+        tuple(with_remedies(findings, claims)),
         tuple(unchecked),
         files=len(checks),
-        samples=sum(check.counts.ok for check in shards),
+        samples=sum(check.counts.ok for check in checks.values() if _is_shard(check.file)),
         images_decoded=sum(check.images for check in checks.values()),
         bytes=sum(check.bytes for check in checks.values()),
     )
 
 
-def _files(root: Path, base: Path, is_dataset: bool, wanted: set[str] | None) -> list[str]:
-    """Returns what can be checked, relative to `base`: tars, and in a dataset the Parquet files without a tar."""
-    if root.is_file():
+def _contents(root: Path, base: Path, is_dataset: bool, wanted: set[str] | None) -> list[str]:
+    """Returns what can be read, relative to `base`: tars, and in a dataset the Parquet files without a tar."""
+    if not root.is_dir():
         return [root.name]
     if is_dataset:
         tars = [*base.glob("images/*.tar"), *base.glob("shards/*.tar")]
         tables = [*base.glob("columns/*/*.parquet"), *base.glob("relations/*.parquet")]
     else:
         tars, tables = list(base.rglob("*.tar")), []
-    found = sorted(_relative(base, path) for path in [*tars, *tables])
+    found = sorted(path.relative_to(base).as_posix() for path in [*tars, *tables])
     return [file for file in found if _is_wanted(file, wanted)]
 
 
-def _check_file(path: Path, file: str, deep: bool) -> FileCheck:
+def _check_file(base: Path, file: str, read: bool, level: Level, claims: Claims, tombstones: Tombstones) -> FileCheck:
+    """Checks one file: its sum if a commit owns it, and what it holds if it is to be read."""
+    path = base / file
+    claim = claims.owners.get(file)
+    problem = output_problem(base, file, claim.outputs[file]) if claim else ""
     if path.is_symlink() or not path.is_file():
-        return FileCheck(file, [Finding(file, "is a link or a special file, expected a plain file")])
+        return FileCheck(file, [Finding(file, problem or "is a link or a special file, expected a plain file")])
+    check = _read(path, file, level, claims, tombstones) if read else FileCheck(file, bytes=path.stat().st_size)
+    if problem:
+        check.findings.insert(0, Finding(file, problem))
+    return check
+
+
+def _read(path: Path, file: str, level: Level, claims: Claims, tombstones: Tombstones) -> FileCheck:
+    deep = level is Level.DEEP
     if path.suffix == names.INDEX_SUFFIX:
-        return check_parquet(path, file)
+        if not file.startswith("columns/"):
+            return check_table(path, file)
+        tar = f"images/{path.stem}{names.SHARD_SUFFIX}"
+        return check_table(path, file, names.image_index(path.parents[2], path.stem), tar in claims.owners)
     is_image_store = file.startswith("images/") or (path.parent.name == "images" and not looks_like_samples(path))
-    return check_image_partition(path, file, deep) if is_image_store else check_shard(path, file, deep)
+    return (check_image_partition if is_image_store else check_shard)(path, file, deep, tombstones)
 
 
-def _run(jobs: dict[str, Job], on_file: OnFile | None) -> dict[str, FileCheck]:
+def _run(jobs: Mapping[str, Job], on_file: OnFile | None) -> dict[str, FileCheck]:
     """Runs the checks side by side (decoding and hashing leave the interpreter lock); results in the jobs' order."""
     checks: dict[str, FileCheck] = {}
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for file, check in zip(jobs, pool.map(lambda job: job(), jobs.values())):
-            checks[file] = check
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[tuple[str, Future[FileCheck]]] = deque()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+
+        def collect() -> None:
+            file, future = waiting.popleft()
+            checks[file] = future.result()
             if on_file is not None:
                 on_file(file, len(checks), len(jobs))
+
+        for file, job in jobs.items():
+            waiting.append((file, pool.submit(job)))
+            if len(waiting) > 4 * workers:
+                collect()
+        while waiting:
+            collect()
     return checks
 
 
@@ -163,109 +194,46 @@ def _findings(check: FileCheck) -> Iterator[Finding]:
         yield Finding(check.file, f"and {check.more} more problems in this file")
 
 
-def _read_ledger(root: Path) -> _Ledger:
-    ledger = _Ledger()
-    for stage in list_stages(root):
-        for path in sorted((root / "commits" / stage).glob("*.json")):
-            try:
-                commit = read_commit(root, stage, path.stem)
-            except UserError as error:
-                problem = str(error).removeprefix(f"{path}: ")
-                ledger.findings.append(Finding(_relative(root, path), problem, "delete it and run the stage again"))
-                continue
-            if commit is not None:
-                ledger.commits.append(commit)
-    claimed = Counter(output for commit in ledger.commits for output in commit.outputs)
-    ledger.findings += [
-        Finding(output, f"{count} commit records claim this file") for output, count in claimed.items() if count > 1
-    ]
-    return ledger
+def _tombstones(root: Path) -> tuple[Tombstones, list[Finding]]:
+    try:
+        return Tombstones.load(root), []
+    except UserError as error:
+        return Tombstones(), [Finding(FOLDER, str(error).removeprefix(f"{root}/{FOLDER}/"), "restore the record")]
 
 
-def _duplicate_keys(checks: dict[str, FileCheck]) -> Iterator[Finding]:
+def _duplicate_keys(base: Path, checks: Mapping[str, FileCheck]) -> Iterator[Finding]:
     """Names keys that stand in two shards, or in two partitions of the image store."""
-    for folder_is_shards in (True, False):
-        homes: defaultdict[str, list[str]] = defaultdict(list)
-        for check in checks.values():
-            if check.file.endswith(names.SHARD_SUFFIX) and _is_shard(check) == folder_is_shards:
-                for key in dict.fromkeys(check.keys):
-                    homes[key].append(check.file)
-        clashes = Counter(tuple(files) for files in homes.values() if len(files) > 1)
-        for files, count in clashes.items():
-            example = next(key for key, where in homes.items() if tuple(where) == files)
+    for shards in (True, False):
+        files = [c for c in checks.values() if len(c.key_hashes) and _is_shard(c.file) == shards]
+        if len(files) < 2 and shards:
+            continue
+        hashes = np.concatenate([np.unique(check.key_hashes) for check in files] or [hash_keys(())])
+        values, counts = np.unique(hashes, return_counts=True)
+        doubled = values[counts > 1]
+        homes: dict[str, list[str]] = {}
+        for check in files if len(doubled) else ():
+            if np.isin(check.key_hashes, doubled).any():
+                for key in sorted(set(_keys(base / check.file, shards))):
+                    if np.isin(hash_keys([key]), doubled)[0]:
+                        homes.setdefault(key, []).append(check.file)
+        clashes = Counter(tuple(where) for where in homes.values() if len(where) > 1)
+        for where, count in clashes.items():
+            example = next(key for key, at in homes.items() if tuple(at) == where)
             remedy = "keys must be unique in a dataset: make one of the files again, or leave it out"
-            problem = f"duplicate keys: {count} also stand in {', '.join(files[:-1])}, for example {example!r}"
-            yield Finding(files[-1], problem, remedy)
+            problem = f"duplicate keys: {count} also stand in {', '.join(where[:-1])}, for example {example!r}"
+            yield Finding(where[-1], problem, remedy)
 
 
-def _wrong_counts(ledger: _Ledger, checks: dict[str, FileCheck]) -> Iterator[Finding]:
-    """Compares what commits say became of their rows with what their tars hold."""
-    for commit in ledger.commits:
-        tars = [output for output in commit.outputs if output.endswith(names.SHARD_SUFFIX)]
-        if not tars or any(tar not in checks for tar in tars):
-            continue
-        found = sum((checks[tar].counts for tar in tars), Counts())
-        claimed = commit.counts if commit.stage in INGEST_STAGES else Counts(commit.counts.ok)
-        if _nonzero(found) != _nonzero(claimed):
-            yield Finding(
-                f"commits/{commit.stage}/{commit.partition}.json",
-                f"counts {_describe(claimed)}, but {', '.join(tars)} hold {_describe(found)}",
-            )
+def _keys(tar: Path, is_shard: bool) -> list[str]:
+    """Returns the keys that a tar's check hashed, read once more."""
+    if is_shard:
+        return [row["key"] for row in scan_shard(tar).rows]
+    keys: list[str] = read_table(tar.with_suffix(names.INDEX_SUFFIX), ["key"])["key"].to_pylist()
+    return keys
 
 
-def _foreign_column_keys(ledger: _Ledger, checks: dict[str, FileCheck]) -> Iterator[Finding]:
-    """Names columns that speak of images their partition does not hold; a damaged partition is named on its own."""
-    owned = ledger.owners()
-    for check in checks.values():
-        if not check.file.startswith("columns/"):
-            continue
-        tar = f"images/{Path(check.file).stem}{names.SHARD_SUFFIX}"
-        images = checks.get(tar)
-        if images.findings if images else tar in owned:
-            continue
-        unknown = set(check.keys) - set(images.keys if images else ())
-        if unknown:
-            problem = f"{len(unknown)} keys are not images of this partition, for example {min(unknown)!r}"
-            yield Finding(check.file, problem)
-
-
-def _strays(root: Path, ledger: _Ledger) -> Iterator[Finding]:
-    owned = ledger.owners()
-    for folder in OWNED_FOLDERS:
-        for path in sorted((root / folder).rglob("*")):
-            file = _relative(root, path)
-            if not path.is_dir() and file not in owned and TEMPORARY_MARK not in path.name:
-                remedy = "a run that was stopped leaves such files and writes them again; otherwise delete it"
-                yield Finding(file, "no commit record owns this file", remedy)
-
-
-def _temporaries(root: Path) -> Iterator[Finding]:
-    for path in sorted(root.rglob(f"*{TEMPORARY_MARK}*")):
-        remedy = "if no x2i command is running on this dataset, delete it"
-        yield Finding(_relative(root, path), "left over by a writer that was killed", remedy)
-
-
-def _with_remedies(findings: Sequence[Finding], ledger: _Ledger) -> Iterator[Finding]:
-    """Gives findings on committed files the remedy that names the record to delete."""
-    owners = ledger.owners()
-    for finding in findings:
-        commit = owners.get(finding.file)
-        record = f"commits/{commit.stage}/{commit.partition}.json" if commit else ""
-        if not commit and finding.file.startswith("commits/"):
-            record = finding.file
-        if finding.remedy == REMAKE and record:
-            yield replace(finding, remedy=f"delete {record} and run `x2i {_command(record)}` again")
-        else:
-            yield finding
-
-
-def _command(record: str) -> str:
-    stage = record.split("/")[1]
-    return "materialize" if stage.startswith("materialize-") else stage
-
-
-def _is_shard(check: FileCheck) -> bool:
-    return check.file.endswith(names.SHARD_SUFFIX) and not check.file.startswith("images/")
+def _is_shard(file: str) -> bool:
+    return file.endswith(names.SHARD_SUFFIX) and not file.startswith("images/")
 
 
 def _is_wanted(file: str, wanted: set[str] | None) -> bool:
@@ -274,23 +242,10 @@ def _is_wanted(file: str, wanted: set[str] | None) -> bool:
     return file.endswith(names.INDEX_SUFFIX) and f"{file.removesuffix(names.INDEX_SUFFIX)}.tar" in wanted
 
 
-def _relative(base: Path, path: Path) -> str:
-    return path.relative_to(base).as_posix()
-
-
 def _named(base: Path, path: Path) -> str:
     """Returns a caller's path, absolute or relative to `base` or to the working folder, as seen from `base`."""
     if path.is_relative_to(base):
-        return _relative(base, path)
+        return path.relative_to(base).as_posix()
     if path.is_absolute() and path.resolve().is_relative_to(base.resolve()):
-        return _relative(base.resolve(), path.resolve())
+        return path.resolve().relative_to(base.resolve()).as_posix()
     return path.as_posix()
-
-
-def _nonzero(counts: Counts) -> tuple[int, dict[str, int], dict[str, int]]:
-    return counts.ok, {k: v for k, v in counts.filtered.items() if v}, {k: v for k, v in counts.failed.items() if v}
-
-
-def _describe(counts: Counts) -> str:
-    ok, filtered, failed = _nonzero(counts)
-    return f"ok {ok}, filtered {filtered or 0}, failed {failed or 0}"

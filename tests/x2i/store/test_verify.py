@@ -16,9 +16,10 @@ import pytest
 from tests.x2i.store.datasets import build_dataset
 from x2i.errors import UserError
 from x2i.store.atomic import write_table
+from x2i.store.claims import OWNED_FOLDERS
 from x2i.store.commits import Commit, Counts, describe_outputs, read_commit, write_commit
 from x2i.store.tar import list_members
-from x2i.store.verify import VerifyReport, verify
+from x2i.store.verify import Level, VerifyReport, verify
 
 DEBLUR = "shards/deblur-1in-00000.tar"
 CANNY = "shards/image_to_canny-1in-00000.tar"
@@ -79,20 +80,43 @@ def assert_named(report: VerifyReport, file: str, *words: str) -> None:
     assert all(finding.remedy for finding in report.findings)
 
 
-def test_an_undamaged_dataset_has_no_findings(pristine: Path) -> None:
-    report = verify(pristine)
+@pytest.mark.parametrize("level", list(Level))
+def test_an_undamaged_dataset_has_no_findings(pristine: Path, level: Level) -> None:
+    report = verify(pristine, level)
     assert report.ok, report.findings
     assert report.unchecked == ()
-    assert report.samples == 22
-    assert report.images_decoded == 7 + 43
+    assert report.samples == (0 if level is Level.FAST else 22)
+    assert report.images_decoded == (7 + 43 if level is Level.DEEP else 0)
+    assert report.files == len([path for f in OWNED_FOLDERS for path in (pristine / f).rglob("*") if path.is_file()])
 
 
-def test_fast_decodes_and_hashes_nothing_yet_reads_every_index(root: Path) -> None:
-    assert verify(root, deep=False).images_decoded == 0
-    flip(root / DEBLUR, list_members(root / DEBLUR)[0].offset + 40)
-    assert verify(root, deep=False).ok or verify(root, deep=False).findings[0].file.startswith("shards/deblur")
+def test_fast_compares_sums_and_names_and_reads_no_table(root: Path) -> None:
     edit_index(root, DEBLUR.replace(".tar", ".parquet"), lambda rows: rows.pop())
-    assert not verify(root, deep=False).ok
+    (root / "columns/quality/00000.parquet").write_bytes(b"no table")
+    recommit(root, "columns/quality/00000.parquet")
+    assert verify(root, Level.FAST).ok
+    assert not verify(root, Level.NORMAL).ok
+    flip(root / CANNY, 3000)
+    (root / "shards/extra.txt").write_bytes(b"")
+    found = {finding.file for finding in verify(root, Level.FAST).findings}
+    assert found == {CANNY, "shards/extra.txt"}
+
+
+def test_deep_names_a_picture_that_is_not_the_recorded_one(root: Path) -> None:
+    index = root / "images/00000.parquet"
+    stored = [row for row in pq.read_table(index).to_pylist() if row["size"]]
+    edit_index(root, "images/00000.parquet", lambda rows: rows[0].update(phash=stored[1]["phash"]))
+    assert verify(root, Level.NORMAL).ok
+    assert_named(verify(root, Level.DEEP), "images/00000.tar", "another picture", stored[0]["key"])
+
+
+def test_a_takedown_that_is_not_finished_is_named(root: Path) -> None:
+    (root / "takedowns").mkdir()
+    (root / "takedowns/00001.pending").write_text("{}")
+    (root / "takedowns/00002.json").write_text("{")
+    for level in Level:
+        assert_named(verify(root, level), "takedowns/00001.pending", "not finished")
+        assert_named(verify(root, level), "takedowns", "00002.json", "damaged")
 
 
 @pytest.mark.parametrize("file", ["images/00000.tar", "images/00001.parquet", DEBLUR, "columns/quality/00000.parquet"])
@@ -124,7 +148,7 @@ def test_a_flipped_byte_in_a_lossless_image_is_found_without_sums(root: Path) ->
     member = next(m for m in list_members(root / CANNY) if m.suffix == "output.png")
     flip(root / CANNY, member.offset + member.size // 2)
     recommit(root, CANNY)
-    assert_named(verify(root), CANNY, member.name, "does not decode")
+    assert_named(verify(root, Level.DEEP), CANNY, member.name, "does not decode")
 
 
 def test_an_image_of_another_size_is_found(root: Path) -> None:
@@ -134,7 +158,7 @@ def test_an_image_of_another_size_is_found(root: Path) -> None:
         members[place] = (members[place][0], other)
 
     rewrite(root, DEBLUR, change)
-    assert_named(verify(root), DEBLUR, "deblur-00000-00001.output.jpg", "recorded as")
+    assert_named(verify(root, Level.DEEP), DEBLUR, "deblur-00000-00001.output.jpg", "recorded as")
 
 
 def test_a_duplicate_key_inside_a_shard_is_found(root: Path) -> None:
@@ -286,7 +310,7 @@ def test_chosen_files_are_checked_alone(root: Path) -> None:
     (root / "images/00000.tar").unlink()
     report = verify(root, paths=[root / CANNY])
     assert report.ok
-    assert report.files == 1
+    assert report.files == 2  # the tar and its index
     found = {finding.file for finding in verify(root, paths=[DEBLUR]).findings}
     assert DEBLUR in found
     assert "images/00000.tar" not in found
@@ -308,7 +332,7 @@ def test_foreign_shards_are_checked_and_what_could_not_be_is_said(root: Path, tm
 
 def test_progress_is_told_for_every_file(pristine: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    verify(pristine, deep=False, on_file=lambda file, done, total: seen.append((file, done, total)))
+    verify(pristine, on_file=lambda file, done, total: seen.append((file, done, total)))
     assert [done for _, done, _ in seen] == list(range(1, len(seen) + 1))
     assert {total for _, _, total in seen} == {len(seen)}
 
