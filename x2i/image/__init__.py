@@ -2,7 +2,7 @@
 
 from x2i.image.decode import ImageHeader, decode, read_header
 from x2i.image.encode import encode
-from x2i.image.hashes import hamming, phash, sha256
+from x2i.image.hashes import hamming, pdq, phash, sha256
 from x2i.image.quality import clipped_share, contrast, entropy, exposure, luma, sharpness
 from x2i.image.resize import ResizeMode, resize
 
@@ -17,6 +17,7 @@ __all__ = [
     "exposure",
     "hamming",
     "luma",
+    "pdq",
     "phash",
     "read_header",
     "resize",

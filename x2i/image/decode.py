@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-import functools
-import io
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
-from x2i.image.header import ImageHeader, broken, jpeg_header, open_with_pillow, pillow_errors, read_header, sniff
-from x2i.reasons import DroppedError, Reason
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from x2i.image.colour import apply_profile, cmyk_to_srgb, pillow_image, to_srgb, transform_to_srgb
+from x2i.image.header import ImageHeader, guard_pixels, open_with_pillow, pillow_errors, read_header, sniff
+from x2i.image.jpeg import JpegHeader, decode_scaled, divisor_for, jpeg_header, orientation_of
+from x2i.image.resize import scale_to
 
 __all__ = ["DEFAULT_MAX_PIXELS", "ImageHeader", "decode", "read_header"]
 
 DEFAULT_MAX_PIXELS = 100_000_000
-_ORIENTATION_TAG = 0x0112
-_HARMLESS_JPEG_WARNING = "extraneous bytes before marker 0xd9"
-"""libjpeg says this when all picture data has been read and junk stands before the end mark: the pixels are whole."""
 
 
-def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS, target_side: int | None = None) -> np.ndarray:
+def decode(
+    data: bytes,
+    *,
+    header: ImageHeader | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    target_side: int | None = None,
+    size: tuple[int, int] | None = None,
+    fast_chroma: bool = False,
+) -> np.ndarray:
     """Decodes an image file of any supported format to uint8 RGB, shape (height, width, 3), values 0..255 in sRGB.
 
     EXIF orientation is applied, ICC profiles are converted, alpha is flattened on white, 16-bit is scaled to 8, the
     first frame of an animation is taken. `max_pixels` guards the size that the header claims, before any decoding.
-    With `target_side`, a JPEG may be decoded at a reduced scale whose longest side is still at least `target_side`.
+
+    header: what `read_header` returned, if it was called.
+    target_side: a JPEG may be decoded at a reduced scale whose longest side is still at least this.
+    size: the (width, height), as `read_header` counts them, that the picture is scaled to on its way.
+    fast_chroma: subsampled chroma of a JPEG is repeated, not interpolated: enough for what becomes 4:2:0 again.
 
     Raises DroppedError: NOT_AN_IMAGE, UNSUPPORTED_FORMAT, TOO_MANY_PIXELS, IMAGE_TRUNCATED or IMAGE_CORRUPT.
     """
-    image_format = sniff(data)
+    image_format = header.format if header else sniff(data)
     if image_format == "jpeg":
-        return _decode_jpeg(data, max_pixels, target_side)
+        jpeg = (header and header.jpeg) or jpeg_header(data)
+        guard_pixels(jpeg.width, jpeg.height, max_pixels)
+        return _decode_jpeg(data, jpeg, target_side, size, fast_chroma)
     with pillow_errors(data, image_format):
-        image = open_with_pillow(data, image_format)
-        _guard_pixels(image.width, image.height, max_pixels)
+        image = open_with_pillow(data, image_format, max_pixels)
         if image_format == "png":
-            open_with_pillow(data, "png").verify()
+            open_with_pillow(data, "png", max_pixels).verify()
         image.load()
-        _guard_pixels(image.width, image.height, max_pixels)
-        orientation = _orientation(image)
-        return orient(_to_srgb(image), orientation)
+        guard_pixels(image.width, image.height, max_pixels)
+        pixels = to_srgb(image)
+        return orient(pixels if size is None else scale_to(pixels, size), _orientation(image))
 
 
 def orient(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -56,129 +61,41 @@ def orient(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def is_plain_srgb(jpeg: bytes) -> bool:
+def is_plain_srgb(jpeg: JpegHeader) -> bool:
     """Whether a JPEG's own pixels are what `decode` returns: upright, not CMYK, no profile other than sRGB."""
-    _, _, colorspace = jpeg_header(jpeg)
-    orientation, profile, _ = _jpeg_metadata(jpeg)
-    if orientation != 1 or colorspace in ("CMYK", "YCCK"):
+    if jpeg.orientation != 1 or jpeg.colorspace in ("CMYK", "YCCK"):
         return False
-    return not profile or (colorspace != "Gray" and _transform_to_srgb(profile, "RGB") is None)
+    return not jpeg.profile or (jpeg.colorspace != "Gray" and transform_to_srgb(jpeg.profile, "RGB") is None)
 
 
-def _decode_jpeg(data: bytes, max_pixels: int, target_side: int | None) -> np.ndarray:
-    width, height, colorspace = jpeg_header(data)
-    _guard_pixels(width, height, max_pixels)
-    wanted = {}
-    if target_side is not None and target_side < max(width, height):
-        wanted = {"min_width": target_side} if width >= height else {"min_height": target_side}
-    orientation, profile, inverted = _jpeg_metadata(data)
-    if colorspace in ("CMYK", "YCCK"):
-        cmyk = _turbo(data, "CMYK", wanted)
-        return orient(_cmyk_to_srgb(255 - cmyk if inverted else cmyk, profile), orientation)
-    if colorspace == "Gray" and profile:
-        return orient(_apply_profile(_pillow(_turbo(data, "GRAY", wanted)[..., 0]), profile), orientation)
-    pixels = _turbo(data, "RGB", wanted)
-    if profile:
-        pixels = _apply_profile(_pillow(pixels), profile)
-    return orient(pixels, orientation)
+def _decode_jpeg(
+    data: bytes, jpeg: JpegHeader, target_side: int | None, size: tuple[int, int] | None, fast_chroma: bool
+) -> np.ndarray:
+    divisor = 1
+    if size is not None:
+        divisor = divisor_for((jpeg.width, jpeg.height), size)
+    elif target_side is not None:
+        side = max(jpeg.width, jpeg.height)
+        divisor = divisor_for((side, side), (target_side, target_side))
+    kind = "CMYK" if jpeg.colorspace in ("CMYK", "YCCK") else "GRAY" if jpeg.colorspace == "Gray" else "RGB"
+    if kind == "GRAY" and not jpeg.profile:
+        kind = "RGB"
+    pixels = decode_scaled(data, kind, (jpeg.width, jpeg.height), divisor, fast_chroma=fast_chroma)
+    if kind == "GRAY":
+        pixels = pixels[..., 0]
+    # Few pixels are cheaper to convert and to turn than many.
+    if size is not None:
+        pixels = scale_to(pixels, size)
+    if kind == "CMYK":
+        pixels = cmyk_to_srgb(255 - pixels if jpeg.inverted else pixels, jpeg.profile)
+    elif jpeg.profile:
+        pixels = apply_profile(pillow_image(pixels), jpeg.profile)
+    return orient(pixels, jpeg.orientation)
 
 
-def _turbo(data: bytes, colorspace: str, wanted: dict[str, int]) -> np.ndarray:
-    import simplejpeg
-
+def _orientation(image: object) -> int:
+    """Returns the EXIF orientation of a Pillow image; 1 where its EXIF block cannot be read, as browsers do."""
     try:
-        return simplejpeg.decode_jpeg(data, colorspace, **wanted)
-    except ValueError as error:
-        if _HARMLESS_JPEG_WARNING not in str(error):
-            raise broken(data, "jpeg", error) from error
-    return simplejpeg.decode_jpeg(data, colorspace, strict=False, **wanted)
-
-
-def _jpeg_metadata(data: bytes) -> tuple[int, bytes | None, bool]:
-    """Returns (EXIF orientation, ICC profile, whether CMYK values are stored inverted as Adobe does)."""
-    head = data[:131072]
-    if not any(mark in head for mark in (b"Exif\0\0", b"ICC_PROFILE\0", b"Adobe\0")):
-        return 1, None, False
-    with pillow_errors(data, "jpeg"):
-        image = open_with_pillow(data, "jpeg")
-        return _orientation(image), image.info.get("icc_profile"), "adobe_transform" in image.info
-
-
-def _orientation(image: Any) -> int:
-    """Returns the EXIF orientation; 1 where there is none or the EXIF block cannot be read, as browsers do."""
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        return orientation_of(image.getexif())  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - any exception here means damaged metadata, and the pixels are fine
         return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _to_srgb(image: Image) -> np.ndarray:
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        image = _pillow(((wide * 255 + 32767) // 65535).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise DroppedError(Reason.UNSUPPORTED_FORMAT, f"32-bit pixels (mode {image.mode}) have no defined white")
-    if image.mode == "CMYK":
-        return _cmyk_to_srgb(np.asarray(image), profile)
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
-    if image.mode == "1":
-        image = image.convert("L")
-    if not (image.mode == "L" and profile):
-        image = image.convert("RGB")
-    pixels = _apply_profile(image, profile) if profile else np.asarray(image)
-    return pixels if alpha is None else _flatten(pixels, alpha)
-
-
-def _flatten(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lays RGB pixels with straight alpha (0..255) on white."""
-    weight = alpha[..., None].astype(np.uint32)
-    return ((pixels * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-
-
-def _cmyk_to_srgb(cmyk: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """Converts ink amounts (255 = full ink), by the profile if there is one, else by r = (1 - c)(1 - k)."""
-    image = _pillow(cmyk, "CMYK")
-    return _apply_profile(image, profile) if profile else np.asarray(image.convert("RGB"))
-
-
-def _apply_profile(image: Image, profile: bytes) -> np.ndarray:
-    """Converts `image` from its ICC profile to sRGB; a profile that is damaged or of another mode is passed over."""
-    from PIL import ImageCms
-
-    transform = _transform_to_srgb(profile, image.mode)
-    if transform is None:
-        return np.asarray(image.convert("RGB"))
-    return np.asarray(ImageCms.applyTransform(image, transform))
-
-
-@functools.lru_cache(maxsize=64)
-def _transform_to_srgb(profile: bytes, mode: str) -> Any:
-    """Returns a Pillow colour transform, or None where the pixels are to be taken as sRGB already."""
-    from PIL import ImageCms
-
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower() and mode == "RGB":
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None
-
-
-def _pillow(pixels: np.ndarray, mode: str | None = None) -> Image:
-    """Wraps uint8 pixels as a Pillow image: (H, W) as L, (H, W, 3) as RGB, (H, W, 4) as `mode`."""
-    from PIL import Image as PillowImage
-
-    height, width = pixels.shape[:2]
-    mode = mode or ("L" if pixels.ndim == 2 else "RGB")
-    return PillowImage.frombuffer(mode, (width, height), np.ascontiguousarray(pixels).tobytes(), "raw", mode, 0, 1)
-
-
-def _guard_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise DroppedError(Reason.TOO_MANY_PIXELS, f"{width}x{height} is more than {max_pixels} pixels")

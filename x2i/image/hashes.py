@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
+from x2i.errors import UserError
+from x2i.image.lanczos import lanczos
+
 _SIDE = 32
-_LOW = slice(0, 8)
+_LOW = 8
+_COSINES = 2 * np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1))
+"""The first rows of the unnormalised DCT-II, shape (frequencies, pixels)."""
+_PILLOW_LUMA = np.array([[19595 / 65536, 38470 / 65536, 7471 / 65536, 0.5]], np.float32)
+"""ITU-R BT.601 in 16 fractional bits, and a half for rounding."""
+_BLOCK = 65536
+"""Pixels that are turned into floats at once, so that they stay in the processor's cache."""
 
 
 def sha256(data: bytes) -> str:
@@ -22,18 +32,42 @@ def phash(image: np.ndarray) -> int:
     shrunk to 32x32 by Lanczos, unnormalised DCT-II, the 8x8 lowest frequencies, each bit tells whether the coefficient
     is above their median. The most significant bit is the lowest frequency; a picture of one colour hashes to 2**63.
     """
-    import cv2
-    from PIL import Image
+    small = lanczos(image if image.ndim == 2 else _pillow_grey(image), _SIDE)
+    # Rounding keeps the noise of exact ties, as in a flat picture, out of the bits: it differs between machines.
+    low = np.round(_COSINES @ small.astype(np.float64) @ _COSINES.T, 4)
+    middle = np.partition(low, (31, 32), axis=None)[31:33]
+    return int.from_bytes(np.packbits(low > middle.mean()).tobytes(), "big")
 
-    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    small = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    spectrum = cv2.dct(np.asarray(small, np.float32))
-    # OpenCV's DCT is orthonormal; the hash is defined on the unnormalised one, which weighs the zero frequencies more.
-    spectrum[0] *= np.sqrt(2)
-    spectrum[:, 0] *= np.sqrt(2)
-    # Rounding keeps float noise of a flat picture, which differs between machines, out of the bits.
-    low = np.round(spectrum[_LOW, _LOW], 2)
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+def _pillow_grey(rgb: np.ndarray) -> np.ndarray:
+    """Returns uint8 luma as Pillow's convert("L") rounds it; every number here fits into the 24 bits of a float32."""
+    import cv2
+
+    grey = np.empty(rgb.shape[:2], np.uint8)
+    rows = max(1, _BLOCK // rgb.shape[1])
+    for top in range(0, len(rgb), rows):
+        block = slice(top, top + rows)
+        grey[block] = cv2.transform(rgb[block].astype(np.float32), _PILLOW_LUMA).reshape(grey[block].shape)
+    return grey
+
+
+def pdq(image: np.ndarray) -> str:
+    """Returns the 256-bit PDQ hash of uint8 RGB (height, width, 3) or grey pixels as 64 hex digits.
+
+    Davis and Rosen, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm" (Facebook, 2019), as
+    the package pdqhash computes it; the most significant digit comes first. Raises UserError if that is not installed.
+    """
+    bits, _quality = require_pdq().compute(np.ascontiguousarray(image))
+    return np.packbits(bits).tobytes().hex()
+
+
+def require_pdq() -> Any:
+    """Returns the package pdqhash. Raises UserError if it is not installed."""
+    try:
+        import pdqhash
+    except ImportError as error:
+        raise UserError("pdq: the package pdqhash is not installed. Run: pip install 'x2i[pdq]'") from error
+    return pdqhash
 
 
 def hamming(a: int, b: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import skimage.data
+import tifffile
 from PIL import Image
 
 
@@ -22,6 +23,13 @@ def saved(picture: Image.Image, format: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def tiled_tiff() -> bytes:
+    """Returns a photograph of 64x48 pixels as a TIFF in tiles of 32x32."""
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.asarray(photograph(64, 48)), tile=(32, 32), compression="zlib", photometric="rgb")
+    return stream.getvalue()
+
+
 def oriented(format: str, orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -33,6 +41,12 @@ def error(found: np.ndarray, expected: np.ndarray | Image.Image) -> float:
     wanted = np.asarray(expected)
     assert found.shape == wanted.shape, (found.shape, wanted.shape)
     return float(np.abs(found.astype(int) - wanted.astype(int)).mean())
+
+
+def decibels(found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the peak signal-to-noise ratio of two uint8 pictures of one size."""
+    assert found.shape == expected.shape, (found.shape, expected.shape)
+    return float(10 * np.log10(255**2 / max(1e-9, np.square(found.astype(float) - expected).mean())))
 
 
 def swapped_profile() -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import skimage.data
 from PIL import Image, ImageOps
 
 from tests.hostile_server import png_bomb
-from tests.x2i.image.files import error, oriented, photograph, saved, swapped_profile
+from tests.x2i.image.files import decibels, error, oriented, photograph, saved, swapped_profile
 from x2i.image import decode, read_header
 from x2i.reasons import DroppedError
 
@@ -24,7 +26,7 @@ TOLERANCE = {"JPEG": 8.0, "WEBP": 8.0, "AVIF": 8.0, "GIF": 8.0}
 def test_every_format_decodes(format: str) -> None:
     data = saved(photograph(), format)
     header = read_header(data)
-    assert (header.format, header.width, header.height, header.frames) == (format.lower(), 160, 120, 1)
+    assert (header.format, header.width, header.height) == (format.lower(), 160, 120)
     pixels = decode(data)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
@@ -148,7 +150,6 @@ def test_32_bit_pixels_are_refused() -> None:
 def test_the_first_frame_of_several_is_taken(format: str) -> None:
     others = [Image.new("RGB", (160, 120), colour) for colour in ("red", "blue")]
     data = saved(photograph(), format, save_all=True, append_images=others)
-    assert read_header(data).frames == 3
     assert error(decode(data), photograph()) <= TOLERANCE.get(format, 0.0)
 
 
@@ -187,7 +188,7 @@ def test_target_side_is_never_undershot(side: int) -> None:
         (b"<html></html>", "not_an_image"),
         (b"<?xml version='1.0'?><svg/>", "unsupported_format"),
         (b"%PDF-1.7", "unsupported_format"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "unsupported_format"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "unsupported_format"),
         (b"8BPS\0\1", "unsupported_format"),
         (b"\xff\xd8\xff", "image_truncated"),
         (b"\x89PNG\r\n\x1a\n", "image_truncated"),
@@ -199,6 +200,40 @@ def test_what_is_no_picture_is_named(data: bytes, reason: str) -> None:
         with pytest.raises(DroppedError) as caught:
             function(data)
         assert caught.value.verdict.reason == reason
+
+
+@pytest.mark.parametrize("divisor", [1.9, 2.5, 3.1, 4.7, 9.0])
+def test_scaled_decoding_looks_like_full_decoding_and_averaging(divisor: float) -> None:
+    picture = Image.fromarray(skimage.data.astronaut()).resize((1600, 1600), Image.Resampling.BICUBIC)
+    data = saved(picture, "JPEG", quality=92)
+    side = round(1600 / divisor)
+    expected = cv2.resize(decode(data), (side, side), interpolation=cv2.INTER_AREA)
+    for fast_chroma in (False, True):
+        assert decibels(decode(data, size=(side, side), fast_chroma=fast_chroma), expected) > 35
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heif_decodes_where_its_package_is_installed(orientation: int) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(photograph()).save(stream, quality=90, exif=exif.tobytes())
+    header = read_header(stream.getvalue())
+    assert (header.format, {header.width, header.height}) == ("heif", {160, 120})
+    expected = photograph()
+    expected.getexif()[0x0112] = orientation
+    pixels = decode(stream.getvalue(), size=(header.width, header.height))
+    assert error(pixels, ImageOps.exif_transpose(expected)) < 8
+
+
+def test_heif_is_unsupported_and_says_why_where_its_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for function in (decode, read_header):
+        with pytest.raises(DroppedError) as caught:
+            function(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+        assert caught.value.verdict.reason == "unsupported_format"
+        assert "pip install x2i[heif]" in caught.value.verdict.detail
 
 
 def test_messages_hold_no_memory_address() -> None:

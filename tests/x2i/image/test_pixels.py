@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 from importlib.resources import files
 
+import cv2
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from tests.x2i.image.files import error, photograph, saved
+from tests.x2i.image.files import decibels, error, photograph, saved
 from x2i.image import (
     ResizeMode,
     clipped_share,
@@ -21,11 +24,14 @@ from x2i.image import (
     exposure,
     hamming,
     luma,
+    pdq,
     phash,
     resize,
     sha256,
     sharpness,
 )
+from x2i.image.lanczos import lanczos
+from x2i.image.resize import resized_size, scale_to
 from x2i.image.strip import strip_jpeg
 
 ASTRONAUT, CAT, COFFEE = photographs.astronaut(), photographs.chelsea(), photographs.coffee()
@@ -59,6 +65,27 @@ def test_shrinking_averages() -> None:
     stripes[:, ::2] = 255
     small = resize(stripes, ResizeMode.LONGEST, 16)
     assert np.abs(small.astype(int) - 128).max() <= 1
+
+
+@pytest.mark.parametrize("side", [511, 480, 400, 340, 300, 270, 257])
+def test_quick_shrinking_looks_like_area_averaging(side: int) -> None:
+    for picture in (ASTRONAUT, cv2.resize(CAT, (512, 341)), cv2.resize(COFFEE, (512, 341))):
+        size = resized_size(picture.shape[1], picture.shape[0], ResizeMode.LONGEST, side)
+        expected = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        assert decibels(scale_to(picture, size), expected) >= 36
+
+
+def test_fine_rings_do_not_turn_into_coarse_ones() -> None:
+    """A zone plate whose rings are finer than the small picture's pixels has to come out grey there."""
+    side = 512
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    radius = np.hypot(x, y)
+    plate = (127.5 + 127.5 * np.cos(np.pi * side / 4 * radius**2)).astype(np.uint8)
+    for wanted in (385, 330, 290, 260):
+        small = scale_to(plate, (wanted, wanted)).astype(float)
+        area = cv2.resize(plate, (wanted, wanted), interpolation=cv2.INTER_AREA).astype(float)
+        too_fine = cv2.resize(radius, (wanted, wanted)) > 1.25 * wanted / side
+        assert small[too_fine].std() <= 1.3 * area[too_fine].std()
 
 
 @pytest.mark.parametrize(("format", "limit"), [("jpeg", 6), ("png", 0), ("webp", 6)])
@@ -115,6 +142,35 @@ def test_phash_is_the_one_of_imagehash() -> None:
             assert f"{phash(np.asarray(opened.convert('RGB'))):016x}" == value
 
 
+def test_phash_is_the_one_of_the_imagehash_package_whatever_the_picture() -> None:
+    draw = np.random.default_rng(0)
+    for number in range(100):
+        height, width = (int(side) for side in draw.integers(8, 700, 2))
+        pixels = np.asarray(Image.fromarray((ASTRONAUT, CAT, COFFEE)[number % 3]).resize((width, height)))
+        if number % 4 == 0:
+            pixels = draw.integers(0, 256, (height, width, 3), np.uint8)
+        assert f"{phash(pixels):016x}" == str(imagehash.phash(Image.fromarray(pixels))), (number, width, height)
+
+
+def test_lanczos_is_pillows_to_the_last_bit() -> None:
+    draw = np.random.default_rng(1)
+    sides = [1, 2, 31, 32, 33, 64, 65, 300, 512, 1999]
+    sizes = [*itertools.product(sides, sides), (20, 30_000)]
+    for height, width in sizes:
+        grey = draw.choice(np.array([0, 3, 128, 254, 255], np.uint8), (height, width))
+        expected = np.asarray(Image.fromarray(grey).resize((32, 32), Image.Resampling.LANCZOS))
+        assert np.array_equal(lanczos(grey, 32), expected), (width, height)
+
+
+def test_pdq_tells_pictures_apart_and_stays_under_compression() -> None:
+    pytest.importorskip("pdqhash")
+    hashes = [pdq(ASTRONAUT), pdq(decode(encode(ASTRONAUT, "jpeg", 40))), pdq(CAT)]
+    assert [len(text) for text in hashes] == [64, 64, 64]
+    one, same, other = (int(text, 16) for text in hashes)
+    assert (one ^ same).bit_count() <= 10
+    assert (one ^ other).bit_count() > 90
+
+
 def test_hamming_counts_bits() -> None:
     assert (hamming(0, 2**64 - 1), hamming(5, 5), hamming(0b1010, 0b0110)) == (64, 0, 2)
 
@@ -124,8 +180,6 @@ def test_sha256_is_of_the_bytes() -> None:
 
 
 def test_sharpness_falls_with_blur_and_hardly_moves_with_size() -> None:
-    import cv2
-
     blurred = cv2.GaussianBlur(CAT, (0, 0), 4)
     assert sharpness(blurred) < 0.1 * sharpness(CAT)
     large = cv2.resize(ASTRONAUT, (1536, 1536), interpolation=cv2.INTER_CUBIC)
