@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import math
 import struct
 import threading
+import time
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -31,17 +33,47 @@ Handler = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
+class LoggedRequest:
+    """One line of a site's log. late: by how much at most the server may have noticed the request too late."""
+
+    path: str
+    start: float
+    late: float
+    end: float = math.inf
+
+
+@dataclass
 class Site:
-    """One origin (its own port). `hits` counts requests by path; `headers` holds the last request's of each path."""
+    """One origin (its own port). `hits` counts requests by path; `headers` holds the last request's of each path.
+
+    `log` holds path, start and end of each request, in the order of their starts, in seconds on the monotonic clock.
+    """
 
     port: int
     hits: Counter[str] = field(default_factory=Counter)
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    log: list[LoggedRequest] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
+
+
+class Pulse:
+    """Tells when the event loop last came round, so that a loop that was kept waiting knows how late its log may be."""
+
+    def __init__(self) -> None:
+        self._beats = deque([time.monotonic()], maxlen=3)
+
+    async def beat(self) -> None:
+        while True:
+            self._beats.append(time.monotonic())
+            await asyncio.sleep(0.002)
+
+    def late(self, now: float) -> float:
+        """How long ago what is only now noticed may have come in: a request takes a few rounds to be read."""
+        return now - self._beats[0]
 
 
 class HostileServer:
@@ -51,9 +83,11 @@ class HostileServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._servers: list[asyncio.Server] = []
+        self._pulse = Pulse()
 
     def __enter__(self) -> HostileServer:
         self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start_pulse(), self._loop).result(10)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -69,7 +103,7 @@ class HostileServer:
 
         async def serve() -> None:
             async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await _serve_connection(site, every, reader, writer)
+                await _serve_connection(site, every, self._pulse, reader, writer)
 
             server = await asyncio.start_server(on_connection, "127.0.0.1", 0)
             site.port = server.sockets[0].getsockname()[1]
@@ -77,6 +111,9 @@ class HostileServer:
 
         asyncio.run_coroutine_threadsafe(serve(), self._loop).result(10)
         return site
+
+    async def _start_pulse(self) -> None:
+        self._beating = asyncio.create_task(self._pulse.beat())
 
     async def _stop(self) -> None:
         for server in self._servers:
@@ -88,7 +125,7 @@ class HostileServer:
 
 
 async def _serve_connection(
-    site: Site, routes: Mapping[str, Handler], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    site: Site, routes: Mapping[str, Handler], pulse: Pulse, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -99,9 +136,13 @@ async def _serve_connection(
         site.headers[path] = headers
         site.at_once += 1
         site.most_at_once = max(site.most_at_once, site.at_once)
+        now = time.monotonic()
+        logged = LoggedRequest(path, now, pulse.late(now))
+        site.log.append(logged)
         try:
             await routes.get(path, reply(404))(Request(method, path, headers, site.hits[path]), writer)
         finally:
+            logged.end = time.monotonic()
             site.at_once -= 1
     except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
         return  # the crawler hung up, as it should on most of these, or the test is over
@@ -169,6 +210,29 @@ async def endless(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\xff\xd8\xff" + bytes(65536))
         await writer.drain()
         await asyncio.sleep(0)
+
+
+def raw(data: bytes) -> Handler:
+    """Sends exactly `data` and hangs up."""
+
+    async def handler(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+
+    return handler
+
+
+def over_and_over(head: bytes, piece: bytes, pause: float = 0.0, times: int = 10**9) -> Handler:
+    """Sends `head`, then `piece` until the crawler hangs up, or `times` times."""
+
+    async def handler(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        for _ in range(times):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+
+    return handler
 
 
 async def reset(request: Request, writer: asyncio.StreamWriter) -> None:

@@ -29,7 +29,7 @@ async def read_body(
     announced = response.content_length
     if announced is not None and announced > max_bytes and not cut:
         raise DroppedError(Reason.BODY_TOO_LARGE, f"{announced} bytes announced; at most {max_bytes}")
-    decoder = _decoder(response.headers.get("Content-Encoding", ""))
+    decoder = _decoder(", ".join(response.headers.getall("Content-Encoding", [])))
     body = bytearray()
     received = 0
     async for chunk in response.content.iter_any():
@@ -50,13 +50,25 @@ async def read_body(
 
 
 class _Inflater:
-    """Decompresses gzip or zlib streams piece by piece, never making more than one byte beyond what it may."""
+    """Decompresses gzip or zlib streams piece by piece, never making more than one byte beyond what it may.
 
-    def __init__(self) -> None:
+    "deflate" means a zlib stream (RFC 9110 section 8.4.1.2), but some servers send the bare deflate data inside it.
+    """
+
+    def __init__(self, is_deflate: bool) -> None:
         self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._must_look = is_deflate
+        self._begun = b""
 
     def feed(self, chunk: bytes, room: int) -> bytes:
         """Returns at most `room` + 1 bytes; gzip members that follow each other are one body (RFC 1952)."""
+        if self._must_look:
+            chunk = self._begun = self._begun + chunk
+            if len(chunk) < 2:
+                return b""
+            self._must_look = False
+            if not _is_zlib_or_gzip(chunk):
+                self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
         out = b""
         while chunk and len(out) <= room:
             if self._stream.eof:
@@ -75,10 +87,16 @@ class _Inflater:
             raise DroppedError(Reason.BODY_TRUNCATED, "the compressed stream stops before its end")
 
 
+def _is_zlib_or_gzip(start: bytes) -> bool:
+    """Whether data begins as RFC 1950 or 1952 says."""
+    is_zlib = start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
+    return is_zlib or start.startswith(_GZIP_MARK)
+
+
 def _decoder(encoding: str) -> _Inflater | None:
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return None
     if name in ("gzip", "x-gzip", "deflate"):
-        return _Inflater()
+        return _Inflater(name == "deflate")
     raise DroppedError(Reason.BAD_ENCODING, f"Content-Encoding {encoding!r} was not asked for")

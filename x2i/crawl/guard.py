@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import ThreadedResolver
@@ -19,6 +20,20 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_IPV6_PUBLIC = ipaddress.IPv6Network("2000::/3")
+_NEVER_PUBLIC = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.88.99.0/24",  # 6to4 relays, withdrawn by RFC 7526
+        "168.63.129.16/32",  # the host of a virtual machine, as seen from inside, at one cloud provider
+        "3fff::/20",  # for documentation, RFC 9637; not known to Python 3.11
+    )
+)
+
+
+_OTHER_SERVICES = frozenset({21, 22, 23, 25, 53, 69, 110, 111, 119, 135, 139, 143, 389, 445, 465, 514, 587, 993, 995})
+_OTHER_SERVICES |= {2049, 3306, 5432, 6379, 6667, 11211, 27017}
+"""Ports of mail, shells, files and databases, to which an HTTP request would be an attack or a nuisance."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +71,9 @@ class GuardedResolver(AbstractResolver):
     One forbidden address among several refuses the name, since which of them is dialled is not ours to choose.
     """
 
-    def __init__(self, policy: AddressPolicy) -> None:
+    def __init__(self, policy: AddressPolicy, inner: AbstractResolver | None = None) -> None:
         self._policy = policy
-        self._inner = ThreadedResolver()
+        self._inner = inner or ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -75,8 +90,9 @@ class GuardedResolver(AbstractResolver):
 def require_fetchable(url: URL, policy: AddressPolicy) -> None:
     """Checks a URL before it is asked for; called again at every redirect.
 
-    Raises DroppedError: BAD_URL for a scheme other than http(s), no host, or a user name in it; BLOCKED_ADDRESS for an
-    address written as a number in any of the forms that C libraries read (127.1, 0x7f000001, 017700000001, ::1).
+    Raises DroppedError: BAD_URL for a scheme other than http(s), no host, a user name in it or the port of another
+    service; BLOCKED_ADDRESS for an address written as a number in any of the forms that C libraries read (127.1,
+    0x7f000001, 017700000001, ::1).
     """
     if url.scheme not in ("http", "https"):
         raise DroppedError(Reason.BAD_URL, f"scheme {url.scheme!r}; only http and https are fetched")
@@ -84,6 +100,8 @@ def require_fetchable(url: URL, policy: AddressPolicy) -> None:
         raise DroppedError(Reason.BAD_URL, "no host")
     if url.user or url.password:
         raise DroppedError(Reason.BAD_URL, "user names in URLs are not sent")
+    if url.port in _OTHER_SERVICES or url.port == 0:
+        raise DroppedError(Reason.BAD_URL, f"port {url.port} belongs to another service than the web")
     literal = _literal_address(url.host)
     if literal is not None:
         policy.require(literal, url.host)
@@ -104,10 +122,8 @@ def parse_url(text: str) -> URL:
 def _literal_address(host: str) -> str | None:
     """Returns the IP address that `host` writes as a number, in standard or legacy form, or None for a name."""
     bare = host.strip("[]").rstrip(".")
-    try:
+    with suppress(ValueError):  # of what is no address in standard form
         return str(ipaddress.ip_address(bare.partition("%")[0]))
-    except ValueError:
-        pass
     if not bare or not all(_is_number(part) for part in bare.split(".")):
         return None
     try:
@@ -122,6 +138,10 @@ def _is_number(text: str) -> bool:
 
 
 def _is_public(address: Address) -> bool:
+    if address.version == 6 and address not in _IPV6_PUBLIC:
+        return False
+    if any(address in network for network in _NEVER_PUBLIC if network.version == address.version):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

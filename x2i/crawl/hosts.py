@@ -1,64 +1,108 @@
-"""Politeness per host: how many requests at once, how far apart, and when a host has asked to be left alone."""
+"""What a process remembers about the hosts it has met: their rules, and which of them to leave alone for now."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from yarl import URL
 
+from x2i.crawl.outcome import FetchDropped
 from x2i.crawl.robots import RobotsRules
+from x2i.crawl.tdmrep import TdmReservations
+from x2i.crawl.turns import HostTurns
+
+MOST_HOSTS = 20_000
+MOST_RULE_BYTES = 16 * 2**20
+"""Of the robots.txt files whose rules are kept; parsed, they take several times that."""
+
+_HOSTS_BETWEEN_COUNTS = 500
 
 
 @dataclass
 class HostState:
-    """What is remembered about one origin between partitions. `next_start`: on the monotonic clock, in seconds."""
+    """What is known of one origin. Times are on the monotonic clock, in seconds.
+
+    refusal: what every fetch from this host ends with, without asking it, until `refused_until`.
+    failures: fetches that ended without any sign of life from the host, one after the other.
+    """
 
     rules: RobotsRules | None = None
-    next_start: float = 0.0
+    reservations: TdmReservations | None = None
+    rules_until: float = 0.0
+    reservations_until: float = 0.0
+    refusal: FetchDropped | None = None
+    refused_until: float = 0.0
+    failures: int = 0
+
+    def current_refusal(self) -> FetchDropped | None:
+        """Returns the verdict that ends every fetch at the moment, or None if the host may be asked."""
+        if self.refusal is not None and time.monotonic() >= self.refused_until:
+            self.refusal = None
+        return self.refusal
+
+    def refuse(self, verdict: FetchDropped, seconds: float) -> None:
+        """Leaves the host alone for `seconds`: what would be asked ends with `verdict` instead."""
+        self.refusal, self.refused_until = verdict, time.monotonic() + seconds
+
+    def note_answer(self) -> None:
+        """The host lives: it has answered something."""
+        self.failures = 0
+
+    def note_silence(self, verdict: FetchDropped, most: int, seconds: float) -> None:
+        """A fetch ended without an answer; from the `most`th in a row on, the host is left alone for `seconds`.
+
+        The count stays where it is, so that after the pause a single attempt tells whether the host is back.
+        """
+        self.failures += 1
+        if self.failures >= most:
+            self.refuse(verdict, seconds)
 
 
 @dataclass
 class HostBook:
-    """The hosts a worker process has met; plain data, so that it outlives any event loop."""
+    """The hosts a worker process has met; it outlives any event loop, and forgets those not met for longest.
 
-    states: dict[str, HostState] = field(default_factory=dict)
+    turns_folder: where the limits that hold for all processes are kept (see HostTurns).
+    """
+
+    turns_folder: Path | None = None
+    states: OrderedDict[str, HostState] = field(default_factory=OrderedDict)
+    _turns: HostTurns | None = None
+    _met: int = 0
+
+    @property
+    def turns(self) -> HostTurns:
+        """The places and turns at hosts, shared with every other process on this machine."""
+        if self._turns is None:
+            self._turns = HostTurns(self.turns_folder)
+        return self._turns
 
     def of(self, url: URL) -> HostState:
-        return self.states.setdefault(str(url.origin()), HostState())
+        """Returns what is known of the origin of `url`."""
+        origin = origin_of(url)
+        state = self.states.get(origin)
+        if state is None:
+            state = self.states[origin] = HostState()
+            self._forget()
+        self.states.move_to_end(origin)
+        return state
+
+    def _forget(self) -> None:
+        if len(self.states) > MOST_HOSTS:
+            self.states.popitem(last=False)
+        self._met += 1
+        if self._met % _HOSTS_BETWEEN_COUNTS == 0:
+            total = 0
+            for state in reversed(self.states.values()):
+                total += state.rules.size if state.rules else 0
+                if total > MOST_RULE_BYTES:
+                    state.rules, state.rules_until = None, 0.0
 
 
-class HostGates:
-    """Lets requests through to each origin: at most `per_host` at once, starts at least `delay` seconds apart."""
-
-    def __init__(self, book: HostBook, per_host: int, delay: float, agent: str) -> None:
-        self._book = book
-        self._per_host = per_host
-        self._delay = delay
-        self._agent = agent
-        self._semaphores: dict[str, asyncio.Semaphore] = {}
-
-    @asynccontextmanager
-    async def enter(self, url: URL) -> AsyncIterator[None]:
-        """Waits for a place at the host of `url` and holds it for the block."""
-        semaphore = self._semaphores.setdefault(str(url.origin()), asyncio.Semaphore(self._per_host))
-        async with semaphore:
-            await self._await_turn(self._book.of(url))
-            yield
-
-    def pause(self, url: URL, seconds: float) -> None:
-        """Keeps every request to this host back for `seconds`, as it asked by Retry-After."""
-        state = self._book.of(url)
-        state.next_start = max(state.next_start, time.monotonic() + seconds)
-
-    async def _await_turn(self, state: HostState) -> None:
-        while True:
-            now = time.monotonic()
-            if state.next_start <= now:
-                crawl_delay = state.rules.crawl_delay(self._agent) if state.rules else 0.0
-                state.next_start = now + max(self._delay, crawl_delay)
-                return
-            await asyncio.sleep(state.next_start - now)
+def origin_of(url: URL) -> str:
+    """Returns scheme, host and port, by which limits and rules are kept; a trailing dot names no other host."""
+    host = (url.raw_host or "").rstrip(".")
+    return f"{url.scheme}://{host}:{url.port}"

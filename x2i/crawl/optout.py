@@ -10,7 +10,11 @@ OPT_OUT_DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", 
 
 _VALUED_DIRECTIVES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
 _AGENT = re.compile(r"[a-z0-9_*.-]+")
-_TRAINING_USES = ("train-ai", "train-genai")
+_TRAINING_USES = ("train-ai", "train-genai", "ai-train")
+_WIDER_USES = ("all", "bots", "tdm", "ai", "genai")
+"""Categories of earlier drafts that include training; one that names training itself counts before them."""
+_YES, _NO = ("y", "yes", "?1"), ("n", "no", "?0")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def product_token(user_agent: str) -> str:
@@ -22,16 +26,17 @@ def header_opt_out(headers: Mapping[str, str], agent: str) -> str:
     """Returns the first opt-out signal in response `headers`, such as "x-robots-tag: noai", or "" if there is none.
 
     `headers` may be a multi-dictionary (a header can come several times); `agent` is our product token. Read are
-    X-Robots-Tag, TDM-Reservation (TDM Reservation Protocol) and Content-Usage (IETF AI preferences).
+    X-Robots-Tag, TDM-Reservation (TDM Reservation Protocol), Content-Usage (IETF AI preferences) and Content-Signal.
     """
     for value in _values(headers, "X-Robots-Tag"):
         if directive := _robots_directive(value, agent):
             return f"x-robots-tag: {directive}"
     if any(value.strip() == "1" for value in _values(headers, "TDM-Reservation")):
         return "tdm-reservation: 1"
-    for value in _values(headers, "Content-Usage"):
-        if use := _forbidden_use(value):
-            return f"content-usage: {use}=n"
+    for name in ("Content-Usage", "Content-Signal"):
+        for value in _values(headers, name):
+            if use := refused_training(value):
+                return f"{name.lower()}: {use}"
     return ""
 
 
@@ -74,13 +79,30 @@ def _robots_directive(value: str, agent: str) -> str:
     return ""
 
 
-def _forbidden_use(value: str) -> str:
-    """Returns which training use a Content-Usage value (a structured-field dictionary) forbids, or ""."""
-    for item in value.lower().split(","):
-        name, _, setting = item.partition(";")[0].partition("=")
-        if name.strip() in _TRAINING_USES and setting.strip() == "n":
-            return name.strip()
-    return ""
+def permits_training(preferences: str) -> bool | None:
+    """Returns whether usage preferences ("search=y, train-ai=n") permit training; None if they do not say."""
+    stated = _training_preferences(preferences)
+    return all(setting in _YES for _, setting in stated) if stated else None
+
+
+def refused_training(preferences: str) -> str:
+    """Returns the preference that refuses training, such as "train-ai=n", or ""."""
+    refusals = [f"{use}={setting}" for use, setting in _training_preferences(preferences) if setting in _NO]
+    return refusals[0] if refusals else ""
+
+
+def _training_preferences(preferences: str) -> list[tuple[str, str]]:
+    """Returns what is stated about training in a structured-field dictionary (RFC 9651): uses and settings, in order.
+
+    Keys that come twice are both kept, so that the one that refuses counts.
+    """
+    items = [item.partition(";")[0].partition("=") for item in _QUOTED.sub("", preferences.lower()).split(",")]
+    found = [(use.strip(), setting.strip()) for use, _, setting in items if setting.strip() in _YES + _NO]
+    for uses in (_TRAINING_USES, _WIDER_USES):
+        stated = [(use, setting) for use, setting in found if use in uses]
+        if stated:
+            return stated
+    return []
 
 
 def _split_directives(content: str) -> list[str]:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import x2i
 
-DEFAULT_USER_AGENT = f"x2i/{x2i.__version__} (image dataset builder; its operator left no contact: see --user-agent)"
+_PURPOSE = f"x2i/{x2i.__version__} (image dataset builder"
+DEFAULT_USER_AGENT = f"{_PURPOSE}; its operator left no contact)"
+
+
+def user_agent_with_contact(user_agent: str, contact: str) -> str:
+    """Returns `user_agent` with a way to reach its operator: "(+URL)", as site owners know it from other crawlers."""
+    if not contact:
+        return user_agent
+    return f"{_PURPOSE}; +{contact})" if user_agent == DEFAULT_USER_AGENT else f"{user_agent} (+{contact})"
 
 
 @dataclass(frozen=True)
@@ -16,6 +24,9 @@ class FetchPolicy:
     timeout, connect_timeout: seconds for one attempt as a whole, and for connecting.
     max_bytes: of one body, decompressed. retries: further attempts after a passing failure.
     max_wait: the longest Retry-After, in seconds, that is waited for. allow_net: networks open beside the public ones.
+    obey_robots, tdmrep: whether robots.txt and /.well-known/tdmrep.json are read, each once per host and day.
+    give_up_after: fetches from one host, one after the other, without any answer, after which it is left alone;
+    leave_alone: for how many seconds.
     """
 
     user_agent: str = DEFAULT_USER_AGENT
@@ -31,3 +42,6 @@ class FetchPolicy:
     max_wait: float = 60.0
     allow_net: tuple[str, ...] = ()
     obey_robots: bool = True
+    tdmrep: bool = True
+    give_up_after: int = 5
+    leave_alone: float = 600.0

@@ -14,6 +14,7 @@ REFUSED = """
     127.0.0.1 127.8.9.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 255.255.255.255
     224.0.0.1 240.0.0.1 192.0.2.1 198.18.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd12::1 ff02::1 2001:db8::1
     ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 64:ff9b::a00:1 2002:7f00:1:: 2002:c0a8:101::
+    64:ff9b:1::1 ::ffff:0:7f00:1 fec0::1 3fff::1 5f00::1 4000::1 2001:0:808:808::f5ff:fffe 192.88.99.1 168.63.129.16
 """
 PUBLIC = "8.8.8.8 1.1.1.1 93.184.216.34 2606:4700:4700::1111 ::ffff:8.8.8.8 64:ff9b::808:808"
 LITERALS = """
@@ -43,6 +44,15 @@ def test_a_number_in_any_notation_is_judged_before_connecting(host: str) -> None
     "url", ["ftp://a.example/x", "gopher://a.example/", "javascript:alert(1)", "//a.example/x", "x"]
 )
 def test_only_http_is_fetched(url: str) -> None:
+    with pytest.raises(DroppedError) as caught:
+        require_fetchable(parse_url(url), AddressPolicy())
+    assert caught.value.verdict.reason == "bad_url"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a@b.example/", "http://:x@b.example/", "https://b.example:22/", "http://b.example:0/"]
+)
+def test_user_names_and_ports_of_other_services_are_refused(url: str) -> None:
     with pytest.raises(DroppedError) as caught:
         require_fetchable(parse_url(url), AddressPolicy())
     assert caught.value.verdict.reason == "bad_url"

@@ -42,10 +42,27 @@ def test_the_second_of_two_headers_counts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "found"),
-    [("train-ai=n", "train-ai"), ("search=y, train-ai=n;x=1", "train-ai"), ("train-ai=y", ""), ("search=n", "")],
+    [
+        ("train-ai=n", "train-ai=n"),
+        ("search=y, train-ai=n;x=1", "train-ai=n"),
+        ("TRAIN-AI=N", "train-ai=n"),
+        ("train-genai=n", "train-genai=n"),
+        ("ai-train=no, search=yes", "ai-train=no"),
+        ("train-ai=?0", "train-ai=?0"),
+        ("train-ai=y, train-ai=n", "train-ai=n"),
+        ("bots=n", "bots=n"),
+        ("bots=n, train-ai=y", ""),
+        ("train-ai=y", ""),
+        ("train-ai", ""),
+        ("train-ai=maybe", ""),
+        ('x="search=y, train-ai=n"', ""),
+        ("search=n", ""),
+        ("", ""),
+    ],
 )
-def test_content_usage(value: str, found: str) -> None:
-    assert header_opt_out({"Content-Usage": value}, "x2i") == (f"content-usage: {found}=n" if found else "")
+@pytest.mark.parametrize("name", ["Content-Usage", "Content-Signal"])
+def test_usage_preferences(name: str, value: str, found: str) -> None:
+    assert header_opt_out({name: value}, "x2i") == (f"{name.lower()}: {found}" if found else "")
 
 
 def test_tdm_reservation() -> None:

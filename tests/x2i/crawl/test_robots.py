@@ -44,3 +44,37 @@ def test_binary_rubbish_allows() -> None:
 
 def test_a_crawl_delay_is_capped() -> None:
     assert RobotsRules.from_text(b"User-agent: *\nCrawl-delay: 86400\n").crawl_delay("x2i") == 30.0
+
+
+def test_usage_lines_of_the_own_group_refuse_training_by_the_longest_path() -> None:
+    rules = RobotsRules.from_text(
+        b"User-Agent: *\nAllow: /\nDisallow: /never/\nContent-Usage: / train-ai=n\n"
+        b"content-usage : /ai-ok/\ttrain-ai=y # gladly\nContent-Usage: /ai-ok/search/ search=n\n"
+        b"\nUser-Agent: ExampleBot\nAllow: /\nContent-Usage: / train-ai=y\n"
+    )
+    refused = "robots.txt: training is refused"
+    assert rules.opt_out("http://a.example/test", "x2i") == refused
+    assert rules.opt_out("http://a.example/ai-ok/test", "x2i") == ""
+    assert rules.opt_out("http://a.example/ai-ok/search/test", "x2i") == ""
+    assert rules.opt_out("http://a.example/test", "examplebot") == ""
+    assert rules.allows("http://a.example/test", "x2i")
+    assert not rules.allows("http://a.example/never/test", "x2i")
+
+
+def test_of_two_usage_lines_for_one_path_the_one_that_refuses_counts() -> None:
+    for lines in ("/a train-ai=y\nContent-Usage: /a train-ai=n", "/a train-ai=n\nContent-Usage: /a train-ai=y"):
+        rules = RobotsRules.from_text(f"User-agent: *\nContent-Usage: {lines}\n".encode())
+        assert rules.opt_out("http://a.example/abc", "x2i")
+        assert not rules.opt_out("http://a.example/b", "x2i")
+
+
+def test_usage_lines_without_a_path_and_content_signals_mean_every_path() -> None:
+    for line in (b"Content-Usage: train-ai=n", b"Content-Signal: search=yes, ai-train=no"):
+        rules = RobotsRules.from_text(b"User-agent: otherbot\nUser-agent: *\nAllow: /\n" + line)
+        assert rules.opt_out("http://a.example/x/y.jpg", "x2i")
+    assert not RobotsRules.from_text(b"User-agent: otherbot\nContent-Usage: train-ai=n").opt_out("http://a/x", "x2i")
+
+
+def test_utf_16_is_read_as_such() -> None:
+    rules = RobotsRules.from_text("User-agent: *\nDisallow: /a\n".encode("utf-16"))
+    assert not rules.allows("http://a.example/a", "x2i")

@@ -1,0 +1,208 @@
+"""Fetching: what is asked of a host, how often, and by which address."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, redirect, reply, reset
+from x2i.crawl import fetch as fetching
+from x2i.crawl import permission
+from x2i.crawl.fetch import Fetched, Fetcher
+from x2i.crawl.guard import AddressPolicy, GuardedResolver
+from x2i.crawl.hosts import HostBook
+from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
+
+PHOTO = photograph(side=32)
+LOOPBACK = ("127.0.0.0/8",)
+
+
+def outcomes(urls: list[str], policy: FetchPolicy, book: HostBook) -> list[str]:
+    """Fetches one URL after the other; returns "ok" or the reason and detail of each."""
+
+    async def run() -> list[str]:
+        found = []
+        async with Fetcher(policy, book) as fetcher:
+            for url in urls:
+                async with fetcher.get(url) as outcome:
+                    found.append("ok" if isinstance(outcome, Fetched) else f"{outcome.reason}: {outcome.detail}")
+        return found
+
+    return asyncio.run(run())
+
+
+def policy(**options: object) -> FetchPolicy:
+    return FetchPolicy(**{"allow_net": LOOPBACK, "retries": 0, "backoff": 0.01, **options})  # type: ignore[arg-type]
+
+
+def images(server: HostileServer, count: int, robots: Mapping[str, str] | None = None) -> Site:
+    rules = reply(200, b"User-agent: *\nAllow: /\n", robots or {})
+    return server.site({f"/{n}.jpg": image(PHOTO) for n in range(count)}, rules)
+
+
+def test_rules_are_asked_for_once_and_again_when_they_are_old(
+    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, site = HostBook(), images(hostile_server, 3, {"Cache-Control": "public, max-age=1"})
+    urls = [site.url(f"/{n}.jpg") for n in range(3)]
+    assert outcomes(urls, policy(), book) == outcomes(urls, policy(), book) == ["ok"] * 3
+    assert (site.hits["/robots.txt"], site.hits["/.well-known/tdmrep.json"]) == (
+        1,
+        1,
+    )  # a minute at least, whatever it says
+    monkeypatch.setattr(permission, "SHORTEST_KEPT", 0.0)
+    book = HostBook()
+    outcomes(urls, policy(), book)
+    time.sleep(1.05)
+    outcomes(urls, policy(), book)
+    assert (site.hits["/robots.txt"], site.hits["/.well-known/tdmrep.json"]) == (3, 2)
+
+
+def test_tdmrep_is_not_asked_for_where_robots_closes_it_or_the_policy_leaves_it_out(
+    hostile_server: HostileServer,
+) -> None:
+    closed = hostile_server.site({"/0.jpg": image(PHOTO)}, reply(200, b"User-agent: *\nDisallow: /.well-known/\n"))
+    open_ = images(hostile_server, 1)
+    assert outcomes([closed.url("/0.jpg")], policy(), HostBook()) == ["ok"]
+    assert outcomes([open_.url("/0.jpg")], policy(tdmrep=False), HostBook()) == ["ok"]
+    assert not closed.hits["/.well-known/tdmrep.json"] + open_.hits["/.well-known/tdmrep.json"]
+
+
+def test_a_silent_host_is_left_alone_and_its_rows_end_alike(hostile_server: HostileServer) -> None:
+    site = hostile_server.site({f"/{n}.jpg": reset for n in range(20)})
+    found = outcomes([site.url(f"/{n}.jpg") for n in range(20)], policy(give_up_after=5), HostBook())
+    assert len(set(found)) == 1
+    assert found[0].startswith("connection_error")
+    assert [n for n in range(20) if site.hits[f"/{n}.jpg"]] == [0, 1, 2, 3, 4]
+
+
+def test_a_dead_host_gives_the_same_rows_however_it_is_met() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/{n}.jpg" for n in range(12)]
+        together = outcomes(urls, policy(obey_robots=False), HostBook())
+        apart = [outcomes([url], policy(obey_robots=False), HostBook())[0] for url in urls]
+        asked_for_robots = outcomes(urls, policy(), HostBook())
+    assert together == apart
+    assert len(set(together)) == len(set(asked_for_robots)) == 1
+
+
+def test_after_the_pause_a_host_that_is_back_is_asked_again(hostile_server: HostileServer) -> None:
+    late = {f"/{n}.jpg": failing_first(2, reset, image(PHOTO)) for n in range(3)}
+    site = hostile_server.site({**late, "/3.jpg": image(PHOTO)})
+    book, quick = HostBook(), policy(give_up_after=2, leave_alone=0.2)
+    assert [text[:4] for text in outcomes([site.url(f"/{n}.jpg") for n in (0, 1, 3)], quick, book)] == ["conn"] * 3
+    assert not site.hits["/3.jpg"]
+    time.sleep(0.25)
+    assert outcomes([site.url("/3.jpg")], quick, book) == ["ok"]
+
+
+def test_a_host_that_asks_for_a_long_rest_gets_it(hostile_server: HostileServer) -> None:
+    site = hostile_server.site({"/a.jpg": reply(429, headers={"Retry-After": "86400"}), "/b.jpg": image(PHOTO)})
+    found = outcomes([site.url("/a.jpg"), site.url("/b.jpg")], policy(), HostBook())
+    assert [text.partition(":")[0] for text in found] == ["http_rate_limited"] * 2
+    assert not site.hits["/b.jpg"]
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_waited_for(hostile_server: HostileServer, form: str) -> None:
+    wait = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)  # whole seconds: at least one
+    site = hostile_server.site({"/a.jpg": failing_first(1, reply(503, headers={"Retry-After": wait}), image(PHOTO))})
+    assert outcomes([site.url("/a.jpg")], policy(retries=1), HostBook()) == ["ok"]
+    first, second = (request for request in site.log if request.path == "/a.jpg")
+    assert second.start - first.end > 0.9
+
+
+def test_each_hop_asks_the_new_host_for_permission(hostile_server: HostileServer) -> None:
+    closed = hostile_server.site({"/a.jpg": image(PHOTO)}, reply(200, b"User-agent: *\nDisallow: /\n"))
+    start = hostile_server.site({"/a.jpg": redirect(closed.url("/a.jpg"))})
+    assert outcomes([start.url("/a.jpg")], policy(), HostBook())[0].startswith("robots_disallowed")
+    assert dict(closed.hits) == {"/robots.txt": 1}
+
+
+def test_a_proxy_of_the_environment_is_not_used(hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, site = images(hostile_server, 0), images(hostile_server, 1)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url(""))
+    assert outcomes([site.url("/0.jpg")], policy(), HostBook()) == ["ok"]
+    assert not proxy.hits
+
+
+class Rebinding(AbstractResolver):
+    """A name server that gives another address each time it is asked."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        address = self.addresses[min(self.asked, len(self.addresses) - 1)]
+        self.asked += 1
+        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        return None
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_asked(
+    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = images(hostile_server, 2)
+    names = Rebinding(["127.0.0.1", "10.0.0.1"])
+    monkeypatch.setattr(fetching, "GuardedResolver", lambda addresses: GuardedResolver(addresses, names))
+    urls = [f"http://rebinding.example:{site.port}/{n}.jpg" for n in range(2)]
+    assert outcomes(urls, policy(), HostBook()) == ["ok", "ok"]
+    assert names.asked == 1
+
+
+def test_a_name_that_turns_private_is_refused_before_any_connection(
+    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = images(hostile_server, 1)
+    names = Rebinding(["127.0.0.1"])
+    monkeypatch.setattr(fetching, "GuardedResolver", lambda addresses: GuardedResolver(addresses, names))
+    [found] = outcomes([f"http://rebinding.example:{site.port}/0.jpg"], policy(allow_net=()), HostBook())
+    assert found.startswith("blocked_address")
+    assert not site.hits
+    assert not AddressPolicy().permits("127.0.0.1")
+
+
+def test_one_connection_serves_many_requests(hostile_server: HostileServer, tmp_path: Path) -> None:
+    connections = 0
+
+    async def run() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            while await reader.readline():
+                while (await reader.readline()).strip():
+                    pass
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PHOTO) + PHOTO)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with Fetcher(policy(), HostBook(tmp_path)) as fetcher:
+            for number in range(20):
+                async with fetcher.get(f"http://127.0.0.1:{port}/{number}.jpg") as outcome:
+                    assert isinstance(outcome, Fetched)
+        server.close()
+
+    asyncio.run(run())
+    assert connections == 1
+
+
+def test_a_contact_becomes_part_of_the_user_agent() -> None:
+    assert "+https://lab.example/crawl)" in user_agent_with_contact(DEFAULT_USER_AGENT, "https://lab.example/crawl")
+    assert user_agent_with_contact("MyLab/1", "me@lab.example") == "MyLab/1 (+me@lab.example)"
+    assert user_agent_with_contact("MyLab/1", "") == "MyLab/1"
+    assert "no contact" in DEFAULT_USER_AGENT

@@ -1,0 +1,189 @@
+"""Turns at hosts, kept for all processes of this user on this machine in one small file."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+
+from x2i.errors import UserError
+from x2i.seeding import stable_hash
+
+MOST_PER_HOST = 4096
+LONGEST_HOLD = 3600.0
+"""Seconds. What lies further in the future than this is damage, or from before the machine started: it is forgotten."""
+
+_HOSTS = 1 << 18
+_ENTRY = struct.Struct("dddd")
+_DELAY_REMEMBERED = 60.0
+_TURN_LOCKS = 1 << 48
+_FLOCK = struct.Struct("hhqqi4x")
+_BUSY = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What all processes know of a host: when a request started last, until when none may, and the delay asked for."""
+
+    last_start: float = 0.0
+    held_until: float = 0.0
+    delay: float = 0.0
+    delay_until: float = 0.0
+
+    def shared_delay(self, now: float) -> float:
+        return self.delay if now < self.delay_until else 0.0
+
+    def wait(self, delay: float, now: float) -> float:
+        distance = max(delay, self.shared_delay(now))
+        return max(0.0, self.held_until - now, self.last_start + distance - now if distance else 0.0)
+
+    def is_sound(self, now: float) -> bool:
+        return all(time <= now + 2 * LONGEST_HOLD for time in (self.last_start, self.held_until, self.delay_until))
+
+
+class HostTurns:
+    """How many requests to a host are under way, and when the next may start, over every process that opens the file.
+
+    A place is a byte of the file, locked by whoever holds it: the kernel lets go of it when its process dies, however
+    that comes about. Times are on the monotonic clock, which all processes of a machine share. Hosts are told apart by
+    a hash of 18 bits; two that fall together share their places and delays, which only makes the crawl more polite.
+
+    The file lies in `folder`, by default a folder of this user beneath the system's temporary one. Nothing here waits
+    or blocks: what cannot be had at once is refused, and the caller asks again. A lock belongs to the object that took
+    it, not to its process, so several objects in one process count as well.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = _open_table(folder or default_folder())
+        self._table = mmap.mmap(self._file.fileno(), _HOSTS * _ENTRY.size)
+        self._held: set[int] = set()
+        self._first = os.getpid()  # where the search for a free place begins: elsewhere in each process
+
+    def take_place(self, origin: str, per_host: int) -> int | None:
+        """Returns one of the `per_host` places at `origin`, to be given back, or None if all are taken."""
+        base, count = _bucket(origin) * MOST_PER_HOST, min(per_host, MOST_PER_HOST)
+        for step in range(count):
+            place = base + (self._first + step) % count
+            if place not in self._held and self._lock(place):
+                self._held.add(place)
+                return place
+        return None
+
+    def give_back(self, place: int) -> None:
+        """Frees a place that `take_place` gave."""
+        self._held.discard(place)
+        self._unlock(place)
+
+    def seconds_to_wait(self, origin: str, delay: float) -> float:
+        """Returns how long no request to `origin` may start; 0 if one may now."""
+        return self._read(_bucket(origin)).wait(delay, time.monotonic())
+
+    def start(self, origin: str, delay: float) -> float:
+        """Takes the turn to start a request, at least `delay` seconds after the last one that anybody started.
+
+        Returns 0, or the seconds to wait before asking again. Between processes that ask for other delays at the same
+        host, the longest counts, as long as it was asked for in the last minute.
+        """
+        bucket = _bucket(origin)
+        if not self._lock(_TURN_LOCKS + bucket):
+            return _BUSY
+        try:
+            entry, now = self._read(bucket), time.monotonic()
+            if delay and delay >= entry.shared_delay(now):
+                entry = replace(entry, delay=delay, delay_until=now + max(_DELAY_REMEMBERED, 2 * delay))
+            wait = entry.wait(delay, now)
+            self._write(bucket, entry if wait else replace(entry, last_start=now))
+            return wait
+        finally:
+            self._unlock(_TURN_LOCKS + bucket)
+
+    def sent(self, origin: str) -> bool:
+        """Counts the delay from now on, since the request has only now left. False: busy, ask again."""
+        return self._change(origin, lambda entry, now: replace(entry, last_start=now))
+
+    def hold(self, origin: str, seconds: float) -> bool:
+        """Lets no request to `origin` start for `seconds`. False: busy, ask again."""
+        seconds = min(seconds, LONGEST_HOLD)
+        return self._change(origin, lambda entry, now: replace(entry, held_until=max(entry.held_until, now + seconds)))
+
+    def close(self) -> None:
+        """Gives back every place."""
+        self._table.close()
+        self._file.close()
+
+    def _change(self, origin: str, change: Callable[[_Entry, float], _Entry]) -> bool:
+        bucket = _bucket(origin)
+        if not self._lock(_TURN_LOCKS + bucket):
+            return False
+        try:
+            self._write(bucket, change(self._read(bucket), time.monotonic()))
+            return True
+        finally:
+            self._unlock(_TURN_LOCKS + bucket)
+
+    def _read(self, bucket: int) -> _Entry:
+        entry = _Entry(*_ENTRY.unpack_from(self._table, bucket * _ENTRY.size))
+        return entry if entry.is_sound(time.monotonic()) else _Entry()
+
+    def _write(self, bucket: int, entry: _Entry) -> None:
+        packed = _ENTRY.pack(entry.last_start, entry.held_until, entry.delay, entry.delay_until)
+        self._table[bucket * _ENTRY.size : (bucket + 1) * _ENTRY.size] = packed
+
+    def _lock(self, offset: int) -> bool:
+        try:
+            _set_lock(self._file.fileno(), fcntl.F_WRLCK, offset)
+        except BlockingIOError:
+            return False
+        except PermissionError:  # what some systems say for a lock that another holds
+            return False
+        return True
+
+    def _unlock(self, offset: int) -> None:
+        _set_lock(self._file.fileno(), fcntl.F_UNLCK, offset)
+
+
+def default_folder() -> Path:
+    """Returns the folder that all crawls of this user on this machine share."""
+    return Path(tempfile.gettempdir()) / f"x2i-{os.getuid()}"
+
+
+@lru_cache(maxsize=4096)
+def _bucket(origin: str) -> int:
+    return stable_hash("host", origin) % _HOSTS
+
+
+def _open_table(folder: Path) -> FileIO:
+    """Opens the shared file, making it first if there is none; the holes in it take no room on the disk."""
+    path = folder / "hosts.turns"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} is not this user's own folder")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = FileIO(descriptor, "r+")
+        if os.fstat(descriptor).st_size < _HOSTS * _ENTRY.size:
+            os.ftruncate(descriptor, _HOSTS * _ENTRY.size)
+        return file
+    except OSError as error:
+        raise UserError(
+            f"cannot keep the limits per host in {path}: {error}. Set TMPDIR to a folder that you can write to."
+        ) from error
+
+
+def _set_lock(descriptor: int, kind: int, offset: int) -> None:
+    """Locks or unlocks one byte, without waiting."""
+    if sys.platform == "linux":
+        # Locks of the open file, not of the process: they neither merge nor vanish with another object's file.
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, offset, 1, 0))
+    else:
+        operation = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+        fcntl.lockf(descriptor, operation, 1, offset)
