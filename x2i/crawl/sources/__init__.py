@@ -1,73 +1,47 @@
-"""Where images are named: tables of URLs, web pages, saved pages, folders; told apart by looking at the source text."""
+"""Where images are named: tables, pages, folders, archives, videos; told apart by looking at the source text."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote
 
-from x2i.crawl.sources.folder import list_images, read_folder, sidecars
-from x2i.crawl.sources.pages import PageCrawl, crawl_pages, read_local_page
+from x2i.crawl.sources import folder
+from x2i.crawl.sources.archives import files as archive_files
+from x2i.crawl.sources.archives import shards, warc, wat
+from x2i.crawl.sources.kind import PlanningNotes, SourceKind, SourceOptions
+from x2i.crawl.sources.pages import saved_page
+from x2i.crawl.sources.pages import site as pages
 from x2i.crawl.sources.row import SourceRow
-from x2i.crawl.sources.table import SUFFIXES, TableColumns, is_table, read_table
+from x2i.crawl.sources.tables import table
+from x2i.crawl.sources.tables.table import SUFFIXES, TableColumns
+from x2i.crawl.sources.videos import video
 from x2i.errors import UserError
-from x2i.store.commits import digest, file_digest
+from x2i.store.commits import file_digest
 
-__all__ = [
-    "PageCrawl",
-    "SourceKind",
-    "SourceRow",
-    "TableColumns",
-    "crawl_pages",
-    "kind_of",
-    "read_folder",
-    "read_local_page",
-    "read_table",
-    "source_digest",
-]
+__all__ = ["KINDS", "PlanningNotes", "SourceKind", "SourceOptions", "SourceRow", "TableColumns", "kind_of"]
 
-
-class SourceKind(StrEnum):
-    TABLE = "table"
-    WEB_PAGE = "web_page"
-    LOCAL_PAGE = "local_page"
-    FOLDER = "folder"
+KINDS = (
+    SourceKind("table", table.is_table, table.table_rows, table.tables_digest),
+    SourceKind("web page", pages.is_web_page, pages.web_page_rows, pages.address_digest),
+    SourceKind("folder", folder.is_folder, folder.folder_rows, folder.folder_digest),
+    SourceKind("saved page", saved_page.is_saved_page, saved_page.saved_page_rows, lambda s: file_digest(Path(s))),
+    SourceKind("WAT file", wat.is_wat, wat.wat_rows, archive_files.files_digest),
+    SourceKind("web archive", warc.is_warc, warc.warc_rows, archive_files.files_digest),
+    SourceKind("shard", shards.is_shard, shards.shard_rows, archive_files.files_digest),
+    SourceKind("video", video.is_video, video.video_rows, archive_files.files_digest),
+)
+"""Every kind, in the order in which they are asked."""
 
 
 def kind_of(source: str) -> SourceKind:
     """Returns what kind of source the text names. Raises UserError if it names none."""
-    if source.lower().startswith(("http://", "https://")):
-        return SourceKind.WEB_PAGE
-    path = Path(source)
-    if path.is_dir():
-        return SourceKind.FOLDER
-    if not path.exists():
+    for kind in KINDS:
+        if kind.claims(source):
+            return kind
+    if not Path(source).exists():
         raise UserError(f"source {source!r}: no such file or folder, and no http(s) URL")
-    if path.suffix.lower() in (".html", ".htm", ".xhtml"):
-        return SourceKind.LOCAL_PAGE
-    if is_table(path.name):
-        return SourceKind.TABLE
     raise UserError(
-        f"source {source!r}: unknown kind {path.suffix!r}; expected a table ({' '.join(SUFFIXES)}), "
-        "an .html page, an http(s) URL of a page, or a folder of images"
+        f"source {source!r}: unknown kind {Path(source).suffix!r}; expected a table ({' '.join(SUFFIXES)}), "
+        "a pattern such as 'lists/*.parquet', an .html page, an http(s) URL of a page, "
+        "a web archive (.warc .warc.gz .wat.gz), a WebDataset shard (.tar), "
+        f"a video ({' '.join(video.SUFFIXES)}), or a folder of images"
     )
-
-
-def source_digest(source: str) -> str:
-    """Returns a digest that changes with what a source holds: a file's bytes, a folder's listing, a page's address.
-
-    A folder's listing is names, sizes and times of change; the text of caption files counts whole.
-    """
-    kind = kind_of(source)
-    if kind is SourceKind.WEB_PAGE:
-        return hashlib.sha256(source.encode()).hexdigest()
-    if kind is not SourceKind.FOLDER:
-        return file_digest(Path(source))
-    folder, listing = Path(source), []
-    for path in list_images(folder):
-        state = path.stat()
-        captions = [file_digest(side) for side in sidecars(path)]
-        listing.append([quote(os.fsencode(path.relative_to(folder))), state.st_size, state.st_mtime_ns, captions])
-    return digest(listing)

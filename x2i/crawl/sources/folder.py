@@ -1,70 +1,173 @@
-"""A folder of images on this machine, with captions in .txt or .json files beside them."""
+"""A folder of images on this machine, with captions in files beside them; listed directory by directory."""
 
 from __future__ import annotations
 
-import json
+import hashlib
+import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from x2i.crawl.places import Place, PlaceKind
+from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow
+from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, read_caption
 from x2i.errors import UserError
+from x2i.reasons import Dropped, Reason
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-TEXT_KEYS = ("text", "caption", "alt")
-LICENCE_KEYS = ("licence", "license")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Returns the image files below `folder`, by relative path; hidden files and folders are left out."""
-    return sorted(
-        (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and _is_plain(path, folder)),
-        key=lambda path: path.relative_to(folder).as_posix(),
-    )
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+_PASSED_OVER = "files were passed over: neither images nor captions by their names"
+_NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
 
 
-def read_folder(folder: Path) -> Iterator[SourceRow]:
-    """Yields one row per image. "a.jpg" takes its text from "a.txt", or from "a.json" with its other fields.
+@dataclass(frozen=True)
+class FolderImage:
+    """relative: from the folder, with "/". path: to open. sidecars: its caption files, the most particular first."""
 
-    Raises UserError if there is no image, or a sidecar is not readable.
+    relative: str
+    path: str
+    sidecars: tuple[str, ...]
+
+
+@dataclass
+class _Listing:
+    """What is met beside images: folders and links that cannot be read, and how many of what is not read."""
+
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)
+
+
+def is_folder(source: str) -> bool:
+    return Path(source).is_dir()
+
+
+def folder_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
+    """Yields one row per image, by relative path (see SourceKind); caption files that cannot be read are noted.
+
+    Raises UserError if there is no image, or the folder itself cannot be read.
     """
-    images = list_images(folder)
-    if not images:
-        raise UserError(f"{folder}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included)")
-    root = folder.resolve()
-    for path in images:
-        name = f"{root.name}/{path.relative_to(folder).as_posix()}"
-        text, licence, extra = _sidecar(path)
-        url = (root / path.relative_to(folder)).as_uri()
-        yield SourceRow(url=url, text=text, licence=licence, extra=extra, local=True, name=name)
+    root, listing, count = Path(source).resolve(), _Listing(), 0
+    for image in list_images(root, listing):
+        count += 1
+        caption = Caption()
+        for sidecar in image.sidecars:
+            caption = caption.with_rest_of(_read(sidecar, notes))
+        url = Path(image.path).as_uri()
+        yield SourceRow(
+            url=url,
+            text=caption.text,
+            licence=caption.licence,
+            extra=caption.extra,
+            place=Place(PlaceKind.FILE, url),
+            name=f"{root.name}/{image.relative}",
+        )
+    notes.unread += [(path, Dropped(Reason.FILE_ERROR, why)) for path, why in listing.unread]
+    notes.remarks += listing.remarks
+    if not count:
+        seen = "; ".join(f"{n} {remark}" for remark, n in listing.remarks.items())
+        raise UserError(
+            f"{source}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included){'; ' * bool(seen)}{seen}"
+        )
 
 
-def sidecars(path: Path) -> list[Path]:
-    """Returns the caption files of an image that exist."""
-    return [side for side in (path.with_suffix(".txt"), path.with_suffix(".json")) if side.is_file()]
+def folder_digest(source: str) -> str:
+    """Returns a digest of a folder's listing: names, sizes and times of change of images and their caption files."""
+    digest = hashlib.sha256()
+    for image in list_images(Path(source).resolve(), _Listing()):
+        digest.update(os.fsencode(image.relative))
+        for path in (image.path, *image.sidecars):
+            try:
+                state = os.stat(path)
+                digest.update(f"\0{len(path)}:{state.st_size}:{state.st_mtime_ns}".encode())
+            except OSError:
+                digest.update(b"\0gone")
+    return digest.hexdigest()
 
 
-def _sidecar(path: Path) -> tuple[str, str, dict[str, object]]:
-    text, licence, extra = "", "", {}
+def list_images(root: Path, listing: _Listing | None = None) -> Iterator[FolderImage]:
+    """Yields the image files below `root`, by their path, holding no more than one directory's names at a level.
+
+    Hidden files and folders are left out. A link to a file is read as that file; links to folders are not entered, so
+    that nothing is met twice. Raises UserError if `root` cannot be read.
+    """
+    listing = listing or _Listing()
+    waiting: list[Iterator[os.DirEntry[str]]] = []
+    names: list[_Names] = []
     try:
-        for side in sidecars(path):
-            content = side.read_text(encoding="utf-8-sig")
-            if side.suffix == ".txt":
-                text = " ".join(content.split())
-                continue
-            document = json.loads(content)
-            if not isinstance(document, dict):
-                raise UserError(f"{side}: expected a JSON object, found {type(document).__name__}")
-            text = text or _first_text(document, TEXT_KEYS)
-            licence = _first_text(document, LICENCE_KEYS)
-            extra = {k: v for k, v in document.items() if k not in (*TEXT_KEYS, *LICENCE_KEYS)}
+        _enter(str(root), "", waiting, names)
+    except OSError as error:
+        raise UserError(f"{root}: cannot be read: {error.strerror}") from error
+    while waiting:
+        entry = next(waiting[-1], None)
+        here = names[-1]
+        if entry is None:
+            waiting.pop()
+            names.pop()
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                _enter(entry.path, f"{here.prefix}{entry.name}/", waiting, names)
+            elif entry.is_dir():
+                listing.remarks[_NOT_ENTERED] += 1
+            elif not _is_image_name(entry.name):
+                listing.remarks[_PASSED_OVER] += not entry.name.lower().endswith(SIDECAR_SUFFIXES)
+            elif entry.is_file():
+                yield FolderImage(f"{here.prefix}{entry.name}", entry.path, here.sidecars_of(entry.name))
+            else:
+                listing.unread.append((_shown(entry.path), "it is neither a file nor a link to one that exists"))
+        except OSError as error:
+            listing.unread.append((_shown(entry.path), error.strerror or str(error)))
+    listing.remarks = +listing.remarks
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The caption files of one directory, by the name they caption and their suffix in lower case."""
+
+    folder: str
+    prefix: str
+    captions: dict[tuple[str, str], str]
+
+    def sidecars_of(self, name: str) -> tuple[str, ...]:
+        """Returns "a.jpg.txt", "a.txt", "a.jpg.caption" ... of "a.jpg", as far as they exist."""
+        stems = (name, os.path.splitext(name)[0])
+        keys = [(stem, suffix) for suffix in SIDECAR_SUFFIXES for stem in stems]
+        return tuple(os.path.join(self.folder, self.captions[key]) for key in keys if key in self.captions)
+
+
+def _enter(path: str, prefix: str, waiting: list[Iterator[os.DirEntry[str]]], names: list[_Names]) -> None:
+    with os.scandir(path) as scan:
+        entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=_order)
+    captions: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        stem, suffix = os.path.splitext(entry.name)
+        if suffix.lower() in SIDECAR_SUFFIXES:
+            captions.setdefault((stem, suffix.lower()), entry.name)
+    waiting.append(iter(entries))
+    names.append(_Names(path, prefix, captions))
+
+
+def _order(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
+
+
+def _is_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _read(path: str, notes: PlanningNotes) -> Caption:
+    try:
+        return read_caption(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: its caption file cannot be read: {error}") from error
-    return text, licence, extra
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        notes.unread.append((_shown(path), Dropped(Reason.FILE_ERROR, why)))
+        return Caption()
 
 
-def _first_text(document: dict[str, object], keys: tuple[str, ...]) -> str:
-    return next((str(document[key]).strip() for key in keys if document.get(key)), "")
-
-
-def _is_plain(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _shown(path: str) -> str:
+    """Returns a path as a screen and a log can show it: a file name is bytes, not always text."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n")

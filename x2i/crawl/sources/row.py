@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from x2i.crawl.places import Place
+
 
 @dataclass(frozen=True)
 class SourceRow:
-    """url: http(s), or file:// with `local` set, which only the user's own folders and saved pages may do.
+    """url: http(s), or where the user's own files are; lineage, and what is fetched if `place` is None.
     text: the alt text or the caption column. context: text near the image on its page. licence: as the source has it.
     extra: what else the source says, as JSON values: "title" and "figcaption" of pages, kept columns of tables.
-    name: the stable name of a local image: its path from the folder's own name on, such as "photos/cats/1.jpg".
+    place: where the bytes lie if nothing has to be fetched; only the user's own folders, pages and archives set it.
+    name: the stable name of such an image, such as "photos/cats/1.jpg": its identity, wherever the folder is moved; ""
+    where the URL is its identity.
     """
 
     url: str
@@ -21,5 +25,5 @@ class SourceRow:
     context: str = ""
     licence: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-    local: bool = False
+    place: Place | None = None
     name: str = ""

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_DESCRIPTOR = re.compile(r"(\d+(?:\.\d+)?)([wx])")
+_DESCRIPTOR = re.compile(r"((?:\d{1,9}(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,2})?)([wx])", re.IGNORECASE)
+_DESCRIPTORS = 8
+"""Words after one address that are looked at; what stands beyond is no descriptor."""
 _GAP = re.compile(r"[\s,]*")
 _ADDRESS = re.compile(r"\S+")
 
@@ -30,10 +32,21 @@ def parse_srcset(text: str) -> Iterator[Candidate]:
             end = text.find(",", position)
             end = len(text) if end < 0 else end
             descriptors, position = text[position:end], end
-        found = _DESCRIPTOR.search(descriptors)
-        width = float(found[1]) if found and found[2] == "w" else None
-        yield Candidate(address, width, float(found[1]) if found and found[2] == "x" else 1.0)
+        if address:
+            yield _candidate(address, descriptors)
         position = _past(_GAP, text, position)
+
+
+def _candidate(address: str, descriptors: str) -> Candidate:
+    """Reads "640w", "2x", "640w 480h"; what is neither counts as nothing."""
+    width, density = None, 1.0
+    for word in descriptors.split(maxsplit=_DESCRIPTORS)[:_DESCRIPTORS]:
+        found = _DESCRIPTOR.fullmatch(word)
+        if found and found[2] in "wW":
+            width = float(found[1])
+        elif found:
+            density = float(found[1])
+    return Candidate(address, width, density)
 
 
 def _past(pattern: re.Pattern[str], text: str, position: int) -> int:

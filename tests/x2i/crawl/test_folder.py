@@ -1,0 +1,181 @@
+"""Folders as people have them: odd names, links, broken captions; what is not read is counted and told."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from pipelines.crawl import CrawlStage
+from tests.hostile_server import photograph
+from tests.pipelines.crawling import crawl
+from x2i.crawl.places import read_place
+from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
+from x2i.crawl.sources.folder import folder_digest, folder_rows
+from x2i.errors import UserError
+
+PHOTO = photograph()
+
+
+def _rows(folder: Path) -> tuple[list[SourceRow], PlanningNotes]:
+    notes = PlanningNotes()
+    return list(folder_rows(str(folder), SourceOptions(), notes)), notes
+
+
+def _write(folder: Path, files: dict[str, bytes | str]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return folder
+
+
+def test_any_file_name_that_a_disk_can_hold_is_read(tmp_path: Path) -> None:
+    names = [
+        "-x.jpg",
+        "a b.jpg",
+        "a#b.jpg",
+        "a%41.jpg",
+        "a?b=c.jpg",
+        "new\nline.jpg",
+        "\U0001f408.jpg",
+        "n" * 250 + ".JPG",
+    ]
+    folder = _write(tmp_path / "p", dict.fromkeys(names, PHOTO))
+    for raw in (b"latin-\xe9.jpg", b"caption-\xff.jpg"):
+        Path(os.fsdecode(bytes(folder) + b"/" + raw)).write_bytes(PHOTO)
+    rows, _ = _rows(folder)
+    assert {row.name for row in rows} == {f"p/{name}" for name in (*names, "latin-\udce9.jpg", "caption-\udcff.jpg")}
+    assert all(row.place is not None and read_place(row.place, 10**6).data == PHOTO for row in rows)
+    records = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    assert [str(record.status) for record in records] == ["ok"] * 10
+    assert len({record.uid for record in records}) == 10
+
+
+def test_files_come_in_the_order_of_their_paths_whatever_the_disk_says(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", dict.fromkeys(("b.jpg", "a/2.jpg", "a/10.jpg", "a.jpg", "c/d/e/f.HEIC"), PHOTO))
+    assert [row.name for row in _rows(folder)[0]] == ["p/a/10.jpg", "p/a/2.jpg", "p/a.jpg", "p/b.jpg", "p/c/d/e/f.HEIC"]
+
+
+def test_links_to_files_are_read_and_links_to_folders_are_counted(tmp_path: Path) -> None:
+    outside = _write(tmp_path / "outside", {"x.jpg": PHOTO})
+    folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "deep/b.jpg": PHOTO})
+    os.symlink(outside / "x.jpg", folder / "link.jpg")
+    os.symlink(folder, folder / "deep" / "loop")
+    os.symlink(outside, folder / "away")
+    os.symlink("nowhere.jpg", folder / "dangling.jpg")
+    os.symlink("self.jpg", folder / "self.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    rows, notes = _rows(folder)
+    assert [row.name for row in rows] == ["p/a.jpg", "p/deep/b.jpg", "p/link.jpg"]
+    assert [Path(path).name for path, _ in notes.unread] == ["dangling.jpg", "pipe.jpg", "self.jpg"]
+    assert "2 links to folders were not entered" in notes.summary()
+    os.symlink(folder, tmp_path / "named")
+    assert len(_rows(tmp_path / "named")[0]) == 3
+
+
+def test_hidden_files_are_left_out_and_other_files_are_counted(tmp_path: Path) -> None:
+    files = dict.fromkeys(("a.jpg", ".b.jpg", ".git/c.jpg", "noname", "d.mp4", "x/e.svg", "a.txt"), PHOTO)
+    rows, notes = _rows(_write(tmp_path / "p", files))
+    assert [row.name for row in rows] == ["p/a.jpg"]
+    assert "3 files were passed over" in notes.summary()
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"a.txt": "\ufeff two \n words "}, "two words"),
+        ({"a.TXT": "caf\u00e9".encode("latin-1")}, "caf\u00e9"),
+        ({"a.txt": "caf\u00e9".encode("utf-16")}, "caf\u00e9"),
+        ({"a.jpg.txt": "of this file", "a.txt": "of its stem"}, "of this file"),
+        ({"a.caption": "c"}, "c"),
+        ({"a.jpg.json": '{"caption": ["one", "two"]}'}, "one"),
+        ({"a.json": '"just words"'}, "just words"),
+        ({"a.json": '{"text": "first", "text": "last", "score": NaN}'}, "last"),
+        ({"a.json": '{"text": {"en": "x"}, "alt": 7}'}, "7"),
+        ({"a.json": '{"text": "of json"}', "a.txt": ""}, "of json"),
+        ({"a.txt": ""}, ""),
+    ],
+)
+def test_captions_beside_an_image(tmp_path: Path, files: dict[str, bytes | str], text: str) -> None:
+    folder = _write(tmp_path / "p", {"a.jpg": PHOTO, **files})
+    [record] = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    assert (record.text, str(record.status)) == (text, "ok")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("b.json", b"{", "Expecting"),
+        ("b.json", b'["x"]', "expected a JSON object, found list"),
+        ("b.json", b"[" * 100_000, "nested too deep"),
+        ("b.json", b'{"n": ' + b"9" * 5_000 + b"}", "digits"),
+        ("b.txt", b"x" * (1 << 21), "more than 1048576 bytes"),
+    ],
+)
+def test_a_caption_that_cannot_be_read_costs_only_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, why: str
+) -> None:
+    folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "a.txt": "a cat", "b.jpg": photograph(shift=8), name: content})
+    records = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    assert [(record.text, str(record.status)) for record in records] == [("a cat", "ok"), ("", "ok")]
+    told = capsys.readouterr().err
+    assert "1 caption files or folders cannot be read" in told
+    assert name in told
+    [(_, verdict)] = _rows(folder)[1].unread
+    assert why in verdict.detail
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_what_is_forbidden_is_noted_and_the_rest_goes_on(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "shut/b.jpg": PHOTO, "c.jpg": PHOTO, "c.txt": "x"})
+    (folder / "shut").chmod(0)
+    (folder / "c.txt").chmod(0)
+    rows, notes = _rows(folder)
+    (folder / "shut").chmod(0o700)
+    assert [row.name for row in rows] == ["p/a.jpg", "p/c.jpg"]
+    assert {Path(path).name for path, _ in notes.unread} == {"shut", "c.txt"}
+
+
+def test_a_folder_without_images_says_what_it_holds_instead(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images .*1 files were passed over"):
+        _rows(_write(tmp_path / "p", {"a.doc": "x"}))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no images"):
+        _rows(tmp_path / "empty")
+
+
+def test_a_digest_notices_captions_and_names(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "a.txt": "one"})
+    seen = {folder_digest(str(folder))}
+    (folder / "a.txt").write_text("other")
+    seen.add(folder_digest(str(folder)))
+    (folder / "a.jpg.json").write_text("{}")
+    seen.add(folder_digest(str(folder)))
+    (folder / "a.jpg").rename(folder / "b.jpg")
+    seen.add(folder_digest(str(folder)))
+    assert len(seen) == 4
+
+
+def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) -> None:
+    for number in range(5_000):
+        path = tmp_path / "p" / f"{number // 500:03}" / f"{number % 500:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    deep = tmp_path / "p" / "/".join(["d"] * 200)
+    deep.mkdir(parents=True)
+    (deep / "z.jpg").touch()
+    gc.collect()
+    tracemalloc.start()
+    started = time.process_time()
+    count = sum(1 for _ in folder_rows(str(tmp_path / "p"), SourceOptions(), PlanningNotes()))
+    seconds = time.process_time() - started
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 5_001
+    assert peak < 4_000_000, peak
+    assert seconds < 30

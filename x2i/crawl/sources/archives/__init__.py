@@ -1,0 +1,1 @@
+"""Web archives and WebDataset shards: images that lie inside another file."""

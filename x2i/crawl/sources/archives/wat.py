@@ -1,0 +1,112 @@
+"""WAT files of Common Crawl (.warc.wat.gz): the image links of its pages, with alt text, to fetch from the web.
+
+What a record holds: https://commoncrawl.org/blog/web-archiving-file-formats-explained
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from x2i.crawl.optout import header_opt_out, meta_opt_out, product_token
+from x2i.crawl.sources.archives.files import named_files, names_files
+from x2i.crawl.sources.archives.warc_record import note_damage, payload, walk
+from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.sources.pages.srcset import largest, parse_srcset
+from x2i.crawl.sources.row import SourceRow
+from x2i.reasons import Dropped, DroppedError, Reason
+
+SUFFIXES = (".warc.wat.gz", ".wat.gz", ".warc.wat", ".wat")
+
+
+def is_wat(source: str) -> bool:
+    return names_files(source, SUFFIXES)
+
+
+def wat_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
+    """Yields the images that the pages of a WAT file show (see SourceKind), in the order of the file.
+
+    A record that is no JSON is noted and passed over; a page that opts out, in its headers or its meta tags, too.
+    """
+    for url in named_files(source):
+        yield from _file_rows(url, options, notes)
+
+
+def _file_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
+    agent = product_token(options.policy.user_agent)
+    for record, position in walk(url, notes):
+        if "json" not in (record.headers.get("Content-Type") or "").lower():
+            continue
+        try:
+            envelope = json.loads(payload(record, options.policy.max_bytes))["Envelope"]
+            address = str(_at(envelope, "WARC-Header-Metadata").get("WARC-Target-URI") or "")
+            answer = _at(_at(envelope, "Payload-Metadata"), "HTTP-Response-Metadata")
+        except DroppedError as error:
+            note_damage(notes, url, position, error.verdict.reason, error.verdict.detail)
+            continue
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            note_damage(notes, url, position, Reason.FILE_ERROR, f"not the JSON of a WAT record: {error!r}"[:200])
+            continue
+        html = _at(answer, "HTML-Metadata")
+        if not html or not address:
+            continue
+        notes.pages += 1
+        signal = _opt_out(answer, html, agent)
+        if signal:
+            notes.failures.append((address, Dropped(Reason.OPT_OUT, signal)))
+            continue
+        yield from _images(html, address)
+
+
+def _images(html: Mapping[str, Any], page_url: str) -> Iterator[SourceRow]:
+    """Yields each image of a page once: its address resolved against the page's base, its alt text and title."""
+    base = _joined(page_url, _text(_at(html, "Head").get("Base"))) or page_url
+    seen = set()
+    for link in _list(html.get("Links")):
+        if not isinstance(link, dict) or not _text(link.get("path")).upper().startswith("IMG@"):
+            continue
+        url = _joined(base, _address(link))
+        if url and url not in seen:
+            seen.add(url)
+            title = _text(link.get("title"))
+            yield SourceRow(url, _text(link.get("alt")), page_url, extra={"title": title} if title else {})
+
+
+def _address(link: Mapping[str, Any]) -> str:
+    """Returns what an image link points to; of an IMG@/srcset, the largest candidate."""
+    text = str(link.get("url") or "")
+    return (largest(list(parse_srcset(text))) or "") if "srcset" in str(link.get("path")).lower() else text
+
+
+def _opt_out(answer: Mapping[str, Any], html: Mapping[str, Any], agent: str) -> str:
+    headers = {str(name): str(value) for name, value in _at(answer, "Headers").items()}
+    metas = [meta for meta in _list(_at(html, "Head").get("Metas")) if isinstance(meta, dict)]
+    pairs = [(str(meta.get("name") or ""), str(meta.get("content") or "")) for meta in metas]
+    return header_opt_out(headers, agent) or meta_opt_out(pairs, agent)
+
+
+def _joined(base: str, address: str) -> str:
+    """Returns an absolute http(s) address without its fragment, "" for anything else."""
+    if not address:
+        return ""
+    try:
+        url = urldefrag(urljoin(base, address.strip().replace(" ", "%20"))).url
+        return url if urlsplit(url).scheme in ("http", "https") else ""
+    except ValueError:
+        return ""
+
+
+def _at(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Returns an inner object, {} where there is none or something else stands in its place."""
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else ""

@@ -1,0 +1,187 @@
+"""One HTML page as bytes: its images with what the page says about them, and its links. Pure; nothing is fetched."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from x2i.crawl.optout import meta_nofollow, meta_opt_out
+from x2i.crawl.sources.pages.addresses import absolute
+from x2i.crawl.sources.pages.encoding import decode_html
+from x2i.crawl.sources.pages.nearby import NearbyText, squeeze, text_of
+from x2i.crawl.sources.pages.nesting import parseable
+from x2i.crawl.sources.pages.offered import ELEMENTS, Attributes, Offers, ancestor
+from x2i.crawl.sources.pages.told import TEXT_LENGTH, told_images
+from x2i.crawl.sources.row import SourceRow
+
+_LICENCE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
+_LINKS = "a[href], area[href], link[rel~=next][href], frame[src], iframe[src]"
+_FIGURE_LEVELS, _FIGURE_NODES = 12, 300
+_PAGE_NODES = 2_000_000
+"""How far figures are searched for their captions: each, and all of a page together."""
+_REFRESH = re.compile(r"^[\s\d.]*[;,]?\s*(?:url\s*=\s*)?[\"']?\s*(.*?)[\"']?\s*$", re.IGNORECASE | re.DOTALL)
+_XHTML_EMPTY = re.compile(r"<(script|style|title|textarea|iframe|noscript)\b([^<>]*)/>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Page:
+    """images: in document order, each URL once. links: absolute, without fragments. opt_out: the signal, or "".
+
+    refresh: the address that the page sends its visitors on to, or "".
+    """
+
+    images: tuple[SourceRow, ...]
+    links: tuple[str, ...]
+    opt_out: str
+    refresh: str = ""
+
+
+def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "x2i") -> Page:
+    """Reads a page as a browser would: any encoding, broken markup, `<base>`, srcset, `<picture>`, lazy loading.
+
+    url: where the page came from; charset: as its Content-Type says. An opted-out page keeps its signal and no images.
+    A picture named more than once is one row: the first has its place, and takes what it lacks from the others.
+    """
+    tree = LexborHTMLParser(parseable(_as_html(decode_html(data, charset))))
+    base = _base_url(tree, url)
+    metas = [(node.attributes.get("name") or "", node.attributes.get("content") or "") for node in tree.css("meta")]
+    refresh = _refresh(tree, base)
+    links = () if meta_nofollow(metas, agent) else tuple(_links(tree, base, refresh))
+    opt_out = meta_opt_out(metas, agent)
+    if opt_out:
+        return Page((), links, opt_out, refresh)
+    licence = _page_licence(tree, base)
+    rows = merged(itertools.chain(_Reader(base, url).rows(tree), told_images(tree, base, url)))
+    images = tuple(row if row.licence else replace(row, licence=licence) for row in rows if row.url != url)
+    return Page(images, links, "", refresh)
+
+
+def merged(rows: Iterable[SourceRow]) -> list[SourceRow]:
+    """Returns each URL once, in order of first mention; what the first row does not say is taken from the later."""
+    found: dict[str, SourceRow] = {}
+    for row in rows:
+        first = found.setdefault(row.url, row)
+        if first is not row:
+            extra = {name: value for name, value in row.extra.items() if name != "found_in"}
+            found[row.url] = replace(
+                first,
+                text=first.text or row.text,
+                context=first.context or row.context,
+                licence=first.licence or row.licence,
+                extra={**extra, **first.extra},
+            )
+    return list(found.values())
+
+
+class _Reader:
+    """Reads the elements of one page that show pictures; remembers what several of them share."""
+
+    def __init__(self, base: str, url: str) -> None:
+        self._base = base
+        self._url = url
+        self._offers = Offers()
+        self._nearby = NearbyText()
+        self._figures: dict[int, tuple[str, str]] = {}
+        self._nodes_left = _PAGE_NODES
+
+    def rows(self, tree: LexborHTMLParser) -> Iterator[SourceRow]:
+        seen: set[int] = set()
+        for node in tree.css(ELEMENTS):
+            if node.mem_id not in seen:
+                seen.add(node.mem_id)
+                attributes = node.attributes
+                address, found_in = self._offers.best(node, attributes)
+                url = absolute(self._base, address)
+                if url:
+                    yield self._row(node, attributes, url, found_in)
+
+    def _row(self, node: LexborNode, attributes: Attributes, url: str, found_in: str) -> SourceRow:
+        figure = ancestor(node, "figure", _FIGURE_LEVELS)
+        licence, caption = self._figure_words(figure) if figure is not None else ("", "")
+        words = attributes.get("alt") or attributes.get("aria-label") or ""
+        extra = {"title": _short(attributes.get("title") or ""), "figcaption": caption, "found_in": found_in}
+        return SourceRow(
+            url=url,
+            text=_short(words),
+            page_url=self._url,
+            context=self._nearby.context(figure if figure is not None else node),
+            licence=licence,
+            extra={name: value for name, value in extra.items() if value},
+        )
+
+    def _figure_words(self, figure: LexborNode) -> tuple[str, str]:
+        """Returns the licence and the caption of a figure, "" for what it has not; read once for all its images."""
+        known = self._figures.get(figure.mem_id)
+        if known is None:
+            known = self._figures[figure.mem_id] = self._read_figure(figure)
+        return known
+
+    def _read_figure(self, figure: LexborNode) -> tuple[str, str]:
+        licence, caption = "", None
+        for inner in itertools.islice(figure.traverse(), max(0, min(_FIGURE_NODES, self._nodes_left))):
+            self._nodes_left -= 1
+            if inner.tag == "figcaption" and caption is None:
+                caption = inner
+            elif not licence and _is_licence_link(inner):
+                licence = absolute(self._base, inner.attributes.get("href") or "")
+        return licence, _caption_text(caption) if caption is not None else ""
+
+
+def _page_licence(tree: LexborHTMLParser, base: str) -> str:
+    """Returns the licence of the page as a whole: a link inside a figure speaks for that figure alone."""
+    links = [one for one in tree.css(_LICENCE_LINKS) if ancestor(one, "figure", _FIGURE_LEVELS) is None]
+    return next((address for one in links if (address := absolute(base, one.attributes.get("href") or ""))), "")
+
+
+def _is_licence_link(node: LexborNode) -> bool:
+    return node.tag in ("a", "link", "area") and "license" in (node.attributes.get("rel") or "").lower().split()
+
+
+def _caption_text(caption: LexborNode) -> str:
+    """Returns a caption's words without those of its licence link."""
+    pieces = []
+    for inner in itertools.islice(caption.traverse(include_text=True), _FIGURE_NODES):
+        if inner.tag == "-text":
+            link = ancestor(inner, "a", 3)
+            if link is None or not _is_licence_link(link):
+                pieces.append(text_of(inner))
+    return _short(" ".join(pieces))
+
+
+def _links(tree: LexborHTMLParser, base: str, refresh: str) -> Iterator[str]:
+    seen = set()
+    for node in tree.css(_LINKS):
+        attributes = node.attributes
+        url = absolute(base, attributes.get("href") or attributes.get("src") or "")
+        if url.startswith("http") and url not in seen and "nofollow" not in (attributes.get("rel") or "").lower():
+            seen.add(url)
+            yield url
+    if refresh.startswith("http") and refresh not in seen:
+        yield refresh
+
+
+def _refresh(tree: LexborHTMLParser, base: str) -> str:
+    """Returns where a <meta http-equiv=refresh> leads; "" if there is none, or it only loads the page again."""
+    node = tree.css_first("meta[http-equiv=refresh i][content]")
+    found = _REFRESH.match((node.attributes.get("content") or "")[:TEXT_LENGTH]) if node is not None else None
+    return absolute(base, found[1]) if found else ""
+
+
+def _base_url(tree: LexborHTMLParser, url: str) -> str:
+    node = tree.css_first("base[href]")
+    return absolute(url, node.attributes.get("href") or "") or url if node is not None else url
+
+
+def _as_html(markup: str) -> str:
+    """Returns XHTML as an HTML parser understands it: there, a <script/> would swallow the rest of the page."""
+    if not markup[:200].lstrip().startswith("<?xml"):
+        return markup
+    return _XHTML_EMPTY.sub(r"<\1\2></\1>", markup)
+
+
+def _short(text: str) -> str:
+    return squeeze(text)[:TEXT_LENGTH]

@@ -1,0 +1,107 @@
+"""Which columns of a table say where an image is and what is said about it, and how their cells become text."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from x2i.errors import UserError
+from x2i.sample import canonical_json
+
+URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
+TEXT_NAMES = ("text", "caption", "alt", "alt_text", "description")
+LICENCE_NAMES = ("licence", "license", "license_url", "rights")
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """Which columns to read. None: the first that exists of the usual names, in any case."""
+
+    url: str | None = None
+    text: str | None = None
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """The columns of one table, resolved to names that it has; "" where it has none."""
+
+    url: str
+    text: str
+    licence: str
+    keep: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The columns to read, each once."""
+        return list(dict.fromkeys(name for name in (self.url, self.text, self.licence, *self.keep) if name))
+
+    @classmethod
+    def resolve(cls, file: str, found: Sequence[str], columns: TableColumns) -> ColumnMapping:
+        """Raises UserError, naming the file and its columns, if one that is needed is missing or stands there twice."""
+        for option, wanted in (("--url-col", columns.url), ("--text-col", columns.text)):
+            _require_columns(file, option, [wanted] if wanted else [], found)
+        _require_columns(file, "--keep-col", columns.keep, found)
+        url = columns.url or _first(URL_NAMES, found)
+        if not url:
+            raise UserError(f"{file}: no column of URLs among {_listed(found)}: {_hint(found)}")
+        mapping = cls(url, columns.text or _first(TEXT_NAMES, found), _first(LICENCE_NAMES, found), columns.keep)
+        twice = [name for name, count in Counter(found).items() if count > 1 and name in mapping.names]
+        if twice:
+            raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")
+        return mapping
+
+    def extra(self, values: Mapping[str, Any]) -> str:
+        """Returns the kept columns of one row as JSON; a cell that is missing is null."""
+        return canonical_json({name: json_value(values.get(name)) for name in self.keep}) if self.keep else "{}"
+
+
+def cell_text(value: object) -> str:
+    """Returns a cell as text. Some writers leave strings as bytes, a missing one as NaN, or several in a list."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    if isinstance(value, list | tuple):
+        return next((text for text in map(cell_text, value) if text), "")
+    return "" if value is None or value != value else str(value).strip()
+
+
+def json_value(value: Any) -> object:
+    """Returns `value` as JSON can hold it: what it cannot (dates, bytes, NaN) as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): json_value(item) for name, item in value.items()}
+    return value if value is None or isinstance(value, str | int | bool) else str(value)
+
+
+def _require_columns(file: str, option: str, wanted: Iterable[str], found: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in found:
+            near = difflib.get_close_matches(name, found, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"{file}: {option} {name!r}: no such column; found {_listed(found)}{hint}")
+
+
+def _first(usual: Sequence[str], found: Sequence[str]) -> str:
+    by_lower = {name.lower(): name for name in reversed(found)}
+    return next((by_lower[name] for name in usual if name in by_lower), "")
+
+
+def _hint(found: Sequence[str]) -> str:
+    if any("://" in name for name in found):
+        return "the first line must name the columns: add one such as url,text (a bare list of URLs is a .txt file)"
+    return "name it with --url-col"
+
+
+def _listed(found: Sequence[str]) -> str:
+    text = ", ".join(found)
+    return text if len(text) <= 500 else f"{text[:500]}..."

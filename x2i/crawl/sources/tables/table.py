@@ -1,0 +1,78 @@
+"""Tables of URLs: .csv .tsv .parquet .json .jsonl .txt, the text kinds also as .gz; one or several, here or remote."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from x2i.crawl.sources.tables.columns import TableColumns
+from x2i.crawl.sources.tables.files import SUFFIXES, file_kind, is_table, open_table, table_files, tables_digest
+from x2i.crawl.sources.tables.lines import BadLines, TextLines
+from x2i.crawl.sources.tables.parquet import parquet_rows
+from x2i.crawl.sources.tables.text import delimited_rows, json_rows, jsonl_rows, txt_rows
+from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+
+__all__ = ["SUFFIXES", "TableColumns", "is_table", "read_table", "table_rows", "tables_digest"]
+
+
+def table_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[pa.Table]:
+    """Yields the rows of all tables that `source` names, file by file (see SourceKind)."""
+    bad = BadLines(options.skip_bad_lines, notes)
+    for file in table_files(source):
+        yield from read_table(file, options.columns, bad)
+
+
+def read_table(file: str, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+    """Yields tables of SOURCE_SCHEMA, one row per table row, in file order; a row without a URL has url "".
+
+    Raises UserError for a file that is not of the kind its name says, or has no column of URLs.
+    """
+    kind = file_kind(file)
+    try:
+        with open_table(file) as stream:
+            rows = parquet_rows(file, stream, columns) if kind == "parquet" else None
+            first = True
+            for table in rows if rows is not None else _text_rows(kind, TextLines(file, stream, bad), columns, bad):
+                if first:
+                    _require_addresses(file, table["url"], columns)
+                first = False
+                yield table
+    except UserError:
+        raise
+    except EOFError as error:
+        raise UserError(f"{file}: ends in the middle of its compressed data: fetch or write it again") from error
+    except (OSError, zlib.error, RecursionError, csv.Error) as error:
+        raise UserError(f"{file}: cannot be read as {kind}: {error}") from error
+    except Exception as error:  # the library of a store raises errors of its own
+        if "://" not in file or file.startswith("file://"):
+            raise
+        raise UserError(f"{file}: cannot be read: {error}") from error
+
+
+def _text_rows(kind: str, lines: TextLines, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+    if kind == "txt":
+        return txt_rows(lines)
+    if kind in ("csv", "tsv"):
+        return delimited_rows(lines, columns, bad, is_csv=kind == "csv")
+    return json_rows(lines, columns, bad) if kind == "json" else jsonl_rows(lines, columns, bad)
+
+
+def _require_addresses(file: str, urls: pa.ChunkedArray, columns: TableColumns) -> None:
+    """Raises UserError if none of the first cells looks like an address: then it is not the column that was meant."""
+    filled = urls.filter(pc.not_equal(urls, ""))
+    if not len(filled) or pc.any(pc.match_substring(filled, ":")).as_py():
+        return
+    example = filled[0].as_py()[:60]
+    remedy = "name the column of URLs with --url-col" if file_kind(file) != "txt" else "expected one URL per line"
+    raise UserError(
+        f"{file}: none of the first {len(urls)} rows holds a URL (found, for example, {example!r}): {remedy}; "
+        "URLs begin with http:// or https://"
+    )

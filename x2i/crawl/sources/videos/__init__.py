@@ -1,0 +1,1 @@
+"""Videos: frames chosen by cut and by interval."""
