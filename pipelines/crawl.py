@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 import typer
 
-from pipelines.crawl_worker import CrawlWorker, append_log
-from pipelines.options import RunOptions, stage_command
-from pipelines.stage import PlannedPartition, Worker
-from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy
+from pipelines.crawl_plan import config_value, plan_crawl
+from pipelines.crawl_worker import DECODE_THREADS, CrawlWorker
+from pipelines.generations import crawl_generations
+from pipelines.options import OutOption, RunOptions, stage_command
+from pipelines.stage import PlanItem, Worker
+from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
 from x2i.crawl.process import StoragePolicy, StoredFormat
 from x2i.errors import UserError
 from x2i.image import ResizeMode
@@ -23,12 +22,10 @@ from x2i.image.decode import DEFAULT_MAX_PIXELS
 from x2i.store import paths
 
 if TYPE_CHECKING:
-    from x2i.crawl.partition import PlanRow
-    from x2i.crawl.planning import PlanningNotes
+    from x2i.crawl.sources import SourceOptions
     from x2i.store import Dataset
 
-_NAMES = ("key", "uid", "url", "text", "page_url", "context", "licence", "extra")
-PLAN_SCHEMA = pa.schema([*((name, pa.string()) for name in _NAMES), ("local", pa.bool_())])
+_NETWORK_KINDS = frozenset({"web page", "table", "WAT file"})
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,14 @@ class CrawlStage:
     url_col: str | None = None
     text_col: str | None = None
     keep_col: tuple[str, ...] = ()
+    skip_bad_lines: int = 0
     depth: int = 0
     max_pages: int = 100
+    sitemaps: bool = False
+    warc_links: bool = False
+    frame_interval: float = 2.0
+    scene_threshold: float = 20.0
+    max_frames: int = 1000
     partition_size: int = 1000
     max_side: int = 1024
     min_side: int = 0
@@ -52,10 +55,14 @@ class CrawlStage:
     format: StoredFormat = StoredFormat.JPEG
     quality: int = 95
     max_pixels: int = DEFAULT_MAX_PIXELS
+    enlarge: bool = False
+    keep_metadata: bool = False
+    pdq: bool = False
     max_bytes: int = FetchPolicy.max_bytes
     allow_net: tuple[str, ...] = ()
     ignore_robots: bool = False
     user_agent: str = DEFAULT_USER_AGENT
+    contact: str = ""
     concurrency: int = FetchPolicy.concurrency
     per_host: int = FetchPolicy.per_host
     delay: float = FetchPolicy.delay
@@ -64,49 +71,62 @@ class CrawlStage:
     retry_failed: bool = False
 
     name = "crawl"
+    threads = DECODE_THREADS
     format_version = 1
 
     def config(self) -> dict[str, Any]:
-        planning = ("sources", "url_col", "text_col", "keep_col", "depth", "max_pages", "partition_size")
-        return {**{name: _json_value(getattr(self, name)) for name in planning}, **self._partition_config()}
+        planning: tuple[str, ...] = ("sources", "url_col", "text_col", "keep_col", "skip_bad_lines", "partition_size")
+        planning += ("depth", "max_pages")
+        planning += ("sitemaps", "warc_links", "frame_interval", "scene_threshold", "max_frames")
+        return {**{name: config_value(getattr(self, name)) for name in planning}, **self.partition_config()}
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        from x2i.crawl.sources import source_digest
+        from x2i.crawl.sources import kind_of
 
-        return {f"source {source}": source_digest(source) for source in self.sources}
+        return {f"source {source}": kind_of(source).digest(source) for source in self.sources}
 
-    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
-        from x2i.crawl.planning import PlanningNotes, plan_rows
-        from x2i.crawl.sources import TableColumns
-
-        columns = TableColumns(self.url_col, self.text_col, tuple(self.keep_col))
-        notes = PlanningNotes()
-        rows = plan_rows(self.sources, columns, self.fetch_policy(), self.depth, self.max_pages, notes)
-        number = 0
-        while chunk := list(itertools.islice(rows, self.partition_size)):
-            partition = paths.partition_name(number)
-            keyed = [replace(row, key=f"{partition}-{index:05d}") for index, row in enumerate(chunk)]
-            table = pa.Table.from_pylist([asdict(row) for row in keyed], schema=PLAN_SCHEMA)
-            yield PlannedPartition(partition, table, self._partition_config(), local_inputs(keyed, self.max_bytes))
-            number += 1
-        _tell_notes(dataset, notes)
-        if not number:
-            raise UserError(f"no images are named in {', '.join(self.sources)}. {notes.summary()}".strip())
+    def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
+        return plan_crawl(self, dataset, earlier=(), later=())
 
     def worker(self, root: Path) -> Worker:
         return CrawlWorker(root, self.fetch_policy(), self.storage_policy(), self.retry_failed)
 
     def fetch_policy(self) -> FetchPolicy:
         shared = {f.name: getattr(self, f.name) for f in fields(FetchPolicy) if hasattr(self, f.name)}
+        shared["user_agent"] = user_agent_with_contact(self.user_agent, self.contact)
         return FetchPolicy(**shared, obey_robots=not self.ignore_robots)
+
+    def source_options(self) -> SourceOptions:
+        from x2i.crawl.sources import SourceOptions, TableColumns
+
+        columns = TableColumns(self.url_col, self.text_col, tuple(self.keep_col))
+        return SourceOptions(
+            columns,
+            self.fetch_policy(),
+            skip_bad_lines=self.skip_bad_lines,
+            depth=self.depth,
+            max_pages=self.max_pages,
+            warc_links=self.warc_links,
+            frame_interval=self.frame_interval,
+            scene_threshold=self.scene_threshold,
+            max_frames=self.max_frames,
+            sitemaps=self.sitemaps,
+        )
 
     def storage_policy(self) -> StoragePolicy:
         return StoragePolicy(**{f.name: getattr(self, f.name) for f in fields(StoragePolicy)})
 
-    def _partition_config(self) -> dict[str, Any]:
+    def reads_pages(self) -> bool:
+        """Whether a source is an address, whose contents are seen only by reading it again."""
+        from x2i.crawl.sources import kind_of
+
+        return any(kind_of(source).name == "web page" for source in self.sources)
+
+    def partition_config(self) -> dict[str, Any]:
+        """Returns the options that decide the bytes of a stored image."""
         names = [f.name for f in fields(StoragePolicy)]
         names += ["max_bytes", "allow_net", "ignore_robots", "user_agent"]
-        return {name: _json_value(getattr(self, name)) for name in names}
+        return {name: config_value(getattr(self, name)) for name in names}
 
     def __post_init__(self) -> None:
         """Raises UserError for options that make no sense, whatever is done already."""
@@ -121,71 +141,56 @@ class CrawlStage:
                 raise UserError(f"crawl: {name}: expected at least 1, found {getattr(self, name)}")
         if not 1 <= self.quality <= 100:
             raise UserError(f"crawl: quality: expected 1 to 100, found {self.quality}")
-        if self.timeout <= 0 or self.delay < 0 or self.retries < 0 or self.depth < 0:
-            raise UserError("crawl: timeout must be above 0; delay, retries and depth at least 0")
+        if self.timeout <= 0 or min(self.delay, self.retries, self.depth, self.skip_bad_lines) < 0:
+            raise UserError("crawl: timeout must be above 0; delay, retries, depth and skip_bad_lines at least 0")
+        if self.frame_interval <= 0 or self.scene_threshold < 0 or self.max_frames < 1:
+            raise UserError("crawl: frame_interval must be above 0, scene_threshold at least 0, max_frames at least 1")
         if self.partition_size > 100_000:
             raise UserError(f"crawl: partition_size: expected at most 100000, found {self.partition_size}")
-        if not self.user_agent.isprintable() or not self.user_agent.isascii() or not product_token(self.user_agent):
+        for name in ("user_agent", "contact"):
+            value = getattr(self, name)
+            if not value.isprintable() or not value.isascii():
+                raise UserError(f"crawl: {name}: expected printable ASCII, found {value!r}")
+        if not product_token(self.user_agent):
             raise UserError(
                 f"crawl: user_agent: expected a name such as 'MyLab/1 (+https://...)', found {self.user_agent!r}"
             )
         AddressPolicy.parse(self.allow_net)
+        if self.pdq:
+            from x2i.image.hashes import require_pdq
 
-
-def local_inputs(rows: Sequence[PlanRow], max_bytes: int) -> dict[str, str]:
-    """Returns the digest of what the local files of a partition hold, so that one that changes is noticed; {} if none.
-
-    A file that is larger than the crawl reads counts by its size, one that cannot be read as such.
-    """
-    from x2i.crawl.partition import local_path
-    from x2i.store.commits import digest, file_digest
-
-    states: list[str | int] = []
-    for path in (local_path(row.url) for row in rows if row.local):
-        try:
-            size = path.stat().st_size
-            states.append(size if size > max_bytes else file_digest(path))
-        except OSError:
-            states.append("unreadable")
-    return {"local files": digest(states)} if states else {}
+            require_pdq()
 
 
 def forget_passing_failures(dataset: Dataset, stage: CrawlStage) -> int:
     """Takes back the commit of each partition that holds passing failures and was made with the same options.
 
-    Its files stay: the worker reads from them what is final. Returns how many partitions that were.
+    Looks at all crawls into the dataset. Files stay: the worker reads from them what is final. Returns how many
+    partitions that were.
     """
     from x2i.crawl.resume import has_passing_failures
     from x2i.store.commits import list_commits
+    from x2i.store.dataset import ingest_stages
 
     count = 0
-    for commit in list(list_commits(dataset.root, stage.name)):
-        if has_passing_failures(commit) and dict(commit.config) == stage._partition_config():
-            paths.commit_file(dataset.root, stage.name, commit.partition).unlink()
-            count += 1
+    for name in ingest_stages(dataset.root):
+        for commit in list_commits(dataset.root, name):
+            if has_passing_failures(commit) and dict(commit.config) == stage.partition_config():
+                paths.commit_file(dataset.root, name, commit.partition).unlink()
+                count += 1
     return count
 
 
-def _tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
-    """Makes visible what planning could not read: a line in the log for each page, and one line on the screen."""
-    if (dataset.root / paths.DATASET_FILE).exists():
-        for url, verdict in notes.failures:
-            line = {
-                "event": "page",
-                "time": time.time(),
-                "url": url,
-                "reason": verdict.reason,
-                "detail": verdict.detail,
-            }
-            append_log(dataset.root, line)
-    if notes.summary():
-        typer.secho(f"crawl: {notes.summary()}", err=True, fg="yellow" if notes.failures else None)
+def _ask_for_contact(stage: CrawlStage) -> None:
+    """Says so if a crawl of other people's hosts leaves them no way to reach its operator."""
+    from x2i.crawl.sources import kind_of
 
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, str) else value
+    is_anonymous = stage.user_agent == DEFAULT_USER_AGENT and not stage.contact
+    asks = stage.warc_links or any(kind_of(source).name in _NETWORK_KINDS for source in stage.sources)
+    if is_anonymous and asks:
+        typer.secho(
+            "crawl: site owners cannot reach you. Add --contact with a URL or an e-mail address.", err=True, fg="yellow"
+        )
 
 
 @stage_command
@@ -194,12 +199,13 @@ def command(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Tables of URLs (.csv .tsv .parquet .json .jsonl .txt, also .gz), URLs of HTML pages, saved .html "
-            "pages, or folders of images; any number, mixed.",
+            help="Tables of URLs (.csv .tsv .parquet .json .jsonl .txt, also .gz; one, a folder of them, or a pattern "
+            "such as 'lists/*.parquet', here or s3://...), URLs of HTML pages, saved .html pages, folders of images, "
+            "WebDataset shards (.tar), web archives (.warc .wat, also .gz) or videos; any number, mixed.",
         ),
     ],
     run: RunOptions,
-    out: Annotated[Path, typer.Option(help="The dataset folder; made if there is none.")],
+    out: OutOption,
     url_col: Annotated[str | None, typer.Option(help="Table column with URLs. Default: url, image_url, ...")] = None,
     text_col: Annotated[
         str | None, typer.Option(help="Table column with captions. Default: text, caption, ...")
@@ -208,11 +214,22 @@ def command(
         list[str] | None, typer.Option(help="A further table column to keep in `extra`; may be repeated.")
     ] = None,
     depth: Annotated[int, typer.Option(min=0, help="Follow links of a page this deep, on its own host only.")] = 0,
+    sitemaps: Annotated[
+        bool, typer.Option("--sitemaps", help="Read also the pages that the sitemaps in a page's robots.txt name.")
+    ] = False,
     max_pages: Annotated[int, typer.Option(min=1, help="Pages read for each page source, at most.")] = 100,
+    warc_links: Annotated[
+        bool, typer.Option("--warc-links", help="Fetch also what the pages in a web archive show but it does not hold.")
+    ] = False,
+    frame_interval: Annotated[float, typer.Option(help="Seconds between frames taken from one clip of a video.")] = 2.0,
+    scene_threshold: Annotated[
+        float, typer.Option(min=0, help="How different (0 to about 150) two frames at a cut are; 0: look for no cuts.")
+    ] = 20.0,
+    max_frames: Annotated[int, typer.Option(min=1, help="Frames taken from each video, at most.")] = 1000,
     max_side: Annotated[int, typer.Option(min=1, help="Pixels; what it limits is said by --resize-mode.")] = 1024,
     min_side: Annotated[int, typer.Option(min=0, help="Drop images whose shorter side has fewer pixels.")] = 0,
     resize_mode: Annotated[
-        ResizeMode, typer.Option(help="Which side becomes --max-side. Images are never enlarged.")
+        ResizeMode, typer.Option(help="Which side becomes --max-side. Smaller images stay, unless --enlarge.")
     ] = ResizeMode.LONGEST,
     format: Annotated[
         StoredFormat, typer.Option(help="How images are stored. keep: as they come where nothing has to change.")
@@ -221,25 +238,45 @@ def command(
     partition_size: Annotated[int, typer.Option(min=1, help="Attempted images per partition.")] = 1000,
     concurrency: Annotated[int, typer.Option(min=1, help="Downloads at once in each worker process.")] = 64,
     per_host: Annotated[
-        int, typer.Option(min=1, help="Requests at once to one host, in each worker process: with N workers, N times.")
+        int, typer.Option(min=1, help="Requests at once to one host, by all crawls of yours on a machine together.")
     ] = FetchPolicy.per_host,
     delay: Annotated[
-        float, typer.Option(min=0, help="Seconds between requests to one host, in each worker process.")
+        float,
+        typer.Option(min=0, help="Seconds between requests to one host, by all crawls of yours on a machine together."),
     ] = 0.0,
     timeout: Annotated[float, typer.Option(help="Seconds for one attempt, from connecting to the last byte.")] = 30.0,
     max_bytes: Annotated[int, typer.Option(min=1, help="Largest download, in bytes.")] = FetchPolicy.max_bytes,
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Largest image, in pixels; judged from its header.")
     ] = DEFAULT_MAX_PIXELS,
+    enlarge: Annotated[
+        bool, typer.Option("--enlarge", help="Bring smaller images up to --max-side too, instead of leaving them.")
+    ] = False,
+    keep_metadata: Annotated[
+        bool,
+        typer.Option("--keep-metadata", help="Store the EXIF of each image with it: place, time, camera and all."),
+    ] = False,
+    pdq: Annotated[bool, typer.Option("--pdq", help="Compute the PDQ hash of each image too. Needs x2i[pdq].")] = False,
     retries: Annotated[int, typer.Option(min=0, help="Further attempts after a passing failure (5xx, timeouts).")] = 2,
     allow_net: Annotated[
         list[str] | None,
         typer.Option(help="A non-public network to allow, such as 127.0.0.0/8; may be repeated."),
     ] = None,
     ignore_robots: Annotated[
-        bool, typer.Option("--ignore-robots", help="Do not read robots.txt. Opt-out headers are heeded all the same.")
+        bool, typer.Option("--ignore-robots", help="Do not read robots.txt. All other opt-outs are heeded still.")
     ] = False,
-    user_agent: Annotated[str, typer.Option(help="Who you are; say how to reach you.")] = DEFAULT_USER_AGENT,
+    user_agent: Annotated[
+        str, typer.Option(help="Who you are; its first word is the name that robots.txt may address.")
+    ] = DEFAULT_USER_AGENT,
+    contact: Annotated[
+        str, typer.Option(help="How site owners reach you: the URL of a page about your crawl, or an e-mail address.")
+    ] = "",
+    skip_bad_lines: Annotated[
+        int, typer.Option(min=0, help="Lines of a table that cannot be read: pass over up to N of them, each noted.")
+    ] = 0,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read web pages again, and fetch what is new on them.")
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Fetch again what failed for a passing reason; keep all else.")
     ] = False,
@@ -247,7 +284,8 @@ def command(
     """Fetch images from URL tables, HTML pages or folders into a dataset.
 
     Every attempted image gets a row that says what became of it. robots.txt, opt-out headers, and limits on bytes,
-    time, pixels and addresses are heeded by default. Run the same command again to go on after an interruption.
+    time, pixels and addresses are heeded by default. Run the same command again to go on after an interruption,
+    or with sources that have grown: what the dataset has is not fetched again.
 
     Example: x2i crawl urls.csv https://example.org/gallery.html ~/photos --out my-dataset --max-side 1024
     """
@@ -258,8 +296,14 @@ def command(
         url_col=url_col,
         text_col=text_col,
         keep_col=tuple(keep_col or ()),
+        skip_bad_lines=skip_bad_lines,
         depth=depth,
         max_pages=max_pages,
+        sitemaps=sitemaps,
+        warc_links=warc_links,
+        frame_interval=frame_interval,
+        scene_threshold=scene_threshold,
+        max_frames=max_frames,
         partition_size=partition_size,
         max_side=max_side,
         min_side=min_side,
@@ -267,10 +311,14 @@ def command(
         format=format,
         quality=quality,
         max_pixels=max_pixels,
+        enlarge=enlarge,
+        keep_metadata=keep_metadata,
+        pdq=pdq,
         max_bytes=max_bytes,
         allow_net=tuple(allow_net or ()),
         ignore_robots=ignore_robots,
         user_agent=user_agent,
+        contact=contact,
         concurrency=concurrency,
         per_host=per_host,
         delay=delay,
@@ -278,7 +326,9 @@ def command(
         retries=retries,
         retry_failed=retry_failed,
     )
+    _ask_for_contact(stage)
     dataset = dataset_for_ingest(out, run)
+    stages = crawl_generations(dataset, stage, overwrite=run.overwrite, reread=reread)
     if retry_failed and not run.dry_run:
         forget_passing_failures(dataset, stage)
-    run_stages([stage], dataset, run)
+    run_stages(stages, dataset, run)

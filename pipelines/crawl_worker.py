@@ -18,6 +18,7 @@ from pipelines.stage import Outcome
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.process import StoragePolicy
 from x2i.store import paths
+from x2i.store.remote import append_line
 
 if TYPE_CHECKING:
     from x2i.crawl.partition import PlanRow
@@ -37,6 +38,7 @@ class CrawlWorker:
         import cv2
 
         from x2i.crawl.hosts import HostBook
+        from x2i.store.tombstones import Tombstones
 
         cv2.setNumThreads(1)
         # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
@@ -46,6 +48,7 @@ class CrawlWorker:
         self._storage = storage
         self._retry_failed = retry_failed
         self._hosts = HostBook()
+        self._tombstones = Tombstones.load(root)
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         import uvloop
@@ -67,15 +70,17 @@ class CrawlWorker:
         from x2i.crawl.partition import crawl_rows
         from x2i.crawl.resume import standing_results
         from x2i.store.images import image_partition
+        from x2i.takedown.heed import heeded, kept_out
 
         known = standing_results(self._root, partition, rows) if self._retry_failed else {}
+        known |= kept_out(rows, self._tombstones)
         with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
             async with (
                 Fetcher(self._fetching, self._hosts) as fetcher,
                 aclosing(crawl_rows(rows, fetcher, self._storage, pool, known)) as results,
             ):
-                async for record, data in results:
-                    store.add(record, data)
+                async for result in results:
+                    store.add(*heeded(result, self._tombstones))
         return store.records
 
 
@@ -96,8 +101,5 @@ def count_records(records: list[ImageRecord]) -> Counts:
 
 
 def append_log(root: Path, document: dict[str, Any]) -> None:
-    """Adds one line to logs/crawl.jsonl in a single write, so that lines of several processes do not mix."""
-    path = paths.log_file(root, "crawl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab", buffering=0) as stream:
-        stream.write(json.dumps(document, ensure_ascii=False).encode() + b"\n")
+    """Adds one line to logs/crawl.jsonl."""
+    append_line(paths.log_file(root, "crawl"), json.dumps(document, ensure_ascii=False))

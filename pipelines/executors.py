@@ -6,27 +6,22 @@ import json
 import os
 import sys
 import traceback
-import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pyarrow.parquet as pq
+from typing import Any
 
 from pipelines.interrupt import children_end_with_us
-from pipelines.ledger import PlanEntry
-from pipelines.stage import Stage, Worker
+from pipelines.plans import PlanEntry, read_planned
+from pipelines.stage import Stage, Worker, threads_of
 from x2i.store import paths
-from x2i.store.atomic import TEMPORARY_MARK, write_json
+from x2i.store.atomic import remove_temporaries, write_bytes, write_json
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
+from x2i.store.remote import dataset_path, lock_file
 
-if TYPE_CHECKING:
-    import numpy as np
-
-TASK_RETRIES = 1
-PASSES = 2
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -53,11 +48,10 @@ OnResult = Callable[[Result], None]
 def run_partition(root: Path, stage: Stage, worker: Worker, entry: PlanEntry) -> Result:
     """Runs one partition, writes its outputs and, last, its commit. An exception becomes its failure record."""
     try:
-        rows = pq.read_table(paths.plan_file(root, stage.name, entry.id))
+        rows = read_planned(root, stage.name, entry)
         outcome = worker(entry.id, rows)
         for path in outcome.outputs:
-            for leftover in path.parent.glob(f"{path.name}{TEMPORARY_MARK}*"):
-                leftover.unlink(missing_ok=True)
+            remove_temporaries(path.parent, path.name)
         commit = Commit(
             stage=stage.name,
             partition=entry.id,
@@ -98,21 +92,77 @@ class WorkerPool:
 
 
 class InlineExecutor:
-    """Runs partitions one after the other in this process: for tests, small datasets and debuggers."""
+    """Runs partitions one after the other in this process.
+
+    While it works, a file among the dataset's locks says so: one that is found later tells that the process died.
+    """
 
     def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
-        pool = WorkerPool(root, stages)
-        for item in items:
-            on_result(pool.run(item))
+        if not items:
+            return
+        marks = _inline_marks(root, stages)
+        for mark in marks:
+            write_bytes(mark, b"")
+        try:
+            pool = WorkerPool(root, stages)
+            for item in items:
+                on_result(pool.run(item))
+        finally:
+            for mark in marks:
+                mark.unlink(missing_ok=True)
+
+
+class AutoExecutor:
+    """Ray where it has work to spread, this process where it has not.
+
+    Starting and ending Ray takes about six seconds and 400 MB, which bring nothing while one worker is all that the
+    work or the machine has room for. After a run that died in its own process, Ray is used in any case: there, a
+    partition that kills its process costs itself alone.
+
+    workers: as the user asked for, or None.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self._workers = workers
+
+    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+        if not items:
+            return
+        marks = _inline_marks(root, stages)
+        if local_workers(stages, items, self._workers) == 1 and not any(mark.exists() for mark in marks):
+            InlineExecutor().run(root, stages, items, on_result)
+            return
+        failed = 0
+
+        def count_failures(result: Result) -> None:
+            nonlocal failed
+            failed += result.error is not None
+            on_result(result)
+
+        RayExecutor(workers=self._workers).run(root, stages, items, count_failures)
+        if not failed:
+            for mark in marks:
+                mark.unlink(missing_ok=True)
+
+
+def local_workers(stages: Mapping[str, Stage], items: Sequence[WorkItem], wanted: int | None) -> int:
+    """Returns how many worker processes have something to do on this machine; as many as `wanted` if that is given."""
+    threads = max(threads_of(stage) for stage in stages.values())
+    return min(len(items), wanted or max(1, (os.cpu_count() or 1) // threads))
+
+
+def _inline_marks(root: Path, stages: Mapping[str, Stage]) -> list[Path]:
+    return [lock_file(root, f"{name}.inline") for name in stages]
 
 
 class RayExecutor:
-    """Runs partitions as rows of a Ray Data dataset mapped by a pool of actors.
+    """Runs partitions in a pool of Ray actors, one process each, on this machine or on a whole cluster.
 
-    Scheduling, backpressure, restarts and multi-node are Ray's work. A partition that kills its actor is tried again
-    and then costs itself alone; one that was lost because its actor died under another gets a second pass.
+    Placement, scaling and the death of processes and machines are Ray's work; an actor holds one partition at a time,
+    so one that kills its process is tried again, in a fresh process, and in the end costs itself alone.
 
-    address: an existing cluster, or None for a local one. workers: actors at most; None means one per CPU.
+    address: an existing cluster, or None for a local one. workers: actors at most; None means as many as
+    the CPUs have room for.
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
@@ -122,49 +172,50 @@ class RayExecutor:
     def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
         if not items:
             return
+        threads = max(threads_of(stage) for stage in stages.values())
         with nullcontext() if self._address else children_end_with_us():
             self._connect()
             with nullcontext() if self._address else children_end_with_us():  # Ray has just set a handler of its own
-                self._map(root, stages, items, on_result)
+                self._map(root, stages, items, on_result, threads)
 
-    def _map(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
-        missing = {(item.stage, item.entry.id): item for item in items}
-        for _ in range(PASSES):
-            for result in self._results(root, stages, list(missing.values())):
-                missing.pop((result.stage, result.partition), None)
-                on_result(result)
-            if not missing:
-                return
-        for item in missing.values():
-            message = f"the worker process died {PASSES * (TASK_RETRIES + 1)} times on this partition"
-            record_failure(root, item.stage, item.entry.id, message)
-            on_result(Result(item.stage, item.entry.id, Counts(), message))
-
-    def _results(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem]) -> Iterator[Result]:
-        """Maps `items` once and yields the results as they come; an item whose worker died too often has none."""
+    def _map(
+        self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult, threads: int
+    ) -> None:
         import ray
 
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        context.max_errored_blocks = -1
-        actors = min(len(items), self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1))
-        rows = [{"item": json.dumps(asdict(item))} for item in items]
-        with warnings.catch_warnings():
-            # Ray 2.60 announces that capped restarts will be passed another way, and does not offer that way yet.
-            warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
-            results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                _PartitionActor,
-                fn_constructor_args=(str(root), dict(stages)),
-                batch_size=1,
-                # One task at a time: a partition that waits behind a poisonous one would die with it.
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, max_tasks_in_flight_per_actor=1),
-                num_cpus=1,
-                max_restarts=-1,  # bounded by the retries: an actor that used up its restarts would stall the rest
-                max_task_retries=TASK_RETRIES,
-            )
-        for row in results.iter_rows():
-            yield _decode_result(row["result"])
+        # On this machine alone placement is no question, and a stage must not wait for CPUs that Ray does not count.
+        actor = ray.remote(num_cpus=threads if self._address else 0, max_restarts=0)(PartitionActor)
+        stages_ref = ray.put(dict(stages))
+        limit = local_workers(stages, items, self._workers)
+        if self._address:
+            limit = min(len(items), self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads))
+        idle = [actor.remote(str(root), stages_ref) for _ in range(limit)]
+        waiting, tries = deque(items), Counter[tuple[str, str]]()
+        running: dict[Any, tuple[Any, WorkItem]] = {}
+        while waiting or running:
+            while waiting and idle:
+                item, worker = waiting.popleft(), idle.pop()
+                running[worker.run.remote(json.dumps(asdict(item)))] = worker, item
+            done, _ = ray.wait(list(running), num_returns=1)
+            worker, item = running.pop(done[0])
+            try:
+                result = _decode_result(ray.get(done[0]))
+            except ray.exceptions.RayActorError:
+                # An actor takes a new place in the pool: Ray frees what the dead one held.
+                idle.append(actor.remote(str(root), stages_ref))
+                tries[item.stage, item.entry.id] += 1
+                if tries[item.stage, item.entry.id] < TRIES:
+                    waiting.append(item)
+                    continue
+                result = _failure(root, item, f"the worker process died {TRIES} times on this partition")
+            except ray.exceptions.RayTaskError as error:
+                idle.append(worker)
+                result = _failure(root, item, f"{type(error.cause).__name__}: {error.cause}", str(error))
+            else:
+                idle.append(worker)
+            on_result(result)
+        for worker in idle:
+            ray.kill(worker)
 
     def _connect(self) -> None:
         import logging
@@ -176,14 +227,13 @@ class RayExecutor:
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
         # Ray's core warns about every actor with constructor arguments; its own log files keep what it has to say.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         options: dict[str, Any] = {"address": self._address or "local"}
         if not self._address:
-            # One logical CPU above the actors, so that Ray Data's own tasks never wait for one.
-            options["num_cpus"] = (self._workers or os.cpu_count() or 1) + 1
-            options |= {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+            options["num_cpus"] = self._workers or os.cpu_count() or 1
+            # Nothing large goes through the object store: partitions are read from, and written to, the dataset.
+            options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20}
         with _without_native_chatter():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
 
@@ -203,16 +253,22 @@ def _without_native_chatter() -> Iterator[None]:
         os.close(screen)
 
 
-class _PartitionActor:
-    """The callable that Ray Data keeps alive in each worker process: a batch is one work item."""
+class PartitionActor:
+    """What Ray keeps alive in each worker process."""
 
     def __init__(self, root: str, stages: dict[str, Stage]) -> None:
-        self._pool = WorkerPool(Path(root), stages)
+        self._pool = WorkerPool(dataset_path(root), stages)
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[str]]:
-        items = [json.loads(text) for text in batch["item"]]
-        results = [self._pool.run(WorkItem(item["stage"], PlanEntry(**item["entry"]))) for item in items]
-        return {"result": [json.dumps(asdict(result)) for result in results]}
+    def run(self, item: str) -> str:
+        """Runs a work item, and returns its result; both are JSON, so that Ray has no class of ours to know."""
+        document = json.loads(item)
+        result = self._pool.run(WorkItem(document["stage"], PlanEntry(**document["entry"])))
+        return json.dumps(asdict(result))
+
+
+def _failure(root: Path, item: WorkItem, message: str, trace: str = "") -> Result:
+    record_failure(root, item.stage, item.entry.id, message, trace)
+    return Result(item.stage, item.entry.id, Counts(), message)
 
 
 def _decode_result(text: str) -> Result:

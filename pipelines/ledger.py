@@ -1,53 +1,20 @@
-"""What is planned, what is already done, and whether the two still belong together."""
+"""What of a plan is already done, and whether the two still belong together."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from pipelines.stage import PlannedPartition, Stage
+from pipelines.locks import exclusive_lock, shared_lock
+from pipelines.plans import Plan, PlanEntry, normalised, read_plan
+from pipelines.stage import Stage
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 from x2i.store import Dataset, paths
-from x2i.store.atomic import remove_temporaries, write_json, write_table
-from x2i.store.commits import Commit, fingerprint, list_commits
-
-
-@dataclass(frozen=True)
-class PlanEntry:
-    """One planned partition as the plan record keeps it: `plan` is the digest of its rows, `rows` their number."""
-
-    id: str
-    rows: int
-    plan: str
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A stage's plan: what it was made from, and its partitions in order."""
-
-    stage: str
-    format_version: int
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    entries: tuple[PlanEntry, ...]
-
-    def fingerprint(self, entry: PlanEntry) -> str:
-        return fingerprint(self.stage, self.format_version, entry.config, entry.inputs, entry.plan)
+from x2i.store.atomic import remove_temporaries
+from x2i.store.commits import Commit, list_commits
 
 
 @dataclass(frozen=True)
@@ -61,78 +28,17 @@ class Standing:
 
 @contextmanager
 def stage_lock(dataset: Dataset, stage: str) -> Iterator[None]:
-    """Holds the right to run `stage` on this dataset; the kernel takes it back when the process dies."""
-    path = dataset.root / "locks" / f"{stage}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{dataset.root}: another process is running {stage}: wait for it or stop it") from error
+    """Holds the right to run `stage` on this dataset; the kernel takes it back when the process dies.
+
+    An object store has no locks: there, the lock holds among the processes of one user on this machine only.
+    """
+    running = f"another process is running {stage}: wait for it or stop it"
+    with shared_lock(dataset.root), exclusive_lock(dataset.root, stage, running):
         remove_temporaries(dataset.root)
         for folder in ("plans", "commits", "failures"):
             remove_temporaries(dataset.root / folder / stage)
+        remove_temporaries(dataset.root / "mentions", f"{stage}.parquet")
         yield
-    finally:
-        os.close(descriptor)
-
-
-def recorded_plan(dataset: Dataset, stage: Stage) -> Plan | None:
-    """Returns the plan on disk if it was made from the same config and inputs: planning is not repeated."""
-    plan = read_plan(dataset.root, stage.name)
-    if plan is None or plan.format_version != stage.format_version:
-        return None
-    same = normalised(plan.config) == normalised(stage.config()) and dict(plan.inputs) == dict(stage.inputs(dataset))
-    return plan if same else None
-
-
-def read_plan(root: Path, stage: str) -> Plan | None:
-    """Returns the plan record of `stage`, or None if it was never planned to the end.
-
-    Raises UserError if the record is damaged.
-    """
-    path = paths.plan_record(root, stage)
-    if not path.exists():
-        return None
-    try:
-        document = json.loads(path.read_bytes())
-        return Plan(**{**document, "entries": tuple(PlanEntry(**entry) for entry in document["entries"])})
-    except (ValueError, KeyError, TypeError) as error:
-        remedy = "delete it and run the stage again; what is done stays done"
-        raise UserError(f"{path}: damaged plan record ({error!r}): {remedy}") from error
-
-
-def write_plan(dataset: Dataset, stage: Stage) -> Plan:
-    """Plans `stage` afresh: every partition's rows as Parquet, then, last, the record that makes the plan valid."""
-    root = dataset.root
-    paths.plan_record(root, stage.name).unlink(missing_ok=True)
-    entries = []
-    for partition in stage.plan(dataset):
-        write_table(paths.plan_file(root, stage.name, partition.id), partition.rows)
-        entries.append(_entry(partition))
-    plan = Plan(
-        stage.name, stage.format_version, normalised(stage.config()), dict(stage.inputs(dataset)), tuple(entries)
-    )
-    write_json(paths.plan_record(root, stage.name), asdict(plan))
-    return plan
-
-
-def is_plan_whole(dataset: Dataset, plan: Plan, entries: Sequence[PlanEntry]) -> bool:
-    """Whether the planned rows of `entries` are on disk as they were planned."""
-    for entry in entries:
-        try:
-            if rows_digest(pq.read_table(paths.plan_file(dataset.root, plan.stage, entry.id))) != entry.plan:
-                return False
-        except (OSError, pa.ArrowException):
-            return False
-    return True
-
-
-def preview_plan(dataset: Dataset, stage: Stage) -> Plan:
-    """Plans `stage` without writing anything: what `--dry-run` shows."""
-    entries = tuple(_entry(partition) for partition in stage.plan(dataset))
-    return Plan(stage.name, stage.format_version, normalised(stage.config()), dict(stage.inputs(dataset)), entries)
 
 
 def compare(dataset: Dataset, plan: Plan) -> Standing:
@@ -192,38 +98,6 @@ def discard(dataset: Dataset, commits: tuple[Commit, ...]) -> None:
         paths.commit_file(dataset.root, commit.stage, commit.partition).unlink(missing_ok=True)
         for output in commit.outputs:
             (dataset.root / output).unlink(missing_ok=True)
-
-
-def rows_digest(rows: pa.Table) -> str:
-    """Returns a digest of a table's values that does not depend on chunking, file format or library version."""
-    digest = hashlib.sha256()
-    for name in rows.column_names:
-        column = rows[name]
-        kind = re.sub(r"<\w+: ", "<item: ", str(column.type))  # Parquet gives the items of lists another name
-        digest.update(f"{name}:{kind}:{len(column)}:".encode())
-        if pa.types.is_string(column.type):
-            digest.update(pc.is_null(column).to_numpy().tobytes())
-            filled = pc.fill_null(column, "")
-            digest.update(pc.binary_length(filled).to_numpy().astype("<i8").tobytes())
-            digest.update("".join(filled.to_pylist()).encode())
-        else:
-            digest.update(canonical_json(column.to_pylist()).encode())
-    return digest.hexdigest()
-
-
-def normalised(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `document` as JSON gives it back, so that a tuple in code equals a list on disk."""
-    return json.loads(canonical_json(dict(document)))
-
-
-def _entry(partition: PlannedPartition) -> PlanEntry:
-    return PlanEntry(
-        partition.id,
-        partition.rows.num_rows,
-        rows_digest(partition.rows),
-        normalised(partition.config),
-        dict(partition.inputs),
-    )
 
 
 def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -7,12 +7,31 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 
+def dataset_path(text: str) -> Path:
+    """Returns the path that an argument names, on this machine or on a store; see `x2i.store.remote.dataset_path`."""
+    from x2i.store import remote
+
+    return remote.dataset_path(text)
+
+
+DatasetArgument = Annotated[
+    Path,
+    typer.Argument(parser=dataset_path, metavar="DATASET", help="The dataset: a folder, or a URL such as s3://..."),
+]
+OutOption = Annotated[
+    Path,
+    typer.Option(parser=dataset_path, metavar="PATH", help="The dataset to write: a folder or s3://...; made if new."),
+]
+
+
 class Executor(StrEnum):
+    AUTO = "auto"
     RAY = "ray"
     INLINE = "inline"
 
@@ -22,14 +41,18 @@ class RunOptions:
     """How to run a stage; none of these changes a byte of the output."""
 
     executor: Annotated[
-        Executor, typer.Option(help="ray: worker processes through Ray. inline: this process, for debugging.")
-    ] = Executor.RAY
+        Executor,
+        typer.Option(
+            help="ray: worker processes through Ray. inline: this process. auto: Ray where it has work for more than "
+            "one worker, since starting it takes seconds."
+        ),
+    ] = Executor.AUTO
     address: Annotated[
         str | None,
         typer.Option(help="An existing Ray cluster, such as ray://head:10001 or auto. Default: a local one."),
     ] = None
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes at most. Default: one per CPU that Ray sees.")
+        int | None, typer.Option(min=1, help="Worker processes at most. Default: as many as the CPUs have room for.")
     ] = None
     limit: Annotated[int | None, typer.Option(min=1, help="Run only the first N partitions of the plan.")] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")] = False

@@ -13,25 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pipelines.executors import InlineExecutor, RayExecutor, Result, WorkItem
-from pipelines.ledger import (
-    Plan,
-    Standing,
-    compare,
-    discard,
-    is_plan_whole,
-    preview_plan,
-    recorded_plan,
-    refuse_changes,
-    refuse_stale,
-    stage_lock,
-    write_plan,
-)
+from pipelines.executors import AutoExecutor, InlineExecutor, RayExecutor, Result, WorkItem
+from pipelines.ledger import Standing, compare, discard, refuse_changes, refuse_stale, stage_lock
 from pipelines.options import Executor, RunOptions
+from pipelines.plans import Plan, is_plan_whole, preview_plan, recorded_plan, write_plan
 from pipelines.progress import StageProgress, describe_counts
 from pipelines.stage import Stage
-from x2i.store import Dataset
+from x2i.store import Dataset, paths
 from x2i.store.commits import Counts
+from x2i.store.remote import append_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class StageSummary:
-    """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new."""
+    """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new.
+
+    planned_beside: what planning counted beside the rows: of a crawl, repeated, known, changed, mentions, bad_lines.
+    """
 
     stage: str
     planned_partitions: int
@@ -48,6 +41,7 @@ class StageSummary:
     ran: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+    planned_beside: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -98,8 +92,7 @@ def execute(
                     summary.counts += result.counts
                 progress.advance(rows[(result.stage, result.partition)], result.counts, result.error)
 
-            executor = InlineExecutor() if options.executor is Executor.INLINE else _ray(options)
-            executor.run(dataset.root, {stage.name: stage for stage in stages}, items, on_result)
+            _executor(options).run(dataset.root, {stage.name: stage for stage in stages}, items, on_result)
     for summary in summaries.values():
         summary.seconds = round(time.monotonic() - started, 3)
         _tell(console, dataset, summary)
@@ -118,9 +111,10 @@ def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan,
     if not options.overwrite:
         refuse_changes(dataset, stage)
     plan = recorded_plan(dataset, stage)
-    if plan is None or not is_plan_whole(dataset, plan, compare(dataset, plan).todo):
+    standing = compare(dataset, plan) if plan is not None else None
+    if plan is None or standing is None or not is_plan_whole(dataset, plan, standing.todo):
         plan = write_plan(dataset, stage)
-    standing = compare(dataset, plan)
+        standing = compare(dataset, plan)
     if options.overwrite:
         discard(dataset, standing.stale)
     else:
@@ -136,7 +130,8 @@ def _limited(plan: Plan, standing: Standing, options: RunOptions) -> list[Any]:
 def _summary(plan: Plan, standing: Standing) -> StageSummary:
     counts = sum((commit.counts for commit in standing.done), Counts())
     rows = sum(entry.rows for entry in plan.entries)
-    return StageSummary(plan.stage, len(plan.entries), rows, len(standing.done), counts=counts)
+    beside = dict(plan.counts)
+    return StageSummary(plan.stage, len(plan.entries), rows, len(standing.done), counts=counts, planned_beside=beside)
 
 
 def _preview(dataset: Dataset, stage: Stage, console: Console | None) -> StageSummary:
@@ -148,12 +143,18 @@ def _preview(dataset: Dataset, stage: Stage, console: Console | None) -> StageSu
             f"[bold]{plan.stage}[/]: {summary.planned_rows:,} rows in {summary.planned_partitions:,} partitions; "
             f"{summary.done_before:,} done, {len(standing.todo):,} to do. Nothing was run."
         )
+        if summary.planned_beside:
+            console.print(f"  {describe_beside(summary)}")
         if standing.stale:
             console.print(f"[yellow]{len(standing.stale)} earlier partitions do not match and would be refused[/]")
     return summary
 
 
-def _ray(options: RunOptions) -> RayExecutor:
+def _executor(options: RunOptions) -> AutoExecutor | InlineExecutor | RayExecutor:
+    if options.executor is Executor.INLINE:
+        return InlineExecutor()
+    if options.executor is Executor.AUTO and options.address is None:
+        return AutoExecutor(options.workers)
     return RayExecutor(options.address, options.workers)
 
 
@@ -164,6 +165,8 @@ def _tell(console: Console | None, dataset: Dataset, summary: StageSummary) -> N
 
     old = f", {summary.done_before} were done before" if summary.done_before else ""
     console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {describe_counts(summary.counts)}")
+    if summary.planned_beside:
+        console.print(f"  {describe_beside(summary)}")
     for partition, error in sorted(summary.failed.items())[:5]:
         console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)
     if summary.failed:
@@ -174,9 +177,11 @@ def _tell(console: Console | None, dataset: Dataset, summary: StageSummary) -> N
         )
 
 
+def describe_beside(summary: StageSummary) -> str:
+    """Returns one line about what was planned beside the rows."""
+    return "beside the plan: " + ", ".join(f"{count:,} {name}" for name, count in summary.planned_beside.items())
+
+
 def _log(dataset: Dataset, summary: StageSummary) -> None:
-    path = dataset.root / "logs" / "runs.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
     line = {"time": time.time(), "command": sys.argv, **summary.as_json()}
-    with open(path, "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
+    append_line(paths.log_file(dataset.root, "runs"), json.dumps(line))

@@ -31,6 +31,26 @@ class PlannedPartition:
 
 
 @dataclass(frozen=True)
+class PlannedMentions:
+    """Rows that belong to a plan and to no partition: where else the sources name what is planned or stored already.
+
+    Pieces are written one after another to mentions/<stage>.parquet; all have one schema.
+    """
+
+    rows: pa.Table
+
+
+@dataclass(frozen=True)
+class PlanCounts:
+    """What a plan's record and the summary of a run tell beside its partitions: name -> number."""
+
+    counts: Mapping[str, int]
+
+
+PlanItem = PlannedPartition | PlannedMentions | PlanCounts
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a worker made of one partition: the files it wrote (absolute paths) and what became of the rows."""
 
@@ -70,13 +90,21 @@ class Stage(Protocol):
         """Returns what planning reads: name -> digest. Equal inputs and config let a recorded plan be used again."""
         ...
 
-    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
-        """Yields the partitions in order. Raises UserError if something it needs has not been made."""
+    def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
+        """Yields the partitions in order, and what belongs to the plan beside them.
+
+        Raises UserError if something it needs has not been made.
+        """
         ...
 
     def worker(self, root: Path) -> Worker:
         """Makes a worker for the dataset at `root`, in the process that will run it."""
         ...
+
+
+def threads_of(stage: Stage) -> int:
+    """Returns how many threads a worker of `stage` keeps busy: its attribute `threads`, 1 if it has none."""
+    return int(getattr(stage, "threads", 1))
 
 
 @dataclass(frozen=True)

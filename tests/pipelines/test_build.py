@@ -177,7 +177,7 @@ def kill_a_worker() -> bool:
             name = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if name.startswith(b"ray::") and b"MapWorker" in name:
+        if name.startswith(b"ray::") and b"PartitionActor" in name:
             os.kill(int(folder.name), signal.SIGKILL)
             return True
     return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +16,7 @@ from PIL import Image
 
 from pipelines.crawl import CrawlStage, forget_passing_failures
 from tests.hostile_server import HostileServer, failing_first, image, photograph, reply, slowly
-from tests.pipelines.crawling import LOOPBACK, QUICK, crawl, url_table
+from tests.pipelines.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
 from x2i.crawl.process import StoredFormat
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
@@ -43,7 +45,7 @@ def test_bytes_do_not_depend_on_concurrency_or_answer_order(hostile_server: Host
 def test_a_url_named_twice_is_planned_once_and_its_first_text_wins(tmp_path: Path) -> None:
     urls = ["http://a.example/1.jpg", "http://a.example/2.jpg", "http://a.example/1.jpg#top"]
     stage = CrawlStage(sources=(url_table(tmp_path / "urls.csv", urls, ["first", "second", "third"]),))
-    [partition] = stage.plan(Dataset.create(tmp_path / "data"))
+    [partition] = planned_partitions(tmp_path / "data", stage)
     assert partition.rows["url"].to_pylist() == urls[:2]
     assert partition.rows["text"].to_pylist() == ["first", "second"]
 
@@ -73,7 +75,7 @@ def test_pages_give_rows_and_failed_pages_are_told(
     assert records[0].licence == "https://creativecommons.org/publicdomain/zero/1.0/"
     assert json.loads(records[0].extra) == {"title": "Eileen", "figcaption": "The astronaut"}
     assert records[0].page_url == site.url("/index.html")
-    assert "2 of 4 pages gave no images: 1 http_client_error, 1 opt_out" in capsys.readouterr().err
+    assert "2 of 4 pages, records and files gave no images: 1 http_client_error, 1 opt_out" in capsys.readouterr().err
     log = [json.loads(line) for line in paths.log_file(tmp_path / "data", "crawl").read_text().splitlines()]
     failed = {line["url"]: line["reason"] for line in log if line["event"] == "page"}
     assert failed == {site.url("/gone.html"): "http_client_error", site.url("/optout.html"): "opt_out"}
@@ -88,15 +90,15 @@ def test_the_page_budget_holds(hostile_server: HostileServer, tmp_path: Path) ->
     }
     site = hostile_server.site(routes)
     stage = CrawlStage(sources=(site.url("/0.html"),), depth=50, max_pages=7, **QUICK)
-    [partition] = stage.plan(Dataset.create(tmp_path / "data"))
+    [partition] = planned_partitions(tmp_path / "data", stage)
     assert partition.rows.num_rows == 7
-    assert sum(site.hits.values()) == 8  # seven pages and robots.txt
+    assert sum(site.hits.values()) == 9  # seven pages, robots.txt and tdmrep.json
 
 
 def test_a_source_that_names_no_image_is_an_error(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({})
     stage = CrawlStage(sources=(site.url("/index.html"),), **QUICK)
-    with pytest.raises(UserError, match="1 of 1 pages gave no images: 1 http_client_error"):
+    with pytest.raises(UserError, match="1 of 1 pages, records and files gave no images: 1 http_client_error"):
         list(stage.plan(Dataset.create(tmp_path / "data")))
 
 
@@ -162,7 +164,7 @@ def test_every_kind_of_table_plans_the_same_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     for name in [*files, "t.parquet"]:
         stage = CrawlStage(sources=(str(tmp_path / name),), keep_col=("score",))
-        [partition] = stage.plan(Dataset.create(tmp_path / "data"))
+        [partition] = planned_partitions(tmp_path / "data", stage)
         assert partition.rows["url"].to_pylist() == [row["url"] for row in rows], name
         assert partition.rows["text"].to_pylist() == [row["caption"] for row in rows], name
         assert [str(json.loads(e)["score"]) for e in partition.rows["extra"].to_pylist()] == ["0", "1", "2"], name
@@ -212,9 +214,15 @@ def test_network_patience_is_no_part_of_the_config(tmp_path: Path) -> None:
 
 def _crawl_and_commit(root: Path, stage: CrawlStage) -> None:
     """What the engine does, as far as this test needs it."""
-    dataset = Dataset.create(root)
     worker = stage.worker(root)
-    for partition in stage.plan(dataset):
+    for partition in planned_partitions(root, stage):
         outcome = worker(partition.id, partition.rows)
         outputs = describe_outputs(root, outcome.outputs)
         write_commit(root, Commit("crawl", partition.id, 1, partition.config, {}, "plan", outputs, outcome.counts))
+
+
+@pytest.mark.slow
+def test_a_worker_holds_no_more_memory_after_many_partitions_than_after_a_few() -> None:
+    command = [sys.executable, "-m", "benchmarks.memory", "--rows", "60000", "--partition-size", "2000"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert json.loads(done.stdout.splitlines()[-1])["growth_megabytes"] < 8

@@ -72,6 +72,23 @@ def test_a_partition_that_kills_its_worker_costs_only_itself(tmp_path):
     assert execute([SquareStage()], dataset, RAY)[0].ran == 1
 
 
+def test_a_small_job_that_died_in_its_own_process_is_left_to_ray(tmp_path):
+    code = (
+        "from pathlib import Path; from pipelines.options import RunOptions; from pipelines.run import execute; "
+        "from tests.pipelines.toy_stage import SquareStage; from x2i.store import Dataset; "
+        f"dataset = Dataset.create(Path({str(tmp_path)!r})); "
+        "execute([SquareStage(partitions=2, die_on='00000')], dataset, RunOptions(workers=1))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
+    assert process.returncode == -signal.SIGKILL
+    again = execute([SquareStage(partitions=2, die_on="00000")], Dataset.open(tmp_path), RunOptions(workers=1))[0]
+    assert "died" in again.failed["00000"]
+    assert again.ran == 1
+    mended = execute([SquareStage(partitions=2)], Dataset.open(tmp_path), RunOptions(workers=1))[0]
+    assert (mended.ran, mended.failed) == (1, {})
+    assert not list((tmp_path / "locks").glob("*.inline.lock"))
+
+
 @pytest.mark.slow
 def test_many_poisonous_partitions_cost_only_themselves(tmp_path):
     poisonous = ",".join(f"{number:05d}" for number in (0, 1, 3))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from x2i.crawl.fetch import FetchDropped, Fetched, Fetcher
+from x2i.crawl.identity import url_host
+from x2i.crawl.places import Place, read_place
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
 from x2i.image import sha256
 from x2i.reasons import Dropped, DroppedError, Reason, Status
@@ -24,7 +23,7 @@ Crawled = tuple[ImageRecord, bytes | None]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One planned image. local: `url` is a file:// URL that the user's own folder or saved page gave."""
+    """One planned image. place: where the bytes lie if they need no fetching (`Place` as JSON), else ""."""
 
     key: str
     uid: str
@@ -34,7 +33,7 @@ class PlanRow:
     context: str
     licence: str
     extra: str
-    local: bool
+    place: str
 
 
 async def crawl_rows(
@@ -71,8 +70,8 @@ async def _crawl_row(
         record, data = known[row.key]
         return replace(record, **_identity(row)), data
     loop = asyncio.get_running_loop()
-    if row.local:
-        return await loop.run_in_executor(pool, _store_file, row, fetcher.policy.max_bytes, storage)
+    if row.place:
+        return await loop.run_in_executor(pool, _store_placed, row, fetcher.policy.max_bytes, fetcher.agent, storage)
     if not row.url:
         return _dropped(row, Dropped(Reason.BAD_URL, "the source gives no URL")), None
     async with fetcher.get(row.url) as outcome:
@@ -81,23 +80,12 @@ async def _crawl_row(
         return await loop.run_in_executor(pool, _store, row, outcome.data, outcome.http_status, storage)
 
 
-def local_path(url: str) -> Path:
-    """Returns the file that a file:// URL names; a file name is bytes, not always UTF-8."""
-    return Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
-
-
-def _store_file(row: PlanRow, max_bytes: int, storage: StoragePolicy) -> Crawled:
-    path = local_path(row.url)
+def _store_placed(row: PlanRow, max_bytes: int, agent: str, storage: StoragePolicy) -> Crawled:
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            return _dropped(row, Dropped(Reason.BODY_TOO_LARGE, f"{size} bytes; at most {max_bytes}")), None
-        data = path.read_bytes()
-    except OSError as error:
-        return _dropped(row, Dropped(Reason.FILE_ERROR, error.strerror or str(error))), None
-    if not data:
-        return _dropped(row, Dropped(Reason.BODY_EMPTY)), None
-    return _store(row, data, 0, storage)
+        found = read_place(Place.from_json(row.place), max_bytes, agent)
+    except DroppedError as error:
+        return _dropped(row, error.verdict), None
+    return _store(row, found.data, found.http_status, storage)
 
 
 def _store(row: PlanRow, data: bytes, http_status: int, storage: StoragePolicy) -> Crawled:
@@ -120,6 +108,7 @@ def _stored(row: PlanRow, image: StoredImage, http_status: int, fetched: bytes) 
         bytes=len(fetched),
         sha256=sha256(fetched),
         phash=image.phash,
+        pdq=image.pdq,
         http_status=http_status,
     )
 
@@ -136,11 +125,4 @@ def _identity(row: PlanRow) -> dict[str, Any]:
     fields = {
         name: getattr(row, name) for name in ("key", "uid", "url", "text", "page_url", "context", "licence", "extra")
     }
-    return {**fields, "host": "" if row.local else _host(row.url)}
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+    return {**fields, "host": url_host(row.url)}

@@ -1,125 +1,112 @@
-"""From sources to planned rows: every URL once, in the order of the sources, with notes of what could not be read."""
+"""From sources to planned rows: every image once, in the order of the sources; what is said of it again is kept too."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import urldefrag
+from dataclasses import dataclass
 
-from x2i.crawl.fetch import Fetcher
-from x2i.crawl.optout import product_token
-from x2i.crawl.partition import PlanRow
-from x2i.crawl.policy import FetchPolicy
-from x2i.crawl.sources import (
-    PageCrawl,
-    SourceKind,
-    SourceRow,
-    TableColumns,
-    crawl_pages,
-    kind_of,
-    read_folder,
-    read_local_page,
-    read_table,
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from x2i.crawl.known import KnownImages, lineage_prefixes
+from x2i.crawl.seen import SeenPrefixes
+from x2i.crawl.sources import PlanningNotes, SourceOptions, kind_of
+from x2i.crawl.sources.batch import batched
+from x2i.crawl.sources.tables.files import count_tables
+from x2i.crawl.uids import digests, identities, normal_urls, prefixes_of, uids_of
+
+PLANNED = ("uid", "url", "text", "page_url", "context", "licence", "extra", "place")
+"""The fields of a planned row, all text, without its key."""
+MENTION_SCHEMA = pa.schema(
+    [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())]
+    + [(name, pa.string()) for name in ("url", "text", "page_url", "context", "licence", "extra")]
 )
-from x2i.reasons import Dropped, Reason
-from x2i.sample import canonical_json
+"""A further mention of a planned or stored image. source: as it was given; row: counted from 1 in that source."""
 
 
-@dataclass
-class PlanningNotes:
-    """What planning met beside the rows: pages that gave nothing, and rows that named a URL again."""
+@dataclass(frozen=True)
+class Piece:
+    """What a batch of source rows came to: rows to crawl (fields PLANNED), and mentions (MENTION_SCHEMA)."""
 
-    pages: int = 0
-    failures: list[tuple[str, Dropped]] = field(default_factory=list)
-    repeated: int = 0
-
-    def summary(self) -> str:
-        """Returns one line for people, "" if there is nothing to tell."""
-        counts: dict[str, int] = {}
-        for _, verdict in self.failures:
-            counts[str(verdict.reason)] = counts.get(str(verdict.reason), 0) + 1
-        parts = []
-        if counts:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-            parts.append(f"{len(self.failures)} of {self.pages} pages gave no images: {reasons}")
-        if self.repeated:
-            parts.append(f"{self.repeated} URLs were named more than once and are planned once")
-        return "; ".join(parts)
+    rows: pa.Table
+    mentions: pa.Table
 
 
-def plan_rows(
-    sources: Sequence[str], columns: TableColumns, policy: FetchPolicy, depth: int, max_pages: int, notes: PlanningNotes
-) -> Iterator[PlanRow]:
-    """Yields the rows to crawl, without their keys, and fills `notes`. A URL counts without its fragment.
+def plan_pieces(
+    sources: Sequence[str], options: SourceOptions, notes: PlanningNotes, known: KnownImages
+) -> Iterator[Piece]:
+    """Yields the rows to crawl and the mentions, batch by batch, and fills `notes`. A URL counts without its fragment.
 
-    Raises UserError for a source that cannot be read. A page that cannot be fetched is noted, and the rest goes on.
+    What `known` has is a mention, and only if it says something that is not kept yet. Memory grows by 8 bytes per
+    image. Raises UserError for a source that cannot be read. A page that cannot be fetched is noted; the rest goes on.
     """
-    seen: set[int] = set()
-    number = 0
+    seen = SeenPrefixes()
     for index, source in enumerate(sources):
-        for row in _source_rows(source, columns, policy, depth, max_pages, notes):
-            number += 1
-            planned = _plan_row(row, index, number)
-            identity = int(planned.uid[:16], 16)
-            if identity in seen:
-                notes.repeated += 1
-                continue
-            seen.add(identity)
-            yield planned
+        row, kind = 1, kind_of(source)
+        if kind.name == "folder" and (tables := count_tables(source)):
+            remedy = f"to read them, name them as well, such as '{source.rstrip('/')}/*.parquet'"
+            notes.remarks[f"tables beside the images of {source} are not read: {remedy}"] += tables
+        for table in batched(kind.rows(source, options, notes)):
+            yield _plan_batch(_Batch(table, source, index, row, notes.rows + 1), notes, known, seen)
+            row += table.num_rows
+            notes.rows += table.num_rows
 
 
-def _source_rows(
-    source: str, columns: TableColumns, policy: FetchPolicy, depth: int, max_pages: int, notes: PlanningNotes
-) -> Iterator[SourceRow]:
-    kind = kind_of(source)
-    if kind is SourceKind.TABLE:
-        yield from read_table(Path(source), columns)
-    elif kind is SourceKind.FOLDER:
-        yield from read_folder(Path(source))
-    elif kind is SourceKind.LOCAL_PAGE:
-        rows, opt_out = read_local_page(Path(source), product_token(policy.user_agent))
-        notes.pages += 1
-        if opt_out:
-            notes.failures.append((source, Dropped(Reason.OPT_OUT, opt_out)))
-        yield from rows
-    else:
-        found = asyncio.run(_crawl_pages(source, policy, depth, max_pages))
-        notes.pages += found.pages
-        notes.failures += found.failures
-        yield from found.rows
+@dataclass(frozen=True)
+class _Batch:
+    """Source rows. number, first_row: of the source; first: of the batch's first row among those of all sources."""
+
+    table: pa.Table
+    source: str
+    number: int
+    first_row: int
+    first: int
 
 
-async def _crawl_pages(source: str, policy: FetchPolicy, depth: int, max_pages: int) -> PageCrawl:
-    async with Fetcher(policy) as fetcher:
-        return await crawl_pages(source, fetcher, depth, max_pages)
+def _plan_batch(batch: _Batch, notes: PlanningNotes, known: KnownImages, seen: SeenPrefixes) -> Piece:
+    table = batch.table
+    urls = table["url"].combine_chunks()
+    placed = pc.not_equal(table["place"].combine_chunks(), "")
+    urls = pc.if_else(placed, urls, normal_urls(urls)) if pc.any(placed).as_py() else normal_urls(urls)
+    table = table.set_column(0, "url", urls)
+    names = identities(table, batch.number, batch.first)
+    digest = digests(names)
+    prefixes = prefixes_of(digest)
+    is_known = known.contains(prefixes)
+    if len(known):
+        names, changed = known.with_changed_files(table, names, prefixes, is_known)
+        if changed:
+            digest = digests(names)
+            prefixes = prefixes_of(digest)
+            is_known = known.contains(prefixes)
+            notes.changed += int((~is_known[changed]).sum())
+    is_new = seen.add(prefixes) & ~is_known
+    notes.known += int(is_known.sum())
+    notes.repeated += int((~is_known & ~is_new).sum())
+    table = table.add_column(0, "uid", uids_of(digest))
+    rows = table if is_new.all() else table.filter(pa.array(is_new))
+    return Piece(rows.select(PLANNED), _mentions(table, batch, known, is_known, is_new))
 
 
-def _plan_row(row: SourceRow, source: int, number: int) -> PlanRow:
-    """uid: of the URL; of a local file, its stable name, so that moving a folder keeps the identity of its images.
-
-    Two folders of one name cannot be told apart by that, so the later source's number is part of the name.
-    """
-    url = row.url if row.local else urldefrag(row.url.strip()).url
-    if row.local:
-        identity = f"file:{source}:{row.name}" if source else f"file:{row.name}"
-    else:
-        identity = url or f"row:{source}:{number}"
-    return PlanRow(
-        key="",
-        uid=hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24],
-        url=_storable(url),
-        text=_storable(row.text),
-        page_url=_storable(row.page_url),
-        context=_storable(row.context),
-        licence=_storable(row.licence),
-        extra=_storable(canonical_json(dict(row.extra))),
-        local=row.local,
+def _mentions(
+    table: pa.Table, batch: _Batch, known: KnownImages, is_known: npt.NDArray[np.bool_], is_new: npt.NDArray[np.bool_]
+) -> pa.Table:
+    kept = ~is_new & ~pc.equal(table["url"].combine_chunks(), "").to_numpy(zero_copy_only=False)
+    if is_known.any():
+        about = np.flatnonzero(is_known & kept)
+        kept[about] = known.add_lineages(lineage_prefixes(table.take(pa.array(about))))
+    places = np.flatnonzero(kept)
+    found = table.take(pa.array(places))
+    columns = {
+        "source": pa.array([batch.source] * len(places), pa.string()),
+        "row": pa.array(places + batch.first_row, pa.int64()),
+    }
+    return pa.Table.from_arrays(
+        [columns.get(name, _column(found, name)) for name in MENTION_SCHEMA.names], schema=MENTION_SCHEMA
     )
 
 
-def _storable(text: str) -> str:
-    """Returns `text` as UTF-8 can hold it: half a surrogate pair, which JSON can write, becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    return table[name] if name in table.column_names else None

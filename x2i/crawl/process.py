@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
-from x2i.image import ImageHeader, ResizeMode, decode, encode, phash, read_header, resize
+from x2i.image import ImageHeader, ResizeMode, decode, encode, luma, pdq, phash, read_header
 from x2i.image.decode import DEFAULT_MAX_PIXELS, is_plain_srgb
-from x2i.image.resize import resized_size
+from x2i.image.metadata import source_exif, with_exif
+from x2i.image.resize import central_square, resized_size
 from x2i.image.strip import strip_jpeg
 from x2i.reasons import DroppedError, Reason
 
@@ -23,16 +22,25 @@ class StoredFormat(StrEnum):
     PNG = "png"
 
 
-KEPT_FORMATS = {"jpeg": "jpeg", "avif": "jpeg", "webp": "webp", "png": "png", "gif": "png", "bmp": "png", "tiff": "png"}
+KEPT_FORMATS = {
+    "jpeg": "jpeg",
+    "avif": "jpeg",
+    "heif": "jpeg",
+    "webp": "webp",
+    "png": "png",
+    "gif": "png",
+    "bmp": "png",
+    "tiff": "png",
+}
 """What --format keep stores for each format that comes in."""
 LONGEST_SIDE = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
-_SCALING_MARGIN = 8
 
 
 @dataclass(frozen=True)
 class StoragePolicy:
-    """How images are stored. max_side: pixels, by `resize_mode`; pictures are never enlarged. min_side: a picture whose
-    shorter side has fewer pixels is dropped (too_small). format: see `make_image` for "keep".
+    """How images are stored. max_side: pixels, by `resize_mode`; a smaller picture is enlarged only with `enlarge`.
+    min_side: a picture whose shorter side has fewer pixels is dropped (too_small). format: see `make_image` for "keep".
+    keep_metadata: the source's EXIF goes along, place and camera included. pdq: the PDQ hash is computed too.
     """
 
     max_side: int = 1024
@@ -41,11 +49,16 @@ class StoragePolicy:
     format: StoredFormat = StoredFormat.JPEG
     quality: int = 95
     max_pixels: int = DEFAULT_MAX_PIXELS
+    enlarge: bool = False
+    keep_metadata: bool = False
+    pdq: bool = False
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """data: the encoded bytes, without metadata; width, height: of these; phash: of the pixels they were made from."""
+    """data: the encoded bytes; width, height: of these; phash, pdq: of the pixels they were made from ("" if not asked
+    for). header: of the file they came from.
+    """
 
     data: bytes
     format: str
@@ -53,6 +66,7 @@ class StoredImage:
     height: int
     phash: int
     header: ImageHeader
+    pdq: str = ""
 
 
 def make_image(data: bytes, policy: StoragePolicy) -> StoredImage:
@@ -60,7 +74,8 @@ def make_image(data: bytes, policy: StoragePolicy) -> StoredImage:
 
     With format "keep", a picture that need not be resized keeps its own compression: a JPEG that is upright sRGB is
     copied without its metadata segments, a plain lossy WebP as it is. Everything else is encoded anew, in its own
-    format where that can be stored (BMP, GIF and TIFF become PNG, AVIF becomes JPEG). No EXIF survives in any case.
+    format where that can be stored (BMP, GIF and TIFF become PNG, AVIF and HEIF become JPEG). No EXIF survives unless
+    it is asked for.
     """
     header = read_header(data)
     if header.pixels > policy.max_pixels:
@@ -68,32 +83,31 @@ def make_image(data: bytes, policy: StoragePolicy) -> StoredImage:
     if min(header.width, header.height) < policy.min_side:
         raise DroppedError(Reason.TOO_SMALL, f"{header.width}x{header.height}; --min-side {policy.min_side}")
     full = (header.width, header.height)
-    target = resized_size(*full, policy.resize_mode, policy.max_side)
-    margin = 0 if policy.resize_mode is ResizeMode.LONGEST else _SCALING_MARGIN
-    pixels = decode(data, max_pixels=policy.max_pixels, target_side=_decode_side(full, target) + margin)
-    resized = resize(pixels, policy.resize_mode, policy.max_side)
+    target = resized_size(*full, policy.resize_mode, policy.max_side, not policy.enlarge)
     stored_format = KEPT_FORMATS[header.format] if policy.format is StoredFormat.KEEP else str(policy.format)
-    if max(resized.shape) > LONGEST_SIDE[stored_format]:
+    cropped = policy.resize_mode is ResizeMode.CROP
+    if min(max(target), policy.max_side if cropped else max(target)) > LONGEST_SIDE[stored_format]:
         raise DroppedError(Reason.TOO_MANY_PIXELS, f"{target[0]}x{target[1]} does not fit into {stored_format}")
+    pixels = decode(data, header=header, max_pixels=policy.max_pixels, size=target, fast_chroma=stored_format != "png")
+    if cropped:
+        pixels = central_square(pixels, policy.max_side)
+    height, width = pixels.shape[:2]
     stored = None
-    if policy.format is StoredFormat.KEEP and resized.shape == pixels.shape and target == full:
-        stored = _kept(data, header.format)
+    if policy.format is StoredFormat.KEEP and sorted((width, height)) == sorted(full):
+        stored = _kept(data, header)
     if stored is None:
-        stored = encode(resized, stored_format, policy.quality)
-    height, width = resized.shape[:2]
-    return StoredImage(stored, stored_format, width, height, phash(resized), header)
+        stored = encode(pixels, stored_format, policy.quality)
+    exif = source_exif(data, header) if policy.keep_metadata else None
+    if exif is not None:
+        stored = with_exif(stored, stored_format, exif)
+    grey = luma(pixels)
+    return StoredImage(stored, stored_format, width, height, phash(grey), header, pdq(pixels) if policy.pdq else "")
 
 
-def _decode_side(full: tuple[int, int], target: tuple[int, int]) -> int:
-    """Returns the longest side to decode at so that neither side falls below its target (which may be a square)."""
-    scale = max(target[0] / full[0], target[1] / full[1])
-    return int(np.ceil(max(full) * scale))
-
-
-def _kept(data: bytes, image_format: str) -> bytes | None:
+def _kept(data: bytes, header: ImageHeader) -> bytes | None:
     """Returns the file's own bytes without metadata, or None if it has to be encoded anew."""
-    if image_format == "jpeg" and is_plain_srgb(data):
+    if header.jpeg and is_plain_srgb(header.jpeg):
         return strip_jpeg(data)
-    if image_format == "webp" and data[12:16] == b"VP8 ":
+    if header.format == "webp" and data[12:16] == b"VP8 ":
         return data[: int.from_bytes(data[4:8], "little") + 8]
     return None

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import struct
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.crawl import CrawlStage
 from tests.hostile_server import photograph
+from tests.x2i.image.files import decibels
 from x2i.crawl.process import StoragePolicy, StoredFormat, make_image
-from x2i.image import ResizeMode, decode, encode, hamming, phash
+from x2i.errors import UserError
+from x2i.image import ResizeMode, decode, encode, hamming, phash, resize
 from x2i.reasons import DroppedError
 
 
@@ -91,6 +96,82 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
     with pytest.raises(DroppedError) as caught:
         make_image(_png(17000, 4), StoragePolicy(resize_mode=ResizeMode.NONE, format=StoredFormat.WEBP))
     assert caught.value.verdict.reason == "too_many_pixels"
+
+
+def test_enlarging_is_done_only_when_asked_for() -> None:
+    data = photograph(side=200)
+    assert make_image(data, StoragePolicy(max_side=300)).width == 200
+    assert make_image(data, StoragePolicy(max_side=300, enlarge=True)).width == 300
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["YCbCr", "CMYK", "L"])
+def test_turning_and_converting_the_small_picture_is_as_good_as_the_large(orientation: int, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.open(io.BytesIO(photograph())).resize((600, 402)).convert("RGB" if mode == "YCbCr" else mode)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=95, exif=exif)
+    data = stream.getvalue()
+    image = make_image(data, StoragePolicy(max_side=256))
+    expected = resize(decode(data), ResizeMode.LONGEST, 256)
+    assert decibels(decode(image.data), expected) > 35
+
+
+@pytest.mark.parametrize("stored", [StoredFormat.JPEG, StoredFormat.PNG, StoredFormat.WEBP])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_metadata_goes_along_only_when_asked_for(format: str, stored: StoredFormat) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "SecretCamera"
+    exif.get_ifd(0x8825)[1] = "N"
+    data = photograph(side=120, format=format, exif=exif)
+    without = make_image(data, StoragePolicy(format=stored))
+    assert b"Secret" not in without.data
+    image = make_image(data, StoragePolicy(format=stored, keep_metadata=True))
+    opened = Image.open(io.BytesIO(image.data))
+    assert opened.size == (without.width, without.height)
+    found = opened.getexif()
+    assert (found[0x0112], found[0x010F]) == (1, "SecretCamera")
+    if format != "TIFF":  # Pillow writes no GPS directory into a TIFF
+        assert found.get_ifd(0x8825)[1] == "N"
+    assert np.array_equal(decode(image.data), decode(without.data))
+
+
+def test_a_kept_file_keeps_its_metadata_only_when_asked_for() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "SecretCamera"
+    data = photograph(exif=exif, comment=b"other words")
+    image = make_image(data, StoragePolicy(format=StoredFormat.KEEP, keep_metadata=True))
+    assert Image.open(io.BytesIO(image.data)).getexif()[0x010F] == "SecretCamera"
+    assert b"other words" not in image.data
+
+
+def test_the_thumbnail_is_left_behind() -> None:
+    thumbnail = photograph(side=32)
+    directory = struct.pack("<HHHIIHHIII", 2, 513, 4, 1, 56, 514, 4, 1, len(thumbnail), 0)
+    block = b"Exif\0\0II*\0" + struct.pack("<IHHHIII", 8, 1, 0x010F, 2, 4, 0x41424300, 26) + directory + thumbnail
+    image = make_image(photograph(exif=block), StoragePolicy(keep_metadata=True))
+    assert b"Exif" in image.data
+    assert image.data.count(b"\xff\xd8\xff") == 1
+
+
+def test_damaged_metadata_is_left_behind() -> None:
+    data = photograph(exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\x99" * 50)
+    assert b"Exif" not in make_image(data, StoragePolicy(keep_metadata=True)).data
+
+
+def test_pdq_is_computed_only_when_asked_for() -> None:
+    pytest.importorskip("pdqhash")
+    data = photograph(side=200)
+    assert make_image(data, StoragePolicy()).pdq == ""
+    assert len(make_image(data, StoragePolicy(pdq=True)).pdq) == 64
+
+
+def test_a_missing_pdq_package_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pdqhash", None)
+    with pytest.raises(UserError, match="pip install"):
+        CrawlStage(("urls.txt",), pdq=True)
 
 
 def _jpeg(width: int, height: int) -> bytes:

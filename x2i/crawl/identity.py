@@ -1,0 +1,39 @@
+"""The identity of a source: a short digest that is the same whoever computes it, and that hides the URL itself."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urldefrag, urlsplit
+
+
+def normal_url(url: str) -> str:
+    """Returns `url` without its fragment and without surrounding space: two URLs equal in this are fetched once."""
+    bare = url.strip()
+    try:
+        return urldefrag(bare).url
+    except ValueError:  # what is no URL, such as http://[
+        return bare.partition("#")[0]
+
+
+def url_uid(url: str) -> str:
+    """Returns the uid of an image that is fetched from `url`: 24 hex digits."""
+    return uid_of(normal_url(url))
+
+
+def uid_of(identity: str) -> str:
+    """Returns the uid that belongs to an identity text: 24 hex digits of its sha256."""
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def content_uid(sha256: str) -> str:
+    """Returns the uid of an image that has no address, from the sha256 of its bytes in hex: 24 hex digits."""
+    return sha256[:24]
+
+
+def url_host(url: str) -> str:
+    """Returns the host of a web address in lower case; "" for the user's own files and for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "" if parts.scheme in ("http", "https") else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,200 @@
+"""Where the bytes of a planned image lie when they need no network: in a file, inside an archive, in a video."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+from x2i.reasons import DroppedError, Reason
+from x2i.sample import canonical_json
+from x2i.store.commits import file_digest
+
+
+class PlaceKind(StrEnum):
+    """file: the whole file. member: a plain range of bytes in it, such as a tar's member. warc: one record of an
+    archive, compressed or not. frame: one picture of a video.
+    """
+
+    FILE = "file"
+    MEMBER = "member"
+    WARC = "warc"
+    FRAME = "frame"
+
+
+@dataclass(frozen=True)
+class Place:
+    """path: a file:// URL, or an fsspec URL such as s3://bucket/name.
+
+    offset, size: bytes, for kinds that are a range of the file. Of a frame, offset is its presentation time and start
+    that of the key frame before it, in units of the video stream.
+    """
+
+    kind: PlaceKind
+    path: str
+    offset: int = 0
+    size: int = 0
+    start: int = 0
+
+    def to_json(self) -> str:
+        """Returns the text that a plan row keeps."""
+        return canonical_json(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Place:
+        document = json.loads(text)
+        return cls(**{**document, "kind": PlaceKind(document["kind"])})
+
+
+@dataclass(frozen=True)
+class PlacedBytes:
+    """What lies at a place. http_status: of the answer in which a web archive keeps it, else 0."""
+
+    data: bytes
+    http_status: int = 0
+
+
+def read_place(place: Place, max_bytes: int, agent: str = "x2i") -> PlacedBytes:
+    """Returns the encoded image at `place`. agent: our product token, which archived opt-out headers may address.
+
+    Raises DroppedError: FILE_ERROR if it cannot be read, BODY_TOO_LARGE (more than `max_bytes`), BODY_EMPTY, or what a
+    web archive's record or a video has to say: BODY_TRUNCATED, BAD_ENCODING, OPT_OUT, IMAGE_CORRUPT.
+    """
+    try:
+        found = _read(place, max_bytes, agent)
+    except OSError as error:
+        raise DroppedError(Reason.FILE_ERROR, error.strerror or str(error)) from error
+    if not found.data:
+        raise DroppedError(Reason.BODY_EMPTY)
+    return found
+
+
+def place_states(places: Iterable[Place], max_bytes: int) -> list[str]:
+    """Returns what tells whether the bytes at any of `places` have changed since they were planned; see `file_state`.
+
+    A whole file that the crawl reads counts with its sha256; an archive or video, asked once, with its `file_state`.
+    """
+    states: list[str] = []
+    archives: dict[str, str] = {}
+    for place in places:
+        if place.kind is PlaceKind.FILE:
+            states.append(_content_state(place.path, max_bytes))
+        elif place.path not in archives:
+            archives[place.path] = file_state(place.path)
+            states.append(archives[place.path])
+    return states
+
+
+def file_state(url: str) -> str:
+    """Returns a file's size and what its store tells of its version (time of change, ETag); "unreadable" if nothing."""
+    try:
+        if is_local(url):
+            state = local_path(url).stat()
+            return f"{state.st_size} bytes, {state.st_mtime_ns}"
+        fs, path = _filesystem(url)
+        info = fs.info(path)
+    except OSError:
+        return "unreadable"
+    version = next(
+        (info[name] for name in ("ETag", "etag", "md5Hash", "LastModified", "created") if info.get(name)), ""
+    )
+    return f"{info.get('size')} bytes, {version}"
+
+
+def open_place(url: str) -> BinaryIO:
+    """Opens the file at a file:// or fsspec URL for reading, with `seek`. Raises OSError."""
+    if is_local(url):
+        return open(local_path(url), "rb")
+    fs, path = _filesystem(url)
+    return cast("BinaryIO", fs.open(path, "rb"))
+
+
+def read_bytes(url: str, offset: int, size: int) -> bytes:
+    """Returns up to `size` bytes from `offset`: fewer only where the file ends. Raises OSError."""
+    if is_local(url):
+        with open(local_path(url), "rb") as stream:
+            stream.seek(offset)
+            return stream.read(size)
+    fs, path = _filesystem(url)
+    return bytes(fs.cat_file(path, start=offset, end=offset + size))
+
+
+def source_url(source: str) -> str:
+    """Returns the URL of a file that a user names as a path or as an fsspec URL."""
+    return source if "://" in source else Path(source).resolve().as_uri()
+
+
+def stable_name(url: str) -> str:
+    """Returns a file's name with that of its folder: what stays when the folder is moved."""
+    parts = [part for part in unquote(urlsplit(url).path).split("/") if part]
+    return "/".join(parts[-2:])
+
+
+def is_local(url: str) -> bool:
+    return url.startswith("file://")
+
+
+def local_path(url: str) -> Path:
+    """Returns the file that a file:// URL names; a file name is bytes, not always UTF-8."""
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        return cast("tuple[Any, str]", url_to_fs(url))
+    except (ValueError, ImportError) as error:  # an unknown protocol, or one whose library is not installed
+        raise OSError(f"{url}: {error}") from error
+
+
+def _read(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
+    if place.kind is PlaceKind.WARC:
+        from x2i.crawl.sources.archives.warc_record import read_record
+
+        return read_record(place, max_bytes, agent)
+    if place.kind is PlaceKind.FRAME:
+        from x2i.crawl.sources.videos.frame import read_frame
+
+        return PlacedBytes(read_frame(place))
+    if place.kind is PlaceKind.MEMBER:
+        return PlacedBytes(_read_member(place, max_bytes))
+    return PlacedBytes(_read_file(place, max_bytes))
+
+
+def _read_file(place: Place, max_bytes: int) -> bytes:
+    with open_place(place.path) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        _require_size(size, max_bytes)
+        stream.seek(0)
+        return stream.read(max_bytes)
+
+
+def _read_member(place: Place, max_bytes: int) -> bytes:
+    _require_size(place.size, max_bytes)
+    data = read_bytes(place.path, place.offset, place.size)
+    if len(data) < place.size:
+        raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {place.size} bytes are there")
+    return data
+
+
+def _require_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise DroppedError(Reason.BODY_TOO_LARGE, f"{size} bytes; at most {max_bytes}")
+
+
+def _content_state(url: str, max_bytes: int) -> str:
+    """Returns a whole file's sha256; its `file_state` if it lies on a store; its size if it is not read at all."""
+    if not is_local(url):
+        return file_state(url)
+    path = local_path(url)
+    try:
+        size = path.stat().st_size
+        return f"{size} bytes" if size > max_bytes else file_digest(path)
+    except OSError:
+        return "unreadable"
