@@ -1,0 +1,44 @@
+"""What people type becomes the identities that the store keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from x2i.crawl.identity import url_uid
+from x2i.errors import UserError
+from x2i.takedown.request import read_request
+
+
+def test_values_are_brought_into_the_forms_of_the_store():
+    request = read_request(
+        {
+            "url": [" http://a.org/b.jpg#part "],
+            "host": ["IMG.Example.org."],
+            "sha256": ["AB" * 32],
+            "phash": ["0x00000000000000FF"],
+            "uid": ["x", ""],
+        },
+        3,
+    )
+    assert request.urls == {"http://a.org/b.jpg"}
+    assert request.source_uids == {"x", url_uid("http://a.org/b.jpg"), "ab" * 12}
+    assert request.hosts == {"img.example.org"}
+    assert request.sha256 == {"ab" * 32}
+    assert (request.phashes, request.distance) == ({255}, 3)
+
+
+def test_nothing_named_is_no_request():
+    assert not read_request({"url": [], "host": [" "]}, 5)
+
+
+@pytest.mark.parametrize(
+    ("named", "distance", "words"),
+    [
+        ({"phash": ["xyz"]}, 0, "phash: expected 16 hex digits, found 'xyz'"),
+        ({"host": ["a.org/path"]}, 0, "host: expected a name"),
+        ({"phash": ["0" * 16]}, 16, "distance: expected 0 to 15"),
+    ],
+)
+def test_a_mistake_names_the_value(named, distance, words):
+    with pytest.raises(UserError, match=words):
+        read_request(named, distance)

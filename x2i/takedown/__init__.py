@@ -1,0 +1,1 @@
+"""Taking images down: what descends from them is found through lineage and removed file by file."""
