@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.options import dataset_path
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ SHEET_PER_TASK, GALLERY_PER_TASK = 3, 60
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="A dataset folder, a shard or image partition (.tar), or a .parquet.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            parser=dataset_path,
+            metavar="PATH",
+            help="A dataset (a folder or s3://...), a shard or image partition (.tar), or a .parquet.",
+        ),
+    ],
     key: Annotated[str | None, typer.Option(help="Show this one sample or image whole, with its lineage.")] = None,
     task: Annotated[str | None, typer.Option(help="Only samples of this task.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most this many rows, samples or images.")] = None,

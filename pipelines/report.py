@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.options import DatasetArgument
+
 if TYPE_CHECKING:
     from x2i.store import Dataset
 
 
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     html: Annotated[Path | None, typer.Option(help="Write the report, with plots, to this .html file.")] = None,
     run: Annotated[
         Path | None, typer.Option(help="A training run's folder: adds what training came to. Default: DATASET/run.")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from x2i.reasons import Status
 from x2i.store import Dataset, paths
+from x2i.store.remote import local_copy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +66,10 @@ def _column_scores(dataset: Dataset) -> Iterator[Histogram | None]:
     """Yields one histogram for every floating-point field of every column; what `_sizes` shows is not shown again."""
     for folder in sorted((dataset.root / "columns").glob("*/")):
         files = sorted(folder.glob(f"*{paths.INDEX_SUFFIX}"))
-        names = [f.name for f in pq.read_schema(files[0]) if pa.types.is_floating(f.type)] if files else []
+        names = [f.name for f in pq.read_schema(local_copy(files[0])) if pa.types.is_floating(f.type)] if files else []
         names = [name for name in names if name != "aspect_ratio"]
         if names:
-            table = pa.concat_tables([pq.read_table(path, columns=names) for path in files])
+            table = pa.concat_tables([pq.read_table(local_copy(path), columns=names) for path in files])
             for name in names:
                 yield _of(f"{folder.name}: {name}", table[name])
 
@@ -77,7 +78,7 @@ def _pair_scores(dataset: Dataset) -> Iterator[Histogram | None]:
     path = paths.relation_file(dataset.root, "subject_pairs")
     names = ("inliers", "inlier_ratio", "area_ratio", "phash_distance")
     if path.exists():
-        table = pq.read_table(path)
+        table = pq.read_table(local_copy(path))
         for name in names:
             if name in table.column_names:
                 yield _of(f"subject pairs: {name.replace('_', ' ')}", table[name])

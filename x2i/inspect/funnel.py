@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from x2i.reasons import Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import Counts, list_commits, list_stages
+from x2i.store.remote import local_copy
 
 MOST_NAMES = 12
 
@@ -119,7 +120,7 @@ def _counts(dataset: Dataset, stage: str) -> Counts:
 
 def _pairs(dataset: Dataset) -> int | None:
     path = paths.relation_file(dataset.root, "subject_pairs")
-    return pq.read_metadata(path).num_rows if path.exists() else None
+    return pq.read_metadata(local_copy(path)).num_rows if path.exists() else None
 
 
 def _materialized(dataset: Dataset, stages: list[str]) -> list[str]:

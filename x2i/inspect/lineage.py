@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from x2i.sample import ImageRecord
 from x2i.store import Dataset, paths
 from x2i.store.images import record_from_row
+from x2i.store.remote import local_copy
 
 LONG_LIST = 12
 
@@ -72,6 +73,6 @@ def _columns(dataset: Dataset, keys: list[str]) -> defaultdict[str, dict[str, li
         for partition, members in partitions.items():
             path = paths.column_file(dataset.root, folder.name, partition)
             if path.exists():
-                for row in pq.read_table(path, filters=[("key", "in", members)]).to_pylist():
+                for row in pq.read_table(local_copy(path), filters=[("key", "in", members)]).to_pylist():
                     found[row.pop("key")].setdefault(folder.name, []).append(row)
     return found

@@ -35,6 +35,11 @@ def render_page(name: str, style: str, script: str, **fields: str) -> str:
     return Template(template(name)).substitute(policy=policy, style=style, script=script, **fields)
 
 
+def key_figure(name: str, value: str, note: str) -> str:
+    """Returns one of the large numbers at the head of a report, escaped."""
+    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
+
+
 def embedded_json(document: Any) -> str:
     """Returns JSON that can stand inside a <script> element: no character of it can end the element."""
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from x2i.inspect.distributions import Histogram
 from x2i.inspect.funnel import Funnel, RecipeSteps, TaskSize
-from x2i.inspect.page import render_page, template
+from x2i.inspect.page import key_figure, render_page, template
 from x2i.inspect.report_text import describe_losses
 from x2i.inspect.report_training import training_section
 from x2i.inspect.svg import Bar, bar_chart, histogram_plot
@@ -35,8 +35,10 @@ def write_report_page(funnel: Funnel, distributions: Sequence[Histogram], run: T
         "",
         title=escape(funnel.name),
         about=escape(_about(funnel)),
-        path=escape(funnel.path),
-        figures="".join(_figure(*figure) for figure in _figures(funnel, run)),
+        kind="report",
+        footer=f"Every number here comes from the commit records and columns of {escape(funnel.path)}, read by "
+        "<code>x2i report</code>.",
+        figures="".join(key_figure(*figure) for figure in _figures(funnel, run)),
         sections="\n".join(section for section in sections if section),
     )
     write_bytes(path, page.encode())
@@ -58,10 +60,6 @@ def _figures(funnel: Funnel, run: TrainingRun | None) -> Iterator[tuple[str, str
     yield "shards", f"{sum(t.shards for t in funnel.tasks):,}", describe_bytes(sum(t.bytes for t in funnel.tasks))
     if run is not None and run.trained is not None and run.untrained is not None:
         yield "validation loss", describe_number(run.trained.loss), f"untrained {describe_number(run.untrained.loss)}"
-
-
-def _figure(name: str, value: str, note: str) -> str:
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
 
 
 def _images_section(funnel: Funnel) -> str:

@@ -65,7 +65,7 @@ def histogram_plot(data: Histogram, width: int = 330, height: int = 130) -> str:
             box = f'x="{number * step + 0.5:.1f}" y="{base - tall:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"'
             parts.append(f'<rect class="kept" {box}><title>{tip}</title></rect>')
     low, high = data.edges[0], data.edges[-1]
-    at = (data.median - low) / (high - low) * width
+    at = _place_in_bins(data) * width
     parts.append(f'<line class="median" x1="{at:.1f}" y1="{top - 4}" x2="{at:.1f}" y2="{base}"/>')
     ends = describe_number(low), describe_number(high)
     if ends[0] != ends[1]:  # otherwise all values are the same, and the median says which
@@ -135,6 +135,14 @@ def smoothed(points: Sequence[tuple[int, float]], window: int) -> tuple[tuple[fl
         recent = [y for _, y in points[max(0, number + 1 - window) : number + 1]]
         means.append((float(x), sum(recent) / len(recent)))
     return tuple(means)
+
+
+def _place_in_bins(data: Histogram) -> float:
+    """Returns where the median stands on an axis that gives every bin one width, however wide it is: 0 to 1."""
+    for number, (low, high) in enumerate(zip(data.edges, data.edges[1:])):
+        if data.median <= high:
+            return (number + (data.median - low) / (high - low)) / len(data.counts)
+    return 1.0
 
 
 def _nice_range(low: float, high: float) -> tuple[float, float, float]:

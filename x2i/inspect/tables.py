@@ -17,6 +17,7 @@ from x2i.reasons import Status
 from x2i.sample import PLACEHOLDER_PATTERN, ImageRecord
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits, list_stages
+from x2i.store.remote import local_copy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +33,7 @@ def dataset_overview(dataset: Dataset) -> dict[str, Any]:
     counts = sum((commit.counts for commit in ingest), Counts())
     tasks: dict[str, dict[str, int]] = {}
     for shard in dataset.shards():
-        table = pq.read_table(shard.index_path, columns=["task"])
+        table = pq.read_table(local_copy(shard.index_path), columns=["task"])
         for task, samples in Counter(table["task"].to_pylist()).items():
             entry = tasks.setdefault(task, {"shards": 0, "samples": 0, "bytes": 0})
             entry["shards"] += 1
@@ -131,9 +132,9 @@ def plain_table(path: Path, limit: int, key: str | None = None) -> tuple[list[di
     """Returns the first `limit` rows of any Parquet file (of one key, if given) and the number of rows it has."""
     filters = [("key", "=", key)] if key is not None else None
     if filters is not None:
-        rows = pq.read_table(path, filters=filters).to_pylist()
+        rows = pq.read_table(local_copy(path), filters=filters).to_pylist()
         return rows[:limit], len(rows)
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(local_copy(path))
     rows = []
     for batch in file.iter_batches(batch_size=limit):
         rows += batch.to_pylist()
@@ -226,7 +227,7 @@ def _named(counts: dict[str, int]) -> str:
 
 
 def _rows(files: Any) -> int:
-    return sum(pq.read_metadata(path).num_rows for path in files)
+    return sum(pq.read_metadata(local_copy(path)).num_rows for path in files)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from x2i.errors import UserError
 from x2i.sample import Sample
 from x2i.seeding import stable_hash
 from x2i.store import Dataset, paths
+from x2i.store.remote import local_copy
 from x2i.store.scan import looks_like_samples, scan_shard
 from x2i.store.shards import Shard, find_shards
 
@@ -110,7 +111,7 @@ def resolve(path: Path) -> Target:
 def index_fields(tar: Path) -> list[str]:
     """Returns the field names of a tar's index, none if it has no index."""
     path = tar.with_suffix(paths.INDEX_SUFFIX)
-    return list(pq.read_schema(path).names) if path.exists() else []
+    return list(pq.read_schema(local_copy(path)).names) if path.exists() else []
 
 
 def shard_rows(shard: Shard) -> list[dict[str, Any]]:
@@ -157,7 +158,7 @@ def find_sample(target: Target, key: str) -> SampleView | None:
     """Returns the sample with this key, or None."""
     for shard in target.shards():
         if "image_offsets" in index_fields(shard.tar):
-            rows = pq.read_table(shard.index_path, filters=[("key", "=", key)]).to_pylist()
+            rows = pq.read_table(local_copy(shard.index_path), filters=[("key", "=", key)]).to_pylist()
         else:
             rows = [row for row in shard_rows(shard) if row["key"] == key]
         for row in rows:

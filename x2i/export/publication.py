@@ -1,0 +1,100 @@
+"""Who publishes a dataset, under what name, and what its construction counted: the facts behind card and Croissant."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from x2i.store import Dataset, paths
+from x2i.store.commits import Counts, list_commits, list_stages
+from x2i.store.dataset import is_ingest_stage
+
+SPDX_ADDRESSES = {
+    "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+    "cc-by-4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "cc-by-sa-4.0": "https://creativecommons.org/licenses/by-sa/4.0/",
+    "cc-by-3.0": "https://creativecommons.org/licenses/by/3.0/",
+    "cc-by-sa-3.0": "https://creativecommons.org/licenses/by-sa/3.0/",
+    "cc-by-2.0": "https://creativecommons.org/licenses/by/2.0/",
+    "cc-by-sa-2.0": "https://creativecommons.org/licenses/by-sa/2.0/",
+}
+MOST_LICENCES = 50
+
+
+@dataclass(frozen=True)
+class Publication:
+    """name: of the dataset. contact: where takedown requests go, "" if none was given. date: ISO 8601, of publication.
+
+    licences: how many samples have a source image under it ("" if none is stated). recipes: samples by
+    "<name> <version>". steps: what every stage of the construction counted, in order. robots: True where every crawl
+    obeyed robots.txt, False where one did not, None where nothing was crawled. user_agents: under which it asked.
+    """
+
+    name: str
+    url: str
+    creator: str
+    contact: str
+    date: str
+    version: str
+    licences: Mapping[str, int] = field(default_factory=dict)
+    recipes: Mapping[str, int] = field(default_factory=dict)
+    steps: Mapping[str, Counts] = field(default_factory=dict)
+    robots: bool | None = None
+    user_agents: tuple[str, ...] = ()
+
+    def licence_urls(self) -> list[str]:
+        """Returns the addresses of the known licences, the commonest first."""
+        ordered = sorted(self.licences, key=lambda name: (-self.licences[name], name))[:MOST_LICENCES]
+        return list(dict.fromkeys(url for name in ordered if (url := licence_address(name))))
+
+    def single_licence(self) -> str:
+        """Returns the identifier (such as "cc-by-4.0") that every sample's images share, "" if there is none."""
+        addresses = {licence_address(name) for name in self.licences}
+        known = {url: name for name, url in SPDX_ADDRESSES.items()}
+        return known.get(addresses.pop(), "") if len(addresses) == 1 else ""
+
+
+def licence_address(name: str) -> str:
+    """Returns the address of a licence given by address or SPDX name; "" if it is neither."""
+    if re.match(r"https?://", name):
+        address = re.sub(r"^http://", "https://", name)
+        return next((url for url in SPDX_ADDRESSES.values() if address.rstrip("/") == url.rstrip("/")), name)
+    return SPDX_ADDRESSES.get(name.strip().lower().replace(" ", "-"), "")
+
+
+def counted(records: Iterable[tuple[str, dict[str, Any]]], what: str) -> dict[str, int]:
+    """Adds up one mapping ("licences", "recipes") of what was recorded about every shard."""
+    sums: Counter[str] = Counter()
+    for _, facts in records:
+        sums.update(facts[what])
+    return dict(sorted(sums.items()))
+
+
+def construction(source: Path) -> dict[str, Any]:
+    """Returns the fields steps, robots and user_agents of a Publication, from the commits of dataset `source`.
+
+    A folder of shards has no commits: then they are empty.
+    """
+    if not (source / paths.DATASET_FILE).exists():
+        return {}
+    root = Dataset.open(source).root
+    steps: dict[str, Counts] = {}
+    obeyed: set[bool] = set()
+    agents: set[str] = set()
+    stages = list_stages(root)
+    for stage in sorted(stages, key=lambda name: (_order(name), name)):
+        for commit in list_commits(root, stage):
+            steps[stage] = steps.get(stage, Counts()) + commit.counts
+            if is_ingest_stage(stage) and "ignore_robots" in commit.config:
+                obeyed.add(not commit.config["ignore_robots"])
+                agents.add(str(commit.config.get("user_agent", "")))
+    return {"steps": steps, "robots": all(obeyed) if obeyed else None, "user_agents": tuple(sorted(agents - {""}))}
+
+
+def _order(stage: str) -> int:
+    known = ("crawl", "filter", "dedup", "caption", "detect", "embed", "subjects")
+    return known.index(stage) if stage in known else len(known)

@@ -1,0 +1,1 @@
+"""Adapters that read public datasets in the format their authors ship."""
