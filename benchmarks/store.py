@@ -1,6 +1,6 @@
 """Reading and writing training shards: this store against webdataset, on the same shard in one run.
 
-    python benchmarks/bench_store.py [--samples 2000] [--repeats 3]
+    python benchmarks/store.py [--samples 2000] [--repeats 3]
 
 read: every sample's encoded bytes in a fresh random order, by offset, against webdataset's stream through its shuffle
 buffer. write: samples with their index against bare `webdataset.TarWriter`. Both readers must return the same bytes.
