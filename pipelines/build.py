@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import OutOption, RunOptions, stage_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ RUN_FOLDER = "run"
 @stage_command
 def command(
     manifest: Annotated[Path, typer.Argument(help="A YAML manifest, such as manifests/demo.yaml.", dir_okay=False)],
-    out: Annotated[Path, typer.Option(help="The dataset folder; made if it does not exist.")],
+    out: OutOption,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change one setting: section.key=value, the value as YAML. Repeatable."),
@@ -43,15 +43,19 @@ def command(
     """
     from rich.console import Console
 
+    from pipelines.generations import crawl_generations
     from pipelines.manifest import load_manifest
     from pipelines.run import dataset_for_ingest, execute
+    from x2i.store.dataset import is_ingest_stage
 
     console = Console(stderr=True, highlight=False)
     plan = load_manifest(manifest, list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
     summaries = []
     for group in plan.stage_groups():
-        if run.dry_run and not dataset.image_commits() and group[0].name != "crawl":
+        if plan.crawl is not None and plan.crawl in group:
+            group = [*crawl_generations(dataset, plan.crawl, overwrite=run.overwrite)]
+        if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
             console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
             continue
         summaries += execute(group, dataset, run, console)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 from pipelines.annotate import AnnotateStage, Annotation
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 from x2i.models.protocols import PageText
 from x2i.reasons import Reason
 
@@ -69,7 +68,7 @@ def page_text(alt: str, extra: str) -> PageText:
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     model: Annotated[
         str, typer.Option(help="Which captioner. alt-text cleans the words that the web page has about the image.")
     ] = "alt-text",

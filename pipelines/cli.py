@@ -17,6 +17,7 @@ from x2i.errors import UserError
 COMMANDS = {
     "build": ("pipelines.build", "Build a dataset, and train on it, from a manifest, end to end."),
     "crawl": ("pipelines.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
+    "import": ("pipelines.imports", "Read a public dataset into training shards."),
     "filter": ("pipelines.filter", "Score every image: resolution, aspect, sharpness, exposure, entropy, phash."),
     "dedup": ("pipelines.dedup", "Find exact and near duplicates."),
     "caption": ("pipelines.caption", "Write a caption for every image."),
@@ -27,6 +28,11 @@ COMMANDS = {
     "materialize": ("pipelines.materialize", "Make training shards of any recipe."),
     "inspect": ("pipelines.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
     "report": ("pipelines.report", "Show the funnel from URLs to samples, with every reason for loss."),
+    "reshard": ("pipelines.reshard", "Cut training shards anew: other sizes, or shuffled."),
+    "stats": ("pipelines.stats", "Show sizes, shapes, hosts, licences, reasons, texts: tables and plots."),
+    "export": ("pipelines.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
+    "plan": ("pipelines.plan_cost", "Say what a build costs: cores, hours, network, storage."),
+    "takedown": ("pipelines.takedown", "Remove images and all that was made from them, for good."),
     "verify": ("pipelines.verify", "Check every file of a dataset or a shard against its record."),
 }
 INTERRUPTED = 130

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pipelines.materialize import (
     MEGABYTE,
-    DatasetFolder,
     MaxSamples,
     MaxSide,
     Quality,
@@ -14,7 +13,7 @@ from pipelines.materialize import (
     Where,
     materialize,
 )
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 
 CV_RECIPES = (
     "canny_to_image",
@@ -29,7 +28,7 @@ CV_RECIPES = (
 
 @stage_command
 def command(
-    dataset: DatasetFolder,
+    dataset: DatasetArgument,
     run: RunOptions,
     recipe: Recipes = None,
     where: Where = None,

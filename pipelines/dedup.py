@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 from pipelines.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
 from x2i.reasons import Reason, Status
@@ -103,7 +103,7 @@ def find_duplicates(images: pa.Table, max_distance: int) -> pa.Table:
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     max_distance: Annotated[
         int,
         typer.Option(min=0, max=15, help="How many bits of the 64-bit perceptual hash two copies may differ in."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from pipelines.annotate import AnnotateStage, Annotation
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 from x2i.reasons import Reason
 
 ENTITY_SCHEMA = pa.schema(
@@ -97,7 +96,7 @@ class EntityAnnotator:
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     model: Annotated[
         str, typer.Option(help="Which detector. classic:saliency finds what stands out by colour, without weights.")
     ] = "classic:saliency",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from pipelines.annotate import AnnotateStage, Annotation
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def embedding_column(model: str) -> str:
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     model: Annotated[
         str, typer.Option(help="Which embedder, as family:model. classic:hog-color needs no weights.")
     ] = "classic:hog-color",

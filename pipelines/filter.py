@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import typer
 from numpy.typing import NDArray
 
 from pipelines.annotate import AnnotateStage, Annotation
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class QualityAnnotator:
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     run: RunOptions,
 ) -> None:
     """Score every image: resolution, aspect ratio, sharpness, exposure, contrast, entropy, perceptual hash.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 from pipelines.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
 
@@ -233,7 +233,6 @@ def describe_summary(summary: Mapping[str, Any]) -> str:
     return f"{line}; not selected: {left_out}" if left_out else line
 
 
-DatasetFolder = Annotated[Path, typer.Argument(help="The dataset folder.")]
 Recipes = Annotated[list[str] | None, typer.Option(help="A recipe to run; repeatable. Default: all that can be.")]
 Where = Annotated[
     list[str] | None,
@@ -251,7 +250,7 @@ ShardMegabytes = Annotated[int, typer.Option(min=1, help="Expected megabytes per
 
 @stage_command
 def command(
-    dataset: DatasetFolder,
+    dataset: DatasetArgument,
     run: RunOptions,
     recipe: Recipes = None,
     where: Where = None,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.annotate import BATCH, read_stored_image
 from pipelines.embed import embedding_column
-from pipelines.options import RunOptions, stage_command
+from pipelines.options import DatasetArgument, RunOptions, stage_command
 from pipelines.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
 from x2i.reasons import Reason
@@ -159,7 +159,7 @@ def _require_same_keys(dataset: Dataset, rows: pa.Table, other: pa.Table, what: 
 
 @stage_command
 def command(
-    dataset: Annotated[Path, typer.Argument(help="The dataset folder.")],
+    dataset: DatasetArgument,
     matcher: Annotated[
         str, typer.Option(help="Which matcher decides. classic:sift compares local features and checks the geometry.")
     ] = "classic:sift",
