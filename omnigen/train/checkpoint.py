@@ -1,7 +1,7 @@
 """Checkpoints by torch.distributed.checkpoint, with the state of the data beside them and a marker written last.
 
-A checkpoint folder holds DCP's files (weights, average, optimizer), `state.json` (`RunState`) and, once all of it is on
-disk, the empty file COMPLETE. A folder without it is what a killed run left, and is cleared away.
+A checkpoint folder holds DCP's files (trained weights, average, optimizer), `state.json` (`RunState`) and, once all of
+it is on disk, the empty file COMPLETE. A folder without it is what a killed run left, and is cleared away.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from omnigen.data.packing import PackingState
@@ -34,12 +36,13 @@ STATE_FILE = "state.json"
 class RunState:
     """Everything about a run that is not a tensor.
 
-    step: steps done. data: where the planner stands. catalog: fingerprint of the samples trained on. samples,
-    target_tokens, tokens: seen so far, over all ranks. bad: keys of the samples that could not be decoded. sums: of the
-    metrics since the last line, by name.
+    step: steps done. stage: index of the stage of the last step, -1 before any. data: where that stage's planner
+    stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
+    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name.
     """
 
     step: int = 0
+    stage: int = -1
     data: PackingState = field(default_factory=PackingState)
     catalog: str = ""
     samples: int = 0
@@ -59,31 +62,46 @@ class RunState:
         return cls(**{**document, "data": data, "bad": tuple(document["bad"])})
 
 
-@dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of a run, in `folder`, of which the `keep` newest stay."""
+    """The checkpoints of a run, in `folder`, of which the `keep` newest stay.
 
-    folder: Path
-    keep: int
-    ranks: Ranks
+    background: `save` copies everything to memory and returns; a thread writes while training goes on.
+    """
+
+    def __init__(self, folder: Path, keep: int, ranks: Ranks, background: bool = False) -> None:
+        self.folder, self.keep, self.ranks, self.background = folder, keep, ranks, background
+        # The writing thread talks to the other ranks' threads on a channel of its own, beside training's.
+        self._group = dist.new_group(backend="gloo") if ranks.world > 1 else None
+        self._writing: Thread | None = None
+        self._failure: BaseException | None = None
 
     def save(self, state: RunState, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> Path:
-        """Writes the checkpoint of `state.step`, marks it complete, and removes the oldest beyond `keep`."""
+        """Writes the checkpoint of `state.step`, marks it complete, and removes the oldest beyond `keep`.
+
+        Waits for the one before to be written. Raises what went wrong with it.
+        """
+        self.wait()
         path = self.folder / f"step-{state.step:07d}"
         if self.ranks.is_main and path.exists():
             shutil.rmtree(path)
         self.ranks.wait()
         path.mkdir(parents=True, exist_ok=True)
-        with _single_process_is_meant():
-            dcp.save(_tensors(model, optimizer, average), checkpoint_id=path, no_dist=self.ranks.world == 1)
-        if self.ranks.is_main:
-            write_json(path / STATE_FILE, state.to_json())
-            write_bytes(path / MARKER, b"")
-            for old in self.complete()[: -self.keep]:
-                (old / MARKER).unlink()  # first, so that a half-removed checkpoint is never taken for a whole one
-                shutil.rmtree(old)
-        self.ranks.wait()
+        tensors = _tensors(model, optimizer, average)
+        if self.background:
+            self._writing = Thread(target=self._write_noting_failure, args=(path, state, _copied(tensors)), daemon=True)
+            self._writing.start()
+        else:
+            self._write(path, state, tensors)
         return path
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is complete. Raises what went wrong with it."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._failure is not None:
+            raise self._failure
+        self.ranks.wait()
 
     def complete(self) -> list[Path]:
         """Returns the complete checkpoints, oldest first."""
@@ -97,6 +115,23 @@ class Checkpoints:
                     shutil.rmtree(path)
         self.ranks.wait()
 
+    def _write_noting_failure(self, path: Path, state: RunState, tensors: dict[str, Any]) -> None:
+        try:
+            self._write(path, state, tensors)
+        except BaseException as error:  # noqa: BLE001 a thread has nobody to raise to: `wait` raises it
+            self._failure = error
+
+    def _write(self, path: Path, state: RunState, tensors: dict[str, Any]) -> None:
+        with _single_process_is_meant():
+            dcp.save(tensors, checkpoint_id=path, process_group=self._group, no_dist=self.ranks.world == 1)
+        if not self.ranks.is_main:
+            return
+        write_json(path / STATE_FILE, state.to_json())
+        write_bytes(path / MARKER, b"")
+        for old in self.complete()[: -self.keep]:
+            (old / MARKER).unlink()  # first, so that a half-removed checkpoint is never taken for a whole one
+            shutil.rmtree(old)
+
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average, ranks: Ranks
@@ -107,7 +142,6 @@ def load_checkpoint(
     tensors = _tensors(model, optimizer, average)
     with _single_process_is_meant():
         dcp.load(tensors, checkpoint_id=path, no_dist=ranks.world == 1)
-    model.load_state_dict(tensors["model"])
     set_optimizer_state_dict(model, optimizer, tensors["optimizer"])
     return RunState.from_json(json.loads((path / STATE_FILE).read_text()))
 
@@ -121,8 +155,20 @@ def _single_process_is_meant() -> Iterator[None]:
 
 
 def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> dict[str, Any]:
+    """The trained parameters (an adapter's alone, if that is what is trained), sharing memory with the network."""
     return {
-        "model": model.state_dict(),
+        "model": {name: p.detach() for name, p in model.named_parameters() if p.requires_grad},
         "optimizer": get_optimizer_state_dict(model, optimizer),
         "average": average.average,
     }
+
+
+def _copied(value: Any) -> Any:
+    """Returns `value` with every tensor in it copied to the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().clone() if value.device.type == "cpu" else value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {name: _copied(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value

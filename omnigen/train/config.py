@@ -45,7 +45,8 @@ class DataConfig:
 @dataclass(frozen=True)
 class NetworkConfig:
     """Which network. preset, overrides: see `omnigen.config`. codec: dct, dct:CHANNELS or sdxl:FOLDER. tokenizer: bytes
-    or hf:FOLDER. init: a model folder whose weights to start from; null starts from random ones.
+    or hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
+    language model; null starts from random ones. image_attention: causal is the paper's ablation, for comparisons.
     """
 
     preset: str = "tiny"
@@ -53,19 +54,20 @@ class NetworkConfig:
     codec: str = "dct"
     tokenizer: str = "bytes"
     init: str | None = None
+    image_attention: Literal["bidirectional", "causal"] = "bidirectional"
 
 
 @dataclass(frozen=True)
 class OptimizationConfig:
     """How it is trained.
 
-    steps: optimizer steps. packs_per_step: packs in one step over all ranks; a rank with several accumulates their
-    gradients. pack_tokens: token budget of a pack. lr: peak learning rate, reached after `warmup` steps; `cosine` falls
-    to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm. dropout_text, dropout_images,
-    dropout_both: probability of training without the words, the input images, or either. timestep_shift: s in
-    t / (t + s - s t), 1 for none. edit_weighting: weigh what an edit changes. precision: auto is bf16 on CUDA, fp32 on
-    a CPU. checkpointing: recompute activations to save memory. threads: of each rank on the CPU, 0 for torch's choice;
-    sums are split among them, so runs are equal bit for bit only if their numbers of threads are.
+    steps: optimizer steps, of a run without `stages`. packs_per_step: packs in one step over all ranks; a rank with
+    several accumulates their gradients. pack_tokens: token budget of a pack. lr: peak learning rate, reached after
+    `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
+    dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
+    timestep_shift: s in t / (t + s - s t), 1 for none. edit_weighting: weigh what an edit changes. precision: auto is
+    bf16 on CUDA, fp32 on a CPU. checkpointing: recompute activations to save memory. threads: of each rank on the CPU,
+    0 for torch's choice; sums are split among them, so runs are equal bit for bit only if their numbers of threads are.
     """
 
     steps: Positive = 1000
@@ -97,12 +99,59 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True)
+class StageConfig:
+    """One stage of a run that has several, such as 256 pixels first and 512 after. Every stage begins the data anew.
+
+    steps: how long it lasts. name: what logs call it. The others are those of `data` and `train`, for this stage alone;
+    what is null or not given is as there. The learning rate warms up and falls within the stage.
+    """
+
+    steps: Positive
+    name: str | None = None
+    max_side: Annotated[int, Field(ge=16)] | None = None
+    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    pack_tokens: Positive | None = None
+    packs_per_step: Positive | None = None
+    lr: PositiveNumber | None = None
+    warmup: NotNegative | None = None
+    schedule: Literal["cosine", "constant"] | None = None
+    min_lr_ratio: Share | None = None
+    timestep_shift: PositiveNumber | None = None
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Training of a low-rank adapter (LoRA) beside frozen weights. rank: 0 trains the whole network instead.
+
+    alpha: the adapter's product is scaled by alpha / rank; null is alpha = rank. targets: names of the linear layers.
+    """
+
+    rank: NotNegative = 0
+    alpha: PositiveNumber | None = None
+    targets: tuple[str, ...] = ("qkv_proj", "o_proj")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How the ranks of a run share the network.
+
+    mode: ddp keeps it whole on every rank; fsdp shards weights, gradients, optimizer and average over all ranks; hsdp
+    shards over groups of `shard` ranks, each group holding the whole. shard: ranks per group, for hsdp.
+    """
+
+    mode: Literal["ddp", "fsdp", "hsdp"] = "ddp"
+    shard: NotNegative = 0
+
+
+@dataclass(frozen=True)
 class LogConfig:
     """What is written, and how often. A period is in steps; 0 is never.
 
     every: lines of metrics. validate_every, validation_samples: of held-out samples, each judged at every timestep bin.
     sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
     `sample_steps` Euler steps with the given guidance strengths (image_guidance 0: no branch for the images alone).
+    wandb: project of Weights & Biases to send the numbers to as well. peak_tflops: what a device can do at most, by
+    which to tell its share (MFU); null knows some GPUs by name.
     """
 
     every: Positive = 10
@@ -114,14 +163,20 @@ class LogConfig:
     guidance: Annotated[float, Field(ge=0)] = 2.5
     image_guidance: Annotated[float, Field(ge=0)] = 1.6
     prompts: tuple[str, ...] = ()
+    wandb: str | None = None
+    peak_tflops: PositiveNumber | None = None
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """every: steps between checkpoints (0: only the last); keep: how many of the newest stay."""
+    """every: steps between checkpoints (0: only the last); keep: how many of the newest stay.
+
+    background: write while training goes on, from a copy in memory.
+    """
 
     every: NotNegative = 500
     keep: Positive = 2
+    background: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,6 +186,9 @@ class TrainingConfig:
     data: DataConfig = DataConfig()
     model: NetworkConfig = field(default_factory=NetworkConfig)
     train: OptimizationConfig = OptimizationConfig()
+    stages: tuple[StageConfig, ...] = ()
+    lora: LoraSettings = LoraSettings()
+    parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
@@ -159,12 +217,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
 def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any, Any]]:
     """Returns {"section.key": (old, new)} for every setting that differs."""
     before, after = old.to_dict(), new.to_dict()
-    return {
+    found = {
         f"{section}.{key}": (before[section][key], after[section][key])
         for section in before
+        if isinstance(before[section], dict)
         for key in before[section]
         if before[section][key] != after[section][key]
     }
+    if before["stages"] != after["stages"]:
+        found["stages"] = (before["stages"], after["stages"])
+    return found
 
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:

@@ -36,15 +36,20 @@ class Ledger:
             for start in (self._task_start + 2 * self.tasks.index(task), self._bin_start + 2 * bin_of(t)):
                 sums[start : start + 2] += pair
 
-    def accumulate(self, before: Mapping[str, float], sums: Tensor, tokens: int, norm: float) -> dict[str, float]:
-        """Returns the interval so far: `before`, and a step with these sums, planned tokens and gradient norm."""
+    def accumulate(
+        self, before: Mapping[str, float], sums: Tensor, tokens: int, capacity: int, norm: float
+    ) -> dict[str, float]:
+        """Returns the interval so far: `before`, and a step with these sums and gradient norm.
+
+        tokens: planned, of `capacity` that the packs of the step can hold.
+        """
         step = {f"{i}": float(value) for i, value in enumerate(sums)}
-        step |= {"steps": 1.0, "planned": float(tokens)}
+        step |= {"planned": float(tokens), "capacity": float(capacity)}
         total = {name: before.get(name, 0.0) + value for name, value in step.items()}
         return {**total, "grad_norm": norm}
 
-    def report(self, total: Mapping[str, float], capacity: int) -> dict[str, Any]:
-        """Returns the means of an interval. capacity: tokens that the packs of one step could hold.
+    def report(self, total: Mapping[str, float]) -> dict[str, Any]:
+        """Returns the means of an interval.
 
         loss: as minimised, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
         the last step, before clipping. fill: share of the packs' capacity that held tokens.
@@ -56,7 +61,7 @@ class Ledger:
             "grad_norm": total["grad_norm"],
             "tasks": self._means(sums, self._task_start, self.tasks),
             "timesteps": self._means(sums, self._bin_start, bin_names()),
-            "fill": total["planned"] / (total["steps"] * capacity),
+            "fill": total["planned"] / total["capacity"],
         }
 
     def _means(self, sums: list[float], start: int, names: tuple[str, ...] | list[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a run writes as it goes: lines of JSON, and the same numbers for TensorBoard.
+"""What a run writes as it goes: lines of JSON, and the same numbers for TensorBoard, and Weights & Biases if asked.
 
 `metrics.jsonl`, `validation.jsonl` and `bad_samples.jsonl` hold what the configuration determines, so that a killed and
 resumed run gives the same bytes; `timing.jsonl` holds what the clock says.
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from x2i.errors import UserError
+from x2i.seeding import stable_hash
 from x2i.store.atomic import write_bytes
 
 METRICS, VALIDATION, TIMING, BAD_SAMPLES = "metrics.jsonl", "validation.jsonl", "timing.jsonl", "bad_samples.jsonl"
@@ -18,27 +20,66 @@ FILES = (METRICS, VALIDATION, TIMING, BAD_SAMPLES)
 
 
 class RunLog:
-    """Appends to the files of a run that continues after step `step`: later lines, of a life that ended, go first."""
+    """Appends to the files of a run that continues after step `step` of stage `stage` (from 1; 0: none has begun).
 
-    def __init__(self, folder: Path, step: int) -> None:
+    Later lines, of a life that ended, go first.
+    """
+
+    def __init__(self, folder: Path, step: int, stage: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         for name in FILES:
-            _keep_until(folder / name, step)
+            _keep_until(folder / name, step, stage)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._wandb: Any = None
+
+    def open_wandb(self, project: str, config: Mapping[str, Any]) -> None:
+        """Sends the numbers from now on to a project of Weights & Biases as well; a run folder is always the same run.
+
+        Raises UserError if wandb is not installed.
+        """
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError(f"log.wandb: {project!r}: wandb is not installed: pip install wandb") from error
+        self._wandb = wandb.init(
+            project=project,
+            id=f"{stable_hash('wandb', str(self._folder.resolve())):016x}",
+            resume="allow",
+            dir=str(self._folder),
+            name=self._folder.name,
+            config=dict(config),
+        )
 
     def write(self, name: str, step: int, values: Mapping[str, Any]) -> None:
-        """Appends one line to the file `name`, and its numbers to TensorBoard under the file's stem."""
+        """Appends one line to the file `name`, and its numbers to the boards under the file's stem."""
         line = json.dumps({"step": step, **values}, ensure_ascii=False, allow_nan=False)
         with open(self._folder / name, "a", encoding="utf-8") as stream:
             stream.write(line + "\n")
-        for tag, number in _numbers(values, name.removesuffix(".jsonl")):
+        numbers = _numbers(values, name.removesuffix(".jsonl"))
+        for tag, number in numbers:
             self._board.add_scalar(tag, number, step)
+        if self._wandb is not None:
+            self._wandb.log(dict(numbers), step=step)
+
+    def show(self, name: str, step: int, path: Path) -> None:
+        """Puts a picture, written at `path`, on the boards."""
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            self._board.add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({name: wandb.Image(str(path))}, step=step)
 
     def close(self) -> None:
-        """Writes out what TensorBoard has not yet."""
+        """Writes out what the boards have not yet."""
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -49,11 +90,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines() if line]
 
 
-def _keep_until(path: Path, step: int) -> None:
+def _keep_until(path: Path, step: int, stage: int) -> None:
     if not path.is_file():
         return
+
+    def stays(line: bytes) -> bool:
+        values = json.loads(line)
+        return values["step"] <= step and values.get("stage", stage) <= stage
+
     lines = path.read_bytes().rpartition(b"\n")[0].splitlines(keepends=True)
-    kept = [line.rstrip(b"\n") + b"\n" for line in lines if json.loads(line)["step"] <= step]
+    kept = [line.rstrip(b"\n") + b"\n" for line in lines if stays(line)]
     if (data := b"".join(kept)) != path.read_bytes():
         write_bytes(path, data)
 

@@ -18,7 +18,7 @@ from omnigen.codec import Codec
 from omnigen.data.collate import PackBatch
 from omnigen.data.sample import LoadedSample
 from omnigen.images import to_tensor
-from omnigen.layout import PackLayout
+from omnigen.layout import Grid, PackLayout, SampleLayout
 from omnigen.model import OmniGen
 from omnigen.train.config import OptimizationConfig
 from x2i.seeding import stable_hash
@@ -100,6 +100,14 @@ def prepare_pack(
         weights=weights,
         counted=tuple(counted),
     )
+
+
+def idle_pack(channels: int, device: torch.device) -> FlowPack:
+    """Returns the smallest pack, which counts nothing: what a rank computes that has no pack while others have one."""
+    nothing = torch.zeros(channels, 2, 2, device=device)
+    layout = PackLayout.build([SampleLayout(((0,),), (), Grid(1, 1))]).to(device)
+    half = torch.full((1,), 0.5, device=device)
+    return FlowPack((), (), layout, [], [nothing], [nothing], half, [None], (False,))
 
 
 def sample_losses(

@@ -2,122 +2,180 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
-from omnigen.convert import load_model
 from omnigen.data.catalog import Catalog, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
 from omnigen.data.sample import DropoutRates
-from omnigen.generate.command import find_model
 from omnigen.images import TOKEN_PIXELS
+from omnigen.lora import LoraConfig, add_lora
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer, load_tokenizer
-from omnigen.train.config import TrainingConfig
+from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
+from omnigen.train.sharding import build_sharded, require_possible, whole_state
+from omnigen.train.stages import Stage, run_stages
 from omnigen.train.validate import ValidationSet, choose_slots
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
 
 
 @dataclass(frozen=True)
+class StageParts:
+    """What one stage of a run trains on. too_long: samples left out because they do not fit its packs."""
+
+    stage: Stage
+    planner: Planner
+    validation: ValidationSet | None
+    too_long: int
+
+
+@dataclass(frozen=True)
 class Setup:
-    """The parts of a run. too_long: samples left out because they do not fit a pack."""
+    """The parts of a run. sharded: the network is spread over the ranks. bf16: of the matrix products."""
 
     config: TrainingConfig
     ranks: Ranks
     catalog: Catalog
-    planner: Planner
     tokenizer: Tokenizer
     codec: Codec
+    stages: tuple[StageParts, ...]
     model: OmniGen
     average: Average
-    validation: ValidationSet | None
-    too_long: int
+    sharded: bool
+    bf16: bool
 
     @property
-    def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that are trained."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def whole_copy(self) -> OmniGen | None:
+        """Returns a sharded network as it is now, whole, for use; None on all ranks but the first. All must call it."""
+        state = whole_state(self.model)
+        if not self.ranks.is_main:
+            return None
+        copy = _on_meta(self.model.config, self.config.lora)
+        copy.load_state_dict(state, assign=True)
+        return copy.to(self.ranks.device).eval()
 
 
 def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
     """Opens the data and builds the network. Raises UserError for whatever the user can mend."""
-    data, train = config.data, config.train
-    if train.packs_per_step < ranks.world:
-        raise UserError(
-            f"train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one for every rank"
-        )
+    require_possible(config.parallel, ranks.world)
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
+    data = config.data
     catalog = Catalog.open([Path(path) for path in data.shards], data.validation_fraction, data.split_seed)
-    kinds = (catalog.training_rows(), catalog.validation_rows())
+    stages = tuple(_open_stage(stage, config, catalog, tokenizer, codec, ranks) for stage in run_stages(config))
+    wanted = network_config(config, tokenizer, codec)
+    _require_room(wanted, [parts.stage for parts in stages])
+    bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
+    sharded = config.parallel.mode != "ddp" and ranks.world > 1
+
+    def build() -> OmniGen:
+        return build_model(config, wanted)
+
+    if sharded:
+        model = build_sharded(build, lambda: _on_meta(wanted, config.lora), ranks, config.parallel, bf16)
+    else:
+        model = build().to(ranks.device)
+    average = Average(model, config.train.ema_decay)
+    return Setup(config, ranks, catalog, tokenizer, codec, stages, model, average, sharded, bf16)
+
+
+def _open_stage(
+    stage: Stage, config: TrainingConfig, catalog: Catalog, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
+) -> StageParts:
+    train, max_side = stage.train, stage.max_side
+    where = f"{stage.name}: " if stage.name else ""
+    if train.packs_per_step < ranks.world:
+        raise UserError(
+            f"{where}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one for "
+            f"every rank"
+        )
     fitting = [
         {
-            task: rows_that_fit(catalog, rows, tokenizer=tokenizer, max_side=data.max_side, budget=train.pack_tokens)
+            task: rows_that_fit(catalog, rows, tokenizer=tokenizer, max_side=max_side, budget=train.pack_tokens)
             for task, rows in kind.items()
         }
-        for kind in kinds
+        for kind in (catalog.training_rows(), catalog.validation_rows())
     ]
     training, held_out = fitting
     too_long = len(catalog) - sum(len(rows) for kind in fitting for rows in kind.values())
     if not any(len(rows) for rows in training.values()):
         raise UserError(
-            f"data.shards: no sample is left to train on: of {len(catalog)}, {int(catalog.held_out.sum())} are held "
-            f"out and {too_long} are longer than train.pack_tokens ({train.pack_tokens})"
+            f"{where}data.shards: no sample is left to train on: of {len(catalog)}, {int(catalog.held_out.sum())} are "
+            f"held out and {too_long} are longer than train.pack_tokens ({train.pack_tokens})"
         )
     planner = Planner(
         catalog,
         training,
-        task_weights(training, data.weights),
+        task_weights(training, stage.weights),
         tokenizer=tokenizer,
         seed=train.seed,
-        max_side=data.max_side,
+        max_side=max_side,
         budget=train.pack_tokens,
         packs_per_step=train.packs_per_step,
         dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
     )
-    slots = choose_slots(
-        catalog,
-        held_out,
-        config.log.validation_samples,
-        tokenizer=tokenizer,
-        max_side=data.max_side,
-        seed=data.split_seed,
-    )
+    seed, count = config.data.split_seed, config.log.validation_samples
+    slots = choose_slots(catalog, held_out, count, tokenizer=tokenizer, max_side=max_side, seed=seed)
     validation = None
     if slots:
-        validation = ValidationSet(
-            slots, catalog.tasks, codec, data.split_seed, data.max_side, train.pack_tokens, ranks
-        )  # fmt: skip
-    model = build_model(config, tokenizer, codec).to(ranks.device)
-    return Setup(
-        config, ranks, catalog, planner, tokenizer, codec, model, Average(model, train.ema_decay), validation, too_long
-    )
+        validation = ValidationSet(slots, catalog.tasks, codec, seed, max_side, train.pack_tokens, ranks)
+    return StageParts(stage, planner, validation, too_long)
 
 
-def build_model(config: TrainingConfig, tokenizer: Tokenizer, codec: Codec) -> OmniGen:
-    """Returns the network in fp32: with fresh weights that depend on the seed alone, or with those of model.init."""
-    wanted = network_config(config, tokenizer, codec)
-    if wanted.pos_embed_max_size * TOKEN_PIXELS < config.data.max_side:
-        raise UserError(
-            f"data.max_side: found {config.data.max_side}, expected at most {wanted.pos_embed_max_size * TOKEN_PIXELS}"
-            f", the largest of the network (model.overrides.pos_embed_max_size)"
-        )
+def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
+    """Returns the network in fp32: with fresh weights that depend on the seed alone, or with those of model.init.
+
+    With an adapter to train, everything else is frozen, and the adapter is fresh.
+    """
+    seed = stable_hash("weights", config.train.seed)
     if config.model.init is None:
-        return OmniGen.initialized(wanted, stable_hash("weights", config.train.seed))
-    saved = load_model(find_model(Path(config.model.init)))
-    if saved.description.config != wanted:
-        found, expected = saved.description.config.to_dict(), wanted.to_dict()
-        unequal = [
-            f"{name} {found[name]} there, {expected[name]} here" for name in found if found[name] != expected[name]
-        ]
-        raise UserError(
-            f"model.init: {config.model.init}: another network than the one configured: {'; '.join(unequal)}"
-        )
-    return saved.model.float().train()
+        model = OmniGen.initialized(wanted, seed)
+    else:
+        from omnigen.convert import load_initial_weights
+
+        model = load_initial_weights(Path(config.model.init), wanted, seed).float().train()
+    if adapter := adapter_config(config.lora):
+        add_lora(model, adapter, stable_hash("adapter", config.train.seed))
+    return model
+
+
+def adapter_config(settings: LoraSettings) -> LoraConfig | None:
+    """Returns the adapter that is to be trained; None if the whole network is."""
+    if not settings.rank:
+        return None
+    return LoraConfig(settings.rank, settings.alpha, settings.targets)
+
+
+def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
+    """Returns the network, adapter included, without contents."""
+    with torch.device("meta"):
+        model = OmniGen(config)
+        if adapter := adapter_config(lora):
+            add_lora(model, adapter, 0)
+    return model
+
+
+def _require_room(network: ModelConfig, stages: Sequence[Stage]) -> None:
+    largest = network.pos_embed_max_size * TOKEN_PIXELS
+    for stage in stages:
+        if stage.max_side > largest:
+            raise UserError(
+                f"{stage.name + ': ' if stage.name else ''}data.max_side: found {stage.max_side}, expected at most "
+                f"{largest}, the largest of the network (model.overrides.pos_embed_max_size)"
+            )
 
 
 def network_config(config: TrainingConfig, tokenizer: Tokenizer, codec: Codec) -> ModelConfig:

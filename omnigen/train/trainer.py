@@ -6,7 +6,6 @@ the last complete checkpoint, and that is computed again to the same numbers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -15,19 +14,24 @@ from typing import Any
 
 import torch
 
+from omnigen.data.collate import PackBatch
 from omnigen.data.loader import LoadedStep, StepLoader
+from omnigen.data.packing import PackingState
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
+from omnigen.train.clock import Clock
 from omnigen.train.ledger import Ledger
 from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
-from omnigen.train.objective import FlowPack, count_tokens, prepare_pack, sample_losses
+from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
 from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
-from omnigen.train.setup import Setup
+from omnigen.train.setup import Setup, StageParts
+from omnigen.train.sharding import whole
+from omnigen.train.stages import stage_at
 from x2i.errors import UserError
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. kind: start, metrics, validation, grid, checkpoint, stopped or trained."""
+    """Something that happened. kind: start, stage, metrics, validation, grid, checkpoint, stopped or trained."""
 
     kind: str
     step: int
@@ -41,9 +45,13 @@ class Trainer:
         self.setup, self.run_folder, self._should_stop = setup, run, should_stop
         self.config, self.ranks = setup.config, setup.ranks
         self.optimizer = build_optimizer(setup.model, self.config.train)
-        self.checkpoints = Checkpoints(run / "checkpoints", self.config.checkpoint.keep, setup.ranks)
+        keeping = self.config.checkpoint
+        self.checkpoints = Checkpoints(run / "checkpoints", keeping.keep, setup.ranks, keeping.background)
         self.ledger = Ledger(setup.catalog.tasks)
         self.state = RunState(catalog=setup.catalog.fingerprint())
+        self._last = setup.stages[-1].stage.last
+        is_lora = self.config.lora.rank > 0
+        self._clock = Clock(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
         self._log: RunLog | None = None
 
     def resume(self, checkpoint: Path) -> None:
@@ -59,151 +67,196 @@ class Trainer:
 
     def train(self) -> Iterator[Event]:
         """Takes the steps that are left."""
-        first = self.state.step
         if self.ranks.is_main:
-            self._log = RunLog(self.run_folder, first or -1)
-        yield Event("start", first, {"steps": self.config.train.steps})
-        if first == 0:
-            yield from self._validate()
-        clock = _Clock()
-        for loaded in self._loader():
-            clock.loaded()
-            stop = self._step(loaded)
-            clock.stepped(loaded.plan.num_tokens)
-            yield from self._after_step(clock, stop)
-            if stop:
-                yield Event("stopped", self.state.step, {})
-                return
-            clock.resume()
-        yield Event("trained", self.state.step, {})
+            self._log = RunLog(self.run_folder, self.state.step, self.state.stage + 1)
+            if self.config.log.wandb:
+                self._log.open_wandb(self.config.log.wandb, self.config.to_dict())
+        yield Event("start", self.state.step, {"steps": self._last})
+        stopped = False
+        while self.state.step < self._last and not stopped:
+            parts = self.setup.stages[stage_at([p.stage for p in self.setup.stages], self.state.step).index]
+            if parts.stage.index != self.state.stage:
+                self.state = replace(self.state, stage=parts.stage.index, data=PackingState())
+                yield Event("stage", self.state.step, {"stage": parts.stage})
+                yield from self._validate(parts)
+            for event in self._train_stage(parts):
+                stopped = stopped or event.kind == "stopped"
+                yield event
+        self.checkpoints.wait()
+        if not stopped:
+            yield Event("trained", self.state.step, {})
 
     def close(self) -> None:
         """Closes the log."""
         if self._log is not None:
             self._log.close()
 
-    def _loader(self) -> StepLoader:
-        data, state = self.config.data, self.state
+    def _train_stage(self, parts: StageParts) -> Iterator[Event]:
+        clock = self._clock
+        clock.resume()
+        for loaded in self._loader(parts):
+            clock.loaded()
+            stop = self._step(loaded, parts)
+            clock.stepped(loaded.plan)
+            yield from self._after_step(parts, stop)
+            if stop:
+                self.checkpoints.wait()
+                yield Event("stopped", self.state.step, {})
+                return
+            clock.resume()
+
+    def _loader(self, parts: StageParts) -> StepLoader:
         return StepLoader(
-            self.setup.planner,
-            state.data,
-            state.step,
-            self.config.train.steps,
-            max_side=data.max_side,
-            workers=data.workers,
+            parts.planner,
+            self.state.data,
+            self.state.step,
+            parts.stage.last,
+            max_side=parts.stage.max_side,
+            workers=self.config.data.workers,
             rank=self.ranks.rank,
             world=self.ranks.world,
         )
 
-    def _step(self, loaded: LoadedStep) -> bool:
+    def _step(self, loaded: LoadedStep, parts: StageParts) -> bool:
         """Takes one optimizer step and moves the state past it; returns whether some rank was asked to stop."""
-        config, setup = self.config.train, self.setup
-        prepared = [prepare_pack(pack, setup.codec, config, self.ranks.device) for pack in loaded.packs]
-        packs = [pack for pack in prepared if pack is not None]
+        config, setup = parts.stage.train, self.setup
+        packs = self._prepare(loaded.packs, parts)
         tokens = self.ranks.sum(torch.tensor(float(count_tokens(packs)), dtype=torch.float64)).item()
         self.optimizer.zero_grad(set_to_none=True)
-        sums = self.ledger.empty()
+        done: list[tuple[FlowPack, SampleLosses]] = []
         for pack in packs:
             with self._autocast():
                 losses = sample_losses(setup.model, pack, config.attention, config.checkpointing)
-            self._require_finite(losses.weighted_S, pack)
             (losses.weighted_S.sum() / max(tokens, 1.0)).backward()  # type: ignore[no-untyped-call]
-            self.ledger.add(sums, pack, losses)
-        self.ranks.sum_gradients(setup.model)
-        norm = torch.nn.utils.clip_grad_norm_(setup.model.parameters(), config.clip)
-        set_learning_rate(self.optimizer, learning_rate(self.state.step, config))
+            done.append((pack, losses))
+        if not setup.sharded:
+            self.ranks.sum_gradients(setup.model)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(setup.trained, config.clip)))
+        self._require_finite(done, norm)
+        stage_step = self.state.step - parts.stage.first
+        set_learning_rate(self.optimizer, learning_rate(stage_step, config))
         self.optimizer.step()
         setup.average.update(setup.model, self.state.step)
+        sums = self.ledger.empty()
+        for pack, losses in done:
+            self.ledger.add(sums, pack, losses)
         bad = [sample for pack in loaded.packs for sample in pack.bad]
         sums[self.ledger.bad], sums[self.ledger.stop] = float(len(bad)), float(self._should_stop())
         sums = self.ranks.sum(sums).cpu()
+        planned, capacity = loaded.plan.num_tokens, parts.stage.tokens_per_step
         self.state = replace(
             self.state,
             step=self.state.step + 1,
             data=loaded.plan.state,
             samples=self.state.samples + int(sums[self.ledger.samples]),
             target_tokens=self.state.target_tokens + int(tokens),
-            tokens=self.state.tokens + loaded.plan.num_tokens,
-            sums=self.ledger.accumulate(self.state.sums, sums, loaded.plan.num_tokens, float(norm)),
+            tokens=self.state.tokens + planned,
+            sums=self.ledger.accumulate(self.state.sums, sums, planned, capacity, norm),
         )
         if sums[self.ledger.bad]:
             self._count_bad([(sample.key, sample.tar, sample.reason) for sample in bad])
-        return bool(sums[self.ledger.stop]) and self.state.step < config.steps
+        return bool(sums[self.ledger.stop]) and self.state.step < self._last
 
-    def _after_step(self, clock: _Clock, stop: bool) -> Iterator[Event]:
-        log, step, last = self.config.log, self.state.step, self.state.step == self.config.train.steps
+    def _prepare(self, loaded: tuple[PackBatch, ...], parts: StageParts) -> list[FlowPack]:
+        """Encodes this rank's packs. Sharded ranks work in step: each has as many, some of which may count nothing."""
+        setup = self.setup
+        prepared = [prepare_pack(pack, setup.codec, parts.stage.train, self.ranks.device) for pack in loaded]
+        packs = [pack for pack in prepared if pack is not None]
+        if setup.sharded:
+            wanted = -(-parts.stage.train.packs_per_step // self.ranks.world)
+            packs += [idle_pack(setup.codec.channels, self.ranks.device) for _ in range(wanted - len(packs))]
+        return packs
+
+    def _after_step(self, parts: StageParts, stop: bool) -> Iterator[Event]:
+        log, step, last = self.config.log, self.state.step, self.state.step == parts.stage.last
         if last or _due(step, log.every):
-            yield self._log_metrics(clock)
+            yield self._log_metrics(parts)
         if not stop and (last or _due(step, log.validate_every)):
-            yield from self._validate()
+            yield from self._validate(parts)
         if not stop and (last or _due(step, log.sample_every)) and log.sample_every:
-            yield from self._draw()
+            yield from self._draw(parts)
         if stop or last or _due(step, self.config.checkpoint.every):
             path = self.checkpoints.save(self.state, self.setup.model, self.optimizer, self.setup.average)
             yield Event("checkpoint", step, {"path": path})
 
-    def _log_metrics(self, clock: _Clock) -> Event:
-        planned = self.config.train.packs_per_step * self.config.train.pack_tokens
+    def _log_metrics(self, parts: StageParts) -> Event:
+        step, stage = self.state.step, {"stage": parts.stage.index + 1}
         values = {
-            **self.ledger.report(self.state.sums, planned),
-            "lr": learning_rate(self.state.step - 1, self.config.train),
+            **stage,
+            **self.ledger.report(self.state.sums),
+            "lr": learning_rate(step - 1 - parts.stage.first, parts.stage.train),
             "samples": self.state.samples,
             "target_tokens": self.state.target_tokens,
             "tokens": self.state.tokens,
             "bad_samples": len(self.state.bad),
         }
-        timing = clock.lap()
+        timing = self._clock.lap()
         if self._log is not None:
-            self._log.write(METRICS, self.state.step, values)
-            self._log.write(TIMING, self.state.step, timing)
+            self._log.write(METRICS, step, values)
+            self._log.write(TIMING, step, {**stage, **timing})
         self.state = replace(self.state, sums={})
-        return Event("metrics", self.state.step, {**values, "clock": timing})
+        return Event("metrics", step, {**values, "clock": timing})
 
-    def _validate(self) -> Iterator[Event]:
-        setup = self.setup
-        if setup.validation is None:
+    def _validate(self, parts: StageParts) -> Iterator[Event]:
+        validation, model = parts.validation, self.setup.model
+        if validation is None:
             return
-        with setup.average.applied_to(setup.model), self._autocast():
-            values = setup.validation.evaluate(setup.model, self.config.train.attention)
-        if self.state.step == 0:
-            values["mean_predictor"] = setup.validation.mean_predictor()
+        with self.setup.average.applied_to(model), self._autocast():
+            values = {
+                "stage": parts.stage.index + 1,
+                **validation.evaluate(model, parts.stage.train.attention, in_step=self.setup.sharded),
+            }
+        if self.state.step == parts.stage.first:
+            values["mean_predictor"] = validation.mean_predictor()
         if self._log is not None:
             self._log.write(VALIDATION, self.state.step, values)
         yield Event("validation", self.state.step, values)
 
-    def _draw(self) -> Iterator[Event]:
+    def _draw(self, parts: StageParts) -> Iterator[Event]:
         from omnigen.train.grid import draw_rows, write_sheet
 
         setup, log = self.setup, self.config.log
-        slots = setup.validation.slots[: log.sample_held_out] if setup.validation is not None else ()
-        if not self.ranks.is_main or not (slots or log.prompts):
+        slots = parts.validation.slots[: log.sample_held_out] if parts.validation is not None else ()
+        if not (slots or log.prompts):
             return
         with setup.average.applied_to(setup.model):
+            model = setup.model if not setup.sharded else setup.whole_copy()
+            if not self.ranks.is_main or model is None:
+                self.ranks.wait()
+                return
             rows = draw_rows(
-                setup.model,
+                model,
                 setup.tokenizer,
                 setup.codec,
                 slots,
                 log,
-                max_side=self.config.data.max_side,
+                max_side=parts.stage.max_side,
                 seed=self.config.train.seed,
             )
+        self.ranks.wait()
         path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"
         write_sheet(path, rows)
+        if self._log is not None:
+            self._log.show("samples", self.state.step, path)
         yield Event("grid", self.state.step, {"path": path})
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        precision, device = self.config.train.precision, self.ranks.device.type
-        if precision == "bf16" or (precision == "auto" and device == "cuda"):
-            return torch.autocast(device, torch.bfloat16)
+        """Of a sharded network the shards themselves are gathered in bf16."""
+        if self.setup.bf16 and not self.setup.sharded:
+            return torch.autocast(self.ranks.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _require_finite(self, losses_S: torch.Tensor, pack: FlowPack) -> None:
-        if not torch.isfinite(losses_S).all():
-            raise UserError(
-                f"step {self.state.step}: the loss is not finite; samples of the pack: {', '.join(pack.keys)}. Lower "
-                f"train.lr, or look at these samples with x2i inspect; the last checkpoint is unharmed"
-            )
+    def _require_finite(self, done: list[tuple[FlowPack, SampleLosses]], norm: float) -> None:
+        """Before anything is changed: weights and checkpoints stay as they were."""
+        bad = [pack for pack, losses in done if not torch.isfinite(losses.weighted_S).all()]
+        if norm == norm and abs(norm) != float("inf") and not bad:
+            return
+        keys = [key for pack in bad or [pack for pack, _ in done] for key in pack.keys]
+        what = "the loss" if bad else "the gradient"
+        raise UserError(
+            f"step {self.state.step}: {what} is not finite; samples of the pack: {', '.join(keys)}. Lower train.lr, or "
+            f"look at these samples with x2i inspect; the last checkpoint is unharmed"
+        )
 
     def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:
         found = self.ranks.gather(bad)
@@ -217,45 +270,6 @@ class Trainer:
                 f"{len(keys)} samples could not be decoded, more than data.bad_samples "
                 f"({self.config.data.bad_samples}): {', '.join(keys)}; reasons in {self.run_folder / BAD_SAMPLES}"
             )
-
-
-class _Clock:
-    """Where the time of an interval goes, in seconds of the wall clock. None of it reaches the deterministic files."""
-
-    def __init__(self) -> None:
-        self._mark = time.perf_counter()
-        self._waiting = self._stepping = 0.0
-        self._steps = self._tokens = 0
-
-    def loaded(self) -> None:
-        self._waiting += self._since_mark()
-
-    def stepped(self, tokens: int) -> None:
-        self._stepping += self._since_mark()
-        self._steps += 1
-        self._tokens += tokens
-
-    def resume(self) -> None:
-        """Leaves out the time since `stepped`: validation, pictures, checkpoints."""
-        self._mark = time.perf_counter()
-
-    def lap(self) -> dict[str, float]:
-        """Returns the interval's numbers and begins the next."""
-        seconds = self._waiting + self._stepping
-        values = {
-            "time": time.time(),
-            "seconds_per_step": seconds / self._steps,
-            "tokens_per_second": self._tokens / seconds,
-            "data_wait_share": self._waiting / seconds,
-        }
-        self._waiting = self._stepping = 0.0
-        self._steps = self._tokens = 0
-        return values
-
-    def _since_mark(self) -> float:
-        now = time.perf_counter()
-        passed, self._mark = now - self._mark, now
-        return passed
 
 
 def _due(step: int, period: int) -> bool:

@@ -24,7 +24,7 @@ from omnigen.data.sample import Dropout, ImageReader, Slot, make_slot
 from omnigen.layout import PackLayout
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer
-from omnigen.train.objective import FlowPack, encode_images, sample_losses
+from omnigen.train.objective import FlowPack, encode_images, idle_pack, sample_losses
 from omnigen.train.parallel import Ranks
 from x2i.seeding import stable_hash, unit_interval
 
@@ -53,9 +53,14 @@ class ValidationSet:
     budget: int
     ranks: Ranks
 
-    def evaluate(self, model: OmniGen, attention: str = "segment") -> dict[str, Any]:
-        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}} of the network as it is."""
+    def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
+        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}} of the network as it is.
+
+        in_step: every rank runs the network equally often, as a sharded one must be.
+        """
         with torch.no_grad():
+            for _ in range(self._most_packs - len(self._packs) if in_step else 0):
+                sample_losses(model, idle_pack(self.codec.channels, self.ranks.device), attention)
             return self._report(lambda pack: sample_losses(model, pack, attention).plain_S)
 
     def mean_predictor(self) -> dict[str, Any]:
@@ -88,9 +93,18 @@ class ValidationSet:
         }
 
     @cached_property
-    def _packs(self) -> list[FlowPack]:
+    def _groups(self) -> list[list[tuple[Slot, int]]]:
         judged = [(slot, number) for slot in self.slots for number in range(BINS)]
-        groups = list(_grouped(judged, self.budget))[self.ranks.rank :: self.ranks.world]
+        return list(_grouped(judged, self.budget))
+
+    @property
+    def _most_packs(self) -> int:
+        """The packs of the rank that has most."""
+        return -(-len(self._groups) // self.ranks.world)
+
+    @cached_property
+    def _packs(self) -> list[FlowPack]:
+        groups = self._groups[self.ranks.rank :: self.ranks.world]
         reader = ImageReader(self.max_side)
         return [pack for group in groups if (pack := self._prepare(group, reader)) is not None]
 

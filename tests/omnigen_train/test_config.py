@@ -28,7 +28,11 @@ def config(tmp_path) -> Path:
         ("data.weights={colorize: -1}", r"data\.weights\.colorize: .*found -1"),
         ("data.max_side=8", r"data\.max_side: .*16, found 8"),
         ("log.prompts=[1]", r"log\.prompts\.0: .*string, found 1"),
-        ("steps=3", r"steps: unknown key: expected one of: checkpoint, data, log, model, train"),
+        ("steps=3", r"steps: unknown key: did you mean 'stages'"),
+        ("stages=[{steps: 2, sides: 64}]", r"stages\.0\.sides: unknown key"),
+        ("stages=[{max_side: 64}]", r"stages\.0\.steps: .*required"),
+        ("parallel.mode=tensor", r"parallel\.mode: .*'ddp', 'fsdp' or 'hsdp'"),
+        ("lora.rank=-1", r"lora\.rank: .*found -1"),
         ("train.steps", "expected section.key=value"),
     ],
 )

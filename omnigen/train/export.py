@@ -1,0 +1,68 @@
+"""What a finished run leaves: the averaged weights, as a model folder or an adapter, and a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import omnigen
+from omnigen.convert import save_model
+from omnigen.lora import lora_state, save_adapter
+from omnigen.train.checkpoint import RunState
+from omnigen.train.command import SUMMARY_FILE
+from omnigen.train.metrics import METRICS, VALIDATION, read_lines
+from omnigen.train.setup import Setup, adapter_config
+from omnigen.train.sharding import whole, whole_state
+from x2i.store.atomic import write_json
+
+MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
+
+
+def export(setup: Setup, state: RunState, run: Path) -> None:
+    """Writes the averaged weights, then the summary. All ranks must call it; the first one writes."""
+    with setup.average.applied_to(setup.model):
+        if adapter := adapter_config(setup.config.lora):
+            tensors = {name: whole(tensor) for name, tensor in lora_state(setup.model).items()}
+            if setup.ranks.is_main:
+                save_adapter(run / ADAPTER_FOLDER, adapter, tensors, setup.config.model.init or "")
+        else:
+            weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
+            if setup.ranks.is_main:
+                names = {"tokenizer": setup.tokenizer.name, "codec": setup.codec.name}
+                side = setup.stages[-1].stage.max_side
+                save_model(run / MODEL_FOLDER, setup.model.config, weights, image_size=side, **names)
+    if setup.ranks.is_main:
+        write_json(run / SUMMARY_FILE, _summary(setup, state, run))
+
+
+def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
+    """Untrained and trained are judged at the last stage's resolution, or what it began and ended with."""
+    last = setup.stages[-1].stage.index + 1
+    lines = [line for line in read_lines(run / VALIDATION) if line["stage"] == last]
+    first = next((line for line in lines if "mean_predictor" in line), None)  # of the stage's beginning
+    final = lines[-1] if lines else None
+    metrics = read_lines(run / METRICS)
+    held_out = int(setup.catalog.held_out.sum())
+    return {
+        "omnigen": omnigen.__version__,
+        "steps": state.step,
+        "samples": state.samples,
+        "tokens": state.tokens,
+        "target_tokens": state.target_tokens,
+        "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
+        "trained_parameters": sum(parameter.numel() for parameter in setup.trained),
+        "training_samples": len(setup.catalog) - held_out,
+        "held_out_samples": held_out,
+        "too_long": setup.stages[-1].too_long,
+        "bad_samples": state.bad,
+        "training_loss": metrics[-1]["loss"] if metrics else None,
+        "validation": {
+            "untrained": _losses(first),
+            "mean_predictor": first and first["mean_predictor"],
+            "trained": _losses(final),
+        },
+    }
+
+
+def _losses(line: dict[str, Any] | None) -> dict[str, Any] | None:
+    return line and {key: line[key] for key in ("loss", "tasks", "timesteps")}

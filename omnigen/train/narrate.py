@@ -1,0 +1,83 @@
+"""What a run says in the terminal as it begins, goes on and ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omnigen.train.command import SUMMARY_FILE
+from omnigen.train.export import ADAPTER_FOLDER, MODEL_FOLDER
+from omnigen.train.setup import Setup
+from omnigen.train.stages import Stage
+from omnigen.train.trainer import Event
+
+
+def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
+    """Returns what is trained on what, and from where."""
+    catalog, ranks = setup.catalog, setup.ranks
+    held_out = int(catalog.held_out.sum())
+    too_long = setup.stages[0].too_long
+    whole, trained = (sum(p.numel() for p in group) for group in (setup.model.parameters(), setup.trained))
+    network = f"{whole / 1e6:.1f} million parameters"
+    if trained < whole:
+        network += f", of which an adapter of {trained / 1e6:.2f} million is trained"
+    stages = [parts.stage for parts in setup.stages]
+    spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
+    return "\n".join(
+        [
+            f"{len(catalog) - held_out} samples of {len(catalog.tasks)} tasks to train on, {held_out} held out, from "
+            f"{len(catalog.shards)} shards" + (f"; {too_long} left out as too long" if too_long else ""),
+            f"{network}, {ranks.world} {'ranks' if ranks.world > 1 else 'rank'} on {ranks.device.type}{spread}",
+            *(_stage_line(stage) for stage in stages),
+            f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",
+        ]
+    )
+
+
+def describe(event: Event, setup: Setup) -> str:
+    """Returns the line of an event; "" if it needs none."""
+    values, total = event.values, setup.stages[-1].stage.last
+    head = f"step {event.step:>{len(str(total))}}/{total}"
+    if event.kind == "stage" and len(setup.stages) > 1:
+        return f"{head}  {_stage_line(values['stage'])}"
+    if event.kind == "metrics":
+        clock = values["clock"]
+        minutes, seconds = divmod(round((total - event.step) * clock["seconds_per_step"]), 60)
+        mfu = f"MFU {clock['mfu']:.1%}  " if clock["mfu"] else ""
+        return (
+            f"{head}  loss {values['loss']:.4f}  gradient {values['grad_norm']:.2f}  fill {values['fill']:.1%}  "
+            f"{clock['tokens_per_second']:,.0f} tokens/s  {mfu}waiting {clock['data_wait_share']:.0%}  "
+            f"{minutes}:{seconds:02d} left"
+        )
+    if event.kind == "validation":
+        text = f"{head}  validation loss {values['loss']:.4f}"
+        mean = values.get("mean_predictor")
+        if mean is None:
+            return text
+        return f"{text} {'so far' if event.step else 'untrained'}; {mean['loss']:.4f} for predicting the mean"
+    if event.kind == "grid":
+        return f"{head}  pictures in {values['path']}"
+    if event.kind == "stopped":
+        return f"{head}  stopped as asked, and saved; the same command continues"
+    return ""
+
+
+def closing(run: Path) -> str:
+    """Returns where to look, once a run is over."""
+    is_adapter = (run / ADAPTER_FOLDER).is_dir()
+    made = f"the adapter is in {run / ADAPTER_FOLDER}" if is_adapter else f"the network is in {run / MODEL_FOLDER}"
+    lines = [f"trained; {made}, the numbers are in {run / SUMMARY_FILE}"]
+    pictures = sorted((run / "samples").glob("*.png"))
+    if pictures:
+        lines.append(f"pictures of held-out samples: {pictures[-1]}")
+    lines.append(f"curves: tensorboard --logdir {run / 'tensorboard'}")
+    lines.append(f'draw: omnigen generate --model {run} --prompt "..." --out picture.png')
+    return "\n".join(lines)
+
+
+def _stage_line(stage: Stage) -> str:
+    train = stage.train
+    head = f"{stage.name}: " if stage.name else ""
+    return (
+        f"{head}{train.steps} steps at {stage.max_side} px, {train.packs_per_step} x {train.pack_tokens} tokens a "
+        f"step, learning rate {train.lr:g}"
+    )
