@@ -80,3 +80,15 @@ class Block(nn.Module):
 
     def _whole(self, x_TE: Tensor, angles: Rotation, attend: Attention) -> Tensor:
         return self.after_attention(x_TE, attend(*self.before_attention(x_TE, angles)))
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles every block of a network in place: one kernel graph before attention, one after, for all pack lengths.
+
+    Attention stays outside, so that a pack's segments, which change with every pack, never lead to compiling again. All
+    blocks share the two graphs. Parameters keep their names. Compile after wrapping (LoRA, sharding), before training.
+    """
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.before_attention = torch.compile(block.before_attention, dynamic=True)  # type: ignore[method-assign]
+            block.after_attention = torch.compile(block.after_attention, dynamic=True)  # type: ignore[method-assign]

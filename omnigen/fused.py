@@ -24,6 +24,9 @@ def split_and_rotate(qkv_TX: Tensor, angles: Rotation, head_dim: int) -> tuple[T
 
 def swiglu(gate_up_TX: Tensor) -> Tensor:
     """Returns silu(gate) * up of a fused projection (T, 2 F), whose first half is the gate: (T, F)."""
+    if torch.compiler.is_compiling():  # which fuses the plain form, and cannot write into halves
+        gate, up = gate_up_TX.chunk(2, dim=-1)
+        return F.silu(gate) * up
     return SwiGLU.apply(gate_up_TX)  # type: ignore[no-any-return]
 
 
