@@ -1,13 +1,24 @@
-"""One layer of the decoder: Phi-3's block (pre-norm, fused qkv, fused gate and up), with attention handed in."""
+"""One layer of the decoder: Phi-3's block (pre-norm, fused qkv, fused gate and up), with attention handed in.
+
+A block is two functions of tokens with attention between them: everything of one kernel each when compiled, and the
+second is what selective checkpointing computes again.
+"""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from omnigen.attention import Attention
 from omnigen.config import ModelConfig
-from omnigen.rope import Rotation, rotate
+from omnigen.fused import RMSNorm, split_and_rotate, swiglu
+from omnigen.rope import Rotation
+
+# What the backward pass computes again instead of keeping: nothing; what follows attention; the whole layer.
+Checkpointing = Literal["none", "selective", "full"]
 
 
 class SelfAttention(nn.Module):
@@ -19,12 +30,6 @@ class SelfAttention(nn.Module):
         self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(self, x_TE: Tensor, angles: Rotation, attend: Attention) -> Tensor:
-        q_THD, k_THD, v_THD = (x.unflatten(-1, (-1, self.head_dim)) for x in self.qkv_proj(x_TE).chunk(3, dim=-1))
-        attended_THD = attend(rotate(q_THD, angles), rotate(k_THD, angles), v_THD)
-        out: Tensor = self.o_proj(attended_THD.flatten(1))
-        return out
-
 
 class FeedForward(nn.Module):
     """SwiGLU; the rows of `gate_up_proj` are the gate, then the values."""
@@ -35,8 +40,7 @@ class FeedForward(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x_TE: Tensor) -> Tensor:
-        gate, up = self.gate_up_proj(x_TE).chunk(2, dim=-1)
-        out: Tensor = self.down_proj(F.silu(gate) * up)
+        out: Tensor = self.down_proj(swiglu(self.gate_up_proj(x_TE)))
         return out
 
 
@@ -45,12 +49,46 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.self_attn = SelfAttention(config)
-        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.mlp = FeedForward(config)
 
-    def forward(self, x_TE: Tensor, angles: Rotation, attend: Attention) -> Tensor:
-        x_TE = x_TE + self.self_attn(self.input_layernorm(x_TE), angles, attend)
+    def forward(
+        self, x_TE: Tensor, angles: Rotation, attend: Attention, checkpointing: Checkpointing = "none"
+    ) -> Tensor:
+        out: Tensor
+        if checkpointing == "full" and torch.is_grad_enabled():
+            out = checkpoint(self._whole, x_TE, angles, attend, use_reentrant=False)
+        elif checkpointing == "selective" and torch.is_grad_enabled():
+            attended_THD = attend(*self.before_attention(x_TE, angles))
+            out = checkpoint(self.after_attention, x_TE, attended_THD, use_reentrant=False)
+        else:
+            out = self._whole(x_TE, angles, attend)
+        return out
+
+    def before_attention(self, x_TE: Tensor, angles: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns queries, keys and values (T, H, D), rotated."""
+        qkv_TX = self.self_attn.qkv_proj(self.input_layernorm(x_TE))
+        return split_and_rotate(qkv_TX, angles, self.self_attn.head_dim)
+
+    def after_attention(self, x_TE: Tensor, attended_THD: Tensor) -> Tensor:
+        """Returns the layer's output from its input and what attention gave."""
+        x_TE = x_TE + self.self_attn.o_proj(attended_THD.flatten(1))
         out: Tensor = x_TE + self.mlp(self.post_attention_layernorm(x_TE))
         return out
+
+    def _whole(self, x_TE: Tensor, angles: Rotation, attend: Attention) -> Tensor:
+        return self.after_attention(x_TE, attend(*self.before_attention(x_TE, angles)))
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compiles every block of a network in place: one kernel graph before attention, one after, for all pack lengths.
+
+    Attention stays outside, so that a pack's segments, which change with every pack, never lead to compiling again. All
+    blocks share the two graphs. Parameters keep their names. Compile after wrapping (LoRA, sharding), before training.
+    """
+    for block in model.modules():
+        if isinstance(block, Block):
+            block.before_attention = torch.compile(block.before_attention, dynamic=True)  # type: ignore[method-assign]
+            block.after_attention = torch.compile(block.after_attention, dynamic=True)  # type: ignore[method-assign]

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from omnigen.attention import Attention, plan_attention
-from omnigen.blocks import Block
+from omnigen.blocks import Block, Checkpointing
 from omnigen.config import ModelConfig
 from omnigen.embedders import FinalLayer, PatchEmbed, TimestepEmbedder, crop_positions, position_table, unpatchify
+from omnigen.fused import RMSNorm
 from omnigen.layout import Grid, PackLayout
 from omnigen.rope import Rotation, rotation
 
@@ -29,7 +29,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
 
 class OmniGen(nn.Module):
@@ -95,13 +95,14 @@ class OmniGen(nn.Module):
         noisy: Sequence[Tensor],
         timesteps_S: Tensor,
         attention: str = "segment",
-        checkpointing: bool = False,
+        checkpointing: Checkpointing = "none",
     ) -> list[Tensor]:
         """Predicts the velocity of every sample's target.
 
         layout: of the pack, on the network's device. references: latents (C, H, W) of all reference images in reading
         order. noisy: one latent (C, H, W) per sample, t * data + (1 - t) * noise. timesteps_S: t in [0, 1], one per
-        sample. attention: see `attention.py`. checkpointing: recompute the layers in the backward pass, to save memory.
+        sample. attention: see `attention.py`. checkpointing: what the backward pass computes again to save memory:
+        `none`, `selective` (of every layer what follows attention) or `full` (every layer whole).
 
         Returns one velocity (C, H, W) per sample, float32.
         """
@@ -135,14 +136,15 @@ class OmniGen(nn.Module):
         return self._embed_images(self.x_embedder, layout.target_grids, noisy)
 
     def decode(
-        self, hidden_TE: Tensor, angles: Rotation, attends: Sequence[Attention], checkpointing: bool = False
+        self,
+        hidden_TE: Tensor,
+        angles: Rotation,
+        attends: Sequence[Attention],
+        checkpointing: Checkpointing = "none",
     ) -> Tensor:
         """Runs all layers, each with its own attention, and the last norm."""
         for layer, attend in zip(self.llm.layers, attends, strict=True):
-            if checkpointing and torch.is_grad_enabled():
-                hidden_TE = checkpoint(layer, hidden_TE, angles, attend, use_reentrant=False)
-            else:
-                hidden_TE = layer(hidden_TE, angles, attend)
+            hidden_TE = layer(hidden_TE, angles, attend, checkpointing)
         out: Tensor = self.llm.norm(hidden_TE)
         return out
 

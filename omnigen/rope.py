@@ -60,5 +60,9 @@ def attention_scaling(config: ModelConfig) -> float:
 def rotate(x_THD: Tensor, angles: Rotation) -> Tensor:
     """Returns queries or keys turned by their token's angles: computed in float32, in the dtype of `x_THD`."""
     x = x_THD.float()
-    first, second = x.chunk(2, dim=-1)
-    return (x * angles.cos + torch.cat((-second, first), dim=-1) * angles.sin).to(x_THD.dtype)
+    turned = x * angles.cos
+    half = x.shape[-1] // 2
+    sin = angles.sin[..., :half]
+    turned[..., :half].addcmul_(x[..., half:], sin, value=-1)
+    turned[..., half:].addcmul_(x[..., :half], sin)
+    return turned.to(x_THD.dtype)

@@ -27,6 +27,7 @@ FREE_KEYS = (
     "data.bad_samples",
     "train.steps",
     "train.checkpointing",
+    "train.compile",
     "train.threads",
     "model.init",
 )

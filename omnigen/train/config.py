@@ -66,8 +66,11 @@ class OptimizationConfig:
     `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
     dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
     timestep_shift: s in t / (t + s - s t), 1 for none. edit_weighting: weigh what an edit changes. precision: auto is
-    bf16 on CUDA, fp32 on a CPU. checkpointing: recompute activations to save memory. threads: of each rank on the CPU,
-    0 for torch's choice; sums are split among them, so runs are equal bit for bit only if their numbers of threads are.
+    bf16 on CUDA, fp32 on a CPU. checkpointing: what the backward pass computes again instead of keeping it: none,
+    selective (of every layer what follows attention: half the memory or less) or full (every layer whole: the least
+    memory, the slowest). compile: the layers, by torch.compile; the first steps are slow. threads: of each rank on the
+    CPU, 0 for torch's choice; sums are split among them, so runs are equal bit for bit only if their numbers of threads
+    are.
     """
 
     steps: Positive = 1000
@@ -90,7 +93,8 @@ class OptimizationConfig:
     edit_weighting: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     attention: Literal["segment", "flex"] = "segment"
-    checkpointing: bool = False
+    checkpointing: Literal["none", "selective", "full"] = "none"
+    compile: bool = False
     threads: NotNegative = 0
 
     def __post_init__(self) -> None:

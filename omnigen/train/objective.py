@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from omnigen.blocks import Checkpointing
 from omnigen.codec import Codec
 from omnigen.data.collate import PackBatch
 from omnigen.data.sample import LoadedSample
@@ -111,7 +112,7 @@ def idle_pack(channels: int, device: torch.device) -> FlowPack:
 
 
 def sample_losses(
-    model: OmniGen, pack: FlowPack, attention: str = "segment", checkpointing: bool = False
+    model: OmniGen, pack: FlowPack, attention: str = "segment", checkpointing: Checkpointing = "none"
 ) -> SampleLosses:
     """Runs the network on a pack and measures the error of its velocities."""
     noisy = [interpolate(x, eps, t) for x, eps, t in zip(pack.clean, pack.noise, pack.timesteps_S)]

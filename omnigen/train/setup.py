@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from omnigen.blocks import compile_blocks
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
 from omnigen.data.catalog import Catalog, task_weights
@@ -88,6 +89,8 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
         model = build_sharded(build, lambda: _on_meta(wanted, config.lora), ranks, config.parallel, bf16)
     else:
         model = build().to(ranks.device)
+    if config.train.compile:
+        compile_blocks(model)
     average = Average(model, config.train.ema_decay)
     return Setup(config, ranks, catalog, tokenizer, codec, stages, model, average, sharded, bf16)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from omnigen.blocks import Checkpointing
 from omnigen.config import PRESETS, ModelConfig
 from omnigen.layout import PackLayout, SampleLayout
 from omnigen.model import OmniGen
@@ -49,12 +50,13 @@ def test_a_pack_of_mixed_samples_equals_the_samples_one_by_one(implementation: s
 
 
 def test_checkpointing_changes_no_gradient() -> None:
-    gradients = []
-    for checkpointing in (False, True):
+    gradients: list[list[torch.Tensor | None]] = []
+    modes: tuple[Checkpointing, ...] = ("none", "selective", "full")
+    for checkpointing in modes:
         model = random_model()
         sum(v.square().sum() for v in model(*inputs(SAMPLES), checkpointing=checkpointing)).backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*gradients))
+    assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(*gradients))
 
 
 def test_every_parameter_has_a_gradient_in_a_pack_without_images() -> None:
