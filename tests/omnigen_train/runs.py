@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,9 +15,9 @@ REPOSITORY = Path(__file__).parents[2]
 TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
 
 
-def write_config(path: Path, shards: Path, **sections: dict[str, object]) -> Path:
+def write_config(path: Path, shards: Path, stages: Sequence[object] = (), **sections: dict[str, object]) -> Path:
     """Writes the configuration of a network of some thousand weights on pictures of 32 pixels; `sections` replace."""
-    document: dict[str, dict[str, object]] = {
+    document: dict[str, Any] = {
         "data": {"shards": [str(shards)], "validation_fraction": 0.2, "max_side": 32},
         "model": {
             "preset": "tiny",
@@ -35,7 +37,8 @@ def write_config(path: Path, shards: Path, **sections: dict[str, object]) -> Pat
         "checkpoint": {"every": 3},
     }
     for name, values in sections.items():
-        document[name].update(values)
+        document.setdefault(name, {}).update(values)
+    document["stages"] = list(stages)
     path.write_text(yaml.safe_dump(document))
     return path
 
@@ -62,3 +65,16 @@ def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.
         timeout=240,
         check=False,
     )
+
+
+def start(config: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Begins to train in a process of its own, and returns at once."""
+    return subprocess.Popen(
+        command(config, run, *options), cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
+    )
+
+
+def steps_written(run: Path) -> int:
+    """Returns how many steps the run has told of."""
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -1,19 +1,17 @@
-"""A run that is killed, at whatever moment, and started again gives the same bytes as one that is left alone."""
+"""A run that is stopped and started again, or asked for what does not fit it."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from omnigen.train.metrics import read_lines
-from tests.omnigen_train.runs import REPOSITORY, command, environment, train, write_config
-from x2i.seeding import generator
+from tests.omnigen_train.runs import start, steps_written, train, write_config
 
 pytestmark = pytest.mark.slow
 DETERMINISTIC = ("metrics.jsonl", "validation.jsonl", "summary.json", "model/model.safetensors", "model/config.json")
@@ -32,61 +30,9 @@ def undisturbed(config, tmp_path_factory) -> Path:
     return run
 
 
-def start(config: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(config, run, *options), cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
-    )
-
-
-def steps_written(run: Path) -> int:
-    path = run / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def saving(run: Path) -> bool:
-    """Whether a checkpoint is being written this moment."""
-    return any(not (folder / "COMPLETE").exists() for folder in (run / "checkpoints").glob("step-*"))
-
-
-def kill_when(process: subprocess.Popen[bytes], condition) -> bool:
-    """Kills with SIGKILL once `condition` holds; False if the process ended before."""
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if condition():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.0005)
-    assert process.poll() is not None, "the run hangs"
-    return False
-
-
 def assert_same(run: Path, other: Path) -> None:
     for name in DETERMINISTIC:
         assert (run / name).read_bytes() == (other / name).read_bytes(), name
-
-
-def test_killed_at_random_steps_and_in_the_middle_of_saves_it_gives_the_same_bytes(config, undisturbed, tmp_path):
-    run, random = tmp_path / "killed", generator("kills")
-    in_saves = kills = 0
-    for number in range(5):
-        process = start(config, run)
-        if number % 2:
-            killed = kill_when(process, lambda: saving(run))
-            in_saves += killed and saving(run)
-        else:
-            until = steps_written(run) + int(random.integers(1, 12))
-            killed = kill_when(process, lambda until=until: steps_written(run) >= until)
-        kills += killed
-        if not killed:
-            break
-    assert kills >= 3
-    assert in_saves >= 1
-    result = train(config, run, "--set", "data.workers=1")
-    assert result.returncode == 0, result.stderr
-    assert "continuing from" in result.stdout
-    assert_same(run, undisturbed)
-    assert len(list((run / "checkpoints").iterdir())) == 2
 
 
 def test_sigterm_saves_and_exits_cleanly(config, undisturbed, tmp_path):
