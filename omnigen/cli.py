@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from omnigen.model_commands import convert_command, merge_command, unmerge_command
 from x2i.errors import UserError
 
 app = typer.Typer(
@@ -18,7 +19,8 @@ app = typer.Typer(
     "    omnigen train config.yaml\n\n"
     '    omnigen generate --model runs/demo --prompt "a cat on a wall" --out cat.png\n\n'
     '    omnigen generate --model runs/demo --image cat.png --prompt "<img><|image_1|></img> Make it snow." '
-    "--out snow.png",
+    "--out snow.png\n\n"
+    "    omnigen convert OmniGen-v1 models/omnigen --to ours",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -47,11 +49,18 @@ def generate_command(
             help="How strongly to keep to the input images: 1.6 usual, 2 for edits; 0 leaves this branch out."
         ),
     ] = 1.6,
+    lora: Annotated[
+        list[Path] | None, typer.Option(help="A LoRA adapter's folder, in PEFT's layout; repeat to add several.")
+    ] = None,
+    lora_scale: Annotated[
+        list[float] | None,
+        typer.Option(help="How much of the adapter, 1 by default; once for all, or once for each --lora."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another picture; the same seed, the same picture.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Draw a picture from a prompt, and from input images if there are any."""
-    from omnigen.generate.command import generate_picture
+    from omnigen.generate.command import generate_picture, list_adapters
 
     with ExitStack() as open_bars:
         bars: list[Any] = []
@@ -72,6 +81,7 @@ def generate_command(
             steps=steps,
             guidance=guidance,
             image_guidance=image_guidance or None,
+            adapters=list_adapters(lora or [], lora_scale or []),
             seed=seed,
             device=device,
             on_step=on_step,
@@ -96,6 +106,11 @@ def train_command(
     from omnigen.train.command import train
 
     train(config, set_ or [], resume, out)
+
+
+app.command("convert")(convert_command)
+app.command("merge")(merge_command)
+app.command("unmerge")(unmerge_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

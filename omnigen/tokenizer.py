@@ -70,13 +70,20 @@ class HFTokenizer:
 
     def __init__(self, path: str) -> None:
         try:
-            from transformers import AutoTokenizer
+            from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
         except ImportError as error:
             raise UserError(
                 f"tokenizer 'hf:{path}' needs the transformers library: pip install 'x2i[models]'"
             ) from error
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            try:
+                self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            except KeyError:
+                # transformers 5 does not read the published config.json, whose LongRoPE is called by its old name, su;
+                # of it the tokenizer needs the kind of model alone.
+                kind = PretrainedConfig.get_config_dict(path)[0].get("model_type")
+                config = AutoConfig.for_model(kind)
+                self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, config=config)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"tokenizer 'hf:{path}': nothing loadable there ({error}). Give a folder that holds tokenizer.json, "

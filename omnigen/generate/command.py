@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnigen.convert.layouts import is_model_folder
 from x2i.errors import UserError
 from x2i.image.decode import decode
 from x2i.image.encode import encode
@@ -12,9 +13,11 @@ from x2i.reasons import DroppedError
 from x2i.store.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
+
+    from omnigen.lora.delta import Adapter
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -32,12 +35,14 @@ def generate_picture(
     image_guidance: float | None,
     seed: int,
     device: str,
+    adapters: Sequence[Adapter] = (),
     on_step: Callable[[], object] | None = None,
 ) -> tuple[int, int]:
     """Writes one picture to `out`, in the format of its ending; returns its (width, height).
 
     height, width: None takes the first input image's prepared size, or a square of the size the model was trained at.
-    device: `auto` takes a CUDA device if there is one. Raises UserError for whatever the user can mend.
+    adapters: are added to the network's weights. device: `auto` takes a CUDA device if there is one. Raises UserError
+    for whatever the user can mend.
     """
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
@@ -51,7 +56,7 @@ def generate_picture(
     from omnigen.tokenizer import load_tokenizer
 
     device = _choose_device(device)
-    saved = load_model(folder, device)
+    saved = load_model(folder, device, adapters)
     side = saved.description.image_size or 1024
     natural = prepared_size(pixels[0].shape[1], pixels[0].shape[0], side) if pixels else (side, side)
     picture = generate(
@@ -76,17 +81,28 @@ def generate_picture(
 def find_model(folder: Path) -> Path:
     """Returns the model folder of a training run, or `folder` itself if it is one; else raises UserError."""
     for candidate in (folder / "model", folder):
-        if (candidate / "config.json").is_file():
+        if is_model_folder(candidate):
             return candidate
     if (folder / "checkpoints").is_dir():
         raise UserError(
-            f"--model {folder}: this run has checkpoints, but no exported model yet (model/config.json); that comes "
+            f"{folder}: this run has checkpoints, but no exported model yet (model/config.json); that comes "
             f"when training ends. To finish it, give its configuration to omnigen train again"
         )
     raise UserError(
-        f"--model {folder}: expected the folder of a training run, or a model folder with config.json and "
-        f"model.safetensors"
+        f"{folder}: expected the folder of a training run, or a model folder with config.json and model.safetensors"
     )
+
+
+def list_adapters(folders: Sequence[Path], scales: Sequence[float]) -> list[Adapter]:
+    """Reads adapters; scales: none (1 for each), one for all, or one for each."""
+    from omnigen.lora.files import read_adapters
+
+    if len(scales) not in (0, 1, len(folders)) or (scales and not folders):
+        raise UserError(
+            f"--lora-scale: found {len(scales)} for {len(folders)} of --lora; give one for all, or one for each"
+        )
+    each = list(scales) * len(folders) if len(scales) == 1 else scales or [1.0] * len(folders)
+    return [adapter for folder, scale in zip(folders, each) for adapter in read_adapters([folder], scale)]
 
 
 def read_image(path: Path) -> np.ndarray:

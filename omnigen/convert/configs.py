@@ -1,0 +1,213 @@
+"""The config.json of each layout, and the `ModelConfig` that it means.
+
+A field that our networks do not have is either without effect on what is computed, or refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from omnigen.config import ModelConfig
+from x2i.errors import UserError
+
+DIFFUSERS_CLASS = "OmniGenTransformer2DModel"
+PUBLISHED_CHANNELS = 4
+
+# Where a field of Phi-3's configuration can only have one value for the decoder to be ours.
+PHI3_FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "quantization_config": None}
+DIFFUSERS_FIXED = {
+    "time_step_dim": 256, "flip_sin_to_cos": True, "downscale_freq_shift": 0, "timestep_activation_fn": "silu"
+}  # fmt: skip
+
+
+def parse_phi3(document: Mapping[str, Any], origin: object, in_channels: int = PUBLISHED_CHANNELS) -> ModelConfig:
+    """Returns the network of a Phi-3 configuration, OmniGen's published one or a language model's.
+
+    Reads `rope_scaling` with `rope_theta`, and transformers 5's `rope_parameters`. origin: named in errors. Raises
+    UserError for a missing field, and for what our decoder does not have: grouped keys and values, partial rotary
+    embeddings, other kinds of scaling.
+    """
+    required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    _require_present(document, required, origin)
+    for name in required:
+        count = document[name]
+        _require_value(isinstance(count, int) and count > 0, origin, name, count, "a whole number above zero")
+    for name, value in PHI3_FIXED.items():
+        _require_value(document.get(name, value) == value, origin, name, document.get(name), repr(value))
+    heads, hidden = document["num_attention_heads"], document["hidden_size"]
+    groups = document.get("num_key_value_heads")
+    expected = f"{heads}, as num_attention_heads: OmniGen's attention has no grouped keys and values"
+    _require_value(groups in (None, heads), origin, "num_key_value_heads", groups, expected)
+    width = document.get("head_dim")
+    _require_value(width in (None, hidden // heads), origin, "head_dim", width, f"{hidden // heads}, width over heads")
+    rope = {**(document.get("rope_scaling") or {}), **(document.get("rope_parameters") or {})}
+    partial = rope.get("partial_rotary_factor", document.get("partial_rotary_factor"))
+    expected = "1: OmniGen turns all dimensions of a head"
+    _require_value(partial in (None, 1), origin, "partial_rotary_factor", partial, expected)
+    longest = document.get("max_position_embeddings", 4096)
+    original = document.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
+    original = original or 4096
+    short, long = _longrope(rope, longest, original, origin)
+    fields = {
+        "hidden_size": hidden,
+        "num_layers": document["num_hidden_layers"],
+        "num_heads": heads,
+        "intermediate_size": document["intermediate_size"],
+        "vocab_size": document["vocab_size"],
+        "in_channels": in_channels,
+        "rms_norm_eps": document.get("rms_norm_eps", 1e-5),
+        "rope_theta": float(rope.get("rope_theta") or document.get("rope_theta") or 10000.0),
+        "max_position_embeddings": longest,
+        "original_max_position_embeddings": original,
+        "rope_short_factors": short,
+        "rope_long_factors": long,
+    }
+    return _config(fields, origin)
+
+
+def write_phi3(config: ModelConfig) -> dict[str, Any]:
+    """Returns the published layout's configuration: Phi-3's, with `rope_scaling`, as every version of it reads."""
+    scaling = None
+    if config.rope_short_factors is not None and config.rope_long_factors is not None:
+        factors = {"short_factor": list(config.rope_short_factors), "long_factor": list(config.rope_long_factors)}
+        scaling = {"type": "longrope", **factors}
+    return {
+        "architectures": ["Phi3ForCausalLM"],
+        "model_type": "phi3",
+        "attention_dropout": 0.0,
+        "bos_token_id": 1,
+        "embd_pdrop": 0.0,
+        "hidden_act": "silu",
+        "hidden_size": config.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "num_attention_heads": config.num_heads,
+        "num_hidden_layers": config.num_layers,
+        "num_key_value_heads": config.num_heads,
+        "original_max_position_embeddings": config.original_max_position_embeddings,
+        "pad_token_id": _padding(config),
+        "resid_pdrop": 0.0,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_scaling": scaling,
+        "rope_theta": config.rope_theta,
+        "sliding_window": None,
+        "tie_word_embeddings": False,
+        "use_cache": True,
+        "vocab_size": config.vocab_size,
+    }
+
+
+def parse_diffusers(document: Mapping[str, Any], origin: object) -> ModelConfig:
+    """Returns the network of diffusers' configuration of `OmniGenTransformer2DModel`; what it leaves out is default."""
+    for name, value in DIFFUSERS_FIXED.items():
+        _require_value(document.get(name, value) == value, origin, name, document.get(name), repr(value))
+    heads = document.get("num_attention_heads", 32)
+    groups = document.get("num_key_value_heads", 32)
+    expected = f"{heads}, as num_attention_heads: our attention has no grouped keys and values"
+    _require_value(groups == heads, origin, "num_key_value_heads", groups, expected)
+    rope = document.get("rope_scaling") or {}
+    _require_present(rope, ("short_factor", "long_factor"), f"{origin}: rope_scaling")
+    fields = {
+        "hidden_size": document.get("hidden_size", 3072),
+        "num_layers": document.get("num_layers", 32),
+        "num_heads": heads,
+        "intermediate_size": document.get("intermediate_size", 8192),
+        "vocab_size": document.get("vocab_size", 32064),
+        "in_channels": document.get("in_channels", 4),
+        "patch_size": document.get("patch_size", 2),
+        "rms_norm_eps": document.get("rms_norm_eps", 1e-5),
+        "rope_theta": float(document.get("rope_base", 10000)),
+        "max_position_embeddings": document.get("max_position_embeddings", 131072),
+        "original_max_position_embeddings": document.get("original_max_position_embeddings", 4096),
+        "rope_short_factors": rope["short_factor"],
+        "rope_long_factors": rope["long_factor"],
+        "pos_embed_max_size": document.get("pos_embed_max_size", 192),
+    }
+    return _config(fields, origin)
+
+
+def write_diffusers(config: ModelConfig) -> dict[str, Any]:
+    """Returns diffusers' configuration. Plain RoPE becomes factors of 1 without scaling: diffusers knows no other."""
+    plain = [1.0] * (config.head_dim // 2)
+    longest, original = config.max_position_embeddings, config.original_max_position_embeddings
+    theta = config.rope_theta
+    return {
+        "_class_name": DIFFUSERS_CLASS,
+        "downscale_freq_shift": 0,
+        "flip_sin_to_cos": True,
+        "hidden_size": config.hidden_size,
+        "in_channels": config.in_channels,
+        "intermediate_size": config.intermediate_size,
+        "max_position_embeddings": longest,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_heads,
+        "num_layers": config.num_layers,
+        "original_max_position_embeddings": longest if config.rope_short_factors is None else original,
+        "pad_token_id": _padding(config),
+        "patch_size": config.patch_size,
+        "pos_embed_max_size": config.pos_embed_max_size,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_base": int(theta) if float(theta).is_integer() else theta,
+        "rope_scaling": {
+            "short_factor": list(config.rope_short_factors or plain),
+            "long_factor": list(config.rope_long_factors or plain),
+        },
+        "time_step_dim": 256,
+        "timestep_activation_fn": "silu",
+        "vocab_size": config.vocab_size,
+    }
+
+
+PARSERS: Mapping[str, Callable[[Mapping[str, Any], object], ModelConfig]] = {
+    "official": parse_phi3,
+    "diffusers": parse_diffusers,
+}
+WRITERS: Mapping[str, Callable[[ModelConfig], dict[str, Any]]] = {
+    "official": write_phi3,
+    "diffusers": write_diffusers,
+}
+
+
+def _longrope(
+    rope: Mapping[str, Any], longest: int, original: int, origin: object
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return None, None
+    expected = "'longrope' (once called 'su'), or none"
+    _require_value(kind in ("longrope", "su"), origin, "rope_scaling.type", kind, expected)
+    _require_present(rope, ("short_factor", "long_factor"), f"{origin}: rope_scaling")
+    ratio = longest / original
+    factor, attention = rope.get("factor"), rope.get("attention_factor")
+    expected = f"{ratio:g}, max_position_embeddings over original_max_position_embeddings"
+    _require_value(factor is None or math.isclose(factor, ratio), origin, "rope_scaling.factor", factor, expected)
+    scaling = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
+    fits = attention is None or math.isclose(attention, scaling, rel_tol=1e-6)
+    _require_value(fits, origin, "rope_scaling.attention_factor", attention, f"{scaling:g}, which the lengths give")
+    return tuple(rope["short_factor"]), tuple(rope["long_factor"])
+
+
+def _config(fields: Mapping[str, Any], origin: object) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(fields)
+    except UserError as error:
+        raise UserError(f"{origin}: {error}") from error
+
+
+def _padding(config: ModelConfig) -> int:
+    """Phi-3's padding id, or 0 where the vocabulary does not reach it; nothing is ever padded with it here."""
+    return 32000 if config.vocab_size > 32000 else 0
+
+
+def _require_present(document: Mapping[str, Any], names: tuple[str, ...], origin: object) -> None:
+    missing = [name for name in names if name not in document]
+    if missing:
+        raise UserError(f"{origin}: missing {', '.join(missing)}")
+
+
+def _require_value(holds: bool, origin: object, name: str, found: object, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{origin}: {name}: found {found!r}, expected {expected}")

@@ -1,0 +1,76 @@
+"""Making a folder that is there whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from x2i.errors import UserError
+from x2i.store.atomic import TEMPORARY_MARK
+
+
+@contextmanager
+def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
+    """Gives a temporary folder to fill, and renames it to `path` if the block succeeds; removes it if it fails.
+
+    What killed writers of the same folder left is cleared away first. num_bytes: that will be written. Raises UserError
+    if there is something at `path` already, or no room for that much.
+    """
+    require_free(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_stale(path)
+    room = shutil.disk_usage(path.parent).free
+    if room < num_bytes:
+        raise UserError(f"{path}: {num_bytes / 1e9:.2f} GB are to be written, the disk has room for {room / 1e9:.2f}")
+    temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
+    temporary.mkdir()
+    # Held as long as this process lives: how another one knows that the folder is in use.
+    lock = os.open(temporary, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield temporary
+        os.fsync(lock)
+        _rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    finally:
+        os.close(lock)
+
+
+def require_free(path: Path) -> None:
+    """Raises UserError unless `path` is free for a new folder: nothing, or an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path}: exists already; give a new folder, or remove this one")
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; it came to be while it was being written") from error
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _clear_stale(path: Path) -> None:
+    for old in path.parent.glob(f"{path.name}{TEMPORARY_MARK}*"):
+        if not old.is_dir():
+            continue
+        lock = os.open(old, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(old)
+        finally:
+            os.close(lock)
