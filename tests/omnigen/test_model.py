@@ -49,6 +49,23 @@ def test_a_pack_of_mixed_samples_equals_the_samples_one_by_one(implementation: s
             assert relative_error(packed[i], alone) < 1e-5
 
 
+@pytest.mark.parametrize("implementation", ["segment", "dense"])
+def test_the_gradients_of_a_pack_are_the_sum_of_its_samples(implementation: str) -> None:
+    packed, single = random_model(), random_model()
+    layout, references, noisy, timesteps = inputs(SAMPLES)
+    weights = [torch.randn(v.shape, generator=torch.Generator().manual_seed(i)) for i, v in enumerate(noisy)]
+    velocities = packed(layout, references, noisy, timesteps, attention=implementation)
+    sum((v * w).sum() for v, w in zip(velocities, weights)).backward()  # type: ignore[union-attr]
+    for i, one in enumerate(SAMPLES):
+        mine = [latent for latent, owner in zip(references, layout.reference_samples) if owner == i]
+        (alone,) = single(PackLayout.build((one,)), mine, noisy[i : i + 1], timesteps[i : i + 1])
+        (alone * weights[i]).sum().backward()
+    for (name, parameter), expected in zip(packed.named_parameters(), single.parameters()):
+        assert parameter.grad is not None
+        assert expected.grad is not None
+        assert relative_error(parameter.grad, expected.grad) < 1e-5, name
+
+
 def test_checkpointing_changes_no_gradient() -> None:
     gradients: list[list[torch.Tensor | None]] = []
     modes: tuple[Checkpointing, ...] = ("none", "selective", "full")
