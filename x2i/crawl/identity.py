@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from urllib.parse import urldefrag, urlsplit
 
+from yarl import URL
+
 
 def normal_url(url: str) -> str:
     """Returns `url` without its fragment and without surrounding space: two URLs equal in this are fetched once."""
@@ -31,9 +33,22 @@ def content_uid(sha256: str) -> str:
 
 
 def url_host(url: str) -> str:
-    """Returns the host of a web address in lower case; "" for the user's own files and for what is no URL."""
+    """Returns the host of a web address as `plain_host` writes it; "" for the user's own files and what is no URL."""
     try:
         parts = urlsplit(url)
-        return parts.hostname or "" if parts.scheme in ("http", "https") else ""
+        return plain_host(parts.hostname or "") if parts.scheme in ("http", "https") else ""
     except ValueError:
         return ""
+
+
+def plain_host(host: str) -> str:
+    """Returns the one way to write a host: lower case, "xn--" for other scripts, no dot at the end.
+
+    One that has no such form is only put in lower case.
+    """
+    if not host.isascii():
+        try:
+            host = URL.build(scheme="http", host=host).raw_host or host
+        except ValueError:  # what is no host, such as a label of 80 letters
+            pass
+    return host.lower().rstrip(".")
