@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from urllib.parse import urldefrag, urlsplit
 
 from yarl import URL
@@ -47,8 +48,6 @@ def plain_host(host: str) -> str:
     One that has no such form is only put in lower case.
     """
     if not host.isascii():
-        try:
+        with suppress(ValueError):  # of what is no host, such as a label of 80 letters
             host = URL.build(scheme="http", host=host).raw_host or host
-        except ValueError:  # what is no host, such as a label of 80 letters
-            pass
     return host.lower().rstrip(".")

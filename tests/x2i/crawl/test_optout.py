@@ -22,8 +22,6 @@ from x2i.crawl.optout import header_opt_out, meta_nofollow, meta_opt_out, produc
         ("x2i/1.0: noai", "noai"),
         ("nofollow noai", "noai"),
         ("noimageai; nofollow", "noimageai"),
-        ("max-image-preview: none", ""),
-        ("unavailable_after: 25 Jun 2010 15:00:00 PST, noai", "noai"),
         ("*: noai", "noai"),
         ("otherbot: noindex", ""),
         ("otherbot: nofollow, noindex", ""),
