@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.interrupt import children_end_with_us
+from pipelines.local_ray import start_ray, without_native_chatter
 from pipelines.plans import PlanEntry, read_planned
 from pipelines.stage import Stage, Worker, threads_of
 from x2i.store import paths
@@ -115,7 +115,7 @@ class InlineExecutor:
 class AutoExecutor:
     """Ray where it has work to spread, this process where it has not.
 
-    Starting and ending Ray takes about six seconds and 400 MB, which bring nothing while one worker is all that the
+    Starting and ending Ray takes seconds and 200 MB, which bring nothing while one worker is all that the
     work or the machine has room for. After a run that died in its own process, Ray is used in any case: there, a
     partition that kills its process costs itself alone.
 
@@ -174,7 +174,7 @@ class RayExecutor:
             return
         threads = max(threads_of(stage) for stage in stages.values())
         with nullcontext() if self._address else children_end_with_us():
-            self._connect()
+            self._connect(local_workers(stages, items, self._workers))
             with nullcontext() if self._address else children_end_with_us():  # Ray has just set a handler of its own
                 self._map(root, stages, items, on_result, threads)
 
@@ -217,7 +217,7 @@ class RayExecutor:
         for worker in idle:
             ray.kill(worker)
 
-    def _connect(self) -> None:
+    def _connect(self, workers: int) -> None:
         import logging
 
         import ray
@@ -229,28 +229,11 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's core warns about every actor with constructor arguments; its own log files keep what it has to say.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        options: dict[str, Any] = {"address": self._address or "local"}
         if not self._address:
-            options["num_cpus"] = self._workers or os.cpu_count() or 1
-            # Nothing large goes through the object store: partitions are read from, and written to, the dataset.
-            options |= {"include_dashboard": False, "object_store_memory": 80 * 2**20}
-        with _without_native_chatter():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-
-
-@contextmanager
-def _without_native_chatter() -> Iterator[None]:
-    """Keeps what Ray's C++ core prints while it starts off the screen; what goes wrong there is raised in Python."""
-    sys.stderr.flush()
-    screen = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(screen, 2)
-        os.close(nowhere)
-        os.close(screen)
+            start_ray(workers)
+            return
+        with without_native_chatter():
+            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 class PartitionActor:

@@ -96,15 +96,16 @@ def require_fetchable(url: URL, policy: AddressPolicy) -> None:
     """
     if url.scheme not in ("http", "https"):
         raise DroppedError(Reason.BAD_URL, f"scheme {url.scheme!r}; only http and https are fetched")
-    if not url.host:
+    host = _host(url)
+    if not host:
         raise DroppedError(Reason.BAD_URL, "no host")
     if url.user or url.password:
         raise DroppedError(Reason.BAD_URL, "user names in URLs are not sent")
     if url.port in _OTHER_SERVICES or url.port == 0:
         raise DroppedError(Reason.BAD_URL, f"port {url.port} belongs to another service than the web")
-    literal = _literal_address(url.host)
+    literal = _literal_address(host)
     if literal is not None:
-        policy.require(literal, url.host)
+        policy.require(literal, host)
 
 
 def parse_url(text: str) -> URL:
@@ -117,6 +118,13 @@ def parse_url(text: str) -> URL:
     if not url.absolute:
         raise DroppedError(Reason.BAD_URL, "not an absolute http(s) URL")
     return url
+
+
+def _host(url: URL) -> str:
+    try:
+        return url.host or ""
+    except UnicodeError as error:  # an "xn--" name that stands for nothing
+        raise DroppedError(Reason.BAD_URL, f"host {(url.raw_host or '')[:100]!r} cannot be decoded") from error
 
 
 def _literal_address(host: str) -> str | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from urllib.parse import urldefrag, urlsplit
+
+from yarl import URL
 
 
 def normal_url(url: str) -> str:
@@ -31,9 +34,20 @@ def content_uid(sha256: str) -> str:
 
 
 def url_host(url: str) -> str:
-    """Returns the host of a web address in lower case; "" for the user's own files and for what is no URL."""
+    """Returns the host of a web address as `plain_host` writes it; "" for the user's own files and what is no URL."""
     try:
         parts = urlsplit(url)
-        return parts.hostname or "" if parts.scheme in ("http", "https") else ""
+        return plain_host(parts.hostname or "") if parts.scheme in ("http", "https") else ""
     except ValueError:
         return ""
+
+
+def plain_host(host: str) -> str:
+    """Returns the one way to write a host: lower case, "xn--" for other scripts, no dot at the end.
+
+    One that has no such form is only put in lower case.
+    """
+    if not host.isascii():
+        with suppress(ValueError):  # of what is no host, such as a label of 80 letters
+            host = URL.build(scheme="http", host=host).raw_host or host
+    return host.lower().rstrip(".")

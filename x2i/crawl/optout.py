@@ -9,7 +9,7 @@ OPT_OUT_DIRECTIVES = frozenset({"noai", "noimageai", "noindex", "noimageindex", 
 """Robots directives that mean: do not take this. "none" is short for "noindex, nofollow"."""
 
 _VALUED_DIRECTIVES = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
-_AGENT = re.compile(r"[a-z0-9_*.-]+")
+_AGENT = re.compile(r"[a-z0-9_*.-]+(/[a-z0-9_.-]*)?")
 _TRAINING_USES = ("train-ai", "train-genai", "ai-train")
 _WIDER_USES = ("all", "bots", "tdm", "ai", "genai")
 """Categories of earlier drafts that include training; one that names training itself counts before them."""
@@ -31,7 +31,7 @@ def header_opt_out(headers: Mapping[str, str], agent: str) -> str:
     for value in _values(headers, "X-Robots-Tag"):
         if directive := _robots_directive(value, agent):
             return f"x-robots-tag: {directive}"
-    if any(value.strip() == "1" for value in _values(headers, "TDM-Reservation")):
+    if any("1" in _split_directives(value) for value in _values(headers, "TDM-Reservation")):
         return "tdm-reservation: 1"
     for name in ("Content-Usage", "Content-Signal"):
         for value in _values(headers, name):
@@ -65,17 +65,19 @@ def _robots_directive(value: str, agent: str) -> str:
     """Returns the opt-out directive in one X-Robots-Tag value that is meant for everyone or for `agent`, or "".
 
     A name and a colon limit what follows to one crawler ("otherbot: noindex, x2i: noai"); "unavailable_after: date" is
-    written the same way but names no crawler.
+    written the same way but names no crawler. Directives between which only a space or a semicolon stands count too.
     """
     applies = True
-    for part in value.lower().split(","):
-        directive = part.strip()
-        name, colon, rest = directive.partition(":")
-        if colon and name.strip() not in _VALUED_DIRECTIVES and _AGENT.fullmatch(name.strip()):
-            applies = name.strip() in ("*", agent)
-            directive = rest.strip()
-        if applies and directive in OPT_OUT_DIRECTIVES:
-            return directive
+    for part in re.split("[,;]", value.lower()):
+        name, colon, rest = part.partition(":")
+        if colon and name.strip() in _VALUED_DIRECTIVES:
+            continue
+        if colon and _AGENT.fullmatch(name.strip()):
+            applies = name.strip().partition("/")[0] in ("*", agent)
+            part = rest
+        found = [word for word in part.split() if word in OPT_OUT_DIRECTIVES]
+        if applies and found:
+            return found[0]
     return ""
 
 

@@ -16,7 +16,9 @@ MAX_CRAWL_DELAY = 30.0
 _USAGE_LINES = ("content-usage", "content-signal")
 _OTHER_RULE = "-: -"
 """Stands for any other line, which ends a run of user-agent lines."""
-_AGENT_LINE = re.compile(r"\s*user[\s-]?agent\b", re.IGNORECASE)
+_AGENT_LINE = re.compile(r"\s*user[\s-]?agent\b\s*:?\s*([^\s/#]*)", re.IGNORECASE)
+_AGENT_END = "/"
+"""Written behind every name and asked for with it: Protego takes the beginning of a name for the name."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class RobotsRules:
         """Parses the first 512 KiB of a robots.txt; unreadable lines are passed over, as the RFC says."""
         if len(data) >= MAX_ROBOTS_BYTES:
             data = data[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
-        text = _decode(data)
+        text = _with_whole_names(_decode(data))
         return cls(parsed=Protego.parse(text), usage=_usage_rules(text), size=len(data))
 
     @classmethod
@@ -51,16 +53,16 @@ class RobotsRules:
 
     def allows(self, url: str, agent: str) -> bool:
         """Whether `agent` (a product token) may fetch `url`."""
-        return self.everything if self.parsed is None else bool(self.parsed.can_fetch(url, agent))
+        return self.everything if self.parsed is None else bool(self.parsed.can_fetch(url, agent + _AGENT_END))
 
     def opt_out(self, url: str, agent: str) -> str:
         """Returns "robots.txt: training is refused" if a usage line forbids `agent` to train on `url`, else ""."""
-        forbidden = self.usage is not None and not self.usage.can_fetch(url, agent)
+        forbidden = self.usage is not None and not self.usage.can_fetch(url, agent + _AGENT_END)
         return "robots.txt: training is refused" if forbidden else ""
 
     def crawl_delay(self, agent: str) -> float:
         """Returns the seconds between two requests that the host asks for, at most 30; 0 if it does not ask."""
-        delay = None if self.parsed is None else self.parsed.crawl_delay(agent)
+        delay = None if self.parsed is None else self.parsed.crawl_delay(agent + _AGENT_END)
         return min(float(delay or 0.0), MAX_CRAWL_DELAY)
 
 
@@ -68,6 +70,21 @@ def _decode(data: bytes) -> str:
     """Returns the text of a robots.txt: UTF-8, as it should be, or UTF-16 if it says so."""
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if is_utf16 else "utf-8", errors="replace").lstrip("\ufeff")
+
+
+def _with_whole_names(text: str) -> str:
+    """Returns a robots.txt whose user-agent lines name product tokens alone, each ended by _AGENT_END.
+
+    "x2i/1.0" and "x2i (a comment)" address x2i, as their owners mean; "x" does not (RFC 9309 section 2.2.1).
+    """
+    return "\n".join(_with_whole_name(line) for line in text.splitlines())
+
+
+def _with_whole_name(line: str) -> str:
+    found = _AGENT_LINE.match(line)
+    if not found or found[1] in ("", "*"):
+        return line
+    return f"User-agent: {found[1]}{_AGENT_END}"
 
 
 def _usage_rules(text: str) -> Protego | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from x2i.crawl.identity import content_uid, normal_url, url_uid
+from x2i.crawl.identity import content_uid, normal_url, plain_host, url_uid
 from x2i.errors import UserError
 
 MAX_DISTANCE = 15
@@ -65,7 +65,7 @@ def _hex(name: str, text: str) -> str:
 
 
 def _host(text: str) -> str:
-    host = text.lower().rstrip(".")
+    host = plain_host(text)
     if not re.fullmatch(r"[^\s/:@]+|\[[0-9a-f:.]+\]", host):
         raise UserError(
             f"takedown: host: expected a name such as img.example.org without scheme or path, found {text!r}"

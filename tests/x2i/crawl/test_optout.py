@@ -19,6 +19,9 @@ from x2i.crawl.optout import header_opt_out, meta_nofollow, meta_opt_out, produc
         ("none", "none"),
         ("noml", "noml"),
         ("x2i: noai", "noai"),
+        ("x2i/1.0: noai", "noai"),
+        ("nofollow noai", "noai"),
+        ("noimageai; nofollow", "noimageai"),
         ("*: noai", "noai"),
         ("otherbot: noindex", ""),
         ("otherbot: nofollow, noindex", ""),
@@ -67,6 +70,7 @@ def test_usage_preferences(name: str, value: str, found: str) -> None:
 
 def test_tdm_reservation() -> None:
     assert header_opt_out({"tdm-reservation": " 1 "}, "x2i") == "tdm-reservation: 1"
+    assert header_opt_out({"tdm-reservation": "1, 1"}, "x2i") == "tdm-reservation: 1"
     assert header_opt_out({"tdm-reservation": "0"}, "x2i") == ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from x2i.crawl.robots import MAX_ROBOTS_BYTES, RobotsRules
 
 
@@ -14,6 +16,20 @@ def test_the_longest_match_and_the_own_group_decide() -> None:
     assert rules.allows("http://a.example/private/open/x.jpg", "x2i")
     assert not rules.allows("http://a.example/x.jpg", "otherbot")
     assert rules.crawl_delay("x2i") == 2.0
+
+
+@pytest.mark.parametrize("line", ["x2i/1.0", "X2I/*", "x2i (our crawler)", "x2i # us", "x2i*"])
+def test_a_line_with_more_than_the_name_addresses_its_crawler(line: str) -> None:
+    rules = RobotsRules.from_text(f"User-agent: {line}\nDisallow: /\nContent-Usage: train-ai=n\n".encode())
+    assert not rules.allows("http://a.example/x.jpg", "x2i")
+    assert rules.opt_out("http://a.example/x.jpg", "x2i")
+    assert rules.allows("http://a.example/x.jpg", "otherbot")
+
+
+@pytest.mark.parametrize("name", ["x", "x2", "2i", "x2ibot", "my-x2i"])
+def test_the_group_of_a_crawler_whose_name_is_part_of_ours_is_not_ours(name: str) -> None:
+    rules = RobotsRules.from_text(f"User-agent: {name}\nAllow: /\n\nUser-agent: *\nDisallow: /\n".encode())
+    assert not rules.allows("http://a.example/x.jpg", "x2i")
 
 
 def test_wildcards_and_ends_are_honoured() -> None:

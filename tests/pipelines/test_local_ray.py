@@ -1,0 +1,35 @@
+"""A Ray that a run starts for itself has only the processes that run partitions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.executors import RayExecutor, Result, WorkItem
+from pipelines.interrupt import descendants
+from pipelines.ledger import stage_lock
+from pipelines.plans import write_plan
+from tests.pipelines.toy_stage import SquareStage
+from x2i.store import Dataset
+
+
+def test_a_local_ray_starts_no_dashboard_no_autoscaler_and_no_log_copier(tmp_path):
+    dataset, stage, seen = Dataset.create(tmp_path), SquareStage(partitions=1), list[str]()
+
+    def look(result: Result) -> None:
+        assert result.error is None
+        seen.extend(_command(pid) for pid in descendants(os.getpid()))
+
+    with stage_lock(dataset, stage.name):
+        plan = write_plan(dataset, stage)
+        RayExecutor(workers=1).run(tmp_path, {stage.name: stage}, [WorkItem(stage.name, plan.entries[0])], look)
+    assert any("raylet/raylet" in command for command in seen)
+    unwanted = ("dashboard/dashboard.py", "_private/monitor.py", "log_monitor.py")
+    assert not [command for command in seen if any(name in command for name in unwanted)]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""  # it has ended meanwhile
