@@ -22,9 +22,10 @@ from omnigen.data.unique_keys import doubled, first_repeated, hash_texts
 from x2i.errors import UserError
 from x2i.store.file_cache import FileCache, StoredFile
 from x2i.store.reading import RangeReader
+from x2i.store.remote import cache_folder
 from x2i.store.shards import Shard
 
-__all__ = ["Catalog", "Row", "held_out_uids", "task_weights"]
+__all__ = ["Catalog", "Row", "held_out_uids", "open_cache", "task_weights"]
 OPENED_AT_A_TIME = {False: 4, True: 32}  # shards, by whether they lie on a store; there, waiting is all the work
 
 
@@ -146,6 +147,13 @@ class Catalog:
 
     def _rows_by_task(self, wanted: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.int64]]:
         return {name: np.flatnonzero(wanted & (self.task_id == i)) for i, name in enumerate(self.tasks)}
+
+
+def open_cache(folder: str | None, limit: int) -> FileCache | None:
+    """Returns the cache of copies in `folder` (by default one for temporary files) of `limit` bytes; None for 0."""
+    if not limit:
+        return None
+    return FileCache(Path(folder) if folder is not None else cache_folder() / "shards", limit)
 
 
 def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -58,7 +58,7 @@ class Planner:
         self.tasks = tuple(rows)
         self.budget = budget
         self.packs_per_step = packs_per_step
-        self._catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
+        self.catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
         self._seed, self._max_side = seed, max_side
         self._rows = [rows[task] for task in self.tasks]
         self._mixture = Mixture.from_weights([weights[task] for task in self.tasks], stable_hash("mixture", seed))
@@ -80,7 +80,7 @@ class Planner:
         return int(self._block_rows(number)[place])
 
     def _slot(self, counter: int) -> Slot:
-        row = self._catalog.row(self.catalog_row(counter))
+        row = self.catalog.row(self.catalog_row(counter))
         dropout = self._dropout.decide(self._seed, counter, row.key)
         return make_slot(counter, row, dropout, self._max_side, self._tokenizer)
 

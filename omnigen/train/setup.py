@@ -8,7 +8,7 @@ from pathlib import Path
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
 from omnigen.convert import load_model
-from omnigen.data.catalog import Catalog, task_weights
+from omnigen.data.catalog import Catalog, open_cache, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
 from omnigen.data.sample import DropoutRates
 from omnigen.generate.command import find_model
@@ -52,7 +52,9 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
         )
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
-    catalog = Catalog.open([Path(path) for path in data.shards], data.validation_fraction, data.split_seed)
+    catalog = Catalog.open(
+        data.shards, data.validation_fraction, data.split_seed, open_cache(data.cache_dir, data.cache_bytes)
+    )
     kinds = (catalog.training_rows(), catalog.validation_rows())
     fitting = [
         {

@@ -49,8 +49,15 @@ class FileCache:
         """Returns the copy of `file`, fetching it if it is not there.
 
         None if there is no room for it beside the copies in use, or, unless `wait`, if another process is fetching it.
-        Raises UserError if the store does not give the file, or gives less of it than it promised.
+        Raises UserError if the store does not give the file, or gives less of it than it promised, or if the folder of
+        the cache cannot be written to.
         """
+        try:
+            return self._fetch(file, wait)
+        except OSError as error:
+            raise UserError(f"{self.folder}: the cache cannot be used: {error}. Give it another folder") from error
+
+    def _fetch(self, file: StoredFile, wait: bool) -> Path | None:
         place = self.place(file)
         if place.exists():
             return place
