@@ -1,4 +1,4 @@
-"""The cache of copies, against a real store: fsspec's folders behind a protocol of their own, S3, and real processes."""
+"""The cache of copies, on stores of fsspec whose failures are real and with processes that run side by side."""
 
 from __future__ import annotations
 
