@@ -2,8 +2,9 @@
 
     python benchmarks/store.py [--samples 2000] [--repeats 3]
 
-read: every sample's encoded bytes in a fresh random order, by offset, against webdataset's stream through its shuffle
-buffer. write: samples with their index against bare `webdataset.TarWriter`. Both readers must return the same bytes.
+read: every sample's encoded bytes in a random order of the whole shard, by the trainer's catalog and reader, against
+webdataset's stream through its shuffle buffer; both must give the same bytes. write: samples with their index against
+bare `webdataset.TarWriter`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from skimage import data
 from webdataset import TarWriter, WebDataset
 
+from omnigen.data.catalog import Catalog
 from x2i.image import encode
 from x2i.sample import Lineage, RecipeStamp, Sample
-from x2i.store.shards import EncodedImage, Shard, shard_name, training_shard
+from x2i.store.reading import RangeReader
+from x2i.store.shards import EncodedImage, shard_name, training_shard
 
+Take = Callable[[str, list[bytes]], None]
 NAME = shard_name("deblur", 1, 0)
 
 
@@ -67,23 +72,34 @@ def write_webdataset(root: Path, samples: list[tuple[Sample, EncodedImage, Encod
             )
 
 
-def read_ours(root: Path, seed: int) -> dict[str, str]:
-    shard = Shard(root / "shards" / f"{NAME}.tar")
-    rows = shard.index().to_pylist()
-    digests = {}
-    for position in np.random.default_rng(seed).permutation(len(rows)):
-        row = rows[position]
-        digests[row["key"]] = _digest(shard.image_data(row))
-    return digests
+def read_ours(catalog: Catalog, reader: RangeReader, seed: int, take: Take) -> None:
+    for number in np.random.default_rng(seed).permutation(len(catalog)).tolist():
+        row = catalog.row(number)
+        take(row.key, [reader.read(row.tar, offset, count) for offset, count, _, _ in row.images])
 
 
-def read_webdataset(root: Path, seed: int) -> dict[str, str]:
+def read_webdataset(root: Path, seed: int, take: Take) -> None:
     stream = WebDataset(str(root / "shards" / f"{NAME}.tar"), shardshuffle=False, seed=seed).shuffle(1000)
-    return {sample["__key__"]: _digest([sample["input_1.jpg"], sample["output.jpg"]]) for sample in stream}
+    for sample in stream:
+        take(sample["__key__"], [sample["input_1.jpg"], sample["output.jpg"]])
 
 
-def _digest(parts: list[bytes]) -> str:
-    return hashlib.blake2b(b"".join(part[:64] + part[-64:] for part in parts)).hexdigest()
+def digests(read: Callable[[Take], None]) -> dict[str, str]:
+    """Returns what a reader gave: for every key, a digest of all bytes."""
+    found: dict[str, str] = {}
+    read(lambda key, parts: found.update({key: hashlib.blake2b(b"".join(parts)).hexdigest()}))
+    return found
+
+
+def count_bytes(read: Callable[[Take], None]) -> int:
+    total = 0
+
+    def take(key: str, parts: list[bytes]) -> None:
+        nonlocal total
+        total += sum(map(len, parts))
+
+    read(take)
+    return total
 
 
 def rate(function: Callable[[], object], count: int, repeats: int) -> float:
@@ -110,11 +126,14 @@ def main() -> None:
                 rate(lambda: write_webdataset(root, samples), len(samples), options.repeats),
             )
         }
-        assert read_ours(root, 0) == read_webdataset(root, 0), "the contenders read different samples"
-        rates["read, random order"] = (
-            rate(lambda: read_ours(root, 1), len(samples), options.repeats),
-            rate(lambda: read_webdataset(root, 1), len(samples), options.repeats),
-        )
+        catalog = Catalog.open([root])
+        with catalog.reader() as reader:
+            ours, theirs = partial(read_ours, catalog, reader, 1), partial(read_webdataset, root, 1)
+            assert digests(ours) == digests(theirs), "the contenders read different samples"
+            rates["read, random order"] = (
+                rate(lambda: count_bytes(ours), len(samples), options.repeats),
+                rate(lambda: count_bytes(theirs), len(samples), options.repeats),
+            )
     for what, (ours, theirs) in rates.items():
         print(json.dumps({"what": what, "contender": "x2i", "samples_per_s": round(ours)}))
         print(json.dumps({"what": what, "contender": "webdataset", "samples_per_s": round(theirs)}))

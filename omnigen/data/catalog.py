@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import difflib
-import os
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from omnigen.data.foreign import foreign_index
+from omnigen.data.held_out import ShardSplit, held_out_uids, join_splits, split_shard
+from omnigen.data.shard_check import require_matching_tar
+from omnigen.data.shard_index import IMAGE, ShardIndex, read_shard_index
+from omnigen.data.shard_set import FoundShard, find_shard_set
+from omnigen.data.unique_keys import doubled, first_repeated, hash_texts
 from x2i.errors import UserError
-from x2i.seeding import stable_hash, unit_interval
-from x2i.store.paths import INDEX_SUFFIX, SHARD_SUFFIX
-from x2i.store.shards import SHARD_SCHEMA, Shard, find_shards
+from x2i.store.file_cache import FileCache, StoredFile
+from x2i.store.reading import RangeReader
+from x2i.store.remote import cache_folder
+from x2i.store.shards import Shard
 
-HEADER_BYTES = 512
-END_OF_ARCHIVE_BYTES = 1024
-COLUMNS = [
-    "key",
-    "task",
-    "instruction",
-    "image_sizes",
-    "json_offset",
-    "json_size",
-    "image_offsets",
-    "image_bytes",
-    "uids",
-]
+__all__ = ["Catalog", "Row", "held_out_uids", "open_cache", "task_weights"]
+OPENED_AT_A_TIME = {False: 4, True: 32}  # shards, by whether they lie on a store; there, waiting is all the work
 
 
 @dataclass(frozen=True)
 class Row:
     """One sample of the catalog: what it takes to read it, without its pixels.
 
-    images: (byte offset, byte count, width, height) of every input in placeholder order, then of the output.
+    tar: where the shard lies, a path or a URL's. images: (byte offset, byte count, width, height) of every input in
+    placeholder order, then of the output.
     """
 
     key: str
@@ -57,7 +53,9 @@ class Catalog:
     """The samples of some shards, in the order of the shards' names.
 
     tasks: names in sorted order; task_id: int16 per sample, an index into it. shard_id: int32, an index into `shards`.
-    held_out: bool per sample; True: for validation only. table: the index columns (COLUMNS).
+    held_out: bool per sample; True: for validation only. keys, instructions: large strings per sample.
+    images: IMAGE of every sample's inputs and output, sample after sample; those of sample i are
+    [first_image[i], first_image[i + 1]), int64. to_keep: the tars on a store that fit into the cache together.
     """
 
     shards: tuple[Shard, ...]
@@ -65,45 +63,71 @@ class Catalog:
     task_id: npt.NDArray[np.int16]
     shard_id: npt.NDArray[np.int32]
     held_out: npt.NDArray[np.bool_]
-    table: pa.Table
+    keys: pa.LargeStringArray
+    instructions: pa.LargeStringArray
+    images: npt.NDArray[np.void]
+    first_image: npt.NDArray[np.int64]
+    cache: FileCache | None = None
+    to_keep: tuple[StoredFile, ...] = ()
 
     @classmethod
-    def open(cls, paths: Sequence[Path], validation_fraction: float = 0.0, split_seed: int = 0) -> Catalog:
-        """Reads and checks the shards under `paths` (dataset folders, or folders of shards).
+    def open(
+        cls,
+        paths: Sequence[str | Path],
+        validation_fraction: float = 0.0,
+        split_seed: int = 0,
+        cache: FileCache | None = None,
+    ) -> Catalog:
+        """Reads and checks the shards under `paths`: dataset folders, folders of shards or tars, local or URLs.
 
-        A sample is held out if any photograph it comes from is; `held_out_uids` says which are.
-        Raises UserError naming the file if there are no shards, an index is missing, unreadable or lacks a column, a
-        tar is missing, shorter than its index says or not the one its index describes, or a key stands twice.
+        A sample is held out if any photograph it comes from is; `held_out_uids` says which are. cache: where the
+        indexes of shards on a store, and the made indexes of foreign shards, are kept; these need one.
+        Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
+        a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key stands twice.
         """
-        shards = _shards(paths)
-        tables = [_read_index(shard) for shard in shards]
-        for shard, part in zip(shards, tables):
-            _require_matching_tar(shard, part)
-        _require_unique_keys(shards, tables)
-        table = pa.concat_tables(tables).combine_chunks()
-        shard_id = np.repeat(np.arange(len(shards), dtype=np.int32), [part.num_rows for part in tables])
-        encoded = pc.dictionary_encode(table.column("task")).combine_chunks()
-        names = encoded.dictionary.to_pylist()
-        tasks = tuple(sorted(names))
-        rank = np.array([tasks.index(name) for name in names], dtype=np.int16)
-        task_id = rank[encoded.indices.to_numpy(zero_copy_only=False)]
-        held_out = _held_out_rows(table.column("uids"), validation_fraction, split_seed)
-        return cls(shards, tasks, task_id, shard_id, held_out, table.drop_columns(["task", "uids"]))
+        found = find_shard_set(paths)
+
+        def opened(shard: FoundShard) -> tuple[ShardIndex, ShardSplit, npt.NDArray[np.uint64]]:
+            index = _open_shard(shard, cache)
+            return index, split_shard(index.uids, validation_fraction, split_seed), hash_texts(index.keys)
+
+        with ThreadPoolExecutor(OPENED_AT_A_TIME[any(shard.is_remote for shard in found)]) as pool:
+            pieces, splits, hashes = (list(column) for column in zip(*pool.map(opened, found)))
+        _require_unique_keys(found, pieces, hashes)
+        tasks, task_id = _task_ids(pieces)
+        counts = np.concatenate([piece.num_images for piece in pieces])
+        return cls(
+            shards=tuple(shard.shard for shard in found),
+            tasks=tasks,
+            task_id=task_id,
+            shard_id=np.repeat(np.arange(len(found), dtype=np.int32), [len(piece) for piece in pieces]),
+            held_out=join_splits(splits, validation_fraction),
+            keys=pa.concat_arrays([piece.keys for piece in pieces]),
+            instructions=pa.concat_arrays([piece.instructions for piece in pieces]),
+            images=np.concatenate([piece.images for piece in pieces], dtype=IMAGE),
+            first_image=np.concatenate([[0], counts.cumsum(dtype=np.int64)]),
+            cache=cache,
+            to_keep=_to_keep(found, cache),
+        )
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self.task_id)
 
     def row(self, number: int) -> Row:
         """Returns sample `number`."""
-        values: dict[str, Any] = {name: self.table.column(name)[number].as_py() for name in self.table.column_names}
-        places = zip(values["image_offsets"], values["image_bytes"], values["image_sizes"])
+        first, end = self.first_image[number : number + 2]
         return Row(
-            key=values["key"],
+            key=self.keys[number].as_py(),
             task=self.tasks[self.task_id[number]],
-            instruction=values["instruction"],
+            instruction=self.instructions[number].as_py(),
             tar=self.shards[self.shard_id[number]].tar,
-            images=tuple((offset, count, width, height) for offset, count, (width, height) in places),
+            images=tuple(self.images[first:end].tolist()),
         )
+
+    def reader(self) -> RangeReader:
+        """Returns a reader of the shards' bytes, which uses the copies that the cache has or will have."""
+        cache = self.cache
+        return RangeReader({str(file.path): cache.place(file) for file in self.to_keep} if cache else None)
 
     def training_rows(self) -> dict[str, npt.NDArray[np.int64]]:
         """Returns, for every task, the numbers of the samples to train on."""
@@ -114,27 +138,22 @@ class Catalog:
         return self._rows_by_task(self.held_out)
 
     def fingerprint(self) -> str:
-        """Returns a hash of which samples there are, in which order, and which are held out."""
-        digest = [stable_hash(*self.table.column("key").to_pylist()), stable_hash(self.held_out.tobytes().hex())]
-        digest.append(stable_hash(*(f"{name}" for name in self.tasks), self.task_id.tobytes().hex()))
-        return f"{stable_hash(*digest):016x}"
+        """Returns a hash of which samples there are, in which order, of which tasks, and which are held out."""
+        digest = hashlib.blake2b(digest_size=8)
+        for part in ("\n".join(self.tasks).encode(), self.task_id.tobytes(), self.held_out.tobytes()):
+            digest.update(len(part).to_bytes(8, "little") + part)
+        digest.update(hash_texts(self.keys).tobytes())
+        return digest.hexdigest()
 
     def _rows_by_task(self, wanted: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.int64]]:
         return {name: np.flatnonzero(wanted & (self.task_id == i)) for i, name in enumerate(self.tasks)}
 
 
-def held_out_uids(uids: Iterable[str], fraction: float, split_seed: int) -> frozenset[str]:
-    """Returns the photographs kept from training: those whose hash falls below `fraction`, and at least one.
-
-    A photograph's fate depends on its uid and the seed alone (but for the at-least-one rule of very small datasets), so
-    adding data never moves a photograph from one side to the other.
-    """
-    draws = {uid: unit_interval(uid, "validation", split_seed) for uid in uids}
-    if fraction <= 0 or not draws:
-        return frozenset()
-    return frozenset(uid for uid, value in draws.items() if value < fraction) or frozenset(
-        {min(draws, key=draws.__getitem__)}
-    )
+def open_cache(folder: str | None, limit: int) -> FileCache | None:
+    """Returns the cache of copies in `folder` (by default one for temporary files) of `limit` bytes; None for 0."""
+    if not limit:
+        return None
+    return FileCache(Path(folder) if folder is not None else cache_folder() / "shards", limit)
 
 
 def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -154,96 +173,64 @@ def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str
     return {task: float(weights.get(task, 0.0)) for task in rows}
 
 
-def _shards(paths: Sequence[Path]) -> tuple[Shard, ...]:
-    found: list[Shard] = []
-    for path in paths:
-        if not path.is_dir():
-            raise UserError(f"data.shards: {path}: no such folder; give a dataset folder or a folder of shards")
-        here = find_shards(path)
-        if not here:
-            raise UserError(f"data.shards: {path}: no training shards (*.tar) in it or in its folder shards/")
-        found.extend(here)
-    if not found:
-        raise UserError("data.shards: none given; expected at least one dataset folder")
-    tars: set[Path] = set()
+def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:
+    if found.index is None:
+        return foreign_index(found, cache)
+    name = str(found.index.path)
+    if not found.is_remote:
+        index = read_shard_index(found.index.path, name)
+    else:
+        copy = cache.fetch(found.index) if cache is not None else None
+        if copy is None:
+            with RangeReader() as reader:
+                index = read_shard_index(reader.read(found.index.path, 0, found.index.size), name)
+        else:
+            index = read_shard_index(copy, name)
+    require_matching_tar(found.tar.path, found.tar.size, index, name)
+    return index
+
+
+def _to_keep(found: Iterable[FoundShard], cache: FileCache | None) -> tuple[StoredFile, ...]:
+    """Returns the tars on a store that the cache is to hold: the first ones, as many as its limit lets it keep."""
+    kept, room = [], cache.limit if cache is not None else 0
     for shard in found:
-        if shard.tar.resolve() in tars:
-            raise UserError(f"data.shards: {shard.tar} is listed twice")
-        tars.add(shard.tar.resolve())
-    for folder in {tar.parent for tar in tars}:
-        for index in sorted(folder.glob(f"*{INDEX_SUFFIX}")):
-            if index.with_suffix(SHARD_SUFFIX) not in tars:
-                raise UserError(f"{index.with_suffix(SHARD_SUFFIX)}: missing, though its index {index.name} is there")
-    return tuple(found)
+        if shard.is_remote and shard.tar.size <= room:
+            kept.append(shard.tar)
+            room -= shard.tar.size
+    return tuple(kept)
 
 
-def _read_index(shard: Shard) -> pa.Table:
-    if not shard.index_path.is_file():
-        raise UserError(f"{shard.index_path}: missing: {shard.tar.name} has no index; the shard was not finished")
-    try:
-        table = shard.index()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{shard.index_path}: not a readable Parquet file: {error}") from error
-    for name in COLUMNS:
-        if name not in table.column_names or table.schema.field(name).type != SHARD_SCHEMA.field(name).type:
-            found = table.schema.field(name).type if name in table.column_names else "nothing"
-            raise UserError(
-                f"{shard.index_path}: column {name}: expected {SHARD_SCHEMA.field(name).type}, found {found}"
-            )
-    return table.select(COLUMNS).cast(pa.schema([SHARD_SCHEMA.field(name) for name in COLUMNS]))
+def _task_ids(pieces: Sequence[ShardIndex]) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    encoded = [piece.tasks.dictionary_encode() for piece in pieces]
+    names = sorted({name for piece in encoded for name in piece.dictionary.to_pylist()})
+    rank = {name: number for number, name in enumerate(names)}
+    ids = [
+        np.array([rank[name] for name in piece.dictionary.to_pylist()], np.int16)[piece.indices.to_numpy()]
+        for piece in encoded
+    ]
+    return tuple(names), np.concatenate(ids)
 
 
-def _require_matching_tar(shard: Shard, table: pa.Table) -> None:
-    """Checks the tar's length and, at both ends, that a member's header stands where the index says."""
-    if not table.num_rows:
-        return
-    offsets, sizes = (pc.list_flatten(table.column(name)).to_numpy() for name in ("image_offsets", "image_bytes"))
-    starts = np.concatenate([table.column("json_offset").to_numpy(), offsets])
-    ends = starts + np.concatenate([table.column("json_size").to_numpy(), sizes])
-    needed = -(-int(ends.max()) // HEADER_BYTES) * HEADER_BYTES + END_OF_ARCHIVE_BYTES
-    found = shard.tar.stat().st_size
-    if starts.min() < HEADER_BYTES or found < needed:
-        raise UserError(
-            f"{shard.tar}: {found} bytes, its index needs {needed}: the file is truncated. Copy it again, or rebuild it"
-        )
-    descriptor = os.open(shard.tar, os.O_RDONLY)
-    try:
-        for number in (0, table.num_rows - 1):
-            offset, key = (table.column(name)[number].as_py() for name in ("json_offset", "key"))
-            header = os.pread(descriptor, HEADER_BYTES, offset - HEADER_BYTES)
-            name = header[:100].rstrip(b"\0").decode(errors="replace")
-            if name != f"{key}.json":
-                raise UserError(
-                    f"{shard.tar}: found {name!r} where its index {shard.index_path.name} has {key + '.json'!r}: "
-                    f"tar and index are not of one making"
-                )
-    finally:
-        os.close(descriptor)
-
-
-def _require_unique_keys(shards: Sequence[Shard], tables: Sequence[pa.Table]) -> None:
+def _require_unique_keys(
+    found: Sequence[FoundShard], pieces: Sequence[ShardIndex], hashes: Sequence[npt.NDArray[np.uint64]]
+) -> None:
     """Keys must be unique within a folder of shards; two datasets may use the same ones."""
-    by_folder: dict[Path, list[int]] = {}
-    for number, shard in enumerate(shards):
-        by_folder.setdefault(shard.tar.parent.resolve(), []).append(number)
+    by_folder: dict[str, list[int]] = {}
+    for number, shard in enumerate(found):
+        by_folder.setdefault(str(shard.tar.path.parent), []).append(number)
     for numbers in by_folder.values():
-        keys = pa.concat_tables([tables[number].select(["key"]) for number in numbers]).column("key")
-        if pc.count_distinct(keys).as_py() == len(keys):
+        places = doubled(np.concatenate([hashes[number] for number in numbers]))
+        if not len(places):
             continue
-        seen: dict[str, Path] = {}
-        for number in numbers:
-            for key in tables[number].column("key").to_pylist():
-                if key in seen:
-                    raise UserError(f"{shards[number].index_path}: key {key!r} stands twice, also in {seen[key].name}")
-                seen[key] = shards[number].index_path
-
-
-def _held_out_rows(uids: pa.ChunkedArray, fraction: float, split_seed: int) -> npt.NDArray[np.bool_]:
-    lists = uids.combine_chunks()
-    flat = lists.flatten()
-    chosen = held_out_uids(flat.unique().to_pylist(), fraction, split_seed)
-    hit = pc.is_in(flat, value_set=pa.array(sorted(chosen), pa.string())).to_numpy(zero_copy_only=False)
-    rows = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-    held_out = np.zeros(len(lists), dtype=np.bool_)
-    held_out[rows[hit]] = True
-    return held_out
+        ends = np.cumsum([len(pieces[number]) for number in numbers])
+        homes = np.searchsorted(ends, places, side="right")
+        where = {int(place): numbers[home] for place, home in zip(places, homes)}
+        starts = {number: int(end) - len(pieces[number]) for number, end in zip(numbers, ends)}
+        keys = {place: pieces[home].keys[place - starts[home]].as_py() for place, home in where.items()}
+        if repeated := first_repeated(keys):
+            first, second = repeated
+            here, there = (found[where[place]].tar.path.with_suffix(".parquet") for place in (second, first))
+            raise UserError(
+                f"{here}: key {keys[second]!r} stands twice, also in {there.name}: make one of the shards again, or "
+                f"move it away"
+            )

@@ -24,6 +24,7 @@ class PackBatch:
 
 def load_pack(slots: Sequence[Slot], reader: ImageReader) -> PackBatch:
     """Loads the samples of a pack; those that cannot be decoded are left out, and said."""
+    reader.fetch_ahead(slots)
     loaded = [load(slot, reader) for slot in slots]
     samples = tuple(sample for sample in loaded if isinstance(sample, LoadedSample))
     bad = tuple(sample for sample in loaded if isinstance(sample, BadSample))

@@ -9,10 +9,12 @@ from typing import cast
 
 from torch.utils.data import DataLoader, Dataset
 
+from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.collate import PackBatch, load_pack
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, StepPlan
 from omnigen.data.sample import ImageReader, Slot
+from x2i.store.reading import RangeReader
 
 PACKS_AHEAD_PER_WORKER = 4
 
@@ -28,8 +30,8 @@ class LoadedStep:
 class PackDataset(Dataset[PackBatch]):
     """Turns the slots of a pack into a PackBatch; the "index" that the sampler hands out is the plan itself."""
 
-    def __init__(self, max_side: int) -> None:
-        self._reader = ImageReader(max_side)
+    def __init__(self, max_side: int, files: RangeReader) -> None:
+        self._reader = ImageReader(max_side, files=files)
 
     def __getitem__(self, slots: Sequence[Slot]) -> PackBatch:
         return load_pack(slots, self._reader)
@@ -54,9 +56,24 @@ class StepLoader:
         world: int = 1,
     ) -> None:
         self._planner, self._state, self._first, self._last = planner, state, first, last
-        self._dataset, self._workers, self._rank, self._world = PackDataset(max_side), workers, rank, world
+        self._dataset = PackDataset(max_side, planner.catalog.reader())
+        self._workers, self._rank, self._world = workers, rank, world
 
     def __iter__(self) -> Iterator[LoadedStep]:
+        catalog = self._planner.catalog
+        if catalog.cache is None or not catalog.to_keep:
+            yield from self._steps()
+            return
+        filler = CacheFiller(catalog.cache, catalog.to_keep)
+        filler.start()
+        try:
+            for step in self._steps():
+                filler.check()
+                yield step
+        finally:
+            filler.stop()
+
+    def _steps(self) -> Iterator[LoadedStep]:
         plans: deque[StepPlan] = deque()
         packs = iter(
             DataLoader(

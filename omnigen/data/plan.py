@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnigen.data.catalog import Catalog
@@ -57,7 +58,7 @@ class Planner:
         self.tasks = tuple(rows)
         self.budget = budget
         self.packs_per_step = packs_per_step
-        self._catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
+        self.catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
         self._seed, self._max_side = seed, max_side
         self._rows = [rows[task] for task in self.tasks]
         self._mixture = Mixture.from_weights([weights[task] for task in self.tasks], stable_hash("mixture", seed))
@@ -79,7 +80,7 @@ class Planner:
         return int(self._block_rows(number)[place])
 
     def _slot(self, counter: int) -> Slot:
-        row = self._catalog.row(self.catalog_row(counter))
+        row = self.catalog.row(self.catalog_row(counter))
         dropout = self._dropout.decide(self._seed, counter, row.key)
         return make_slot(counter, row, dropout, self._max_side, self._tokenizer)
 
@@ -105,17 +106,14 @@ def rows_that_fit(
 
     Only samples near the budget are tokenized: a token is at least a byte of text, so sizes settle most of them.
     """
-    instructions = catalog.table.column("instruction").take(rows)
-    sizes = catalog.table.column("image_sizes").take(rows).combine_chunks()
-    images_per_row = pc.list_value_length(sizes).to_numpy(zero_copy_only=False)
-    pairs = sizes.flatten().flatten().to_numpy().reshape(-1, 2)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    tokens = np.array([image_grid(int(w), int(h), max_side).num_tokens for w, h in unique], dtype=np.int64)
-    starts = np.concatenate([[0], images_per_row.cumsum()])
-    totals = np.concatenate([[0], tokens[inverse.reshape(-1)].cumsum()])
-    image_tokens = totals[starts[1:]] - totals[starts[:-1]]
-    text_bytes = pc.binary_length(instructions).to_numpy()
-    marks = pc.count_substring(instructions, "<|image_").to_numpy()
+    instructions = catalog.instructions.take(pa.array(rows))
+    firsts, ends = catalog.first_image[rows], catalog.first_image[rows + 1]
+    images_per_row = ends - firsts
+    tokens = _image_tokens(catalog.images, max_side)
+    totals = np.concatenate([[0], tokens.cumsum()])
+    image_tokens = totals[ends] - totals[firsts]
+    text_bytes = pc.binary_length(instructions).to_numpy(zero_copy_only=False)
+    marks = pc.count_substring(instructions, "<|image_").to_numpy(zero_copy_only=False)
     template = 2 * unconditional_prompt(tokenizer).num_tokens + 2 * images_per_row
     doubtful = (image_tokens + text_bytes + template + 1 > budget) | (marks >= images_per_row)
     fits = ~doubtful
@@ -124,3 +122,11 @@ def rows_that_fit(
         kinds = [make_slot(0, row, dropout, max_side, tokenizer).layout.length for dropout in Dropout]
         fits[place] = max(kinds) <= budget
     return rows[fits]
+
+
+def _image_tokens(images: npt.NDArray[np.void], max_side: int) -> npt.NDArray[np.int64]:
+    """Returns how many tokens each image takes; every different size is worked out once."""
+    sizes = images["width"].astype(np.int64) << 32 | images["height"]
+    unique, inverse = np.unique(sizes, return_inverse=True)
+    grids = [image_grid(int(size) >> 32, int(size) & 0xFFFFFFFF, max_side).num_tokens for size in unique]
+    return np.array(grids, dtype=np.int64)[inverse]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from x2i.image import decode
 from x2i.reasons import DroppedError, Reason
 from x2i.sample import PLACEHOLDER_PATTERN
 from x2i.seeding import unit_interval
-from x2i.store.tar import read_range
+from x2i.store.reading import RangeReader
 
 
 class Dropout(StrEnum):
@@ -120,10 +121,12 @@ class ImageReader:
     """Reads, decodes and prepares images to at most `max_side` pixels a side, and keeps the last ones it prepared.
 
     cache_bytes: how much it keeps. A small dataset is decoded once; what comes out does not depend on it.
+    files: what reads the shards' bytes.
     """
 
-    def __init__(self, max_side: int, cache_bytes: int = 256 * 2**20) -> None:
+    def __init__(self, max_side: int, cache_bytes: int = 256 * 2**20, files: RangeReader | None = None) -> None:
         self._max_side = max_side
+        self._files = files or RangeReader()
         self._room = cache_bytes
         self._kept: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
 
@@ -136,13 +139,24 @@ class ImageReader:
         if (tar, offset) in self._kept:
             self._kept.move_to_end((tar, offset))
             return self._kept[tar, offset]
-        rgb_HWC = decode(read_range(tar, offset, count))
+        rgb_HWC = decode(self._files.read(tar, offset, count))
         found = rgb_HWC.shape[1], rgb_HWC.shape[0]
         if found != size:
             raise DroppedError(Reason.IMAGE_CORRUPT, f"{found[0]}x{found[1]}, its index says {size[0]}x{size[1]}")
         image = torch.from_numpy(prepare_image(rgb_HWC, self._max_side).copy())
         self._keep((tar, offset), image)
         return image
+
+    def fetch_ahead(self, slots: Sequence[Slot]) -> None:
+        """Asks for all images of `slots` at once where a request takes long; drops what the last call left unread."""
+        self._files.forget()
+        wanted = [
+            (slot.row.tar, offset, count)
+            for slot in slots
+            for offset, count, _, _ in (slot.row.images[number - 1] for number in (*slot.image_numbers, 0))
+            if (slot.row.tar, offset) not in self._kept
+        ]
+        self._files.fetch_ahead(wanted)
 
     def _keep(self, name: tuple[Path, int], image: Tensor) -> None:
         self._kept[name] = image

@@ -25,6 +25,8 @@ FREE_KEYS = (
     "data.shards",
     "data.workers",
     "data.bad_samples",
+    "data.cache_dir",
+    "data.cache_bytes",
     "train.steps",
     "train.checkpointing",
     "train.compile",

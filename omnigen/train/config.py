@@ -27,10 +27,12 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 class DataConfig:
     """What is trained on.
 
-    shards: dataset folders, or folders of training shards. validation_fraction: share of the source photographs that
-    are held out, with every sample made from them; split_seed: which. weights: how often each task is drawn, in any
-    unit; without them each sample counts the same; tasks not named are left out. max_side: longest side of an image in
-    pixels. workers: processes that decode ahead, for each rank. bad_samples: how many undecodable ones to pass over.
+    shards: dataset folders, folders of training shards or single tars, local or URLs such as s3://bucket/data.
+    validation_fraction: share of the source photographs that are held out, with every sample made from them;
+    split_seed: which. weights: how often each task is drawn, in any unit; without them each sample counts the same;
+    tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,
+    for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
+    kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how much of them.
     """
 
     shards: tuple[str, ...] = ()
@@ -40,6 +42,8 @@ class DataConfig:
     max_side: Annotated[int, Field(ge=16)] = 256
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
+    cache_dir: str | None = None
+    cache_bytes: NotNegative = 20_000_000_000
 
 
 @dataclass(frozen=True)
@@ -234,15 +238,20 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
 
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
-    """Makes data.shards and model.init absolute. Leaves alone what has a wrong type; validation says so."""
+    """Makes data.shards, data.cache_dir and model.init absolute, but for URLs.
+
+    Leaves alone what has a wrong type; validation says so.
+    """
     data, model = document.get("data"), document.get("model")
     if isinstance(data, dict) and isinstance(data.get("shards"), str):
         data["shards"] = [data["shards"]]
     if isinstance(data, dict) and isinstance(data.get("shards"), list):
         data["shards"] = [_anchored(item, folder) for item in data["shards"]]
+    if isinstance(data, dict) and isinstance(data.get("cache_dir"), str):
+        data["cache_dir"] = _anchored(data["cache_dir"], folder)
     if isinstance(model, dict) and isinstance(model.get("init"), str):
         model["init"] = _anchored(model["init"], folder)
 
 
 def _anchored(path: Any, folder: Path) -> Any:
-    return str((folder / path).resolve()) if isinstance(path, str) else path
+    return str((folder / path).resolve()) if isinstance(path, str) and "://" not in path else path

@@ -12,7 +12,8 @@ from torch import nn
 from omnigen.blocks import compile_blocks
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
-from omnigen.data.catalog import Catalog, task_weights
+from omnigen.convert import load_initial_weights
+from omnigen.data.catalog import Catalog, open_cache, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
 from omnigen.data.sample import DropoutRates
 from omnigen.images import TOKEN_PIXELS
@@ -75,7 +76,8 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
     data = config.data
-    catalog = Catalog.open([Path(path) for path in data.shards], data.validation_fraction, data.split_seed)
+    cache = open_cache(data.cache_dir, data.cache_bytes)
+    catalog = Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache)
     stages = tuple(_open_stage(stage, config, catalog, tokenizer, codec, ranks) for stage in run_stages(config))
     wanted = network_config(config, tokenizer, codec)
     _require_room(wanted, [parts.stage for parts in stages])
@@ -147,8 +149,6 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
     if config.model.init is None:
         model = OmniGen.initialized(wanted, seed)
     else:
-        from omnigen.convert import load_initial_weights
-
         model = load_initial_weights(Path(config.model.init), wanted, seed).float().train()
     if adapter := adapter_config(config.lora):
         add_lora(model, adapter, stable_hash("adapter", config.train.seed))

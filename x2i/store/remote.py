@@ -118,6 +118,25 @@ def file_sizes(folder: Path) -> dict[str, int]:
         return {}
 
 
+def file_versions(folder: Path) -> dict[str, tuple[int, str]]:
+    """Returns the size in bytes and the version of every file in `folder` (not below it); {} if there is no folder.
+
+    The version is what the store tells versions apart by: a checksum or a time; "" where it tells nothing.
+    """
+    if is_remote(folder):
+        try:
+            infos = _fs(folder).ls(_key(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {i["name"].rpartition("/")[2]: (i["size"], _version(i)) for i in infos if i["type"] == "file"}
+    try:
+        with os.scandir(folder) as entries:
+            states = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+    except FileNotFoundError:
+        return {}
+    return {name: (state.st_size, str(state.st_mtime_ns)) for name, state in states.items()}
+
+
 def read_many(files: list[Path]) -> list[bytes]:
     """Returns the bytes of many small files; those on a store are asked for side by side."""
     if not files or not is_remote(files[0]):
@@ -153,6 +172,11 @@ def scratch_file(path: Path) -> Path:
     return _temporary(_cache_folder() / path.name)
 
 
+def cache_folder() -> Path:
+    """Returns the folder of this user's local copies: X2I_CACHE, or one in the folder for temporary files."""
+    return _cache_folder()
+
+
 @functools.cache
 def _cache_folder() -> Path:
     folder = Path(os.environ.get(CACHE_FOLDER) or Path(tempfile.gettempdir()) / f"x2i-cache-{os.getuid()}")
@@ -163,9 +187,12 @@ def _cache_folder() -> Path:
 def _cached_name(path: Path) -> Path:
     """Returns where the present version of `path` belongs in the cache: another version has another name."""
     info = _fs(path).info(_key(path))
-    version = next((str(info[name]) for name in _VERSION_NAMES if info.get(name)), "")
-    name = hashlib.sha256(f"{path}\n{info.get('size')}\n{version}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(f"{path}\n{info.get('size')}\n{_version(info)}".encode()).hexdigest()[:32]
     return _cache_folder() / f"{name}{path.suffix}"
+
+
+def _version(info: dict[str, Any]) -> str:
+    return next((str(info[name]) for name in _VERSION_NAMES if info.get(name)), "")
 
 
 def _evict(folder: Path) -> None:

@@ -1,0 +1,136 @@
+"""Shards on an object store (a real S3 server) and on other fsspec stores train like shards in a folder."""
+
+from __future__ import annotations
+
+import fsspec
+import pytest
+import torch
+
+from omnigen.data.cache_filler import CacheFiller
+from omnigen.data.catalog import Catalog
+from omnigen.data.loader import StepLoader
+from omnigen.data.packing import PackingState
+from omnigen.data.plan import Planner
+from omnigen.data.sample import DropoutRates
+from omnigen.tokenizer import ByteTokenizer
+from tests.omnigen_data.photographs import make_shards
+from tests.s3 import bucket  # noqa: F401  a fixture
+from x2i.errors import UserError
+from x2i.store.file_cache import FileCache
+
+TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
+SIDE, PLENTY = 48, 10**9
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    return make_shards(tmp_path_factory.mktemp("data"), TASKS, sizes=((64, 64), (64, 32)))
+
+
+@pytest.fixture(scope="module")
+def remote(local, bucket):  # noqa: F811
+    url = f"{bucket}/dataset"
+    store, root = fsspec.core.url_to_fs(url)
+    for path in sorted((local / "shards").iterdir()):
+        store.put_file(str(path), f"{root}/shards/{path.name}")
+    return url
+
+
+def load(catalog, steps=2, **options):
+    rows = catalog.training_rows()
+    planner = Planner(
+        catalog,
+        rows,
+        dict.fromkeys(rows, 1.0),
+        tokenizer=ByteTokenizer(),
+        seed=1,
+        max_side=SIDE,
+        budget=600,
+        packs_per_step=3,
+        dropout=DropoutRates(0.1, 0.1, 0.1),
+    )
+    loaded = list(StepLoader(planner, PackingState(), 0, steps, max_side=SIDE, **options))
+    return [
+        [(s.slot.counter, s.slot.row.key, [*s.references, s.target]) for s in pack.samples]
+        for step in loaded
+        for pack in step.packs
+    ]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        len(a) == len(b) and all(x[:2] == y[:2] and all(map(torch.equal, x[2], y[2])) for x, y in zip(a, b))
+        for a, b in zip(one, other)
+    )
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 30_000, PLENTY], ids=["no cache", "a part", "all"])
+def test_packs_from_a_store_are_the_packs_from_a_folder(local, remote, tmp_path, cache_bytes):
+    cache = FileCache(tmp_path / "cache", cache_bytes) if cache_bytes else None
+    here, there = Catalog.open([local], 0.2), Catalog.open([remote], 0.2, cache=cache)
+    assert there.fingerprint() == here.fingerprint()
+    assert same(load(there), load(here))
+    if cache is not None:
+        held = sum(path.stat().st_size for path in cache.folder.iterdir() if path.is_file())
+        assert held <= cache_bytes
+
+
+@pytest.mark.slow
+def test_worker_processes_read_the_store_and_the_cache(local, remote, tmp_path):
+    cache = FileCache(tmp_path / "cache", PLENTY)
+    catalog = Catalog.open([remote], 0.2, cache=cache)
+    expected = load(Catalog.open([local], 0.2))
+    assert same(load(catalog, workers=2), expected)
+    filler = CacheFiller(cache, catalog.to_keep)
+    filler.start()
+    filler.wait()
+    assert all(cache.place(file).exists() for file in catalog.to_keep)
+    assert same(load(catalog, workers=1), expected)
+
+
+def test_once_the_cache_holds_the_shards_the_store_is_not_asked(local, remote, tmp_path, monkeypatch):
+    cache = FileCache(tmp_path / "cache", PLENTY)
+    catalog = Catalog.open([remote], 0.2, cache=cache)
+    filler = CacheFiller(cache, catalog.to_keep)
+    filler.start()
+    filler.wait()
+    monkeypatch.setattr("x2i.store.reading.ATTEMPTS", 1)
+    monkeypatch.setattr(type(catalog.shards[0].tar.fs), "cat_ranges", None)
+    assert same(load(catalog), load(Catalog.open([local], 0.2)))
+
+
+def test_a_shard_that_vanishes_from_the_store_is_named(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr("x2i.store.reading.FIRST_PAUSE", 0.01)
+    store, root = fsspec.core.url_to_fs(remote)
+    other = root.replace("dataset", "vanishing")
+    for path in store.ls(f"{root}/shards", detail=False):
+        store.cp_file(path, f"{other}/shards/{path.rpartition('/')[2]}")
+    catalog = Catalog.open([f"s3://{other}"], 0.2)
+    cached = Catalog.open([f"s3://{other}"], 0.2, cache=FileCache(tmp_path / "cache", PLENTY))
+    for path in store.ls(f"{other}/shards", detail=False):
+        if path.endswith(".tar"):
+            store.rm_file(path)
+    with pytest.raises(UserError, match=r"vanishing/shards/.*\.tar: could not be read"):
+        load(catalog)
+    filler = CacheFiller(cached.cache, cached.to_keep)
+    filler.start()
+    with pytest.raises(UserError, match=r"\.tar: could not be fetched"):
+        filler.wait()
+
+
+def test_a_shard_cut_short_on_the_store_is_refused_at_start(local):
+    store = fsspec.filesystem("memory")
+    for path in (local / "shards").iterdir():
+        data = path.read_bytes()
+        cut = data[: len(data) // 2] if path.name.startswith("denoise") and path.suffix == ".tar" else data
+        store.pipe_file(f"/cut/{path.name}", cut)
+    with pytest.raises(UserError, match=r"memory://.*denoise.*\.tar: .*truncated"):
+        Catalog.open(["memory://cut"])
+    store.rm("/cut", recursive=True)
+
+
+def test_a_store_without_shards_and_a_protocol_that_nobody_knows_are_named():
+    with pytest.raises(UserError, match="no training shards"):
+        Catalog.open(["memory://nothing/here"])
+    with pytest.raises(UserError, match="gopher://x"):
+        Catalog.open(["gopher://x/y"])

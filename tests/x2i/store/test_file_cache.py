@@ -1,0 +1,213 @@
+"""The cache of copies, on stores of fsspec whose failures are real and with processes that run side by side."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+from upath import UPath
+
+from x2i.errors import UserError
+from x2i.store import file_cache, reading
+from x2i.store.file_cache import FileCache, StoredFile
+from x2i.store.reading import RangeReader, fetch_ranges, open_in_use
+
+
+class FolderStore(LocalFileSystem):
+    """A store of files in a folder, folderstore:///FOLDER/FILE, that writes down which file it gave."""
+
+    protocol = "folderstore"
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return os.fspath(path).partition("://")[2] or os.fspath(path)
+
+    def get_file(self, rpath, lpath, **options):
+        with open(Path(rpath).with_name("gets.log"), "a") as stream:
+            stream.write(f"{Path(rpath).name}\n")
+        time.sleep(0.2)
+        super().get_file(rpath, lpath, **options)
+
+
+class CutStore(FolderStore):
+    """Gives files cut short, as often as CUTS says."""
+
+    protocol = "cutstore"
+    cuts = 0
+
+    def get_file(self, rpath, lpath, **options):
+        super().get_file(rpath, lpath, **options)
+        if CutStore.cuts:
+            CutStore.cuts -= 1
+            os.truncate(lpath, os.path.getsize(lpath) - 1)
+
+
+class RudeStore(FolderStore):
+    """Fails at first, with an exception of its own."""
+
+    protocol = "rudestore"
+    failures = 0
+
+    def cat_file(self, path, start=None, end=None, **options):
+        if RudeStore.failures:
+            RudeStore.failures -= 1
+            raise RuntimeError("connection reset by rude store")
+        return super().cat_file(path, start=start, end=end, **options)
+
+
+for store in (FolderStore, CutStore, RudeStore):
+    fsspec.register_implementation(store.protocol, store, clobber=True)
+pytestmark = pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemented")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(file_cache, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(reading, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
+def stored(root, name, size=1000, protocol="folderstore"):
+    (root / name).write_bytes(name.encode() * (size // len(name)) + bytes(size % len(name)))
+    return StoredFile(UPath(f"{protocol}://{root / name}"), size, "1")
+
+
+def gets(root):
+    return (root / "gets.log").read_text().split()
+
+
+def test_a_file_is_fetched_once_and_has_its_bytes(root, tmp_path):
+    file, cache = stored(root, "a.tar"), FileCache(tmp_path / "cache", 10_000)
+    copies = [cache.fetch(file) for _ in range(3)]
+    assert copies[0].read_bytes() == (root / "a.tar").read_bytes()
+    assert set(copies) == {cache.place(file)}
+    assert gets(root) == ["a.tar"]
+
+
+def fetch_in_process(folder, url, size):
+    FileCache(Path(folder), 10_000).fetch(StoredFile(UPath(url), size, "1"))
+
+
+def test_several_processes_fetch_a_file_once(root, tmp_path):
+    file = stored(root, "a.tar")
+    context = multiprocessing.get_context("spawn")
+    arguments = (str(tmp_path / "cache"), str(file.path), file.size)
+    started = [context.Process(target=fetch_in_process, args=arguments) for _ in range(3)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(60)
+    assert [process.exitcode for process in started] == [0, 0, 0]
+    assert gets(root) == ["a.tar"]
+
+
+def test_the_longest_unused_copies_make_room_and_the_bound_holds(root, tmp_path):
+    cache = FileCache(tmp_path / "cache", 2500)
+    files = [stored(root, f"{number}.tar") for number in range(4)]
+    for age, file in zip((300, 100), files):
+        copy = cache.fetch(file)
+        os.utime(copy, (time.time() - age,) * 2)
+    cache.fetch(files[2])
+    kept = [cache.place(file).exists() for file in files]
+    assert kept == [False, True, True, False]
+    assert sum(path.stat().st_size for path in cache.folder.glob("*.tar")) <= 2500
+
+
+def test_what_is_being_read_is_not_deleted(root, tmp_path):
+    cache = FileCache(tmp_path / "cache", 2500)
+    files = [stored(root, f"{number}.tar") for number in range(3)]
+    copies = [cache.fetch(file) for file in files[:2]]
+    held = [open_in_use(copy) for copy in copies]
+    assert cache.fetch(files[2]) is None
+    assert all(copy.exists() for copy in copies)
+    os.close(held[1])
+    assert cache.fetch(files[2]) is not None
+    assert [copy.exists() for copy in copies] == [True, False]
+    os.close(held[0])
+
+
+def test_a_file_larger_than_the_cache_is_not_fetched(root, tmp_path):
+    assert FileCache(tmp_path / "cache", 999).fetch(stored(root, "a.tar")) is None
+    assert not (root / "gets.log").exists()
+
+
+def test_what_a_killed_process_left_is_cleared_and_takes_no_room(root, tmp_path):
+    cache, file = FileCache(tmp_path / "cache", 1500), stored(root, "b.tar")
+    cache.folder.mkdir()
+    left = cache.folder / f"{'0' * 32}.1000.tar.part"
+    left.write_bytes(bytes(700))
+    assert cache.fetch(file) is not None
+    assert not left.exists()
+
+
+def test_a_download_cut_short_is_noticed_and_made_again(root, tmp_path):
+    file, cache = stored(root, "a.tar", protocol="cutstore"), FileCache(tmp_path / "cache", 10_000)
+    CutStore.cuts = 2
+    assert cache.fetch(file).stat().st_size == 1000
+    assert len(gets(root)) == 3
+
+
+def test_a_download_that_stays_short_is_an_error_and_leaves_nothing(root, tmp_path):
+    file, cache = stored(root, "a.tar", protocol="cutstore"), FileCache(tmp_path / "cache", 10_000)
+    CutStore.cuts = 99
+    with pytest.raises(UserError, match=r"a\.tar: could not be fetched, 4 attempts: 999 bytes arrived of 1000"):
+        cache.fetch(file)
+    CutStore.cuts = 0
+    assert [path.name for path in cache.folder.iterdir()] == ["locks"]
+
+
+def test_a_file_that_is_gone_is_an_error_at_once(root, tmp_path):
+    with pytest.raises(UserError, match=r"gone\.tar: could not be fetched"):
+        FileCache(tmp_path / "cache", 10_000).fetch(StoredFile(UPath(f"folderstore://{root / 'gone.tar'}"), 10))
+    assert gets(root) == ["gone.tar"]
+
+
+def test_ranges_come_from_the_store_until_the_copy_is_there(root, tmp_path):
+    file, cache = stored(root, "a.tar"), FileCache(tmp_path / "cache", 10_000)
+    with RangeReader({str(file.path): cache.place(file)}) as reader:
+        assert reader.read(file.path, 5, 10) == (root / "a.tar").read_bytes()[5:15]
+        copy = cache.fetch(file)
+        copy.write_bytes(bytes(1000))
+        assert reader.read(file.path, 5, 10) == bytes(10)
+
+
+def test_a_failed_request_is_made_again_and_then_is_an_error(root):
+    file = stored(root, "a.tar", protocol="rudestore")
+    RudeStore.failures = 2
+    ranges = [(file.path, place, 4) for place in (0, 100, 900)]
+    data = (root / "a.tar").read_bytes()
+    assert fetch_ranges(ranges) == [data[place : place + 4] for _, place, _ in ranges]
+    RudeStore.failures = 1000
+    with pytest.raises(UserError, match=r"a\.tar: could not be read, 4 attempts: .*rude store"):
+        fetch_ranges(ranges)
+    RudeStore.failures = 0
+
+
+def test_a_range_past_the_end_is_told(root, tmp_path):
+    path = tmp_path / "short.tar"
+    path.write_bytes(bytes(100))
+    with RangeReader() as reader, pytest.raises(UserError, match=r"short\.tar: wanted 10 bytes at 95, found 5"):
+        reader.read(path, 95, 10)
+    with RangeReader() as reader, pytest.raises(UserError, match="not any more"):
+        reader.read(tmp_path / "gone.tar", 0, 1)
+
+
+def test_many_files_do_not_exhaust_the_descriptors(tmp_path):
+    paths = [tmp_path / f"{number}.tar" for number in range(reading.MOST_OPEN + 50)]
+    for number, path in enumerate(paths):
+        path.write_bytes(number.to_bytes(4, "little"))
+    with RangeReader() as reader:
+        for _ in range(2):
+            assert [int.from_bytes(reader.read(path, 0, 4), "little") for path in paths] == list(range(len(paths)))
+        assert len(os.listdir("/proc/self/fd")) < reading.MOST_OPEN + 100

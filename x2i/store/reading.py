@@ -1,0 +1,150 @@
+"""Reading many byte ranges of many files quickly: local files stay open, files on a store are asked in parallel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from x2i.errors import UserError
+from x2i.store.remote import is_remote
+
+Range = tuple[Path, int, int]
+"""A file, the first byte wanted, and how many."""
+
+MOST_OPEN = 256  # files; half of the usual limit of a process, which its libraries share
+ATTEMPTS = 4
+FIRST_PAUSE = 0.2  # seconds before the second attempt; each pause is twice as long as the one before
+
+
+class RangeReader:
+    """Reads ranges of files wherever they lie. Not for several threads; pickles without what it has open.
+
+    copies: for the URL of a file on a store, where its local copy will lie once somebody has fetched it. While a copy
+    is open it is locked (shared), so that `FileCache` does not delete it.
+    """
+
+    def __init__(self, copies: Mapping[str, Path] | None = None) -> None:
+        self._copies = copies or {}
+        self._open: OrderedDict[Path, int] = OrderedDict()
+        self._ahead: dict[Range, bytes] = {}
+
+    def read(self, path: Path, offset: int, size: int) -> bytes:
+        """Returns `size` bytes of `path` from `offset`. Raises UserError if they cannot be had."""
+        data = self._ahead.pop((path, offset, size), None) if self._ahead else None
+        if data is None:
+            descriptor = self._descriptor(path)
+            if descriptor is None:
+                [data] = fetch_ranges([(path, offset, size)])
+            else:
+                data = os.pread(descriptor, size, offset)
+        if len(data) != size:
+            raise UserError(f"{path}: wanted {size} bytes at {offset}, found {len(data)}: the file is truncated")
+        return data
+
+    def fetch_ahead(self, ranges: Sequence[Range]) -> None:
+        """Asks for the ranges that only a store has, all at once; `read` then finds them, and `forget` drops them."""
+        wanted = [
+            part for part in dict.fromkeys(ranges) if part not in self._ahead and self._descriptor(part[0]) is None
+        ]
+        if wanted:
+            self._ahead.update(zip(wanted, fetch_ranges(wanted)))
+
+    def forget(self) -> None:
+        """Drops what was fetched ahead and not read."""
+        self._ahead.clear()
+
+    def close(self) -> None:
+        """Closes every file; a later `read` opens them again."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __enter__(self) -> RangeReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict(), "_ahead": {}}
+
+    def _descriptor(self, path: Path) -> int | None:
+        found = self._open.get(path)
+        if found is not None:
+            self._open.move_to_end(path)
+            return found
+        descriptor = self._open_copy(path) if is_remote(path) else _open_local(path)
+        if descriptor is not None:
+            self._open[path] = descriptor
+            if len(self._open) > MOST_OPEN:
+                os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+    def _open_copy(self, path: Path) -> int | None:
+        copy = self._copies.get(str(path))
+        return None if copy is None else open_in_use(copy)
+
+
+def open_in_use(copy: Path) -> int | None:
+    """Opens a cached file and marks it as used, until the descriptor is closed; None if it is not there."""
+    try:
+        descriptor = os.open(copy, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being deleted
+        os.close(descriptor)
+        return None
+    if not os.fstat(descriptor).st_nlink:
+        os.close(descriptor)
+        return None
+    os.utime(descriptor)
+    return descriptor
+
+
+def fetch_ranges(ranges: Sequence[Range]) -> list[bytes]:
+    """Returns ranges of files of one store, asked for side by side; what fails is asked for again a few times.
+
+    Raises UserError naming the file and the last failure. A file that is not there is not asked for twice.
+    """
+    found: dict[int, bytes] = {}
+    for attempt in range(ATTEMPTS):
+        missing = [number for number in range(len(ranges)) if number not in found]
+        answers = _ask([ranges[number] for number in missing])
+        failed = [(number, answer) for number, answer in zip(missing, answers) if isinstance(answer, BaseException)]
+        found.update(
+            (number, bytes(data)) for number, data in zip(missing, answers) if not isinstance(data, BaseException)
+        )
+        if not failed:
+            return [found[number] for number in range(len(ranges))]
+        number, error = failed[0]
+        if attempt == ATTEMPTS - 1 or isinstance(error, FileNotFoundError | PermissionError):
+            break
+        time.sleep(FIRST_PAUSE * 2**attempt)
+    raise UserError(f"{ranges[number][0]}: could not be read, {attempt + 1} attempts: {error!r}") from error
+
+
+def _ask(ranges: Sequence[Range]) -> list[Any]:
+    store: Any = ranges[0][0]
+    keys = [str(path.path) for path, _, _ in ranges]  # type: ignore[attr-defined]
+    starts = [offset for _, offset, _ in ranges]
+    ends = [offset + size for _, offset, size in ranges]
+    try:
+        return list(store.fs.cat_ranges(keys, starts, ends, on_error="return"))
+    except Exception as error:  # noqa: BLE001 - every fsspec library raises its own kinds, and they are told
+        return [error] * len(ranges)
+
+
+def _open_local(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: it was there when the run began, and is not any more") from error
