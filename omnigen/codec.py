@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -11,17 +13,20 @@ from torch import Tensor
 
 from omnigen.dct_table import STANDARD_DEVIATIONS
 from x2i.errors import UserError
+from x2i.sample import canonical_json
 
 DOWNSAMPLE = 8
 SDXL_SCALING = 0.13025
 DEFAULT_DCT_CHANNELS = 48
+DCT_VERSION = 1  # to be raised by whoever changes what the transform gives
 
 
 class Codec(Protocol):
     """A fixed, invertible-as-can-be map between images and the latents that the network draws.
 
-    name: what `load_codec` takes to give this codec again. channels: of the latents.
-    downsample: pixels per latent along a side; image sides must be multiples of it.
+    name: what `load_codec` takes to give this codec again. channels: of the latents. posterior_channels: of what they
+    are drawn from. downsample: pixels per latent along a side; image sides must be multiples of it. fingerprint: a
+    sha256 in hex; codecs of one fingerprint give the same posteriors and the same latents, wherever they lie.
     """
 
     @property
@@ -29,13 +34,28 @@ class Codec(Protocol):
     @property
     def channels(self) -> int: ...
     @property
+    def posterior_channels(self) -> int: ...
+    @property
     def downsample(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
 
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Returns float32 latents of about unit variance, (B, channels, H / 8, W / 8), for images in [-1, 1].
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        """Returns what the latents of images in [-1, 1] are drawn from, float32 (B, posterior_channels, H / 8, W / 8).
+
+        It costs the whole encoding, draws nothing and can be kept; `draw` is cheap.
+        """
+        ...
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns float32 latents of about unit variance, (B, channels, H / 8, W / 8), from a posterior.
 
         A codec that samples its latents draws from `generator`; without one it returns their mean.
         """
+        ...
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns `draw(posterior(images_BCHW), generator)`."""
         ...
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
@@ -57,7 +77,7 @@ class DctCodec:
     def __init__(self, channels: int = DEFAULT_DCT_CHANNELS) -> None:
         if not 3 <= channels <= 192:
             raise UserError(f"codec 'dct:{channels}': expected 3 to 192 channels, such as dct:{DEFAULT_DCT_CHANNELS}")
-        self.channels = channels
+        self.channels = self.posterior_channels = channels
         self.name = f"dct:{channels}"
         # Coefficient j of plane p is number 64 p + j of all 192.
         kept = [64 * plane + j for plane, count in enumerate(dct_split(channels)) for j in range(count)]
@@ -68,7 +88,13 @@ class DctCodec:
             [[0.299, 0.587, 0.114], [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]]
         )
 
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    @cached_property
+    def fingerprint(self) -> str:
+        identity = ["dct", DCT_VERSION, self.channels, [list(row) for row in STANDARD_DEVIATIONS]]
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        """Returns the latents themselves: nothing is drawn."""
         batch, _, height, width = images_BCHW.shape
         assert height % 8 == width % 8 == 0, f"image sides must be multiples of 8, found {height} x {width}"
         device = images_BCHW.device
@@ -77,6 +103,12 @@ class DctCodec:
         coefficients = torch.einsum("jyx,bpryqx->bpjrq", self._basis.to(device), blocks)
         kept = coefficients.reshape(batch, 192, height // 8, width // 8)[:, self._kept.to(device)]
         return kept / self._deviation_C.to(device)[:, None, None]
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return posterior_BPHW.float()
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.draw(self.posterior(images_BCHW), generator)
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
         batch, _, rows, columns = latents_BCHW.shape
@@ -90,7 +122,10 @@ class DctCodec:
 
 
 class SdxlCodec:
-    """A frozen VAE of the `diffusers` class AutoencoderKL, such as SDXL's, from a local folder or a hub id."""
+    """A frozen VAE of the `diffusers` class AutoencoderKL, such as SDXL's, from a local folder or a hub id.
+
+    Its posterior is the mean, then the standard deviation, of every latent before shift and scaling: P = 2 * channels.
+    """
 
     downsample = DOWNSAMPLE
 
@@ -117,12 +152,32 @@ class SdxlCodec:
         self._shift = float(config.get("shift_factor") or 0.0)
         self.name = f"sdxl:{path}"
         self.channels: int = self._vae.config.latent_channels
+        self.posterior_channels = 2 * self.channels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        kept = {name: value for name, value in self._vae.config.items() if not name.startswith("_")}
+        digest = hashlib.sha256(canonical_json(["sdxl", self._scaling, self._shift, repr(sorted(kept.items()))]).encode())
+        for name, weight in sorted(self._vae.state_dict().items()):
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.no_grad()
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        posterior = self._vae.encode(images_BCHW.to(self._vae.device, torch.float32)).latent_dist
-        latents: Tensor = posterior.mode() if generator is None else posterior.sample(generator)
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        distribution = self._vae.encode(images_BCHW.to(self._vae.device, torch.float32)).latent_dist
+        return torch.cat([distribution.mean, distribution.std], dim=1)
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, deviation = posterior_BPHW.float().chunk(2, dim=1)
+        latents = mean
+        if generator is not None:
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+            latents = mean + deviation * noise.to(mean.device)
         return (latents - self._shift) * self._scaling
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.draw(self.posterior(images_BCHW), generator)
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor) -> Tensor:
