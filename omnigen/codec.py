@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor
 
 from omnigen.dct_table import STANDARD_DEVIATIONS
+from omnigen.images import to_tensor
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 
 DOWNSAMPLE = 8
 SDXL_SCALING = 0.13025
 DEFAULT_DCT_CHANNELS = 48
+BATCH_PIXELS = 8 * 1024 * 1024  # of one batch on CUDA; SDXL's VAE in fp32 holds about 2 kB a pixel while it encodes
 DCT_VERSION = 1  # to be raised by whoever changes what the transform gives
 
 
@@ -157,7 +160,8 @@ class SdxlCodec:
     @cached_property
     def fingerprint(self) -> str:
         kept = {name: value for name, value in self._vae.config.items() if not name.startswith("_")}
-        digest = hashlib.sha256(canonical_json(["sdxl", self._scaling, self._shift, repr(sorted(kept.items()))]).encode())
+        identity = ["sdxl", self._scaling, self._shift, repr(sorted(kept.items()))]
+        digest = hashlib.sha256(canonical_json(identity).encode())
         for name, weight in sorted(self._vae.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
             digest.update(weight.cpu().contiguous().numpy().tobytes())
@@ -199,6 +203,29 @@ def load_codec(name: str, device: torch.device | str = "cpu") -> Codec:
     if family == "sdxl" and argument:
         return SdxlCodec(argument, device)
     raise UserError(f"codec {name!r}: no such codec; expected 'dct', 'dct:<channels>' or 'sdxl:<folder or hub id>'")
+
+
+@torch.no_grad()
+def posteriors(images: Sequence[Tensor], codec: Codec, device: torch.device, batch: int | None = None) -> list[Tensor]:
+    """Returns the posterior (P, H / 8, W / 8), on `device`, of every image, uint8 (H, W, 3), in their order.
+
+    The CPU encodes one image at a time: convolutions of a batch round otherwise than those of its images, by about
+    1e-6, so what is trained on would depend on its neighbours, and it gains no time (benchmarks/encode.py). CUDA
+    encodes images of equal size together, at most `batch` of them and BATCH_PIXELS pixels. An image given twice (the
+    same tensor) is encoded once.
+    """
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for image in {id(image): image for image in images}.values():
+        by_shape.setdefault(tuple(image.shape), []).append(image)
+    encoded: dict[int, Tensor] = {}
+    for (height, width, _), equal in by_shape.items():
+        most = 1 if device.type == "cpu" else max(1, min(batch or len(equal), BATCH_PIXELS // (height * width)))
+        for start in range(0, len(equal), most):
+            part = equal[start : start + most]
+            stacked_BCHW = torch.stack([to_tensor(image.numpy()) for image in part]).to(device)
+            found = codec.posterior(stacked_BCHW).to(device)
+            encoded |= {id(image): posterior for image, posterior in zip(part, found)}
+    return [encoded[id(image)] for image in images]
 
 
 def dct_split(channels: int) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOKEN_PIXELS = 16
+PREPARATION_VERSION = 1  # to be raised by whoever changes which pixels come out: latents kept on disk depend on it
 LARGEST_REDUCTION = 3  # halvings, that is 1 / 8, the most that JPEG decoders leave out
 
 

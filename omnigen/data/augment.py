@@ -94,7 +94,7 @@ LETTER_WORDS = """
 
 _WORDS = frozenset(SIDE_WORDS.split()) | frozenset(LETTER_WORDS.split())
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
-_QUOTED = re.compile(r"[\"“”„«»「」『』]|(?<!\w)['‘`]\S.*?['’`](?!\w)")
+_QUOTED = re.compile(r"[\"“”„«»「」『』]|(?<!\w)['\u2018`]\S.*?['\u2019`](?!\w)")
 _MARKUP = re.compile(r"</?img>|<\|[^|]*\|>")
 
 
@@ -124,7 +124,7 @@ def telling_word(instruction: str) -> str | None:
 
     Signs are the words of SIDE_WORDS and LETTER_WORDS, matched whole in any case ("Right," but not "bright"), also as
     parts of hyphenated ones ("left-handed"); anything in quotation marks, which is how captions report writing; a word
-    in capitals of three letters or more ("STOP"); and a letter of another script than Latin, for which there is no list.
+    in capitals of three letters or more ("STOP"); a letter of another script than Latin, for which there is no list.
     """
     text = unicodedata.normalize("NFKC", _MARKUP.sub(" ", instruction))
     quoted = _QUOTED.search(text)

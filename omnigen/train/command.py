@@ -26,6 +26,7 @@ FREE_KEYS = (
     "data.shards",
     "data.workers",
     "data.bad_samples",
+    "data.text",
     "train.steps",
     "train.checkpointing",
     "train.threads",
@@ -211,6 +212,7 @@ def _opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
         f"{len(catalog.shards)} shards" + (f"; {setup.too_long} left out as too long" if setup.too_long else ""),
         f"{setup.num_parameters / 1e6:.1f} million parameters, {config.train.packs_per_step} packs of "
         f"{config.train.pack_tokens} tokens a step, {setup.ranks.world} ranks on {setup.ranks.device.type}",
+        *setup.caches.lines,
         f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",
     ]
     return "\n".join(lines)

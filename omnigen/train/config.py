@@ -31,6 +31,8 @@ class DataConfig:
     are held out, with every sample made from them; split_seed: which. weights: how often each task is drawn, in any
     unit; without them each sample counts the same; tasks not named are left out. max_side: longest side of an image in
     pixels. workers: processes that decode ahead, for each rank. bad_samples: how many undecodable ones to pass over.
+    latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
+    every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
     """
 
     shards: tuple[str, ...] = ()
@@ -40,6 +42,16 @@ class DataConfig:
     max_side: Annotated[int, Field(ge=16)] = 256
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
+    latents: Literal["auto", "never", "require"] = "auto"
+    text: Literal["auto", "never", "require"] = "auto"
+    flip: Share = 0.0
+
+    def __post_init__(self) -> None:
+        if self.flip > 0 and self.latents == "require":
+            raise ValueError(
+                "expected flip 0 with latents: require, as kept latents cannot be mirrored; to mirror, set "
+                "data.latents to never"
+            )
 
 
 @dataclass(frozen=True)

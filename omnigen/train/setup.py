@@ -8,6 +8,7 @@ from pathlib import Path
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
 from omnigen.convert import load_model
+from omnigen.data.augment import Mirroring
 from omnigen.data.catalog import Catalog, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
 from omnigen.data.sample import DropoutRates
@@ -15,6 +16,7 @@ from omnigen.generate.command import find_model
 from omnigen.images import TOKEN_PIXELS
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer, load_tokenizer
+from omnigen.train.caches import Caches, find_caches
 from omnigen.train.config import TrainingConfig
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
@@ -37,6 +39,7 @@ class Setup:
     average: Average
     validation: ValidationSet | None
     too_long: int
+    caches: Caches
 
     @property
     def num_parameters(self) -> int:
@@ -53,10 +56,18 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
     catalog = Catalog.open([Path(path) for path in data.shards], data.validation_fraction, data.split_seed)
+    caches = find_caches(catalog.shards, data, codec, tokenizer)
     kinds = (catalog.training_rows(), catalog.validation_rows())
     fitting = [
         {
-            task: rows_that_fit(catalog, rows, tokenizer=tokenizer, max_side=data.max_side, budget=train.pack_tokens)
+            task: rows_that_fit(
+                catalog,
+                rows,
+                tokenizer=tokenizer,
+                max_side=data.max_side,
+                budget=train.pack_tokens,
+                prompts=caches.prompts,
+            )
             for task, rows in kind.items()
         }
         for kind in kinds
@@ -78,6 +89,8 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
         budget=train.pack_tokens,
         packs_per_step=train.packs_per_step,
         dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
+        mirroring=Mirroring(data.flip),
+        prompts=caches.prompts,
     )
     slots = choose_slots(
         catalog,
@@ -86,16 +99,16 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
         tokenizer=tokenizer,
         max_side=data.max_side,
         seed=data.split_seed,
+        prompts=caches.prompts,
     )
     validation = None
     if slots:
         validation = ValidationSet(
-            slots, catalog.tasks, codec, data.split_seed, data.max_side, train.pack_tokens, ranks
+            slots, catalog.tasks, codec, data.split_seed, data.max_side, train.pack_tokens, ranks, caches.latents
         )  # fmt: skip
     model = build_model(config, tokenizer, codec).to(ranks.device)
-    return Setup(
-        config, ranks, catalog, planner, tokenizer, codec, model, Average(model, train.ema_decay), validation, too_long
-    )
+    average = Average(model, train.ema_decay)
+    return Setup(config, ranks, catalog, planner, tokenizer, codec, model, average, validation, too_long, caches)
 
 
 def build_model(config: TrainingConfig, tokenizer: Tokenizer, codec: Codec) -> OmniGen:

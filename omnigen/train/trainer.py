@@ -93,6 +93,7 @@ class Trainer:
             workers=data.workers,
             rank=self.ranks.rank,
             world=self.ranks.world,
+            latents=self.setup.caches.latents,
         )
 
     def _step(self, loaded: LoadedStep) -> bool:
