@@ -141,7 +141,10 @@ class SdxlCodec:
         source = str(Path(path) / "vae") if (Path(path) / "vae" / "config.json").is_file() else path
         try:
             config = AutoencoderKL.load_config(source)
-            self._vae = AutoencoderKL.from_pretrained(source, use_safetensors=True, torch_dtype=torch.float32)
+            # Loading with little memory needs accelerate, and diffusers says so in five lines where it is absent.
+            self._vae = AutoencoderKL.from_pretrained(
+                source, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"codec 'sdxl:{path}': no AutoencoderKL loads from there ({error}). Give a folder that holds "
