@@ -1,7 +1,8 @@
-"""The `omnigen` command line: train a network on shards, and draw pictures with it."""
+"""The `omnigen` command line: train a network on shards, encode them before, and draw pictures with it."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ app = typer.Typer(
     name="omnigen",
     help="Trains OmniGen, one network for every image task, on X2I shards, and draws pictures with it.\n\n"
     "    omnigen train config.yaml\n\n"
+    "    omnigen encode data --codec sdxl:vae --side 256    (before training: once, instead of every epoch)\n\n"
     '    omnigen generate --model runs/demo --prompt "a cat on a wall" --out cat.png\n\n'
     '    omnigen generate --model runs/demo --image cat.png --prompt "<img><|image_1|></img> Make it snow." '
     "--out snow.png\n\n"
@@ -111,6 +113,46 @@ def train_command(
 app.command("convert")(convert_command)
 app.command("merge")(merge_command)
 app.command("unmerge")(unmerge_command)
+
+
+@app.command("encode")
+def encode_command(
+    shards: Annotated[list[Path], typer.Argument(help="Dataset folders, or folders of training shards.")],
+    codec: Annotated[
+        str | None, typer.Option(help="Keep latents of dct, dct:CHANNELS or sdxl:FOLDER, as model.codec says it.")
+    ] = None,
+    side: Annotated[
+        str | None, typer.Option(help="Longest side in pixels, as data.max_side; several with commas: 256,512.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Keep prompts of bytes or hf:FOLDER, as model.tokenizer says it.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="bf16, fp16 or fp32 (training is then the same as without, to the last bit on a CPU).")
+    ] = "bf16",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; under torchrun every rank takes its share.")] = "auto",
+    batch: Annotated[int, typer.Option(min=1, help="Images that CUDA encodes together.")] = 16,
+    workers: Annotated[int, typer.Option(min=0, help="Threads that decode images ahead.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be encoded and how large it is.")] = (
+        False
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
+) -> None:
+    """Keep the latents and prompts of shards beside them, so that training decodes, encodes and tokenizes nothing."""
+    from omnigen.encode.command import EncodeOptions, encode, report
+
+    sides = tuple(side.split(",")) if side else ()
+    options = EncodeOptions(shards, codec, sides, tokenizer, dtype, device, batch, workers, dry_run)
+    with ExitStack() as open_bars:
+        bars: list[Any] = []
+
+        def on_images(done: int, total: int) -> None:
+            if not bars:
+                bars.append(open_bars.enter_context(typer.progressbar(length=total, label="encoding", file=sys.stderr)))
+            bars[0].update(done)
+
+        summary = encode(options, on_images)
+    typer.echo(json.dumps(summary, indent=2, sort_keys=True) if as_json else report(summary))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -10,18 +13,23 @@ import torch
 from torch import Tensor
 
 from omnigen.dct_table import STANDARD_DEVIATIONS
+from omnigen.images import to_tensor
 from x2i.errors import UserError
+from x2i.sample import canonical_json
 
 DOWNSAMPLE = 8
 SDXL_SCALING = 0.13025
 DEFAULT_DCT_CHANNELS = 48
+BATCH_PIXELS = 8 * 1024 * 1024  # of one batch on CUDA; SDXL's VAE in fp32 holds about 2 kB a pixel while it encodes
+DCT_VERSION = 1  # to be raised by whoever changes what the transform gives
 
 
 class Codec(Protocol):
     """A fixed, invertible-as-can-be map between images and the latents that the network draws.
 
-    name: what `load_codec` takes to give this codec again. channels: of the latents.
-    downsample: pixels per latent along a side; image sides must be multiples of it.
+    name: what `load_codec` takes to give this codec again. channels: of the latents. posterior_channels: of what they
+    are drawn from. downsample: pixels per latent along a side; image sides must be multiples of it. fingerprint: a
+    sha256 in hex; codecs of one fingerprint give the same posteriors and the same latents, wherever they lie.
     """
 
     @property
@@ -29,13 +37,28 @@ class Codec(Protocol):
     @property
     def channels(self) -> int: ...
     @property
+    def posterior_channels(self) -> int: ...
+    @property
     def downsample(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
 
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Returns float32 latents of about unit variance, (B, channels, H / 8, W / 8), for images in [-1, 1].
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        """Returns what the latents of images in [-1, 1] are drawn from, float32 (B, posterior_channels, H / 8, W / 8).
+
+        It costs the whole encoding, draws nothing and can be kept; `draw` is cheap.
+        """
+        ...
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns float32 latents of about unit variance, (B, channels, H / 8, W / 8), from a posterior.
 
         A codec that samples its latents draws from `generator`; without one it returns their mean.
         """
+        ...
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Returns `draw(posterior(images_BCHW), generator)`."""
         ...
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
@@ -57,7 +80,7 @@ class DctCodec:
     def __init__(self, channels: int = DEFAULT_DCT_CHANNELS) -> None:
         if not 3 <= channels <= 192:
             raise UserError(f"codec 'dct:{channels}': expected 3 to 192 channels, such as dct:{DEFAULT_DCT_CHANNELS}")
-        self.channels = channels
+        self.channels = self.posterior_channels = channels
         self.name = f"dct:{channels}"
         # Coefficient j of plane p is number 64 p + j of all 192.
         kept = [64 * plane + j for plane, count in enumerate(dct_split(channels)) for j in range(count)]
@@ -68,7 +91,13 @@ class DctCodec:
             [[0.299, 0.587, 0.114], [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]]
         )
 
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    @cached_property
+    def fingerprint(self) -> str:
+        identity = ["dct", DCT_VERSION, self.channels, [list(row) for row in STANDARD_DEVIATIONS]]
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        """Returns the latents themselves: nothing is drawn."""
         batch, _, height, width = images_BCHW.shape
         assert height % 8 == width % 8 == 0, f"image sides must be multiples of 8, found {height} x {width}"
         device = images_BCHW.device
@@ -77,6 +106,12 @@ class DctCodec:
         coefficients = torch.einsum("jyx,bpryqx->bpjrq", self._basis.to(device), blocks)
         kept = coefficients.reshape(batch, 192, height // 8, width // 8)[:, self._kept.to(device)]
         return kept / self._deviation_C.to(device)[:, None, None]
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return posterior_BPHW.float()
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.draw(self.posterior(images_BCHW), generator)
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
         batch, _, rows, columns = latents_BCHW.shape
@@ -90,7 +125,10 @@ class DctCodec:
 
 
 class SdxlCodec:
-    """A frozen VAE of the `diffusers` class AutoencoderKL, such as SDXL's, from a local folder or a hub id."""
+    """A frozen VAE of the `diffusers` class AutoencoderKL, such as SDXL's, from a local folder or a hub id.
+
+    Its posterior is the mean, then the standard deviation, of every latent before shift and scaling: P = 2 * channels.
+    """
 
     downsample = DOWNSAMPLE
 
@@ -103,7 +141,10 @@ class SdxlCodec:
         source = str(Path(path) / "vae") if (Path(path) / "vae" / "config.json").is_file() else path
         try:
             config = AutoencoderKL.load_config(source)
-            self._vae = AutoencoderKL.from_pretrained(source, use_safetensors=True, torch_dtype=torch.float32)
+            # Loading with little memory needs accelerate, and diffusers says so in five lines where it is absent.
+            self._vae = AutoencoderKL.from_pretrained(
+                source, use_safetensors=True, torch_dtype=torch.float32, low_cpu_mem_usage=False
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"codec 'sdxl:{path}': no AutoencoderKL loads from there ({error}). Give a folder that holds "
@@ -117,12 +158,33 @@ class SdxlCodec:
         self._shift = float(config.get("shift_factor") or 0.0)
         self.name = f"sdxl:{path}"
         self.channels: int = self._vae.config.latent_channels
+        self.posterior_channels = 2 * self.channels
+
+    @cached_property
+    def fingerprint(self) -> str:
+        kept = {name: value for name, value in self._vae.config.items() if not name.startswith("_")}
+        identity = ["sdxl", self._scaling, self._shift, repr(sorted(kept.items()))]
+        digest = hashlib.sha256(canonical_json(identity).encode())
+        for name, weight in sorted(self._vae.state_dict().items()):
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(weight.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.no_grad()
-    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        posterior = self._vae.encode(images_BCHW.to(self._vae.device, torch.float32)).latent_dist
-        latents: Tensor = posterior.mode() if generator is None else posterior.sample(generator)
+    def posterior(self, images_BCHW: Tensor) -> Tensor:
+        distribution = self._vae.encode(images_BCHW.to(self._vae.device, torch.float32)).latent_dist
+        return torch.cat([distribution.mean, distribution.std], dim=1)
+
+    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, deviation = posterior_BPHW.float().chunk(2, dim=1)
+        latents = mean
+        if generator is not None:
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+            latents = mean + deviation * noise.to(mean.device)
         return (latents - self._shift) * self._scaling
+
+    def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.draw(self.posterior(images_BCHW), generator)
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor) -> Tensor:
@@ -144,6 +206,29 @@ def load_codec(name: str, device: torch.device | str = "cpu") -> Codec:
     if family == "sdxl" and argument:
         return SdxlCodec(argument, device)
     raise UserError(f"codec {name!r}: no such codec; expected 'dct', 'dct:<channels>' or 'sdxl:<folder or hub id>'")
+
+
+@torch.no_grad()
+def posteriors(images: Sequence[Tensor], codec: Codec, device: torch.device, batch: int | None = None) -> list[Tensor]:
+    """Returns the posterior (P, H / 8, W / 8), on `device`, of every image, uint8 (H, W, 3), in their order.
+
+    The CPU encodes one image at a time: convolutions of a batch round otherwise than those of its images, by about
+    1e-6, so what is trained on would depend on its neighbours, and it gains no time (benchmarks/encode.py). CUDA
+    encodes images of equal size together, at most `batch` of them and BATCH_PIXELS pixels. An image given twice (the
+    same tensor) is encoded once.
+    """
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for image in {id(image): image for image in images}.values():
+        by_shape.setdefault(tuple(image.shape), []).append(image)
+    encoded: dict[int, Tensor] = {}
+    for (height, width, _), equal in by_shape.items():
+        most = 1 if device.type == "cpu" else max(1, min(batch or len(equal), BATCH_PIXELS // (height * width)))
+        for start in range(0, len(equal), most):
+            part = equal[start : start + most]
+            stacked_BCHW = torch.stack([to_tensor(image.numpy()) for image in part]).to(device)
+            found = codec.posterior(stacked_BCHW).to(device)
+            encoded |= {id(image): posterior for image, posterior in zip(part, found)}
+    return [encoded[id(image)] for image in images]
 
 
 def dct_split(channels: int) -> tuple[int, int, int]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOKEN_PIXELS = 16
+PREPARATION_VERSION = 1  # to be raised by whoever changes which pixels come out: latents kept on disk depend on it
+LARGEST_REDUCTION = 3  # halvings, that is 1 / 8, the most that JPEG decoders leave out
 
 
 class _Resize(NamedTuple):
@@ -36,16 +38,49 @@ def prepare_image(rgb_HWC: NDArray[np.uint8], max_side: int, multiple: int = TOK
 
     rgb_HWC: uint8. Returns uint8 of `prepared_size`. Raises UserError if max_side is below `multiple`.
     """
+    height, width = rgb_HWC.shape[:2]
+    return _prepare(rgb_HWC, _plan(width, height, max_side, multiple), (width, height), skipped=0)
+
+
+def decoding_divisor(width: int, height: int, max_side: int) -> int:
+    """Returns by how much `prepare_image` halves an image of this size in the end: 1, 2, 4 or at most 8.
+
+    A JPEG may be decoded at so much less; `prepare_reduced` does the rest.
+    """
+    return 2 ** min(len(_plan(width, height, max_side, TOKEN_PIXELS).halvings), LARGEST_REDUCTION)
+
+
+def prepare_reduced(
+    rgb_HWC: NDArray[np.uint8], size: tuple[int, int], divisor: int, max_side: int
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Returns about what `prepare_image` gives for an image of `size` (width, height), from one decoded at 1 / divisor.
+
+    rgb_HWC: uint8, its sides those of `size` over `divisor` (of `decoding_divisor`), rounded up. The size of the result
+    is that of `prepare_image`, and every pixel covers the same part of the picture; in place of box halvings stands the
+    decoder's own reduction, so values differ by some levels where the picture is busy.
+    """
+    plan = _plan(*size, max_side, TOKEN_PIXELS)
+    extent = size[0] / divisor, size[1] / divisor
+    return _prepare(rgb_HWC, plan, extent, skipped=divisor.bit_length() - 1)
+
+
+def _prepare(rgb_HWC: NDArray[np.uint8], plan: _Resize, extent: tuple[float, float], skipped: int) -> NDArray[np.uint8]:
+    """Takes the steps of `plan` but the first `skipped` halvings. extent: width and height that hold picture, in pixels
+    of `rgb_HWC`; less than its sides where those were rounded up.
+    """
     import numpy as np
     from PIL import Image
 
-    height, width = rgb_HWC.shape[:2]
-    plan = _plan(width, height, max_side, multiple)
     image = Image.fromarray(rgb_HWC)
-    for size in plan.halvings:
-        image = image.resize(size, Image.Resampling.BOX)
+    steps = [(size, Image.Resampling.BOX) for size in plan.halvings[skipped:]]
     if plan.bicubic is not None:
-        image = image.resize(plan.bicubic, Image.Resampling.BICUBIC)
+        steps.append((plan.bicubic, Image.Resampling.BICUBIC))
+    elif not steps and extent != image.size:
+        steps.append((plan.halvings[-1], Image.Resampling.BOX))
+    for size, resampling in steps:
+        box = None if extent == image.size else (0.0, 0.0, *extent)
+        image = image.resize(size, resampling, box)
+        extent = image.size
     # The odd pixel of an uneven crop falls off the far side, as in the authors' crop.
     left, top = ((side - kept) // 2 for side, kept in zip(image.size, plan.crop))
     return np.asarray(image.crop((left, top, left + plan.crop[0], top + plan.crop[1])))

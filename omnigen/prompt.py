@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
 from omnigen.tokenizer import Tokenizer
 from x2i.errors import UserError
-from x2i.sample import placeholder
+from x2i.sample import canonical_json, placeholder
 
 PREFIX = "<|user|>\nGenerate an image according to the following instructions\n"
 SUFFIX = "<|end|>\n<|assistant|>\n<|diffusion|>"
@@ -59,3 +60,9 @@ def unconditional_prompt(tokenizer: Tokenizer) -> Prompt:
 def images_only_prompt(num_images: int, tokenizer: Tokenizer) -> Prompt:
     """Returns the prompt of `num_images` images and no words, joined by spaces: the image branch of guidance."""
     return build_prompt(" ".join(placeholder(number) for number in range(1, num_images + 1)), tokenizer)
+
+
+def template_fingerprint() -> str:
+    """Returns a sha256 of all that stands around an instruction, and of how it is cut: kept prompts depend on it."""
+    parts = [PREFIX, SUFFIX, UNCONDITIONAL, IMAGE_MARK.pattern]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from functools import cached_property
 from typing import Protocol
 
 from x2i.errors import UserError
+from x2i.sample import canonical_json
 
 
 class Tokenizer(Protocol):
@@ -13,6 +16,7 @@ class Tokenizer(Protocol):
 
     name: what `load_tokenizer` takes to give this tokenizer again.
     bos_id: the id that `encode` puts first, or None if this tokenizer has none.
+    fingerprint: a sha256 in hex; tokenizers of one fingerprint give the same ids, wherever they lie.
     """
 
     @property
@@ -21,6 +25,8 @@ class Tokenizer(Protocol):
     def vocab_size(self) -> int: ...
     @property
     def bos_id(self) -> int | None: ...
+    @property
+    def fingerprint(self) -> str: ...
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text` as a whole input of its own, beginning with `bos_id`."""
@@ -50,6 +56,7 @@ class ByteTokenizer:
     name = "bytes"
     vocab_size = FIRST_BYTE + 256
     bos_id: int | None = 1
+    fingerprint = hashlib.sha256(canonical_json(["bytes", FIRST_SPECIAL, FIRST_BYTE, SPECIALS]).encode()).hexdigest()
 
     def __init__(self) -> None:
         self._special_ids = {text: self.FIRST_SPECIAL + i for i, text in enumerate(self.SPECIALS)}
@@ -92,6 +99,15 @@ class HFTokenizer:
         self.name = f"hf:{path}"
         self.bos_id: int | None = self._tokenizer.bos_token_id
         self.vocab_size: int = max(self._tokenizer.get_vocab().values()) + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the whole pipeline of a fast tokenizer; of one in Python, of its class, vocabulary and special tokens."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        vocabulary = sorted(self._tokenizer.get_vocab().items()) if backend is None else backend.to_str()
+        special = {name: str(value) for name, value in self._tokenizer.special_tokens_map.items()}
+        identity = [type(self._tokenizer).__name__, self.bos_id, special, repr(vocabulary)]
+        return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         ids: list[int] = list(self._tokenizer(text).input_ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omnigen.data.sample import BadSample, ImageReader, LoadedSample, Slot, load
+from omnigen.data.sample import BadSample, LoadedSample, Reader, Slot, load
 from omnigen.layout import PackLayout
 
 
@@ -22,7 +22,7 @@ class PackBatch:
         return sum(sample.slot.layout.target.num_tokens for sample in self.samples)
 
 
-def load_pack(slots: Sequence[Slot], reader: ImageReader) -> PackBatch:
+def load_pack(slots: Sequence[Slot], reader: Reader) -> PackBatch:
     """Loads the samples of a pack; those that cannot be decoded are left out, and said."""
     reader.fetch_ahead(slots)
     loaded = [load(slot, reader) for slot in slots]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from torch.utils.data import DataLoader, Dataset
 
 from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.collate import PackBatch, load_pack
+from omnigen.data.latents import LatentReader, LatentShard
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, StepPlan
-from omnigen.data.sample import ImageReader, Slot
+from omnigen.data.sample import ImageReader, Reader, Slot
 from x2i.store.reading import RangeReader
 
 PACKS_AHEAD_PER_WORKER = 4
@@ -30,8 +33,11 @@ class LoadedStep:
 class PackDataset(Dataset[PackBatch]):
     """Turns the slots of a pack into a PackBatch; the "index" that the sampler hands out is the plan itself."""
 
-    def __init__(self, max_side: int, files: RangeReader) -> None:
-        self._reader = ImageReader(max_side, files=files)
+    def __init__(
+        self, max_side: int, files: RangeReader, latents: Mapping[Path, LatentShard] = MappingProxyType({})
+    ) -> None:
+        pixels = ImageReader(max_side, files=files)
+        self._reader: Reader = LatentReader(latents, pixels) if latents else pixels
 
     def __getitem__(self, slots: Sequence[Slot]) -> PackBatch:
         return load_pack(slots, self._reader)
@@ -40,7 +46,8 @@ class PackDataset(Dataset[PackBatch]):
 class StepLoader:
     """Iterates over steps [first, last) from `state`: pack i of a step belongs to rank i mod world.
 
-    workers: processes that load ahead; 0 loads in this one, when asked.
+    workers: processes that load ahead; 0 loads in this one, when asked. latents: the caches to read instead of pixels,
+    by the path of the tar.
     """
 
     def __init__(
@@ -54,9 +61,10 @@ class StepLoader:
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
+        latents: Mapping[Path, LatentShard] = MappingProxyType({}),
     ) -> None:
         self._planner, self._state, self._first, self._last = planner, state, first, last
-        self._dataset = PackDataset(max_side, planner.catalog.reader())
+        self._dataset = PackDataset(max_side, planner.catalog.reader(), latents)
         self._workers, self._rank, self._world = workers, rank, world
 
     def __iter__(self) -> Iterator[LoadedStep]:

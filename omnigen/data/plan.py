@@ -11,11 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from omnigen.data.augment import Mirroring
 from omnigen.data.catalog import Catalog
 from omnigen.data.mixture import Mixture
 from omnigen.data.order import epoch_seed, permute
 from omnigen.data.packing import Packing, PackingState
-from omnigen.data.sample import Dropout, DropoutRates, Slot, image_grid, make_slot
+from omnigen.data.sample import Dropout, DropoutRates, PromptSource, Slot, image_grid, make_slot
 from omnigen.prompt import unconditional_prompt
 from omnigen.tokenizer import Tokenizer
 from x2i.seeding import stable_hash
@@ -39,7 +40,8 @@ class StepPlan:
 class Planner:
     """Plans steps from the catalog, the mixture and a seed; remembers nothing but what it can compute again.
 
-    rows: for every task the catalog rows to draw from. weights: of the tasks. budget: tokens a pack may hold.
+    rows: for every task the catalog rows to draw from. weights: of the tasks. budget: tokens a pack may hold. prompts:
+    those that were tokenized before. mirroring: of whole samples; without it none is.
     """
 
     def __init__(
@@ -54,11 +56,14 @@ class Planner:
         budget: int,
         packs_per_step: int,
         dropout: DropoutRates,
+        mirroring: Mirroring | None = None,
+        prompts: PromptSource | None = None,
     ) -> None:
         self.tasks = tuple(rows)
         self.budget = budget
         self.packs_per_step = packs_per_step
         self.catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
+        self._mirroring, self._prompts = mirroring or Mirroring(0.0), prompts
         self._seed, self._max_side = seed, max_side
         self._rows = [rows[task] for task in self.tasks]
         self._mixture = Mixture.from_weights([weights[task] for task in self.tasks], stable_hash("mixture", seed))
@@ -82,7 +87,8 @@ class Planner:
     def _slot(self, counter: int) -> Slot:
         row = self.catalog.row(self.catalog_row(counter))
         dropout = self._dropout.decide(self._seed, counter, row.key)
-        return make_slot(counter, row, dropout, self._max_side, self._tokenizer)
+        mirrored = self._mirroring.decide(self._seed, counter, row.key, row.task, row.instruction)
+        return make_slot(counter, row, dropout, self._max_side, self._tokenizer, self._prompts, mirrored)
 
     def _compute_block_rows(self, number: int) -> npt.NDArray[np.int64]:
         block = self._mixture.block(number)
@@ -100,7 +106,13 @@ class Planner:
 
 
 def rows_that_fit(
-    catalog: Catalog, rows: npt.NDArray[np.int64], *, tokenizer: Tokenizer, max_side: int, budget: int
+    catalog: Catalog,
+    rows: npt.NDArray[np.int64],
+    *,
+    tokenizer: Tokenizer,
+    max_side: int,
+    budget: int,
+    prompts: PromptSource | None = None,
 ) -> npt.NDArray[np.int64]:
     """Returns those of `rows` that take at most `budget` tokens, whatever dropout does to them.
 
@@ -119,7 +131,7 @@ def rows_that_fit(
     fits = ~doubtful
     for place in np.flatnonzero(doubtful):
         row = catalog.row(int(rows[place]))
-        kinds = [make_slot(0, row, dropout, max_side, tokenizer).layout.length for dropout in Dropout]
+        kinds = [make_slot(0, row, dropout, max_side, tokenizer, prompts).layout.length for dropout in Dropout]
         fits[place] = max(kinds) <= budget
     return rows[fits]
 

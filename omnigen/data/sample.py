@@ -1,4 +1,4 @@
-"""One training sample from catalog row to pixels: what its condition loses, how it lies in a pack, its images."""
+"""One training sample from catalog row to images: what its condition loses, how it lies in a pack, its pixels."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from omnigen.data.catalog import Row
-from omnigen.images import TOKEN_PIXELS, prepare_image, prepared_size
+from omnigen.data.decode import decode_prepared
+from omnigen.images import TOKEN_PIXELS, prepared_size
 from omnigen.layout import Grid, SampleLayout
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import Tokenizer
-from x2i.image import decode
-from x2i.reasons import DroppedError, Reason
+from x2i.reasons import DroppedError
 from x2i.sample import PLACEHOLDER_PATTERN
 from x2i.seeding import unit_interval
 from x2i.store.reading import RangeReader
@@ -56,6 +57,7 @@ class Slot:
     """A sample's place in a pack: everything a worker needs to load it.
 
     counter: number of the draw in the run. image_numbers: the input image (from 1) at each mark, in reading order.
+    mirrored: whether all its images are.
     """
 
     counter: int
@@ -63,15 +65,25 @@ class Slot:
     dropout: Dropout
     image_numbers: tuple[int, ...]
     layout: SampleLayout
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
 class LoadedSample:
-    """A slot with its pixels, uint8 (height, width, 3): one reference per mark in reading order, and the target."""
+    """A slot with its images: one reference per mark in reading order, and the target.
+
+    All are either pixels, uint8 (height, width, 3), or the posteriors of a latent cache, floating point
+    (posterior channels, height / 8, width / 8).
+    """
 
     slot: Slot
     references: tuple[Tensor, ...]
     target: Tensor
+
+    @property
+    def encoded(self) -> bool:
+        """Whether the images are posteriors, not pixels."""
+        return self.target.dtype != torch.uint8
 
     @property
     def source(self) -> Tensor | None:
@@ -103,18 +115,49 @@ def condition(instruction: str, num_inputs: int, dropout: Dropout, tokenizer: To
     return build_prompt(instruction, tokenizer)
 
 
-def make_slot(counter: int, row: Row, dropout: Dropout, max_side: int, tokenizer: Tokenizer) -> Slot:
+class PromptSource(Protocol):
+    """Prompts that were tokenized before, such as those of `omnigen.data.prompts.PromptCache`."""
+
+    def find(self, row: Row, dropout: Dropout) -> Prompt | None:
+        """Returns what `condition` would give for a sample, or None if it is not there."""
+        ...
+
+
+def make_slot(
+    counter: int,
+    row: Row,
+    dropout: Dropout,
+    max_side: int,
+    tokenizer: Tokenizer,
+    prompts: PromptSource | None = None,
+    mirrored: bool = False,
+) -> Slot:
     """Lays out draw `counter` with images prepared to at most `max_side` pixels a side. Reads no pixels."""
-    prompt = condition(row.instruction, row.num_inputs, dropout, tokenizer)
+    prompt = prompts.find(row, dropout) if prompts is not None else None
+    if prompt is None:
+        prompt = condition(row.instruction, row.num_inputs, dropout, tokenizer)
     grids = [image_grid(width, height, max_side) for _, _, width, height in row.images]
     references = tuple(grids[number - 1] for number in prompt.image_numbers)
-    return Slot(counter, row, dropout, prompt.image_numbers, SampleLayout(prompt.pieces, references, grids[-1]))
+    layout = SampleLayout(prompt.pieces, references, grids[-1])
+    return Slot(counter, row, dropout, prompt.image_numbers, layout, mirrored)
 
 
 def image_grid(width: int, height: int, max_side: int) -> Grid:
     """Returns the size in tokens of an image of this size in pixels, once prepared."""
     width, height = prepared_size(width, height, max_side)
     return Grid(height // TOKEN_PIXELS, width // TOKEN_PIXELS)
+
+
+class Reader(Protocol):
+    """Where the images of samples come from: pixels from an ImageReader, posteriors from a latent cache."""
+
+    def read(self, tar: Path, offset: int, count: int, size: tuple[int, int]) -> Tensor:
+        """Returns the image in `count` bytes of `tar` from `offset`. Raises DroppedError if it cannot be had."""
+        ...
+
+    def fetch_ahead(self, slots: Sequence[Slot]) -> None:
+        """Is told what `read` will be asked for next, so that what takes long can be asked for at once."""
+        ...
 
 
 class ImageReader:
@@ -139,11 +182,8 @@ class ImageReader:
         if (tar, offset) in self._kept:
             self._kept.move_to_end((tar, offset))
             return self._kept[tar, offset]
-        rgb_HWC = decode(self._files.read(tar, offset, count))
-        found = rgb_HWC.shape[1], rgb_HWC.shape[0]
-        if found != size:
-            raise DroppedError(Reason.IMAGE_CORRUPT, f"{found[0]}x{found[1]}, its index says {size[0]}x{size[1]}")
-        image = torch.from_numpy(prepare_image(rgb_HWC, self._max_side).copy())
+        data = self._files.read(tar, offset, count)
+        image = torch.from_numpy(decode_prepared(data, size, self._max_side).copy())
         self._keep((tar, offset), image)
         return image
 
@@ -166,14 +206,15 @@ class ImageReader:
             self._room += oldest.numel()
 
 
-def load(slot: Slot, reader: ImageReader) -> LoadedSample | BadSample:
+def load(slot: Slot, reader: Reader) -> LoadedSample | BadSample:
     """Returns `slot` with its images, or a BadSample where one of them cannot be had."""
     target = len(slot.row.images)
     pixels: dict[int, Tensor] = {}
     for number in (*dict.fromkeys(slot.image_numbers), target):
         offset, count, width, height = slot.row.images[number - 1]
         try:
-            pixels[number] = reader.read(slot.row.tar, offset, count, (width, height))
+            image = reader.read(slot.row.tar, offset, count, (width, height))
+            pixels[number] = image.flip(1) if slot.mirrored else image
         except DroppedError as error:
             name = "output" if number == target else f"input {number}"
             return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")

@@ -27,6 +27,7 @@ FREE_KEYS = (
     "data.bad_samples",
     "data.cache_dir",
     "data.cache_bytes",
+    "data.text",
     "train.steps",
     "train.checkpointing",
     "train.compile",

@@ -33,6 +33,8 @@ class DataConfig:
     tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,
     for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
     kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how much of them.
+    latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
+    every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
     """
 
     shards: tuple[str, ...] = ()
@@ -44,6 +46,16 @@ class DataConfig:
     bad_samples: NotNegative = 100
     cache_dir: str | None = None
     cache_bytes: NotNegative = 20_000_000_000
+    latents: Literal["auto", "never", "require"] = "auto"
+    text: Literal["auto", "never", "require"] = "auto"
+    flip: Share = 0.0
+
+    def __post_init__(self) -> None:
+        if self.flip > 0 and self.latents == "require":
+            raise ValueError(
+                "expected flip 0 with latents: require, as kept latents cannot be mirrored; to mirror, set "
+                "data.latents to never"
+            )
 
 
 @dataclass(frozen=True)

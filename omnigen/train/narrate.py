@@ -20,14 +20,13 @@ def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
     network = f"{whole / 1e6:.1f} million parameters"
     if trained < whole:
         network += f", of which an adapter of {trained / 1e6:.2f} million is trained"
-    stages = [parts.stage for parts in setup.stages]
     spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
     return "\n".join(
         [
             f"{len(catalog) - held_out} samples of {len(catalog.tasks)} tasks to train on, {held_out} held out, from "
             f"{len(catalog.shards)} shards" + (f"; {too_long} left out as too long" if too_long else ""),
             f"{network}, {ranks.world} {'ranks' if ranks.world > 1 else 'rank'} on {ranks.device.type}{spread}",
-            *(_stage_line(stage) for stage in stages),
+            *(line for parts in setup.stages for line in (_stage_line(parts.stage), *parts.caches.lines)),
             f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",
         ]
     )

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from omnigen.blocks import Checkpointing
-from omnigen.codec import Codec
+from omnigen.codec import Codec, posteriors
 from omnigen.data.collate import PackBatch
 from omnigen.data.sample import LoadedSample
-from omnigen.images import to_tensor
 from omnigen.layout import Grid, PackLayout, SampleLayout
 from omnigen.model import OmniGen
 from omnigen.train.config import OptimizationConfig
@@ -71,15 +70,15 @@ class SampleLosses:
 def prepare_pack(
     batch: PackBatch, codec: Codec, config: OptimizationConfig, device: torch.device
 ) -> FlowPack | None:  # fmt: skip
-    """Encodes a loaded pack and draws its timesteps and noise; None if the pack is empty."""
+    """Encodes a loaded pack, where it is not yet, and draws its latents, timesteps and noise; None if it is empty."""
     if batch.layout is None:
         return None
     references: list[Tensor] = []
     clean, noise, timesteps, weights, counted = [], [], [], [], []
-    for sample in batch.samples:
+    for sample, images in zip(batch.samples, image_posteriors(batch.samples, codec, device)):
         generator = sample_generator(config.seed, sample.slot.counter, sample.slot.row.key)
         t = draw_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
-        target, shown = encode_images(sample, codec, generator, device)
+        target, *shown = (codec.draw(image[None], generator)[0] for image in images)
         eps = torch.randn(target.shape, generator=generator).to(device)
         weight, counts = None, True
         if config.edit_weighting and sample.source is not None:
@@ -142,16 +141,26 @@ def sample_generator(seed: int, counter: int, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(stable_hash("flow", seed, counter, key))
 
 
+def image_posteriors(samples: Sequence[LoadedSample], codec: Codec, device: torch.device) -> list[list[Tensor]]:
+    """Returns, for every sample, the posteriors (P, H, W) of its target, then of its references in reading order.
+
+    Those that were kept are taken as they are; the pixels of all samples are encoded together.
+    """
+    images = [[sample.target, *sample.references] for sample in samples]
+    pixels = [image for sample, mine in zip(samples, images) if not sample.encoded for image in mine]
+    encoded = iter(posteriors(pixels, codec, device))
+    return [
+        [image.to(device) for image in mine] if sample.encoded else [next(encoded) for _ in mine]
+        for sample, mine in zip(samples, images)
+    ]
+
+
 def encode_images(
     sample: LoadedSample, codec: Codec, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, list[Tensor]]:
     """Returns the latents (C, H, W) of the target, and of the references in reading order."""
-
-    def encode(image_HWC: Tensor) -> Tensor:
-        with torch.no_grad():
-            return codec.encode(to_tensor(image_HWC.numpy())[None].to(device), generator)[0].to(device)
-
-    return encode(sample.target), [encode(image) for image in sample.references]
+    target, *shown = (codec.draw(image[None], generator)[0] for image in image_posteriors([sample], codec, device)[0])
+    return target, shown
 
 
 def edit_weight(target: Tensor, source: Tensor) -> tuple[Tensor | None, bool]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from omnigen.blocks import compile_blocks
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
 from omnigen.convert import load_initial_weights
+from omnigen.data.augment import Mirroring
 from omnigen.data.catalog import Catalog, open_cache, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
 from omnigen.data.sample import DropoutRates
@@ -20,6 +22,7 @@ from omnigen.images import TOKEN_PIXELS
 from omnigen.lora import LoraConfig, add_lora
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer, load_tokenizer
+from omnigen.train.caches import Caches, find_caches
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
@@ -37,6 +40,7 @@ class StageParts:
     stage: Stage
     planner: Planner
     validation: ValidationSet | None
+    caches: Caches
     too_long: int
 
 
@@ -107,11 +111,10 @@ def _open_stage(
             f"{where}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one for "
             f"every rank"
         )
+    caches = find_caches(catalog.shards, replace(config.data, max_side=max_side), codec, tokenizer)
+    reading: dict[str, Any] = {"tokenizer": tokenizer, "max_side": max_side, "prompts": caches.prompts}
     fitting = [
-        {
-            task: rows_that_fit(catalog, rows, tokenizer=tokenizer, max_side=max_side, budget=train.pack_tokens)
-            for task, rows in kind.items()
-        }
+        {task: rows_that_fit(catalog, rows, budget=train.pack_tokens, **reading) for task, rows in kind.items()}
         for kind in (catalog.training_rows(), catalog.validation_rows())
     ]
     training, held_out = fitting
@@ -125,19 +128,21 @@ def _open_stage(
         catalog,
         training,
         task_weights(training, stage.weights),
-        tokenizer=tokenizer,
         seed=train.seed,
-        max_side=max_side,
         budget=train.pack_tokens,
         packs_per_step=train.packs_per_step,
         dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
+        mirroring=Mirroring(config.data.flip),
+        **reading,
     )
     seed, count = config.data.split_seed, config.log.validation_samples
-    slots = choose_slots(catalog, held_out, count, tokenizer=tokenizer, max_side=max_side, seed=seed)
+    slots = choose_slots(catalog, held_out, count, seed=seed, **reading)
     validation = None
     if slots:
-        validation = ValidationSet(slots, catalog.tasks, codec, seed, max_side, train.pack_tokens, ranks)
-    return StageParts(stage, planner, validation, too_long)
+        validation = ValidationSet(
+            slots, catalog.tasks, codec, seed, max_side, train.pack_tokens, ranks, caches.latents
+        )  # fmt: skip
+    return StageParts(stage, planner, validation, caches, too_long)
 
 
 def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:

@@ -115,6 +115,7 @@ class Trainer:
             workers=self.config.data.workers,
             rank=self.ranks.rank,
             world=self.ranks.world,
+            latents=parts.caches.latents,
         )
 
     def _step(self, loaded: LoadedStep, parts: StageParts) -> bool:

@@ -7,8 +7,9 @@ element, averaged over target tokens, without edit weighting.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from torch import Tensor
 from omnigen.codec import Codec
 from omnigen.data.catalog import Catalog
 from omnigen.data.collate import load_pack
+from omnigen.data.latents import LatentReader, LatentShard
 from omnigen.data.order import permute
-from omnigen.data.sample import Dropout, ImageReader, Slot, make_slot
+from omnigen.data.sample import Dropout, ImageReader, PromptSource, Reader, Slot, make_slot
 from omnigen.layout import PackLayout
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer
@@ -43,7 +45,9 @@ def bin_of(t: float) -> int:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself."""
+    """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself.
+    latents: the caches to read instead of pixels, by the path of the tar.
+    """
 
     slots: tuple[Slot, ...]
     tasks: tuple[str, ...]
@@ -52,6 +56,7 @@ class ValidationSet:
     max_side: int
     budget: int
     ranks: Ranks
+    latents: Mapping[Path, LatentShard] = field(default_factory=dict)
 
     def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
         """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}} of the network as it is.
@@ -105,10 +110,10 @@ class ValidationSet:
     @cached_property
     def _packs(self) -> list[FlowPack]:
         groups = self._groups[self.ranks.rank :: self.ranks.world]
-        reader = ImageReader(self.max_side)
+        reader = LatentReader(self.latents, ImageReader(self.max_side))
         return [pack for group in groups if (pack := self._prepare(group, reader)) is not None]
 
-    def _prepare(self, group: Sequence[tuple[Slot, int]], reader: ImageReader) -> FlowPack | None:
+    def _prepare(self, group: Sequence[tuple[Slot, int]], reader: Reader) -> FlowPack | None:
         """Like `prepare_pack`, but with timesteps spread over the intervals; undecodable samples stay out."""
         device = self.ranks.device
         batch = load_pack([slot for slot, _ in group], reader)
@@ -146,6 +151,7 @@ def choose_slots(
     tokenizer: Tokenizer,
     max_side: int,
     seed: int,
+    prompts: PromptSource | None = None,
 ) -> tuple[Slot, ...]:
     """Returns up to `count` held-out samples, as many of every task as can be, tasks alternating."""
     shuffled = {
@@ -159,7 +165,7 @@ def choose_slots(
         chosen.extend(int(numbers[depth]) for numbers in shuffled.values() if depth < len(numbers))
         depth += 1
     return tuple(
-        make_slot(number, catalog.row(row), Dropout.NONE, max_side, tokenizer)
+        make_slot(number, catalog.row(row), Dropout.NONE, max_side, tokenizer, prompts)
         for number, row in enumerate(chosen[:count])
     )
 

@@ -1,0 +1,1 @@
+"""Keeping what does not change from one epoch to the next: posteriors of images and tokenized prompts of shards."""
