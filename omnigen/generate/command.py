@@ -46,7 +46,7 @@ def generate_picture(
     """
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
-    folder = find_model(model_folder)
+    folder, own = find_trained(model_folder)
     pixels = [read_image(path) for path in images]
 
     from omnigen.codec import load_codec
@@ -56,7 +56,7 @@ def generate_picture(
     from omnigen.tokenizer import load_tokenizer
 
     device = _choose_device(device)
-    saved = load_model(folder, device, adapters)
+    saved = load_model(folder, device, [*own, *adapters])
     side = saved.description.image_size or 1024
     natural = prepared_size(pixels[0].shape[1], pixels[0].shape[0], side) if pixels else (side, side)
     picture = generate(
@@ -91,6 +91,19 @@ def find_model(folder: Path) -> Path:
     raise UserError(
         f"{folder}: expected the folder of a training run, or a model folder with config.json and model.safetensors"
     )
+
+
+def find_trained(folder: Path) -> tuple[Path, list[Adapter]]:
+    """Returns the model folder to draw with, and the adapter that a run has trained beside it, if it trained one.
+
+    Raises UserError if there is no model.
+    """
+    adapter = folder / "adapter"
+    if is_model_folder(folder / "model") or not (adapter / "adapter_config.json").is_file():
+        return find_model(folder), []
+    from omnigen.lora.files import base_of, read_adapters
+
+    return find_model(Path(base_of(adapter))), read_adapters([adapter])
 
 
 def list_adapters(folders: Sequence[Path], scales: Sequence[float]) -> list[Adapter]:

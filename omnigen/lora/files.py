@@ -83,6 +83,14 @@ def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     return config, state
 
 
+def base_of(folder: Path) -> str:
+    """Returns the path or name of the model that an adapter was trained beside. Raises UserError if it says none."""
+    base = _read_config(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{folder / CONFIG_FILE}: base_model_name_or_path: missing; give the model with --model")
+    return base
+
+
 def read_adapters(folders: Iterable[Path], scale: float = 1.0) -> list[Adapter]:
     """Reads the adapters in `folders`, to be added to a network with `scale`."""
     return [Adapter(*load_adapter(folder), scale, str(folder)) for folder in folders]

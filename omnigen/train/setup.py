@@ -14,6 +14,7 @@ from omnigen.blocks import compile_blocks
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
 from omnigen.convert import load_initial_weights
+from omnigen.convert.layouts import is_model_folder
 from omnigen.data.augment import Mirroring
 from omnigen.data.catalog import Catalog, open_cache, task_weights
 from omnigen.data.plan import Planner, rows_that_fit
@@ -76,6 +77,8 @@ class Setup:
 
 def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
     """Opens the data and builds the network. Raises UserError for whatever the user can mend."""
+    if config.lora.rank and config.model.init is None:
+        raise UserError("lora.rank: an adapter is trained beside weights that are there: say which with model.init")
     require_possible(config.parallel, ranks.world)
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
@@ -154,7 +157,9 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
     if config.model.init is None:
         model = OmniGen.initialized(wanted, seed)
     else:
-        model = load_initial_weights(Path(config.model.init), wanted, seed).float().train()
+        given = Path(config.model.init)
+        trained = given / "model"  # of a run's folder
+        model = load_initial_weights(trained if is_model_folder(trained) else given, wanted, seed)
     if adapter := adapter_config(config.lora):
         add_lora(model, adapter, stable_hash("adapter", config.train.seed))
     return model
