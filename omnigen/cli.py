@@ -103,10 +103,20 @@ def train_command(
         typer.Option(help="auto: go on where this run stopped; never: refuse to; or the path of a run or checkpoint."),
     ] = "auto",
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name of CONFIG>.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the run takes and on which devices it fits; do nothing.")
+    ] = False,
 ) -> None:
-    """Train on shards as CONFIG says; run the same command again to resume."""
+    """Train on shards as CONFIG says; run the same command again to resume.
+
+    On several GPUs: torchrun --nproc-per-node 8 -m omnigen.cli train CONFIG --set parallel.mode=fsdp
+    """
+    from omnigen.train.command import plan as plan_run
     from omnigen.train.command import train
 
+    if plan:
+        typer.echo(plan_run(config, set_ or []))
+        return
     train(config, set_ or [], resume, out)
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "subjects": ("pipelines.subjects", "Mine pairs of images that show the same thing."),
     "cvtasks": ("pipelines.cvtasks", "Make training shards of computer-vision tasks: edges, deblur, inpaint, ..."),
     "materialize": ("pipelines.materialize", "Make training shards of any recipe."),
+    "train": ("pipelines.train", "Train OmniGen on shards, on the workers of a Ray cluster."),
     "inspect": ("pipelines.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
     "report": ("pipelines.report", "Show the funnel from URLs to samples, with every reason for loss."),
     "reshard": ("pipelines.reshard", "Cut training shards anew: other sizes, or shuffled."),

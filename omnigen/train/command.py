@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     ranks = Ranks.start()
     try:
         checkpoint = _checkpoint_to_resume(run, settings, resume)
-        setup = assemble(settings, ranks)
+        setup = assemble(settings, ranks, typer.echo if ranks.is_main else lambda line: None)
         with _stop_on_sigterm() as stop, _reproducible(settings.train.threads, ranks.device.type == "cpu"):
             trainer = Trainer(setup, run, lambda: bool(stop))
             trainer.checkpoints.clear_incomplete()
@@ -84,6 +85,19 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     finally:
         ranks.stop()
     return run
+
+
+def plan(config: Path, overrides: list[str]) -> str:
+    """Returns what a run would take, and which devices it fits; builds nothing and reads no data."""
+    from omnigen.codec import load_codec
+    from omnigen.tokenizer import load_tokenizer
+    from omnigen.train.config import load_config
+    from omnigen.train.fits import report
+    from omnigen.train.setup import network_config
+
+    settings = load_config(config, overrides)
+    tokenizer, codec = load_tokenizer(settings.model.tokenizer), load_codec(settings.model.codec)
+    return report(settings, network_config(settings, tokenizer, codec))
 
 
 def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
@@ -141,8 +155,14 @@ def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[list[int]]:
-    """Gives a list that is empty until SIGTERM or SIGINT comes; a second one ends the process as usual."""
+    """Gives a list that is empty until SIGTERM or SIGINT comes; a second one ends the process as usual.
+
+    In a thread, as Ray Train runs workers, signals are the process's own affair.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def note(number: int, frame: object) -> None:
         received.append(number)

@@ -20,11 +20,12 @@ BUCKET_ELEMENTS = 8 * 1024 * 1024  # fp32 gradients of 32 MB go in one message
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among all."""
+    """This process's place among all. owns_group: whether `start` began their process group."""
 
     rank: int
     world: int
     device: torch.device
+    owns_group: bool = False
 
     @classmethod
     def start(cls) -> Ranks:
@@ -33,9 +34,10 @@ class Ranks:
         device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        if world > 1 and not dist.is_initialized():
+        begins = world > 1 and not dist.is_initialized()  # Ray Train has begun it
+        if begins:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank() if world > 1 else 0, world, device)
+        return cls(dist.get_rank() if world > 1 else 0, world, device, begins)
 
     @property
     def is_main(self) -> bool:
@@ -76,8 +78,8 @@ class Ranks:
             dist.barrier()
 
     def stop(self) -> None:
-        """Leaves the process group."""
-        if self.world > 1 and dist.is_initialized():
+        """Leaves the process group, if it was begun here."""
+        if self.owns_group and dist.is_initialized():
             dist.destroy_process_group()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.train.caches import Caches, find_caches
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
+from omnigen.train.fits import in_words, needed
 from omnigen.train.parallel import Ranks
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
 from omnigen.train.stages import Stage, run_stages
@@ -75,8 +76,11 @@ class Setup:
         return copy.to(self.ranks.device).eval()
 
 
-def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
-    """Opens the data and builds the network. Raises UserError for whatever the user can mend."""
+def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object] = lambda line: None) -> Setup:
+    """Opens the data and builds the network. Raises UserError for whatever the user can mend.
+
+    tell: is given the memory that training takes, before the network takes any.
+    """
     if config.lora.rank and config.model.init is None:
         raise UserError("lora.rank: an adapter is trained beside weights that are there: say which with model.init")
     require_possible(config.parallel, ranks.world)
@@ -90,6 +94,7 @@ def assemble(config: TrainingConfig, ranks: Ranks) -> Setup:
     _require_room(wanted, [parts.stage for parts in stages])
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.mode != "ddp" and ranks.world > 1
+    tell(in_words(needed(config, wanted, ranks.world, bf16)))
 
     def build() -> OmniGen:
         return build_model(config, wanted)
