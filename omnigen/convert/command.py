@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +113,14 @@ def convert(
             write_pipeline(folder, companions, found.carried)
     files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
     notes = [*_source_notes(found), *missing_notes(described, companions)]
-    return Written(found.layout, layout, _count(described.config), planned.num_bytes, files, tuple(notes))
+    return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
+
+
+def network_size(config: ModelConfig) -> int:
+    """Returns the number of a network's trainable parameters."""
+    from omnigen.convert.load import network_shapes
+
+    return sum(math.prod(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
 
 
 def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, Stored], Description]:
@@ -178,16 +186,3 @@ def _channels(codec: str) -> int:
     if codec.startswith("sdxl:"):
         return 4
     raise UserError(f"--codec {codec!r}: expected dct:<channels> or sdxl:<folder or hub id>")
-
-
-def _count(config: ModelConfig) -> int:
-    from omnigen.convert.load import network_shapes
-
-    return sum(_product(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
