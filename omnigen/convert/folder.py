@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -70,7 +71,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _clear_stale(path: Path) -> None:
-    for old in path.parent.glob(f"{path.name}{TEMPORARY_MARK}*"):
+    for old in path.parent.glob(f"{glob.escape(path.name)}{TEMPORARY_MARK}*"):
         if not old.is_dir():
             continue
         lock = os.open(old, os.O_RDONLY)

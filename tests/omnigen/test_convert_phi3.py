@@ -186,6 +186,11 @@ def test_training_begins_from_a_phi3_with_another_vocabulary(tmp_path: Path) -> 
         assert equal(again.state_dict(), model.state_dict())
     with pytest.raises(UserError, match=r"another network than the one configured: num_layers 2 there, 4 here"):
         load_initial_weights(tmp_path / "phi3", replace(CONFIG, num_layers=4), seed=0)
+    plain = replace(CONFIG, rope_short_factors=None, rope_long_factors=None)
+    with pytest.raises(UserError, match=r"rope_short_factors \[1.05, 1.05... 3.05\] there, None here.*model.overrides"):
+        load_initial_weights(tmp_path / "phi3", plain, seed=0)
+    phi3(tmp_path / "plain", {**PLAIN, "rope_theta": 10000.0})
+    load_initial_weights(tmp_path / "plain", replace(plain, max_position_embeddings=131072), seed=0)
 
 
 @pytest.mark.parametrize("layout", ["ours", "official", "diffusers"])
