@@ -236,6 +236,14 @@ def test_parameters_are_cast_and_the_position_table_is_not(
     assert equal(tensors(tmp_path / "out"), expected)
 
 
+def test_a_configuration_that_names_its_dtype_follows_a_cast(sources: dict[str, Path], tmp_path: Path) -> None:
+    convert(sources["official"], tmp_path / "ours", Conversion("ours", dtype="fp32"))
+    convert(tmp_path / "ours", tmp_path / "out", Conversion("official"))
+    before, after = (json.loads((f / "config.json").read_text()) for f in (sources["official"], tmp_path / "out"))
+    assert (before.pop("torch_dtype"), after.pop("torch_dtype")) == ("bfloat16", "float32")
+    assert after == before
+
+
 def test_a_value_beyond_fp16_is_refused(tmp_path: Path) -> None:
     state = random_model().state_dict()
     state["llm.norm.weight"][3] = 1e6
