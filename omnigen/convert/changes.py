@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnigen.convert.names import diffusers_names, our_name
 from omnigen.convert.stored import Stored, Weights
-from omnigen.lora.delta import Adapter, changed, layers_of
+from omnigen.lora.delta import Adapter, changed, layers_of, require_fit
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,13 +38,11 @@ def cast(weights: Weights, dtype: torch.dtype) -> dict[str, Stored]:
 
 
 def merged(weights: Weights, adapters: Sequence[Adapter]) -> dict[str, Stored]:
-    """Returns the weights plus the adapters' changes. Raises UserError if one changes a layer that is not there."""
-    from omnigen.lora.layer import require_layers
-
-    layers = {name.removesuffix(".weight"): one for name, one in weights.items() if len(one.shape) == 2}
+    """Returns the weights plus the adapters' changes. Raises UserError if one does not fit."""
+    shapes = {name.removesuffix(".weight"): one.shape for name, one in weights.items() if len(one.shape) == 2}
     touched = set()
     for adapter in adapters:
-        require_layers(adapter, layers)
+        require_fit(adapter, shapes)
         touched |= {f"{layer}.weight" for layer in layers_of(adapter.state)}
 
     def merging(name: str, one: Stored) -> Callable[[], Tensor]:
@@ -64,7 +62,8 @@ def _casting(name: str, one: Stored, dtype: torch.dtype) -> Callable[[], Tensor]
     def read() -> Tensor:
         tensor = one.read()
         out = tensor.to(dtype)
-        if out.isfinite().logical_not().any() and tensor.isfinite().all():
+        # Least and greatest first: they cost no copy of the tensor, as a look at every element would.
+        if not all(end.isfinite() for end in out.aminmax()) and tensor.isfinite().all():
             raise UserError(f"{name}: holds values beyond the range of {dtype}; use --dtype bf16")
         return out
 

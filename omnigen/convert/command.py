@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omnigen.config import ModelConfig
 from omnigen.convert.companions import (
@@ -106,13 +107,20 @@ def convert(
     with new_folder(out, planned.num_bytes + companions.num_bytes) as folder:
         place = folder / "transformer" if layout == "diffusers" else folder
         write(place, planned, count)
-        _write_documents(place, layout, described, found.carried)
+        _write_documents(place, layout, described, _retyped(found.carried, conversion.dtype))
         write_companions(folder, layout, companions)
         if layout == "diffusers":
             write_pipeline(folder, companions, found.carried)
     files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
     notes = [*_source_notes(found), *missing_notes(described, companions)]
-    return Written(found.layout, layout, _count(described.config), planned.num_bytes, files, tuple(notes))
+    return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
+
+
+def network_size(config: ModelConfig) -> int:
+    """Returns the number of a network's trainable parameters."""
+    from omnigen.convert.load import network_shapes
+
+    return sum(math.prod(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
 
 
 def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, Stored], Description]:
@@ -148,7 +156,7 @@ def _target_names(layout: str) -> Callable[[str], tuple[str, ...]]:
     return diffusers_names if layout == "diffusers" else lambda name: (name,)
 
 
-def _write_documents(place: Path, layout: str, description: Description, carried: Mapping[str, object]) -> None:
+def _write_documents(place: Path, layout: str, description: Description, carried: Mapping[str, Any]) -> None:
     """config.json, and omnigen.json where that cannot say all; ours says all."""
     if layout == "ours":
         write_json(place / CONFIG_FILE, our_document(description, carried))
@@ -157,6 +165,17 @@ def _write_documents(place: Path, layout: str, description: Description, carried
     write_json(place / CONFIG_FILE, document)
     if rest:
         write_json(place / CARRIED_FILE, {"about": CARRIED_NOTE, **rest})
+
+
+def _retyped(carried: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """Returns carried configurations that name the dtype that the weights have now."""
+    if dtype == "keep":
+        return dict(carried)
+    name = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype]
+    return {
+        layout: {key: name if key in ("torch_dtype", "dtype") else value for key, value in document.items()}
+        for layout, document in carried.items()
+    }
 
 
 def _source_notes(found: ModelFolder) -> list[str]:
@@ -178,16 +197,3 @@ def _channels(codec: str) -> int:
     if codec.startswith("sdxl:"):
         return 4
     raise UserError(f"--codec {codec!r}: expected dct:<channels> or sdxl:<folder or hub id>")
-
-
-def _count(config: ModelConfig) -> int:
-    from omnigen.convert.load import network_shapes
-
-    return sum(_product(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total

@@ -14,6 +14,7 @@ from omnigen.convert.layouts import (
     PIPELINE_FILE,
     SCHEDULER_FILE,
     Description,
+    pipeline_document,
     read_document,
     scheduler_document,
 )
@@ -92,13 +93,7 @@ def write_pipeline(out: Path, companions: Companions, carried: Mapping[str, Any]
     """Writes the scheduler of a diffusers pipeline and, if tokenizer and VAE are there, its model_index.json."""
     write_json(out / "scheduler" / SCHEDULER_FILE, carried.get("scheduler") or scheduler_document())
     if companions.tokenizer and companions.vae:
-        index = {
-            "_class_name": "OmniGenPipeline",
-            "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-            "tokenizer": ["transformers", _tokenizer_class(out / "tokenizer")],
-            "transformer": ["diffusers", "OmniGenTransformer2DModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        }
+        index = pipeline_document(out / "tokenizer")
         write_json(out / PIPELINE_FILE, carried.get("model_index") or index)
 
 
@@ -131,12 +126,6 @@ def _is_within(path: Path | None, root: Path) -> bool:
 def _is_vae(folder: Path | None) -> bool:
     path = folder / "config.json" if folder else None
     return path is not None and path.is_file() and read_document(path).get("_class_name") == "AutoencoderKL"
-
-
-def _tokenizer_class(folder: Path) -> str:
-    path = folder / "tokenizer_config.json"
-    named = read_document(path).get("tokenizer_class") if path.is_file() else None
-    return named or "LlamaTokenizer"
 
 
 def _copy(source: Path, target: Path) -> None:

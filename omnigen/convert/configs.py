@@ -42,14 +42,12 @@ def parse_phi3(document: Mapping[str, Any], origin: object, in_channels: int = P
     _require_value(groups in (None, heads), origin, "num_key_value_heads", groups, expected)
     width = document.get("head_dim")
     _require_value(width in (None, hidden // heads), origin, "head_dim", width, f"{hidden // heads}, width over heads")
-    rope = {**(document.get("rope_scaling") or {}), **(document.get("rope_parameters") or {})}
+    rope = {**_mapping(document, "rope_scaling", origin), **_mapping(document, "rope_parameters", origin)}
     partial = rope.get("partial_rotary_factor", document.get("partial_rotary_factor"))
     expected = "1: OmniGen turns all dimensions of a head"
     _require_value(partial in (None, 1), origin, "partial_rotary_factor", partial, expected)
-    longest = document.get("max_position_embeddings", 4096)
     original = document.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
-    original = original or 4096
-    short, long = _longrope(rope, longest, original, origin)
+    short, long = _factors(rope, origin)
     fields = {
         "hidden_size": hidden,
         "num_layers": document["num_hidden_layers"],
@@ -58,13 +56,16 @@ def parse_phi3(document: Mapping[str, Any], origin: object, in_channels: int = P
         "vocab_size": document["vocab_size"],
         "in_channels": in_channels,
         "rms_norm_eps": document.get("rms_norm_eps", 1e-5),
-        "rope_theta": float(rope.get("rope_theta") or document.get("rope_theta") or 10000.0),
-        "max_position_embeddings": longest,
-        "original_max_position_embeddings": original,
+        "rope_theta": _number(rope.get("rope_theta") or document.get("rope_theta") or 10000.0),
+        "max_position_embeddings": document.get("max_position_embeddings", 4096),
+        "original_max_position_embeddings": original or 4096,
         "rope_short_factors": short,
         "rope_long_factors": long,
     }
-    return _config(fields, origin)
+    config = _config(fields, origin)
+    if short is not None:
+        _require_usual_scaling(rope, config, origin)
+    return config
 
 
 def write_phi3(config: ModelConfig) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def parse_diffusers(document: Mapping[str, Any], origin: object) -> ModelConfig:
     groups = document.get("num_key_value_heads", 32)
     expected = f"{heads}, as num_attention_heads: our attention has no grouped keys and values"
     _require_value(groups == heads, origin, "num_key_value_heads", groups, expected)
-    rope = document.get("rope_scaling") or {}
+    rope = _mapping(document, "rope_scaling", origin)
     _require_present(rope, ("short_factor", "long_factor"), f"{origin}: rope_scaling")
     fields = {
         "hidden_size": document.get("hidden_size", 3072),
@@ -119,7 +120,7 @@ def parse_diffusers(document: Mapping[str, Any], origin: object) -> ModelConfig:
         "in_channels": document.get("in_channels", 4),
         "patch_size": document.get("patch_size", 2),
         "rms_norm_eps": document.get("rms_norm_eps", 1e-5),
-        "rope_theta": float(document.get("rope_base", 10000)),
+        "rope_theta": _number(document.get("rope_base", 10000)),
         "max_position_embeddings": document.get("max_position_embeddings", 131072),
         "original_max_position_embeddings": document.get("original_max_position_embeddings", 4096),
         "rope_short_factors": rope["short_factor"],
@@ -171,23 +172,38 @@ WRITERS: Mapping[str, Callable[[ModelConfig], dict[str, Any]]] = {
 }
 
 
-def _longrope(
-    rope: Mapping[str, Any], longest: int, original: int, origin: object
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+def _factors(rope: Mapping[str, Any], origin: object) -> tuple[Any, Any]:
+    """Returns the short and long factors of LongRoPE, or None twice for plain RoPE; refuses other kinds by name."""
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind == "default":
         return None, None
     expected = "'longrope' (once called 'su'), or none"
     _require_value(kind in ("longrope", "su"), origin, "rope_scaling.type", kind, expected)
     _require_present(rope, ("short_factor", "long_factor"), f"{origin}: rope_scaling")
-    ratio = longest / original
-    factor, attention = rope.get("factor"), rope.get("attention_factor")
-    expected = f"{ratio:g}, max_position_embeddings over original_max_position_embeddings"
-    _require_value(factor is None or math.isclose(factor, ratio), origin, "rope_scaling.factor", factor, expected)
-    scaling = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
-    fits = attention is None or math.isclose(attention, scaling, rel_tol=1e-6)
-    _require_value(fits, origin, "rope_scaling.attention_factor", attention, f"{scaling:g}, which the lengths give")
-    return tuple(rope["short_factor"]), tuple(rope["long_factor"])
+    return rope["short_factor"], rope["long_factor"]
+
+
+def _require_usual_scaling(rope: Mapping[str, Any], config: ModelConfig, origin: object) -> None:
+    """Refuses a factor, or a scaling of cos and sin, other than what the two context lengths give."""
+    from omnigen.rope import attention_scaling
+
+    ratio = config.max_position_embeddings / config.original_max_position_embeddings
+    scaling = attention_scaling(config)
+    for name, usual in (("factor", ratio), ("attention_factor", scaling)):
+        found = rope.get(name)
+        fits = found is None or math.isclose(_number(found), usual, rel_tol=1e-6)
+        _require_value(fits, origin, f"rope_scaling.{name}", found, f"{usual:g}, which the context lengths give")
+
+
+def _mapping(document: Mapping[str, Any], name: str, origin: object) -> dict[str, Any]:
+    found = document.get(name)
+    _require_value(found is None or isinstance(found, dict), origin, name, found, "a JSON object, or null")
+    return found or {}
+
+
+def _number(value: Any) -> Any:
+    """Returns a number as a float; anything else as it is, for `ModelConfig` to refuse."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _config(fields: Mapping[str, Any], origin: object) -> ModelConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -19,8 +20,19 @@ def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
     """Gives a temporary folder to fill, and renames it to `path` if the block succeeds; removes it if it fails.
 
     What killed writers of the same folder left is cleared away first. num_bytes: that will be written. Raises UserError
-    if there is something at `path` already, or no room for that much.
+    if there is something at `path` already, no room for that much, or the disk refuses.
     """
+    try:
+        with _filling(path, num_bytes) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or path}: {error.strerror or error}; nothing was written to {path}"
+        ) from error
+
+
+@contextmanager
+def _filling(path: Path, num_bytes: int) -> Iterator[Path]:
     require_free(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_stale(path)
@@ -50,10 +62,7 @@ def require_free(path: Path) -> None:
 
 
 def _rename(temporary: Path, path: Path) -> None:
-    try:
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}; it came to be while it was being written") from error
+    os.replace(temporary, path)
     parent = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(parent)
@@ -62,7 +71,7 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _clear_stale(path: Path) -> None:
-    for old in path.parent.glob(f"{path.name}{TEMPORARY_MARK}*"):
+    for old in path.parent.glob(f"{glob.escape(path.name)}{TEMPORARY_MARK}*"):
         if not old.is_dir():
             continue
         lock = os.open(old, os.O_RDONLY)

@@ -165,42 +165,70 @@ def _ours(folder: Path, document: Mapping[str, Any]) -> ModelFolder:
     missing = [name for name in ("model", "tokenizer", "codec") if name not in document]
     if missing:
         raise UserError(f"{path}: missing {', '.join(missing)}")
-    description = Description(
-        ModelConfig.from_dict(document["model"]),
-        resolve(document["tokenizer"], folder),
-        resolve(document["codec"], folder),
-        document.get("image_size"),
-    )
-    return ModelFolder("ours", folder, folder, document, description, document.get("carried") or {})
+    return ModelFolder("ours", folder, folder, document, _described(document, path, folder), _carried(document, path))
 
 
 def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) -> ModelFolder:
     path = place / CONFIG_FILE
     config = PARSERS["official" if layout == "phi3" else layout](document, path)
     rest = read_document(place / CARRIED_FILE) if (place / CARRIED_FILE).is_file() else {}
-    if "model" in rest:
-        config = ModelConfig.from_dict(rest["model"])
     tokenizer = root / "tokenizer" if layout == "diffusers" else root
-    description = Description(
-        config,
-        resolve(rest.get("tokenizer", f"hf:{tokenizer}"), root),
-        resolve(rest.get("codec", f"sdxl:{root}"), root),
-        rest.get("image_size", PUBLISHED_IMAGE_SIZE),
-    )
-    carried = dict(rest.get("carried") or {})
+    usual = {"tokenizer": f"hf:{tokenizer}", "codec": f"sdxl:{root}", "image_size": PUBLISHED_IMAGE_SIZE}
+    description = _described({"model": config.to_dict(), **usual, **rest}, place / CARRIED_FILE, root)
+    config = description.config
+    carried = _carried(rest, place / CARRIED_FILE)
     if layout in WRITERS and document != WRITERS[layout](config):
         carried[layout] = dict(document)
-    scheduler = root / "scheduler" / SCHEDULER_FILE
-    if layout == "diffusers" and root != place and scheduler.is_file():
-        found = read_document(scheduler)
-        if found != scheduler_document():
-            carried["scheduler"] = found
+    if layout == "diffusers" and root != place:
+        parts = {
+            "scheduler": (root / "scheduler" / SCHEDULER_FILE, scheduler_document()),
+            "model_index": (root / PIPELINE_FILE, pipeline_document(root / "tokenizer")),
+        }
+        for name, (file, usual_document) in parts.items():
+            if file.is_file() and (found := read_document(file)) != usual_document:
+                carried[name] = found
     return ModelFolder(layout, root, place, document, description, carried)
 
 
 def scheduler_document() -> dict[str, Any]:
     """Returns the configuration of diffusers' scheduler that goes from noise at t = 0 to data at t = 1, unscaled."""
     return {"_class_name": "FlowMatchEulerDiscreteScheduler", "invert_sigmas": True, "num_train_timesteps": 1}
+
+
+def pipeline_document(tokenizer: Path) -> dict[str, Any]:
+    """Returns the model_index.json of a diffusers pipeline whose tokenizer is in the folder `tokenizer`."""
+    path = tokenizer / "tokenizer_config.json"
+    named = read_document(path).get("tokenizer_class") if path.is_file() else None
+    return {
+        "_class_name": "OmniGenPipeline",
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "tokenizer": ["transformers", named or "LlamaTokenizer"],
+        "transformer": ["diffusers", DIFFUSERS_CLASS],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def _described(document: Mapping[str, Any], path: Path, root: Path) -> Description:
+    """Returns the description in a config.json of ours, or in what stands for one; refuses values of other kinds."""
+    kinds = {"model": (dict, "a JSON object"), "tokenizer": (str, "a name"), "codec": (str, "a name")}
+    for name, (kind, words) in kinds.items():
+        if not isinstance(document[name], kind):
+            raise UserError(f"{path}: {name}: found {document[name]!r}, expected {words}")
+    size = document.get("image_size")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise UserError(f"{path}: image_size: found {size!r}, expected a number of pixels, or null")
+    try:
+        config = ModelConfig.from_dict(document["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return Description(config, resolve(document["tokenizer"], root), resolve(document["codec"], root), size)
+
+
+def _carried(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    carried = document.get("carried") or {}
+    if not isinstance(carried, dict) or not all(isinstance(value, dict) for value in carried.values()):
+        raise UserError(f"{path}: carried: expected JSON objects by name; it may be removed")
+    return dict(carried)
 
 
 def resolve(name: str, folder: Path) -> str:

@@ -80,14 +80,11 @@ def load_initial_weights(path: Path, wanted: ModelConfig, seed: int) -> OmniGen:
     from omnigen.convert.phi3 import resized_embedding, with_fresh_rest
 
     found = open_folder(path)
-    ignored = {"vocab_size"} | (
-        {"in_channels", "patch_size", "pos_embed_max_size"} if found.layout == "phi3" else set()
-    )
-    theirs, ours = found.description.config.to_dict(), wanted.to_dict()
-    unequal = [f"{name} {theirs[name]} there, {ours[name]} here" for name in ours if theirs[name] != ours[name]]
-    unequal = [text for text in unequal if text.split()[0] not in ignored]
+    unequal = _differences(found, wanted)
     if unequal:
-        raise UserError(f"{path}: another network than the one configured: {'; '.join(unequal)}")
+        raise UserError(
+            f"{path}: another network than the one configured: {'; '.join(unequal)}. Set model.overrides to its values"
+        )
     weights = resized_embedding(open_network(found), wanted.vocab_size, seed)
     if found.layout == "phi3":
         weights = with_fresh_rest(weights, wanted, seed)
@@ -133,6 +130,25 @@ def open_network(found: ModelFolder) -> dict[str, Stored]:
 def network_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Returns the shape of every tensor of a network's state dict."""
     return {name: tuple(tensor.shape) for name, tensor in _skeleton(config).state_dict().items()}
+
+
+def _differences(found: ModelFolder, wanted: ModelConfig) -> list[str]:
+    """Returns a line for each field in which the network found cannot become the one wanted."""
+    ignored = {"vocab_size"}
+    if found.layout == "phi3":
+        ignored |= {"in_channels", "patch_size", "pos_embed_max_size"}
+    theirs, ours = found.description.config.to_dict(), wanted.to_dict()
+    if theirs["rope_short_factors"] is ours["rope_short_factors"] is None:
+        ignored |= {"max_position_embeddings", "original_max_position_embeddings"}  # plain RoPE knows no lengths
+
+    def shown(value: object) -> str:
+        return f"[{value[0]}, {value[1]}... {value[-1]}]" if isinstance(value, list) else f"{value}"
+
+    return [
+        f"{name} {shown(theirs[name])} there, {shown(ours[name])} here"
+        for name in ours
+        if theirs[name] != ours[name] and name not in ignored
+    ]
 
 
 def _skeleton(config: ModelConfig) -> OmniGen:

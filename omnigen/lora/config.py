@@ -26,7 +26,8 @@ class LoraConfig:
         object.__setattr__(self, "targets", tuple(self.targets))
         if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
             raise UserError(f"lora.rank: found {self.rank!r}, expected a whole number above zero")
-        if self.alpha is not None and not (math.isfinite(self.alpha) and self.alpha > 0):
+        number = isinstance(self.alpha, int | float) and not isinstance(self.alpha, bool)
+        if self.alpha is not None and not (number and math.isfinite(self.alpha) and self.alpha > 0):
             raise UserError(f"lora.alpha: found {self.alpha!r}, expected a number above zero")
         if not self.targets or not all(isinstance(target, str) and target for target in self.targets):
             raise UserError(f"lora.targets: found {self.targets!r}, expected names of linear layers, such as qkv_proj")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,10 +38,33 @@ def layers_of(state: Mapping[str, Tensor]) -> list[str]:
     return [name.removesuffix(DOWN) for name in state if name.endswith(DOWN)]
 
 
+def require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raises UserError if the adapter changes a layer that is not there, or one of another size.
+
+    shapes: of the weights of the network's linear layers, by the layer's name.
+    """
+    layers = layers_of(adapter.state)
+    unknown = [name for name in layers if name not in shapes]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], shapes, n=1)
+        hint = f", the nearest is {near[0]}" if near else ""
+        raise UserError(
+            f"{adapter.origin}: changes {len(unknown)} layers that the model does not have, the first "
+            f"{unknown[0]}{hint}"
+        )
+    for name in layers:
+        found = adapter.state[name + UP].shape[0], adapter.state[name + DOWN].shape[1]
+        if found != tuple(shapes[name]):
+            raise UserError(
+                f"{adapter.origin}: {name}: the adapter changes a weight of {found[0]} x {found[1]}, the model has "
+                f"{' x '.join(map(str, shapes[name]))}; it was made for a network of another size"
+            )
+
+
 def changed(name: str, weight: Tensor, adapters: Sequence[Adapter]) -> Tensor:
     """Returns the parameter `name` plus the adapters' changes: summed in fp32 (or better), rounded once.
 
-    A parameter that none of them changes is returned itself. Raises UserError where an adapter's shapes do not fit.
+    A parameter that none of them changes is returned itself. The shapes must fit; see `require_fit`.
     """
     layer = name.removesuffix(".weight")
     ours = [each for each in adapters if layer + DOWN in each.state]
@@ -49,10 +73,5 @@ def changed(name: str, weight: Tensor, adapters: Sequence[Adapter]) -> Tensor:
     total = weight.to(torch.promote_types(weight.dtype, torch.float32))
     for adapter in ours:
         down, up = adapter.state[layer + DOWN].to(total), adapter.state[layer + UP].to(total)
-        if (up.shape[0], down.shape[1]) != tuple(weight.shape):
-            raise UserError(
-                f"{adapter.origin}: {layer}: the adapter changes a weight of {up.shape[0]} x {down.shape[1]}, the "
-                f"model has {' x '.join(map(str, weight.shape))}; it was made for a network of another size"
-            )
         total = torch.addmm(total, up, down, alpha=adapter.scale * adapter.config.scaling)
     return total.to(weight.dtype)

@@ -26,8 +26,8 @@ WITHOUT_EFFECT = {
     "init_lora_weights", "layers_pattern", "loftq_config", "lora_dropout", "lora_ga_config", "megatron_core",
     "peft_version", "qalora_group_size", "revision", "runtime_config", "task_type",
 }  # fmt: skip
-# These start from a changed base, so that the adapter alone does not hold what was learnt.
-BASE_CHANGING_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
+# Starts that leave the base weights as they are; others (pissa, olora, loftq...) put a part of what is learnt there.
+STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 def save_adapter(folder: Path, config: LoraConfig, state: Mapping[str, Tensor], base: str) -> None:
@@ -117,11 +117,14 @@ def _require_plain(path: Path, document: Mapping[str, Any]) -> None:
     if document.get("bias", "none") != "none":
         raise UserError(f"{path}: bias: found {document['bias']!r}, expected 'none': biases are not part of an adapter")
     start = document.get("init_lora_weights")
-    if isinstance(start, str) and start.startswith(BASE_CHANGING_STARTS):
+    if start not in STARTS:
         raise UserError(
             f"{path}: init_lora_weights: {start!r} changes the base weights at the start, so this file does not hold "
             f"all of the change; convert it with PEFT (path_initial_model_for_weight_conversion) first"
         )
+    chosen = document.get("target_modules")
+    if isinstance(chosen, list) and not all(isinstance(name, str) for name in chosen):
+        raise UserError(f"{path}: target_modules: found {chosen!r}, expected names of layers")
     for name, value in document.items():
         if name not in READ | WITHOUT_EFFECT | {"bias"} and value:
             raise UserError(
@@ -145,6 +148,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         short = name.removeprefix(PREFIX)
         if short == name or not name.endswith((DOWN, UP)):
             raise UserError(f"{path}: {name}: expected names such as {PREFIX}llm.layers.0.self_attn.qkv_proj{DOWN}")
+        if tensor.ndim != 2:
+            raise UserError(f"{path}: {name}: found the shape {tuple(tensor.shape)}, expected a matrix")
         state[short] = tensor
     for name in state:
         other = name.removesuffix(DOWN) + UP if name.endswith(DOWN) else name.removesuffix(UP) + DOWN

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from omnigen.lora.config import LoraConfig
-from omnigen.lora.delta import DOWN, UP, Adapter, changed, layers_of
+from omnigen.lora.delta import DOWN, UP, Adapter, changed, layers_of, require_fit
 from x2i.errors import UserError
 
 
@@ -106,7 +106,7 @@ def merge_lora(model: nn.Module) -> None:
 def merge_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Adds an adapter from elsewhere to the weights of a model, in place. Raises UserError if it does not fit."""
     layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    require_layers(adapter, layers)
+    require_fit(adapter, {name: layer.weight.shape for name, layer in layers.items()})
     with torch.no_grad():
         for name in layers_of(adapter.state):
             weight = layers[name].weight
@@ -116,18 +116,6 @@ def merge_adapter(model: nn.Module, adapter: Adapter) -> None:
 def unmerge_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Takes a merged adapter out of the weights again, in place: they come back up to rounding."""
     merge_adapter(model, Adapter(adapter.config, adapter.state, -adapter.scale, adapter.origin))
-
-
-def require_layers(adapter: Adapter, layers: Mapping[str, object]) -> None:
-    """Raises UserError if the adapter changes a layer that is not one of `layers`, by name."""
-    unknown = [name for name in layers_of(adapter.state) if name not in layers]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], layers, n=1)
-        hint = f", the nearest is {near[0]}" if near else ""
-        raise UserError(
-            f"{adapter.origin}: changes {len(unknown)} layers that the model does not have, the first "
-            f"{unknown[0]}{hint}"
-        )
 
 
 def _adapted(model: nn.Module) -> dict[str, LoraLinear]:

@@ -91,11 +91,15 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
 def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
     """Whether two state dicts hold the same bits."""
     return found.keys() == expected.keys() and all(
         found[name].dtype == tensor.dtype
         and found[name].shape == tensor.shape
-        and torch.equal(found[name].contiguous().view(torch.uint8), tensor.contiguous().view(torch.uint8))
+        and torch.equal(bits(found[name]), bits(tensor))
         for name, tensor in expected.items()
     )

@@ -166,6 +166,8 @@ def test_what_diffusers_saves_itself_is_read(sources: dict[str, Path], tmp_path:
         shutil.rmtree(saved / name)
         kind.from_pretrained(sources["diffusers"], subfolder=name).save_pretrained(saved / name, **options)
     assert len(list((saved / "transformer").glob("*-of-*.safetensors"))) > 1
+    index = json.loads((saved / "model_index.json").read_text())
+    (saved / "model_index.json").write_text(json.dumps({**index, "_diffusers_version": "0.42.1"}))
     convert(saved, tmp_path / "official", Conversion("official"))
     assert equal(tensors(tmp_path / "official"), tensors(sources["official"]))
     convert(tmp_path / "official", tmp_path / "again", Conversion("diffusers"))
@@ -234,6 +236,14 @@ def test_parameters_are_cast_and_the_position_table_is_not(
     assert equal(tensors(tmp_path / "out"), expected)
 
 
+def test_a_configuration_that_names_its_dtype_follows_a_cast(sources: dict[str, Path], tmp_path: Path) -> None:
+    convert(sources["official"], tmp_path / "ours", Conversion("ours", dtype="fp32"))
+    convert(tmp_path / "ours", tmp_path / "out", Conversion("official"))
+    before, after = (json.loads((f / "config.json").read_text()) for f in (sources["official"], tmp_path / "out"))
+    assert (before.pop("torch_dtype"), after.pop("torch_dtype")) == ("bfloat16", "float32")
+    assert after == before
+
+
 def test_a_value_beyond_fp16_is_refused(tmp_path: Path) -> None:
     state = random_model().state_dict()
     state["llm.norm.weight"][3] = 1e6
@@ -241,6 +251,51 @@ def test_a_value_beyond_fp16_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"llm\.norm\.weight.*bf16"):
         convert(tmp_path / "in", tmp_path / "out", Conversion(dtype="fp16"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "change", "message"),
+    [
+        ("ours", "config.json", {"format_version": 2}, "format_version: found 2, expected 1"),
+        ("ours", "config.json", {"model": []}, "model: found \\[\\], expected a JSON object"),
+        ("ours", "config.json", {"codec": None}, "codec: found None, expected a name"),
+        ("ours", "config.json", {"image_size": "big"}, "image_size: found 'big'"),
+        ("ours", "config.json", {"carried": {"official": 3}}, "carried: expected JSON objects"),
+        ("official", "config.json", {"rope_scaling": [1]}, "rope_scaling: found \\[1\\], expected a JSON object"),
+        ("official", "config.json", {"rope_scaling": {"type": "su", "short_factor": 1, "long_factor": 2}}, "a list of"),
+        ("official", "config.json", {"rms_norm_eps": "small"}, "rms_norm_eps: found 'small'"),
+        ("official", "config.json", {"hidden_size": 100}, "expected 25 factors"),
+        ("diffusers", "transformer/config.json", {"num_key_value_heads": 1}, "num_key_value_heads: found 1"),
+        ("diffusers", "transformer/config.json", {"rope_base": "x"}, "rope_theta: found 'x'"),
+        ("diffusers", "transformer/config.json", {"flip_sin_to_cos": False}, "flip_sin_to_cos: found False"),
+        ("diffusers", "transformer/config.json", {"_class_name": "FluxTransformer2DModel"}, "no network known here"),
+    ],
+)
+def test_a_configuration_that_is_not_ours_is_refused_by_field(
+    sources: dict[str, Path], tmp_path: Path, layout: str, file: str, change: dict, message: str
+) -> None:
+    shutil.copytree(sources[layout], tmp_path / "in")
+    path = tmp_path / "in" / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError, match=rf"{Path(file).name}: .*{message}"):
+        convert(tmp_path / "in", tmp_path / "out", Conversion("ours"))
+
+
+def test_a_place_that_cannot_be_written_is_a_mistake_of_the_user(sources: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="nothing was written"):
+        convert(sources["ours"], tmp_path / "file" / "out", Conversion("ours"))
+
+
+def test_every_layout_draws_the_same_picture(sources: dict[str, Path], tmp_path: Path) -> None:
+    convert(sources["official"], tmp_path / "ours", Conversion("ours", max_shard_size=400_000))
+    pictures = []
+    for number, folder in enumerate((sources["official"], sources["diffusers"], tmp_path / "ours")):
+        out = tmp_path / f"{number}.png"
+        options = ("--steps", 2, "--height", 32, "--width", 48, "--out", out)
+        assert omnigen("generate", "--model", folder, "--prompt", "a cat", *options) == 0
+        pictures.append(out.read_bytes())
+    assert pictures[0] == pictures[1] == pictures[2]
 
 
 def test_the_command_line_says_what_it_did_and_where_files_are_missing(

@@ -84,6 +84,9 @@ def test_ours_loads_what_peft_wrote(tmp_path: Path, options: dict) -> None:
         ({"fan_in_fan_out": True}, "fan_in_fan_out"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights"),
         ({"an_invention_of_next_year": 1}, "an_invention_of_next_year"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights"),
+        ({"lora_alpha": "six"}, "lora.alpha: found 'six'"),
+        ({"target_modules": [1]}, "target_modules: found"),
         ({"r": 8}, "ranks 4 and 4"),
         ({"r": 0}, "adapter_config.json: lora.rank"),
         ({"target_modules": ["o_proj"]}, "qkv_proj, which target_modules"),
@@ -112,6 +115,9 @@ def test_damaged_and_missing_files_are_named(folder: Path, tmp_path: Path) -> No
     dropped = next(iter(state))
     save_file({name: tensor for name, tensor in state.items() if name != dropped}, weights)
     with pytest.raises(UserError, match="is there without"):
+        load_adapter(folder)
+    save_file({name: tensor.flatten() for name, tensor in state.items()}, weights)
+    with pytest.raises(UserError, match="expected a matrix"):
         load_adapter(folder)
     save_file({"base_model.model.llm.embed_tokens.lora_embedding_A": torch.zeros(2, 2)}, weights)
     with pytest.raises(UserError, match="expected names such as"):
