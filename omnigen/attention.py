@@ -108,7 +108,7 @@ class SequenceGroup:
     """Segments of one kind as a batch of sequences, queries and keys each laid end to end.
 
     query_index, key_index: where they stand in the pack; a key stands in every sequence that sees it. query_ends,
-    key_ends: int32, 0 and then the running totals of lengths. causal: query i of n does not see the last n - 1 - i keys.
+    key_ends: int32, 0 and then the running totals of lengths. causal: query i of n sees not the last n - 1 - i keys.
     """
 
     query_index: Tensor
