@@ -1,15 +1,19 @@
-"""Attention over a pack: one mask, as `PackLayout` gives it, and three ways to compute the same thing.
+"""Attention over a pack: one mask, as `PackLayout` gives it, and four ways to compute the same thing.
 
 `segment`: a plain scaled_dot_product_attention per segment on slices of the keys; any device, forward and backward.
 `dense`: one call with the full boolean mask; the reference, quadratic in the pack.
 `flex`: FlexAttention with a block mask made from the two vectors lo and hi; CUDA only.
+`varlen`: torch's FlashAttention for sequences of many lengths, over keys gathered per segment; CUDA, half precision.
+`auto`: `flex` on CUDA, `segment` elsewhere.
 
 Suffixes: T tokens, H heads, D head dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -36,10 +40,15 @@ def attention(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor, layout: PackLayout, i
 def plan_attention(layout: PackLayout, implementation: str) -> Attention:
     """Returns attention under the mask of `layout`, its masks made once for all layers.
 
-    implementation: `segment`, `dense` or `flex`. Raises UserError for any other, and for flex without CUDA.
+    implementation: one of `IMPLEMENTATIONS`, or `auto`. Raises UserError for any other, and for `flex` and `varlen`
+    without CUDA.
     """
+    if implementation == "auto":
+        implementation = "flex" if layout.device.type == "cuda" else "segment"
     if implementation not in IMPLEMENTATIONS:
-        raise UserError(f"attention {implementation!r}: no such implementation; expected {', '.join(IMPLEMENTATIONS)}")
+        raise UserError(
+            f"attention {implementation!r}: no such implementation; expected auto, {', '.join(IMPLEMENTATIONS)}"
+        )
     return IMPLEMENTATIONS[implementation](layout)
 
 
@@ -82,16 +91,83 @@ class DenseAttention:
 class FlexAttention:
     """FlexAttention, whose kernel skips every block of keys that no query of a block may see."""
 
-    def __init__(self, layout: PackLayout) -> None:
+    def __init__(self, layout: PackLayout, kernel_options: dict[str, Any] | None = None) -> None:
         if layout.device.type != "cuda":
             raise UserError("attention 'flex' runs on CUDA devices only (it has no CPU backward); use 'segment'")
         self._mask = flex_block_mask(layout)
-        self._flex = _compiled_flex()
+        self._kernel_options = kernel_options
 
     def __call__(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
         q, k, v = (x.transpose(0, 1)[None] for x in (q_THD, k_THD, v_THD))
-        out: Tensor = self._flex(q, k, v, block_mask=self._mask)
+        out: Tensor = compiled_flex()(q, k, v, block_mask=self._mask, kernel_options=self._kernel_options)
         return out[0].transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class SequenceGroup:
+    """Segments of one kind as a batch of sequences, queries and keys each laid end to end.
+
+    query_index, key_index: where they stand in the pack; a key stands in every sequence that sees it. query_ends,
+    key_ends: int32, 0 and then the running totals of lengths. causal: query i of n sees not the last n - 1 - i keys.
+    """
+
+    query_index: Tensor
+    key_index: Tensor
+    query_ends: Tensor
+    key_ends: Tensor
+    longest_query: int
+    longest_key: int
+    causal: bool
+
+    @classmethod
+    def of(cls, layout: PackLayout, causal: bool) -> SequenceGroup | None:
+        """Returns the causal, or the other, segments of a pack; None if it has none."""
+        segments = [segment for segment in layout.segments if segment.causal == causal]
+        if not segments:
+            return None
+        queries = torch.tensor([segment.query_end - segment.query_start for segment in segments])
+        keys = torch.tensor([segment.key_hi - segment.key_lo for segment in segments])
+        return cls(
+            query_index=_runs([segment.query_start for segment in segments], queries).to(layout.device),
+            key_index=_runs([segment.key_lo for segment in segments], keys).to(layout.device),
+            query_ends=F.pad(queries.cumsum(0), (1, 0)).to(layout.device, torch.int32),
+            key_ends=F.pad(keys.cumsum(0), (1, 0)).to(layout.device, torch.int32),
+            longest_query=int(queries.max()),
+            longest_key=int(keys.max()),
+            causal=causal,
+        )
+
+
+class VarlenAttention:
+    """Two calls of torch's variable-length FlashAttention: one for the causal segments, one for the images."""
+
+    def __init__(self, layout: PackLayout) -> None:
+        if layout.device.type != "cuda":
+            raise UserError("attention 'varlen' runs on CUDA devices only; use 'segment'")
+        groups = (SequenceGroup.of(layout, causal) for causal in (True, False))
+        self._groups = [group for group in groups if group is not None]
+
+    def __call__(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
+        from torch.nn.attention.varlen import varlen_attn
+
+        if q_THD.dtype not in (torch.bfloat16, torch.float16):
+            raise UserError(f"attention 'varlen' takes bf16 or fp16, found {q_THD.dtype}; use 'flex' or 'segment'")
+        outputs: list[Any] = [
+            varlen_attn(
+                q_THD[group.query_index],
+                k_THD[group.key_index],
+                v_THD[group.key_index],
+                group.query_ends,
+                group.key_ends,
+                group.longest_query,
+                group.longest_key,
+                window_size=(-1, 0) if group.causal else (-1, -1),
+            )
+            for group in self._groups
+        ]
+        index_T = torch.cat([group.query_index for group in self._groups])
+        joined = torch.cat(outputs)
+        return torch.empty_like(joined).index_copy(0, index_T, joined)
 
 
 def flex_block_mask(layout: PackLayout, block: int = FLEX_BLOCK) -> Any:
@@ -128,6 +204,7 @@ IMPLEMENTATIONS: dict[str, Callable[[PackLayout], Attention]] = {
     "segment": SegmentAttention,
     "dense": DenseAttention,
     "flex": FlexAttention,
+    "varlen": VarlenAttention,
 }
 
 
@@ -161,7 +238,15 @@ def _block_lists(chosen: Tensor) -> tuple[Tensor, Tensor]:
     return chosen.sum(1, dtype=torch.int32)[None, None], order[None, None]
 
 
-def _compiled_flex() -> Callable[..., Tensor]:
+def _runs(starts: Sequence[int], lengths: Tensor) -> Tensor:
+    """Returns start, start + 1, ... for each run, all runs joined."""
+    offsets = torch.tensor(starts) - F.pad(lengths.cumsum(0)[:-1], (1, 0))
+    return torch.arange(int(lengths.sum())) + offsets.repeat_interleave(lengths)
+
+
+@cache
+def compiled_flex() -> Callable[..., Tensor]:
+    """Returns FlexAttention compiled for all pack lengths; once for the process, or every pack would compile again."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=False)
+    return torch.compile(flex_attention, dynamic=True)

@@ -108,7 +108,7 @@ class OptimizationConfig:
     timestep_shift: PositiveNumber = 1.0
     edit_weighting: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    attention: Literal["segment", "flex"] = "segment"
+    attention: Literal["auto", "segment", "flex", "varlen"] = "auto"
     checkpointing: Literal["none", "selective", "full"] = "none"
     compile: bool = False
     threads: NotNegative = 0

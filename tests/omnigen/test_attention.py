@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
-from omnigen.attention import attention, flex_block_mask
+from omnigen.attention import (
+    SegmentAttention,
+    SequenceGroup,
+    attention,
+    compiled_flex,
+    flex_block_mask,
+    plan_attention,
+    sdpa,
+    segment_mask,
+)
 from omnigen.layout import PackLayout
 from x2i.errors import UserError
 
@@ -62,27 +74,79 @@ def test_the_block_mask_covers_exactly_what_lo_and_hi_allow(block: int) -> None:
 
 def test_an_unknown_implementation_is_a_user_error() -> None:
     layout = PackLayout.build(SAMPLES[:1])
-    with pytest.raises(UserError, match="segment, dense, flex"):
-        attention(*random_qkv(layout.num_tokens), layout, "flash")
+    with pytest.raises(UserError, match="auto, segment, dense, flex, varlen"):
+        attention(*random_qkv(layout.num_tokens), layout, "fast")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
-def test_flex_without_cuda_says_what_to_use() -> None:
+@pytest.mark.parametrize("implementation", ["flex", "varlen"])
+def test_without_cuda_the_message_says_what_to_use(implementation: str) -> None:
     layout = PackLayout.build(SAMPLES[:1])
     with pytest.raises(UserError, match="use 'segment'"):
-        attention(*random_qkv(layout.num_tokens), layout, "flex")
+        attention(*random_qkv(layout.num_tokens), layout, implementation)
+
+
+def test_auto_is_segment_on_the_cpu() -> None:
+    assert isinstance(plan_attention(PackLayout.build(SAMPLES), "auto"), SegmentAttention)
+
+
+def test_the_sequences_of_varlen_give_what_dense_gives() -> None:
+    layout = PackLayout.build(SAMPLES)
+    q, k, v = random_qkv(layout.num_tokens)
+    found = torch.full_like(q, torch.nan)
+    for causal in (True, False):
+        group = SequenceGroup.of(layout, causal)
+        assert group is not None
+        queries_of, keys_of = (
+            torch.split(index, ends.diff().tolist())
+            for index, ends in ((group.query_index, group.query_ends), (group.key_index, group.key_ends))
+        )
+        for queries, keys in zip(queries_of, keys_of):
+            assert len(queries) <= group.longest_query
+            assert len(keys) <= group.longest_key
+            mask = segment_mask(len(queries), len(keys), "cpu") if causal else None
+            found[queries] = sdpa(q[queries], k[keys], v[keys], mask)
+    assert torch.allclose(found, attention(q, k, v, layout, "dense"), atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_flex_is_compiled_once_for_packs_of_all_lengths() -> None:
+    # The CPU has FlexAttention's forward pass alone: enough to see that a new pack's mask compiles nothing again.
+    counters.clear()
+    for pack in (SAMPLES, SAMPLES[1:], SAMPLES[::-1], (*SAMPLES, *SAMPLES)):
+        layout = PackLayout.build(pack)
+        q, k, v = (x.detach().float() for x in random_qkv(layout.num_tokens))
+        with torch.no_grad():
+            found = compiled_flex()(*(x.transpose(0, 1)[None] for x in (q, k, v)), block_mask=flex_block_mask(layout))
+        expected = attention(q, k, v, layout, "dense")
+        assert torch.allclose(found[0].transpose(0, 1), expected, atol=1e-5)
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+def on_the_gpu(implementation: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Returns the output and the gradients of random queries, keys and values with heads of 96, in float32."""
+    layout = PackLayout.build((*SAMPLES, sample((30, 2), ((8, 9),), (12, 12)))).to("cuda")
+    generator = torch.Generator("cuda").manual_seed(0)
+    shape = (layout.num_tokens, 2, 96)
+    qkv = [torch.randn(shape, device="cuda", generator=generator, dtype=dtype).requires_grad_() for _ in range(3)]
+    out = attention(*qkv, layout, implementation)
+    out.float().square().sum().backward()
+    return [x.float() for x in (out, *(x.grad for x in qkv if x.grad is not None))]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_flex_equals_dense_forward_and_backward() -> None:
-    layout = PackLayout.build((*SAMPLES, sample((30, 2), ((8, 9),), (12, 12)))).to("cuda")
-    results = []
-    for implementation in ("flex", "dense"):
-        generator = torch.Generator("cuda").manual_seed(0)
-        shape = (layout.num_tokens, 2, 96)
-        qkv = [torch.randn(shape, device="cuda", generator=generator).requires_grad_() for _ in range(3)]
-        out = attention(*qkv, layout, implementation)
-        out.square().sum().backward()
-        results.append([out, *(x.grad for x in qkv)])
-    assert all(torch.allclose(a, b, atol=2e-3) for a, b in zip(*results))
+@pytest.mark.parametrize(
+    ("implementation", "dtype", "tolerance"),
+    [
+        ("flex", torch.float32, 2e-3),
+        ("segment", torch.float32, 2e-3),
+        ("flex", torch.bfloat16, 0.1),
+        ("segment", torch.bfloat16, 0.1),
+        ("varlen", torch.bfloat16, 0.1),
+    ],
+)
+def test_on_the_gpu_all_equal_dense(implementation: str, dtype: torch.dtype, tolerance: float) -> None:
+    found, expected = on_the_gpu(implementation, dtype), on_the_gpu("dense", torch.float32)
+    assert all(torch.allclose(a, b, atol=tolerance, rtol=tolerance) for a, b in zip(found, expected))

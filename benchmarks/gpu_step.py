@@ -1,0 +1,174 @@
+"""The training step of the full-size network with the trainer's own loss, optimizer and average.
+
+What does not fit the device is left out, in this order, and said in the output: the average, then layers.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from gpu_attention import milliseconds, pack_of, peak_bytes
+from workload import latents
+
+from omnigen.blocks import Checkpointing, compile_blocks
+from omnigen.config import PRESETS, ModelConfig
+from omnigen.flops import num_parameters, peak_flops, train_flops, train_memory
+from omnigen.layout import PackLayout
+from omnigen.model import OmniGen
+from omnigen.train.config import OptimizationConfig
+from omnigen.train.ema import Average
+from omnigen.train.objective import FlowPack, sample_losses
+from omnigen.train.optimizer import build_optimizer
+
+PACK_TOKENS = 16384
+SIDE = 1024
+# AdamW's foreach form makes a temporary as large as the parameters; the allocator and the kernels take the rest.
+TEMPORARY_BYTES, RESERVE = 4, 3e9
+MODES: tuple[Checkpointing, ...] = ("none", "selective", "full")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits: the network, and whether an average is held."""
+
+    config: ModelConfig
+    average: bool
+
+
+def measure(device: torch.device, toy: bool) -> list[dict[str, Any]]:
+    """Returns a row for every checkpointing, with and without compiling, for the attentions worth it."""
+    whole = (
+        replace(
+            PRESETS["phi3-mini"], hidden_size=192, num_heads=2, num_layers=2, intermediate_size=256, vocab_size=32064
+        )
+        if toy
+        else PRESETS["phi3-mini"]
+    )
+    pack = flow_pack(pack_of(1024 if toy else PACK_TOKENS, 128 if toy else SIDE), whole, device)
+    rows = []
+    for mode in MODES:
+        plan = fitting(whole, pack.layout.num_tokens, mode, free_bytes(device))
+        if plan is None:
+            rows.append({"checkpointing": mode, "note": "not even one layer fits"})
+            continue
+        rows += list(_rows(plan, pack, mode, device, toy))
+    return rows
+
+
+def free_bytes(device: torch.device) -> float:
+    """Returns the bytes free on the device; on a CPU as many as an H200 has, where only toys run."""
+    if device.type != "cuda":
+        return 139e9
+    torch.cuda.empty_cache()
+    return float(torch.cuda.mem_get_info(device)[0])
+
+
+def fitting(whole: ModelConfig, tokens: int, mode: Checkpointing, free: float) -> Plan | None:
+    """Returns the most that fits in `free` bytes: all; without the average; then fewer layers."""
+    plans = [Plan(whole, True)] + [
+        Plan(replace(whole, num_layers=layers), False) for layers in range(whole.num_layers, 0, -1)
+    ]
+    for plan in plans:
+        held = train_memory(plan.config, tokens, checkpointing=mode, average=plan.average).total
+        if held + TEMPORARY_BYTES * num_parameters(plan.config) + RESERVE <= free:
+            return plan
+    return None
+
+
+def flow_pack(layout: PackLayout, config: ModelConfig, device: torch.device) -> FlowPack:
+    """Returns a pack as the trainer prepares it, of random latents."""
+    references, noise, times = latents(layout, config.in_channels)
+    clean = [torch.randn_like(latent) for latent in noise]
+    count = layout.num_samples
+    return FlowPack(
+        keys=tuple(str(i) for i in range(count)),
+        tasks=("mixture",) * count,
+        layout=layout.to(device),
+        references=[latent.to(device) for latent in references],
+        clean=[latent.to(device) for latent in clean],
+        noise=[latent.to(device) for latent in noise],
+        timesteps_S=times.to(device),
+        weights=[None] * count,
+        counted=(True,) * count,
+    )
+
+
+def _rows(plan: Plan, pack: FlowPack, mode: Checkpointing, device: torch.device, toy: bool) -> Iterator[dict[str, Any]]:
+    attentions = ("segment",) if device.type == "cpu" else ("flex", "varlen", "segment")
+    with torch.device(device):
+        model = OmniGen(plan.config)
+        model.init_buffers()
+    average = Average(model, 0.9999) if plan.average else None
+    optimizer = build_optimizer(model, OptimizationConfig())
+    for compiled in (False, True):
+        if compiled:
+            compile_blocks(model)
+        for attention in attentions:
+            row: dict[str, Any] = {
+                "checkpointing": mode,
+                "compiled": compiled,
+                "attention": attention,
+                "layers": plan.config.num_layers,
+                "average": plan.average,
+                "tokens": pack.layout.num_tokens,
+            }
+            try:
+                yield row | _timed(model, average, optimizer, pack, attention, mode, device, toy)
+            except Exception as error:  # noqa: BLE001 - out of memory in one mode must not hide the others
+                traceback.print_exc()
+                optimizer.zero_grad(set_to_none=True)
+                yield row | {"note": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _timed(
+    model: OmniGen,
+    average: Average | None,
+    optimizer: torch.optim.Optimizer,
+    pack: FlowPack,
+    attention: str,
+    mode: Checkpointing,
+    device: torch.device,
+    toy: bool,
+) -> dict[str, Any]:
+    tokens = sum(pack.tokens)
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16) if device.type != "cpu" else nullcontext():
+            losses = sample_losses(model, pack, attention, mode)
+        (losses.weighted_S.sum() / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if average is not None:
+            average.update(model, steps)
+        steps += 1
+
+    elapsed = milliseconds(step, device, 1 if toy else 5) / 1e3
+    memory = peak_bytes(step, device)
+    layout, config = pack.layout, model.config
+    estimate = train_memory(
+        config,
+        layout.num_tokens,
+        checkpointing=mode,
+        precision="fp32" if device.type == "cpu" else "bf16",
+        average=average is not None,
+    )
+    flops = train_flops(config, layout)
+    peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    return {
+        "seconds": round(elapsed, 3),
+        "tokens_per_second": round(layout.num_tokens / elapsed),
+        "tflops": round(flops / elapsed / 1e12, 3),
+        "mfu": None if peak is None else f"{flops / elapsed / peak:.1%}",
+        "peak_gb": None if memory is None else round(memory / 1e9, 1),
+        "estimated_gb": round(estimate.total / 1e9, 3),
+    }

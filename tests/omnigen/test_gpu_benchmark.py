@@ -1,0 +1,36 @@
+"""The GPU benchmark runs whole at toy size on the CPU, so that nothing but the GPU itself is new to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_every_section_runs_at_toy_size_on_the_cpu() -> None:
+    command = [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--toy"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    correctness = [row for row in rows if row["section"] == "correctness"]
+    ran = {row["attention"] for row in correctness if row["result"] == "right"}
+    assert ran == {"dense", "segment"}
+    assert {row["result"] for row in correctness} == {"right", "not here"}
+    timed = [row for row in rows if row["section"] == "attention"]
+    assert {row["attention"] for row in timed if row.get("both_ms")} == {"segment"}
+    assert all("CUDA" in row["note"] for row in timed if not row.get("both_ms"))
+    steps = [row for row in rows if row["section"] == "step"]
+    assert {(row["checkpointing"], row["compiled"]) for row in steps if row.get("tokens_per_second")} == {
+        (mode, compiled) for mode in ("none", "selective", "full") for compiled in (False, True)
+    }
+    assert "attention: segment" in done.stdout
