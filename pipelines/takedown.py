@@ -23,9 +23,7 @@ Values = list[str] | None
 
 def command(
     dataset: DatasetArgument,
-    url: Annotated[
-        Values, typer.Option(help="The image fetched from this URL; FILE or @FILE reads one per line.")
-    ] = None,
+    url: Annotated[Values, typer.Option(help="Image fetched from this URL; FILE or @FILE: one per line.")] = None,
     host: Annotated[Values, typer.Option(help="Every image of this host and of hosts below it; or FILE.")] = None,
     sha256: Annotated[Values, typer.Option(help="Every image with these bytes as fetched, 64 hex digits.")] = None,
     phash: Annotated[Values, typer.Option(help="Every image that looks like this, 16 hex digits.")] = None,

@@ -67,7 +67,8 @@ def test_the_remedy_for_a_damaged_plan_mends_it(root):
     for file in (PLAN, RECORD):
         (root / file).write_bytes(b"rubbish")
         remedies = [finding.remedy for finding in verify(root).findings if finding.file == file]
-        assert remedies and f"delete {RECORD} and run the same square command" in remedies[0]
+        assert remedies
+        assert f"delete {RECORD} and run the same square command" in remedies[0]
         (root / RECORD).unlink()
         again = execute([SquareStage()], Dataset.open(root), RunOptions(executor=Executor.INLINE))[0]
         assert (again.done_before, again.ran, again.failed) == (4, 0, {})
