@@ -40,7 +40,10 @@ def told_images(tree: LexborHTMLParser, base: str, page_url: str) -> Iterator[So
 
 
 def meta_images(pairs: Sequence[tuple[str, str]], base: str, page_url: str) -> Iterator[SourceRow]:
-    """Yields the og:image and twitter:image among a page's (name or property, content) metas, in their order; an `:alt` belongs to the picture before it (ogp.me, "Structured")."""
+    """Yields the og:image and twitter:image among the metas (name or property, content) of a page, in their order.
+
+    An `:alt` belongs to the picture before it (ogp.me, "Structured").
+    """
     for index, (name, content) in enumerate(pairs):
         kind = _PICTURES.get(name)
         address = absolute(base, content) if kind and content.strip() else ""
