@@ -115,7 +115,7 @@ class InlineExecutor:
 class AutoExecutor:
     """Ray where it has work to spread, this process where it has not.
 
-    Starting and ending Ray takes seconds and 200 MB, which bring nothing while one worker is all that the
+    Starting and ending Ray takes seconds and hundreds of MB, which bring nothing while one worker is all that the
     work or the machine has room for. After a run that died in its own process, Ray is used in any case: there, a
     partition that kills its process costs itself alone.
 
