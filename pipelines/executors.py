@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.interrupt import children_end_with_us
-from pipelines.local_ray import start_ray, without_native_chatter
+from pipelines.local_ray import connect_ray, start_ray
 from pipelines.plans import PlanEntry, read_planned
 from pipelines.stage import Stage, Worker, threads_of
 from x2i.store import paths
@@ -115,7 +115,7 @@ class InlineExecutor:
 class AutoExecutor:
     """Ray where it has work to spread, this process where it has not.
 
-    Starting and ending Ray takes seconds and 200 MB, which bring nothing while one worker is all that the
+    Starting and ending Ray takes seconds and hundreds of MB, which bring nothing while one worker is all that the
     work or the machine has room for. After a run that died in its own process, Ray is used in any case: there, a
     partition that kills its process costs itself alone.
 
@@ -218,8 +218,6 @@ class RayExecutor:
             ray.kill(worker)
 
     def _connect(self, workers: int) -> None:
-        import logging
-
         import ray
 
         if ray.is_initialized():
@@ -229,11 +227,10 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's core warns about every actor with constructor arguments; its own log files keep what it has to say.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        if not self._address:
+        if self._address:
+            connect_ray(self._address)
+        else:
             start_ray(workers)
-            return
-        with without_native_chatter():
-            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 class PartitionActor:

@@ -1,15 +1,19 @@
-"""Starting Ray on this machine alone, without the helper processes that would serve nobody here."""
+"""Connecting to Ray: a cluster that is there, or one of this machine without helpers that would serve nobody here."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from x2i.errors import UserError
+
 _OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing large goes through the object store: partitions are read from, and written to, the dataset."""
+_ANSWER_SECONDS = 10.0
 _HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
 """What Ray's head node starts beside what runs actors: the autoscaler, the copier of logs to the driver, the dashboard
 (which comes even with include_dashboard=False). Together about half of the time and of the memory of a start."""
@@ -19,7 +23,7 @@ def start_ray(workers: int) -> None:
     """Starts a Ray of this machine, with `workers` processes made ready, and connects to it."""
     import ray
 
-    with without_native_chatter(), _without_helpers():
+    with _without_native_chatter(), _without_helpers():
         ray.init(
             address="local",
             num_cpus=workers,
@@ -30,8 +34,25 @@ def start_ray(workers: int) -> None:
         )
 
 
+def connect_ray(address: str) -> None:
+    """Connects to a cluster that is there. Raises UserError if none answers; Ray itself would try for minutes."""
+    import ray
+
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        if colon and port.isdecimal():
+            socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+        with _without_native_chatter():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, OverflowError) as error:  # ConnectionError among them
+        raise UserError(
+            f"--address {address}: no Ray cluster answers there ({error}); expected one that runs, such as "
+            "ray://head:10001, head:6379 or auto"
+        ) from error
+
+
 @contextmanager
-def without_native_chatter() -> Iterator[None]:
+def _without_native_chatter() -> Iterator[None]:
     """Keeps what Ray's C++ core prints while it starts off the screen; what goes wrong there is raised in Python."""
     sys.stderr.flush()
     screen = os.dup(2)

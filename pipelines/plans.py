@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.stage import PlanCounts, PlannedMentions, PlannedPartition, Stage
 from x2i.errors import UserError
@@ -22,6 +19,7 @@ from x2i.store import Dataset, paths
 from x2i.store.atomic import TableFile, read_table, write_bytes, write_table
 from x2i.store.commits import fingerprint
 from x2i.store.remote import file_sizes, list_files
+from x2i.store.rows_digest import rows_digest
 
 WRITERS = 2
 WAITING = 16
@@ -171,37 +169,9 @@ def _planned_rows(path: Path, entry: PlanEntry) -> pa.Table | None:
     return rows if rows_digest(rows) == entry.plan else None
 
 
-def rows_digest(rows: pa.Table) -> str:
-    """Returns a digest of a table's values that does not depend on chunking, file format or library version."""
-    digest = hashlib.sha256()
-    for name in rows.column_names:
-        column = rows[name]
-        kind = re.sub(r"<\w+: ", "<item: ", str(column.type))  # Parquet gives the items of lists another name
-        digest.update(f"{name}:{kind}:{len(column)}:".encode())
-        if pa.types.is_string(column.type):
-            nulls = column.null_count
-            digest.update(pc.is_null(column).to_numpy().tobytes() if nulls else bytes(len(column)))
-            filled = pc.fill_null(column, "") if nulls else column
-            digest.update(pc.binary_length(filled).to_numpy().astype("<i8").tobytes())
-            for chunk in filled.chunks:
-                digest.update(_characters(chunk))
-        else:
-            digest.update(canonical_json(column.to_pylist()).encode())
-    return digest.hexdigest()
-
-
 def normalised(document: Mapping[str, Any]) -> dict[str, Any]:
     """Returns `document` as JSON gives it back, so that a tuple in code equals a list on disk."""
     return dict(json.loads(canonical_json(dict(document))))
-
-
-def _characters(chunk: pa.StringArray) -> memoryview | bytes:
-    """Returns the UTF-8 of all strings of an array without nulls, one after the other, without copying it."""
-    _, offsets, data = chunk.buffers()
-    if data is None or not len(chunk):
-        return b""
-    bounds = memoryview(offsets).cast("i")
-    return memoryview(data)[bounds[chunk.offset] : bounds[chunk.offset + len(chunk)]]
 
 
 def _write_entry(root: Path, stage: str, partition: PlannedPartition) -> PlanEntry:

@@ -23,8 +23,8 @@ Values = list[str] | None
 
 def command(
     dataset: DatasetArgument,
-    url: Annotated[Values, typer.Option(help="The image fetched from this URL; @FILE reads one per line.")] = None,
-    host: Annotated[Values, typer.Option(help="Every image of this host and of hosts below it; or @FILE.")] = None,
+    url: Annotated[Values, typer.Option(help="Image fetched from this URL; FILE or @FILE: one per line.")] = None,
+    host: Annotated[Values, typer.Option(help="Every image of this host and of hosts below it; or FILE.")] = None,
     sha256: Annotated[Values, typer.Option(help="Every image with these bytes as fetched, 64 hex digits.")] = None,
     phash: Annotated[Values, typer.Option(help="Every image that looks like this, 16 hex digits.")] = None,
     uid: Annotated[Values, typer.Option(help="The image with this uid.")] = None,
@@ -112,10 +112,12 @@ def _require(root: Path, request: Request, by: str, reason: str, *, unsigned: bo
 
 
 def _expanded(values: Iterable[str]) -> Iterable[str]:
-    """Yields the values as typed; for @FILE the lines of the file."""
+    """Yields the values as typed; for @FILE, or the name of a file that is there, its lines."""
     for value in values:
         if value.startswith("@"):
             yield from _text_lines(Path(value[1:]))
+        elif "://" not in value and len(value) < 256 and Path(value).is_file():
+            yield from _text_lines(Path(value))
         else:
             yield value
 

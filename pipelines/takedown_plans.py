@@ -14,13 +14,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.plans import Plan, read_plan, rows_digest
+from pipelines.plans import Plan, read_plan
 from x2i.crawl.identity import url_host
 from x2i.store import paths
 from x2i.store.atomic import read_table, write_table
 from x2i.store.columns import read_relation
 from x2i.store.dataset import is_ingest_stage
 from x2i.store.images import read_image_index
+from x2i.store.rows_digest import rows_digest
 from x2i.store.tombstones import host_is_among
 from x2i.takedown.blank import blank_rows
 from x2i.takedown.files import rows_about

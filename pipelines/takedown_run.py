@@ -19,7 +19,7 @@ from x2i.takedown.files import rewrite_images, rewrite_rows, rewrite_shard
 from x2i.takedown.find import Findings
 from x2i.takedown.journal import Journal, write_journal
 from x2i.takedown.request import Request
-from x2i.takedown.traces import remove_drawings, remove_half_written, scrub_failures, scrub_logs
+from x2i.takedown.traces import remove_drawings, remove_encoded, remove_half_written, scrub_failures, scrub_logs
 
 
 def begin(root: Path, request: Request, found: Findings, by: str, reason: str) -> Journal:
@@ -61,6 +61,7 @@ def carry_out(root: Path, journal: Journal) -> list[str]:
         rewrite_rows(path, journal.keys, journal.uids)
     for name, keys in journal.shards.items():
         rewrite_shard(Shard(paths.shard_tar(root, name)), keys)
+    remove_encoded(root, journal.shards)
     rewrite_mentions(root, journal)
     settle_ledger(root, journal, rewrite_plans(root, journal))
     scrub_failures(root, journal)

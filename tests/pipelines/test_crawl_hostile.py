@@ -126,6 +126,10 @@ ENCODINGS: dict[str, Case] = {
     "/deflated.jpg": Case(packed(zlib.compress(PHOTO), "deflate"), "ok"),
     "/bare-deflate.jpg": Case(packed(bare_deflate(PHOTO), "deflate"), "ok"),
     "/identity.jpg": Case(packed(PHOTO, "identity"), "ok"),
+    "/utf-8.jpg": Case(packed(PHOTO, "UTF-8"), "ok"),
+    "/none.jpg": Case(packed(PHOTO, "none"), "ok"),
+    "/gzip-and-identity.jpg": Case(packed(gzip.compress(PHOTO), "aws-chunked, gzip, identity"), "ok"),
+    "/gzip-then-brotli.jpg": Case(packed(gzip.compress(PHOTO), "gzip, br"), "bad_encoding"),
     "/gzip-twice.jpg": Case(packed(gzip.compress(gzip.compress(PHOTO)), "gzip, gzip"), "bad_encoding"),
     "/gzip-twice-said-once.jpg": Case(packed(gzip.compress(gzip.compress(PHOTO)), "gzip"), "not_an_image"),
     "/gzip-unsaid.jpg": Case(packed(gzip.compress(PHOTO), "identity"), "not_an_image"),
@@ -138,6 +142,11 @@ ENCODINGS: dict[str, Case] = {
     "/zstd.jpg": Case(packed(PHOTO, "zstd"), "bad_encoding"),
 }
 STATUSES: dict[str, Case] = {
+    "/words-in-no-encoding.jpg": Case(
+        raw(b"HTTP/1.1 404 caf\xe9 \xff\xfe\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        "http_client_error",
+        404,
+    ),
     "/204.jpg": Case(reply(204), "body_empty", 204),
     "/206.jpg": Case(
         reply(206, PHOTO[:HALF], {"Content-Range": f"bytes 0-{HALF - 1}/{len(PHOTO)}"}), "image_truncated"

@@ -1,15 +1,20 @@
-"""A Ray that a run starts for itself has only the processes that run partitions."""
+"""A Ray that a run starts for itself has only the processes that run partitions; one that is not there is named."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+
+import pytest
 
 from pipelines.executors import RayExecutor, Result, WorkItem
 from pipelines.interrupt import descendants
 from pipelines.ledger import stage_lock
+from pipelines.local_ray import connect_ray
 from pipelines.plans import write_plan
 from tests.pipelines.toy_stage import SquareStage
+from x2i.errors import UserError
 from x2i.store import Dataset
 
 
@@ -26,6 +31,15 @@ def test_a_local_ray_starts_no_dashboard_no_autoscaler_and_no_log_copier(tmp_pat
     assert any("raylet/raylet" in command for command in seen)
     unwanted = ("dashboard/dashboard.py", "_private/monitor.py", "log_monitor.py")
     assert not [command for command in seen if any(name in command for name in unwanted)]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_no_cluster_answers_is_named(scheme):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"{address}: no Ray cluster answers"):
+            connect_ray(address)
 
 
 def _command(pid: int) -> str:

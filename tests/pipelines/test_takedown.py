@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import signal
@@ -301,7 +302,8 @@ def test_nothing_found_changes_nothing_and_says_so(root):
     assert b"elsewhere" not in (root / "takedowns/00001.json").read_bytes()
 
 
-def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path):
+@pytest.mark.parametrize("mark", ["@", ""])
+def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path, mark):
     (tmp_path / "list.txt").write_text(f"# asked for in May\nurl {site.url(COFFEE)}\nkey 00002-00000\n")
     (tmp_path / "uids.txt").write_text(url_uid(site.url("grass.jpg")) + "\n")
     before = file_sums(root)
@@ -312,7 +314,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path):
         "--from",
         tmp_path / "list.txt",
         "--uid",
-        f"@{tmp_path}/uids.txt",
+        f"{mark}{tmp_path}/uids.txt",
         "--dry-run",
         "--json",
     ]
@@ -355,6 +357,20 @@ def test_drawings_go_and_what_else_lies_there_is_named(root, site):
     assert result["deleted_drawings"] == ["gallery", "sheet.png"]
     assert result["may_still_show"] == ["my-slides.pdf"]
     assert not list(root.rglob("*.tmp-*"))
+
+
+def test_what_was_encoded_of_a_shard_that_changes_goes_and_the_rest_stays(root, whole, site):
+    taken = take_down(root, request(url=site.url(COFFEE)), dry_run=True, **SIGNED)["shards"]
+    names = [path.stem for path in (root / "shards").glob("*.tar")]
+    for name, suffix in itertools.product(names, (".safetensors", ".parquet", ".json")):
+        file = root / "encoded" / "latents-dct-0123-256" / f"{name}{suffix}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"it looks like the cup")
+    result = take_down(root, request(url=site.url(COFFEE)), **SIGNED)
+    left = {path.stem for path in (root / "encoded").rglob("*") if path.is_file()}
+    assert taken
+    assert left == set(names) - set(taken)
+    assert result["may_still_show"] == []
 
 
 def test_counts_still_add_up_to_what_was_planned(root, site):

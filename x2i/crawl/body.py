@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 ACCEPT_ENCODING = "gzip, deflate"
+_READABLE = frozenset({"gzip", "x-gzip", "deflate"})
+_CODINGS = _READABLE | {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+"""Those that IANA has registered and that change the bytes."""
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _GZIP_MARK = b"\x1f"
 
@@ -94,9 +97,10 @@ def _is_zlib_or_gzip(start: bytes) -> bool:
 
 
 def _decoder(encoding: str) -> _Inflater | None:
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
+    """Returns what decodes a body. A coding of no known name ("none", "utf-8", "aws-chunked") has coded nothing."""
+    names = [name for part in encoding.lower().split(",") if (name := part.strip()) in _CODINGS]
+    if not names:
         return None
-    if name in ("gzip", "x-gzip", "deflate"):
-        return _Inflater(name == "deflate")
+    if len(names) == 1 and names[0] in _READABLE:
+        return _Inflater(names[0] == "deflate")
     raise DroppedError(Reason.BAD_ENCODING, f"Content-Encoding {encoding!r} was not asked for")

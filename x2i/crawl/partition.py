@@ -114,10 +114,19 @@ def _stored(row: PlanRow, image: StoredImage, http_status: int, fetched: bytes) 
 
 
 def _dropped(row: PlanRow, verdict: Dropped) -> ImageRecord:
-    record = ImageRecord(**_identity(row), status=verdict.status, reason=verdict.reason, detail=verdict.detail)
+    detail = _printable(verdict.detail)
+    record = ImageRecord(**_identity(row), status=verdict.status, reason=verdict.reason, detail=detail)
     if isinstance(verdict, FetchDropped):
-        record = replace(record, http_status=verdict.http_status, opt_out=verdict.opt_out)
+        record = replace(record, http_status=verdict.http_status, opt_out=_printable(verdict.opt_out))
     return record
+
+
+def _printable(words: str) -> str:
+    """Returns what a server said, U+FFFD for what no table can hold (bytes that are no UTF-8) or no screen should show.
+
+    Without it a single status line would cost the whole partition.
+    """
+    return "".join(char if char.isprintable() else "\ufffd" for char in words)
 
 
 def _identity(row: PlanRow) -> dict[str, Any]:

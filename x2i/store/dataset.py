@@ -64,11 +64,19 @@ class Dataset:
 
     @classmethod
     def create(cls, root: str | Path, name: str | None = None, config: Mapping[str, Any] | None = None) -> Dataset:
-        """Opens the dataset at `root`, making an empty one first if there is none."""
+        """Opens the dataset at `root`, making an empty one first if there is none.
+
+        Raises UserError if `root` is a file, or no folder can be made there.
+        """
         root = dataset_path(root)
+        if root.exists() and not root.is_dir():
+            raise UserError(f"{root}: is a file; expected a folder for the dataset, or a new name for one")
         if not (root / paths.DATASET_FILE).exists():
             document = {"format_version": paths.FORMAT_VERSION, "name": name or root.name, "config": dict(config or {})}
-            write_json(root / paths.DATASET_FILE, document)
+            try:
+                write_json(root / paths.DATASET_FILE, document)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise UserError(f"{root}: no folder can be made there: {error.strerror}") from error
         return cls.open(root)
 
     def image_commits(self) -> list[Commit]:

@@ -20,6 +20,7 @@ import numpy as np
 from x2i.errors import UserError
 from x2i.store import paths as names
 from x2i.store.atomic import read_table
+from x2i.store.check_plans import check_head, check_plans
 from x2i.store.checks import (
     FileCheck,
     Finding,
@@ -97,7 +98,7 @@ def verify(
     if not root.exists():
         raise UserError(f"{root}: no such file or folder; expected a dataset, a folder of shards or a .tar")
     base = root if root.is_dir() else root.parent
-    is_dataset = (base / names.DATASET_FILE).exists() and root.is_dir()
+    is_dataset = root.is_dir() and ((base / names.DATASET_FILE).exists() or (base / "commits").is_dir())
     claims = read_claims(base) if is_dataset else Claims()
     wanted = None if paths is None else {_named(base, Path(path)) for path in paths}
     contents = [] if is_dataset and level is Level.FAST else _contents(root, base, is_dataset, wanted)
@@ -113,6 +114,7 @@ def verify(
     if level is not Level.FAST:
         findings += wrong_counts(claims, {file: check for file, check in checks.items() if file in to_read})
     if is_dataset and wanted is None:
+        findings += [*check_head(base), *check_plans(base, level is not Level.FAST)]
         findings += [*strays(base, claims), *unfinished(base)]
     unchecked = [note for check in checks.values() for note in check.unchecked]
     if not is_dataset:

@@ -1,4 +1,4 @@
-"""What is left of an image beside the data: lines in logs, failure records, half-written files, drawings."""
+"""What is left of an image beside the data: lines in logs, failure records, half-written files, drawings, latents."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ KNOWN = frozenset(
         "locks",
         "mentions",
         "rejected",
+        "encoded",
         FOLDER,
     }
     | {paths.DATASET_FILE}
@@ -56,6 +57,17 @@ def remove_drawings(root: Path) -> list[str]:
                 path.unlink()
                 removed.append(path.relative_to(root).parts[0])
     return sorted(set(removed))
+
+
+def remove_encoded(root: Path, shards: Collection[str]) -> int:
+    """Deletes what `omnigen encode` made of these shards: latents show the image, prompts hold its caption.
+
+    Returns the number of files. Records go first, so that whoever is killed here leaves nothing that counts as whole.
+    """
+    found = [path for path in (root / "encoded").glob("*/*") if path.stem in shards and path.is_file()]
+    for path in sorted(found, key=lambda path: (path.suffix != ".json", path)):
+        path.unlink(missing_ok=True)
+    return len(found)
 
 
 def may_still_show(root: Path) -> list[str]:

@@ -57,6 +57,11 @@ def test_columns_are_found_by_their_usual_names_in_any_case(tmp_path: Path) -> N
     assert (row["url"], row["text"], row["licence"]) == (ONE, "hello", "CC0")
 
 
+def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    source = _write(tmp_path / "a.csv", "\n  \nurl;text\nhttp://a/1;one\n\nhttp://a/2;two\n")
+    assert pairs(source) == [("http://a/1", "one"), ("http://a/2", "two")]
+
+
 def test_a_misspelt_column_gets_a_suggestion(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", "link,caption\nx,y\n")
     with refused("t.csv", "--text-col 'captoin'", "link, caption", "did you mean 'caption'"):

@@ -42,6 +42,23 @@ def test_image_links_come_with_alt_title_and_page(tmp_path: Path) -> None:
     assert (notes.pages, notes.failures) == (2, [])
 
 
+def test_the_picture_that_a_head_names_comes_after_those_on_the_page(tmp_path: Path) -> None:
+    metas = [
+        {"property": "og:title", "content": "A cat"},
+        {"property": "OG:image", "content": "/og.jpg"},
+        {"property": "og:image:alt", "content": "the cat"},
+        {"name": "twitter:image", "content": "1.jpg"},
+        {"property": "og:image"},
+    ]
+    with Archive(tmp_path / "a.warc.wat.gz") as archive:
+        archive.wat("http://a.example/p", [{"path": "IMG@/src", "url": "1.jpg"}], {"Metas": metas})
+    rows, _ = plan(archive.path)
+    assert [(row.url, row.text) for row in rows] == [
+        ("http://a.example/1.jpg", ""),
+        ("http://a.example/og.jpg", "the cat"),
+    ]
+
+
 def test_pages_that_opt_out_are_noted(tmp_path: Path) -> None:
     link = [{"path": "IMG@/src", "url": "1.jpg"}]
     with Archive(tmp_path / "a.wat.gz") as archive:

@@ -24,6 +24,14 @@ def test_creating_twice_keeps_the_first(tmp_path: Path) -> None:
     assert (again.name, dict(again.config)) == ("first", {"a": 1})
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(UserError, match="taken: is a file"):
+        Dataset.create(tmp_path / "taken")
+    with pytest.raises(UserError, match="no folder can be made"):
+        Dataset.create(tmp_path / "taken" / "below")
+
+
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a dataset"):
         Dataset.open(tmp_path)

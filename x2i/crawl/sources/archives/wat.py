@@ -15,6 +15,7 @@ from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.archives.warc_record import note_damage, payload, walk
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.pages.srcset import largest, parse_srcset
+from x2i.crawl.sources.pages.told import meta_images
 from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import Dropped, DroppedError, Reason
 
@@ -61,7 +62,10 @@ def _file_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterat
 
 
 def _images(html: Mapping[str, Any], page_url: str) -> Iterator[SourceRow]:
-    """Yields each image of a page once: its address resolved against the page's base, its alt text and title."""
+    """Yields each image of a page once: its address resolved against the page's base, its alt text and title.
+
+    What its head names as its picture (og:image, twitter:image) comes last.
+    """
     base = _joined(page_url, _text(_at(html, "Head").get("Base"))) or page_url
     seen = set()
     for link in _list(html.get("Links")):
@@ -72,6 +76,7 @@ def _images(html: Mapping[str, Any], page_url: str) -> Iterator[SourceRow]:
             seen.add(url)
             title = _text(link.get("title"))
             yield SourceRow(url, _text(link.get("alt")), page_url, extra={"title": title} if title else {})
+    yield from (row for row in meta_images(_metas(html), base, page_url) if row.url not in seen)
 
 
 def _address(link: Mapping[str, Any]) -> str:
@@ -82,9 +87,15 @@ def _address(link: Mapping[str, Any]) -> str:
 
 def _opt_out(answer: Mapping[str, Any], html: Mapping[str, Any], agent: str) -> str:
     headers = {str(name): str(value) for name, value in _at(answer, "Headers").items()}
+    return header_opt_out(headers, agent) or meta_opt_out(_metas(html), agent)
+
+
+def _metas(html: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the name, or property, and the content of each meta element."""
     metas = [meta for meta in _list(_at(html, "Head").get("Metas")) if isinstance(meta, dict)]
-    pairs = [(str(meta.get("name") or ""), str(meta.get("content") or "")) for meta in metas]
-    return header_opt_out(headers, agent) or meta_opt_out(pairs, agent)
+    return [
+        (_text(meta.get("name")) or _text(meta.get("property")).lower(), _text(meta.get("content"))) for meta in metas
+    ]
 
 
 def _joined(base: str, address: str) -> str:

@@ -30,7 +30,7 @@ def told_images(tree: LexborHTMLParser, base: str, page_url: str) -> Iterator[So
     """Yields the pictures that the head of a page names. Their `extra` says where: "found_in"."""
     metas = [node.attributes for node in tree.css("meta[content]")]
     pairs = [(squeeze(m.get("property") or m.get("name") or "").lower(), m.get("content") or "") for m in metas]
-    yield from _meta_images(pairs, base, page_url)
+    yield from meta_images(pairs, base, page_url)
     for node in tree.css("link[rel~='image_src' i][href]"):
         address = absolute(base, node.attributes.get("href") or "")
         if address:
@@ -39,8 +39,11 @@ def told_images(tree: LexborHTMLParser, base: str, page_url: str) -> Iterator[So
         yield from _linked_data_images(node.text() or "", base, page_url)
 
 
-def _meta_images(pairs: Sequence[tuple[str, str]], base: str, page_url: str) -> Iterator[SourceRow]:
-    """Yields og:image and twitter:image; an `:alt` belongs to the picture before it (ogp.me, "Structured")."""
+def meta_images(pairs: Sequence[tuple[str, str]], base: str, page_url: str) -> Iterator[SourceRow]:
+    """Yields the og:image and twitter:image among the metas (name or property, content) of a page, in their order.
+
+    An `:alt` belongs to the picture before it (ogp.me, "Structured").
+    """
     for index, (name, content) in enumerate(pairs):
         kind = _PICTURES.get(name)
         address = absolute(base, content) if kind and content.strip() else ""

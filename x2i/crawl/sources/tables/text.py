@@ -67,7 +67,7 @@ def _table(rows: list[Cells]) -> pa.Table:
 
 
 def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
-    first = next(lines, "")
+    first = next((line for line in lines if line.strip()), "")
     delimiter = "\t"
     if is_csv:
         delimiter = ","
