@@ -122,8 +122,8 @@ def their_batches(root: Path, workers: int, per_batch: int) -> Iterator[PackLayo
         yield layout
 
 
-def rates(batches: Iterator[PackLayout], samples: int) -> tuple[float, float]:
-    """Returns samples and tokens a second of the batches after the first, until `samples` have come."""
+def rates(batches: Iterator[PackLayout], samples: float) -> tuple[float, float]:
+    """Returns samples and tokens a second of the batches after the first, until `samples` have come or all."""
     next(batches)
     count = tokens = 0
     started = time.perf_counter()
@@ -142,8 +142,10 @@ def load(root: Path, samples: int, repeats: int) -> None:
         for name in ("omnigen", "webdataset"):
             runs = []
             for _ in range(repeats):
-                batches = our_batches(root, workers) if name == "omnigen" else their_batches(root, workers, per_batch)
-                runs.append(rates(batches, samples // 2))
+                if name == "omnigen":
+                    runs.append(rates(our_batches(root, workers), samples // 2))
+                else:  # to the end: its workers abort when they are stopped half-way
+                    runs.append(rates(their_batches(root, workers, per_batch), float("inf")))
             medians[name] = [statistics.median(column) for column in zip(*runs)]
             each, tokens = map(round, medians[name])
             line = {"what": "load", "contender": name, "workers": workers}
