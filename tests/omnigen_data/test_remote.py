@@ -14,6 +14,7 @@ from omnigen.data.plan import Planner
 from omnigen.data.sample import DropoutRates
 from omnigen.tokenizer import ByteTokenizer
 from tests.omnigen_data.photographs import make_shards
+from tests.omnigen_train.runs import train, write_config
 from tests.s3 import bucket  # noqa: F401  a fixture
 from x2i.errors import UserError
 from x2i.store.file_cache import FileCache
@@ -134,3 +135,16 @@ def test_a_store_without_shards_and_a_protocol_that_nobody_knows_are_named():
         Catalog.open(["memory://nothing/here"])
     with pytest.raises(UserError, match="gopher://x"):
         Catalog.open(["gopher://x/y"])
+
+
+@pytest.mark.slow
+def test_a_run_trained_from_a_store_is_the_run_trained_from_a_folder(local, remote, tmp_path):
+    cache = {"cache_dir": str(tmp_path / "cache"), "cache_bytes": PLENTY}
+    runs = {"folder": {}, "store": {"shards": [remote], "workers": 1, **cache}}
+    for name, settings in runs.items():
+        config = write_config(tmp_path / f"{name}.yaml", local, data=settings, train={"steps": 4})
+        result = train(config, tmp_path / name)
+        assert result.returncode == 0, result.stderr
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in runs]
+    assert metrics[0] == metrics[1]
+    assert list((tmp_path / "cache").glob("*.tar"))
