@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnigen.data.shard_index import ShardIndex, read_shard_index
+from omnigen.data.shard_index import KEY_RULE, ShardIndex, read_shard_index
 from omnigen.data.shard_set import FoundShard
 from x2i.errors import UserError
 from x2i.image import read_header
@@ -90,6 +91,8 @@ def scan_foreign(tar: Path, name: str) -> bytes:
 
 
 def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, Member]) -> dict[str, Any]:
+    if not re.match(KEY_RULE, key.replace("/", "-")):
+        raise ValueError("a name of 1 to 250 characters, without control characters and backslashes, was expected")
     names, complaints = sample_images({suffix: member for suffix, member in files.items() if _is_known(suffix)})
     if complaints:
         raise ValueError("; ".join(complaints))
