@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,9 +243,10 @@ def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     return index
 
 
-def _to_keep(found: Iterable[FoundShard], cache: FileCache | None) -> tuple[StoredFile, ...]:
-    """Returns the tars on a store that the cache is to hold: the first ones, as many as its limit lets it keep."""
-    kept, room = [], cache.limit if cache is not None else 0
+def _to_keep(found: Sequence[FoundShard], cache: FileCache | None) -> tuple[StoredFile, ...]:
+    """Returns the tars on a store that the cache is to hold: the first ones, as many as fit beside all indexes."""
+    indexes = sum(shard.index.size for shard in found if shard.is_remote and shard.index is not None)
+    kept, room = [], cache.limit - indexes if cache is not None else 0
     for shard in found:
         if shard.is_remote and shard.tar.size <= room:
             kept.append(shard.tar)

@@ -81,6 +81,9 @@ def scan_foreign(tar: Path, name: str) -> bytes:
         raise UserError(
             f"{name}: no sample that can be trained on: {'; '.join(complaints[:MOST_SHOWN]) or 'it is empty'}"
         )
+    own = sum(row["uids"] == [f"{name}#{row['key']}"] for row in rows)
+    if own:
+        log.warning("%s: %d samples name no source.uids: each counts as a photograph of its own", name, own)
     if complaints:
         log.warning(
             "%s: %d of %d samples left out: %s", name, len(complaints), len(seen), "; ".join(complaints[:MOST_SHOWN])
@@ -120,7 +123,7 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         "image_names": names,
         "image_offsets": [files[n].offset for n in names],
         "image_bytes": [files[n].size for n in names],
-        "uids": uids if known else [f"{name}#{key}"],
+        "uids": uids if known else [f"{name}#{key.replace('/', '-')}"],
         "recipe": "",
         "scores": "{}",
     }
