@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from omnigen.data.columns import number_column, numbers, text_column, texts
 from omnigen.data.foreign import foreign_index
 from omnigen.data.held_out import ShardSplit, held_out_uids, join_splits, split_shard
 from omnigen.data.shard_check import require_matching_tar
-from omnigen.data.shard_index import IMAGE, ShardIndex, read_shard_index
+from omnigen.data.shard_index import ShardIndex, read_shard_index
 from omnigen.data.shard_set import FoundShard, find_shard_set
-from omnigen.data.unique_keys import doubled, first_repeated, hash_texts
+from omnigen.data.unique_keys import doubled, hash_texts
 from x2i.errors import UserError
 from x2i.store.file_cache import FileCache, StoredFile
+from x2i.store.paths import INDEX_SUFFIX
 from x2i.store.reading import RangeReader
 from x2i.store.remote import cache_folder
 from x2i.store.shards import Shard
@@ -55,7 +57,8 @@ class Catalog:
     tasks: names in sorted order; task_id: int16 per sample, an index into it. shard_id: int32, an index into `shards`.
     held_out: bool per sample; True: for validation only. keys, instructions: large strings per sample.
     images: IMAGE of every sample's inputs and output, sample after sample; those of sample i are
-    [first_image[i], first_image[i + 1]), int64. to_keep: the tars on a store that fit into the cache together.
+    [first_image[i], first_image[i + 1]), int64. keys_digest: a hash of all keys in order. to_keep: the tars on a store
+    that fit into the cache together.
     """
 
     shards: tuple[Shard, ...]
@@ -63,10 +66,11 @@ class Catalog:
     task_id: npt.NDArray[np.int16]
     shard_id: npt.NDArray[np.int32]
     held_out: npt.NDArray[np.bool_]
-    keys: pa.LargeStringArray
-    instructions: pa.LargeStringArray
+    keys: pa.ChunkedArray
+    instructions: pa.ChunkedArray
     images: npt.NDArray[np.void]
     first_image: npt.NDArray[np.int64]
+    keys_digest: str
     cache: FileCache | None = None
     to_keep: tuple[StoredFile, ...] = ()
 
@@ -87,28 +91,32 @@ class Catalog:
         """
         found = find_shard_set(paths)
 
-        def opened(shard: FoundShard) -> tuple[ShardIndex, ShardSplit, npt.NDArray[np.uint64]]:
-            index = _open_shard(shard, cache)
-            return index, split_shard(index.uids, validation_fraction, split_seed), hash_texts(index.keys)
+        def opened(shard: FoundShard) -> _Opened:
+            return _open(shard, cache, validation_fraction, split_seed)
 
+        columns = _Columns()
         with ThreadPoolExecutor(OPENED_AT_A_TIME[any(shard.is_remote for shard in found)]) as pool:
-            pieces, splits, hashes = (list(column) for column in zip(*pool.map(opened, found)))
-        _require_unique_keys(found, pieces, hashes)
-        tasks, task_id = _task_ids(pieces)
-        counts = np.concatenate([piece.num_images for piece in pieces])
-        return cls(
+            for shard in pool.map(opened, found):
+                columns.add(shard)
+        hashes = numbers(columns.hashes)
+        _require_unique_keys(found, columns.lengths, hashes, cache)
+        tasks, task_id = columns.sorted_tasks()
+        catalog = cls(
             shards=tuple(shard.shard for shard in found),
             tasks=tasks,
             task_id=task_id,
-            shard_id=np.repeat(np.arange(len(found), dtype=np.int32), [len(piece) for piece in pieces]),
-            held_out=join_splits(splits, validation_fraction),
-            keys=pa.concat_arrays([piece.keys for piece in pieces]),
-            instructions=pa.concat_arrays([piece.instructions for piece in pieces]),
-            images=np.concatenate([piece.images for piece in pieces], dtype=IMAGE),
-            first_image=np.concatenate([[0], counts.cumsum(dtype=np.int64)]),
+            shard_id=np.repeat(np.arange(len(found), dtype=np.int32), columns.lengths),
+            held_out=join_splits(columns.splits, validation_fraction),
+            keys=texts(columns.keys),
+            instructions=texts(columns.instructions),
+            images=numbers(columns.images),
+            first_image=np.concatenate([[0], numbers(columns.num_images).cumsum(dtype=np.int64)]),
+            keys_digest=hashlib.blake2b(hashes.tobytes(), digest_size=8).hexdigest(),
             cache=cache,
             to_keep=_to_keep(found, cache),
         )
+        pa.default_memory_pool().release_unused()
+        return catalog
 
     def __len__(self) -> int:
         return len(self.task_id)
@@ -140,9 +148,9 @@ class Catalog:
     def fingerprint(self) -> str:
         """Returns a hash of which samples there are, in which order, of which tasks, and which are held out."""
         digest = hashlib.blake2b(digest_size=8)
-        for part in ("\n".join(self.tasks).encode(), self.task_id.tobytes(), self.held_out.tobytes()):
+        parts = ("\n".join(self.tasks).encode(), self.task_id.tobytes(), self.held_out.tobytes())
+        for part in (*parts, self.keys_digest.encode()):
             digest.update(len(part).to_bytes(8, "little") + part)
-        digest.update(hash_texts(self.keys).tobytes())
         return digest.hexdigest()
 
     def _rows_by_task(self, wanted: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.int64]]:
@@ -173,6 +181,51 @@ def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str
     return {task: float(weights.get(task, 0.0)) for task in rows}
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A shard that passed its checks. hashes: of its keys."""
+
+    index: ShardIndex
+    split: ShardSplit
+    hashes: npt.NDArray[np.uint64]
+
+
+class _Columns:
+    """The columns of the shards seen so far."""
+
+    def __init__(self) -> None:
+        self.keys, self.instructions = text_column(), text_column()
+        self.images, self.num_images, self.hashes, self.task_ids = (number_column() for _ in range(4))
+        self.splits: list[ShardSplit] = []
+        self.lengths: list[int] = []
+        self._tasks: dict[str, int] = {}
+
+    def add(self, opened: _Opened) -> None:
+        index = opened.index
+        self.keys.add(index.keys)
+        self.instructions.add(index.instructions)
+        self.images.add(index.images)
+        self.num_images.add(index.num_images)
+        self.hashes.add(opened.hashes)
+        self.splits.append(opened.split)
+        self.lengths.append(len(index))
+        encoded = index.tasks.dictionary_encode()
+        ids = [self._tasks.setdefault(name, len(self._tasks)) for name in encoded.dictionary.to_pylist()]
+        self.task_ids.add(np.array(ids, np.int16)[encoded.indices.to_numpy()])
+
+    def sorted_tasks(self) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+        """Returns the tasks' names in order, and for every sample the index of its task."""
+        names = sorted(self._tasks)
+        rank = np.empty(len(names), np.int16)
+        rank[[self._tasks[name] for name in names]] = np.arange(len(names))
+        return tuple(names), rank[numbers(self.task_ids)]
+
+
+def _open(found: FoundShard, cache: FileCache | None, fraction: float, split_seed: int) -> _Opened:
+    index = _open_shard(found, cache)
+    return _Opened(index, split_shard(index.uids, fraction, split_seed), hash_texts(index.keys))
+
+
 def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     if found.index is None:
         return foreign_index(found, cache)
@@ -190,9 +243,10 @@ def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     return index
 
 
-def _to_keep(found: Iterable[FoundShard], cache: FileCache | None) -> tuple[StoredFile, ...]:
-    """Returns the tars on a store that the cache is to hold: the first ones, as many as its limit lets it keep."""
-    kept, room = [], cache.limit if cache is not None else 0
+def _to_keep(found: Sequence[FoundShard], cache: FileCache | None) -> tuple[StoredFile, ...]:
+    """Returns the tars on a store that the cache is to hold: the first ones, as many as fit beside all indexes."""
+    indexes = sum(shard.index.size for shard in found if shard.is_remote and shard.index is not None)
+    kept, room = [], cache.limit - indexes if cache is not None else 0
     for shard in found:
         if shard.is_remote and shard.tar.size <= room:
             kept.append(shard.tar)
@@ -200,37 +254,26 @@ def _to_keep(found: Iterable[FoundShard], cache: FileCache | None) -> tuple[Stor
     return tuple(kept)
 
 
-def _task_ids(pieces: Sequence[ShardIndex]) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
-    encoded = [piece.tasks.dictionary_encode() for piece in pieces]
-    names = sorted({name for piece in encoded for name in piece.dictionary.to_pylist()})
-    rank = {name: number for number, name in enumerate(names)}
-    ids = [
-        np.array([rank[name] for name in piece.dictionary.to_pylist()], np.int16)[piece.indices.to_numpy()]
-        for piece in encoded
-    ]
-    return tuple(names), np.concatenate(ids)
-
-
 def _require_unique_keys(
-    found: Sequence[FoundShard], pieces: Sequence[ShardIndex], hashes: Sequence[npt.NDArray[np.uint64]]
+    found: Sequence[FoundShard], lengths: Sequence[int], hashes: npt.NDArray[np.uint64], cache: FileCache | None
 ) -> None:
     """Keys must be unique within a folder of shards; two datasets may use the same ones."""
+    ends = np.cumsum(lengths)
     by_folder: dict[str, list[int]] = {}
     for number, shard in enumerate(found):
         by_folder.setdefault(str(shard.tar.path.parent), []).append(number)
-    for numbers in by_folder.values():
-        places = doubled(np.concatenate([hashes[number] for number in numbers]))
-        if not len(places):
-            continue
-        ends = np.cumsum([len(pieces[number]) for number in numbers])
-        homes = np.searchsorted(ends, places, side="right")
-        where = {int(place): numbers[home] for place, home in zip(places, homes)}
-        starts = {number: int(end) - len(pieces[number]) for number, end in zip(numbers, ends)}
-        keys = {place: pieces[home].keys[place - starts[home]].as_py() for place, home in where.items()}
-        if repeated := first_repeated(keys):
-            first, second = repeated
-            here, there = (found[where[place]].tar.path.with_suffix(".parquet") for place in (second, first))
-            raise UserError(
-                f"{here}: key {keys[second]!r} stands twice, also in {there.name}: make one of the shards again, or "
-                f"move it away"
-            )
+    for shards in by_folder.values():
+        chosen = np.concatenate([np.arange(ends[number] - lengths[number], ends[number]) for number in shards])
+        rows = chosen[doubled(hashes[chosen])]
+        seen: dict[str, str] = {}
+        for number in np.unique(np.searchsorted(ends, rows, side="right")).tolist():
+            name = found[number].tar.path.with_suffix(INDEX_SUFFIX)
+            keys = _open_shard(found[number], cache).keys
+            for place in (rows[(rows < ends[number]) & (rows >= ends[number] - lengths[number])]).tolist():
+                key = keys[place - int(ends[number]) + lengths[number]].as_py()
+                if key in seen:
+                    raise UserError(
+                        f"{name}: key {key!r} stands twice, also in {seen[key]}: make one of the shards again, or "
+                        f"move it away"
+                    )
+                seen[key] = name.name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnigen.data.shard_index import ShardIndex, read_shard_index
+from omnigen.data.shard_index import KEY_RULE, ShardIndex, read_shard_index
 from omnigen.data.shard_set import FoundShard
 from x2i.errors import UserError
 from x2i.image import read_header
@@ -80,6 +81,9 @@ def scan_foreign(tar: Path, name: str) -> bytes:
         raise UserError(
             f"{name}: no sample that can be trained on: {'; '.join(complaints[:MOST_SHOWN]) or 'it is empty'}"
         )
+    own = sum(row["uids"] == [f"{name}#{row['key']}"] for row in rows)
+    if own:
+        log.warning("%s: %d samples name no source.uids: each counts as a photograph of its own", name, own)
     if complaints:
         log.warning(
             "%s: %d of %d samples left out: %s", name, len(complaints), len(seen), "; ".join(complaints[:MOST_SHOWN])
@@ -90,6 +94,8 @@ def scan_foreign(tar: Path, name: str) -> bytes:
 
 
 def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, Member]) -> dict[str, Any]:
+    if not re.match(KEY_RULE, key.replace("/", "-")):
+        raise ValueError("a name of 1 to 250 characters, without control characters and backslashes, was expected")
     names, complaints = sample_images({suffix: member for suffix, member in files.items() if _is_known(suffix)})
     if complaints:
         raise ValueError("; ".join(complaints))
@@ -117,7 +123,7 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         "image_names": names,
         "image_offsets": [files[n].offset for n in names],
         "image_bytes": [files[n].size for n in names],
-        "uids": uids if known else [f"{name}#{key}"],
+        "uids": uids if known else [f"{name}#{key.replace('/', '-')}"],
         "recipe": "",
         "scores": "{}",
     }

@@ -17,6 +17,7 @@ from omnigen.data.latents import LatentReader, LatentShard
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, StepPlan
 from omnigen.data.sample import ImageReader, Reader, Slot
+from x2i.errors import UserError
 from x2i.store.reading import RangeReader
 
 PACKS_AHEAD_PER_WORKER = 4
@@ -30,8 +31,11 @@ class LoadedStep:
     packs: tuple[PackBatch, ...]
 
 
-class PackDataset(Dataset[PackBatch]):
-    """Turns the slots of a pack into a PackBatch; the "index" that the sampler hands out is the plan itself."""
+class PackDataset(Dataset[PackBatch | UserError]):
+    """Turns the slots of a pack into a PackBatch; the "index" that the sampler hands out is the plan itself.
+
+    A mistake of the user's is handed over as a value: raised in a worker, it would arrive wrapped in a traceback.
+    """
 
     def __init__(
         self, max_side: int, files: RangeReader, latents: Mapping[Path, LatentShard] = MappingProxyType({})
@@ -39,8 +43,11 @@ class PackDataset(Dataset[PackBatch]):
         pixels = ImageReader(max_side, files=files)
         self._reader: Reader = LatentReader(latents, pixels) if latents else pixels
 
-    def __getitem__(self, slots: Sequence[Slot]) -> PackBatch:
-        return load_pack(slots, self._reader)
+    def __getitem__(self, slots: Sequence[Slot]) -> PackBatch | UserError:
+        try:
+            return load_pack(slots, self._reader)
+        except UserError as error:
+            return error
 
 
 class StepLoader:
@@ -97,7 +104,10 @@ class StepLoader:
         for _ in range(self._first, self._last):
             mine: list[PackBatch] = []
             for _ in range(self._rank, self._planner.packs_per_step, self._world):
-                mine.append(cast("PackBatch", next(packs)))
+                pack = cast("PackBatch | UserError", next(packs))
+                if isinstance(pack, UserError):
+                    raise pack
+                mine.append(pack)
             if not mine:
                 raise ValueError("a rank without a pack: train.packs_per_step must be at least the number of ranks")
             yield LoadedStep(plans.popleft(), tuple(mine))

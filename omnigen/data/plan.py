@@ -124,8 +124,8 @@ def rows_that_fit(
     tokens = _image_tokens(catalog.images, max_side)
     totals = np.concatenate([[0], tokens.cumsum()])
     image_tokens = totals[ends] - totals[firsts]
-    text_bytes = pc.binary_length(instructions).to_numpy(zero_copy_only=False)
-    marks = pc.count_substring(instructions, "<|image_").to_numpy(zero_copy_only=False)
+    text_bytes = pc.binary_length(instructions).to_numpy()
+    marks = pc.count_substring(instructions, "<|image_").to_numpy()
     template = 2 * unconditional_prompt(tokenizer).num_tokens + 2 * images_per_row
     doubtful = (image_tokens + text_bytes + template + 1 > budget) | (marks >= images_per_row)
     fits = ~doubtful

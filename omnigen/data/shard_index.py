@@ -30,7 +30,7 @@ COLUMNS = (
 )
 IMAGE = np.dtype([("offset", "<i8"), ("bytes", "<u4"), ("width", "<i4"), ("height", "<i4")])
 """Where an image lies in its tar, in bytes, and its size in pixels."""
-KEY_RULE = r"^[^/\\\x00-\x1f]{1,100}$"
+KEY_RULE = r"^[^./\\\x00-\x1f]{1,250}$"
 NAME_RULE = r"^(?:input_[1-9][0-9]*|output)\.(?:jpg|jpeg|png|webp)$"
 
 

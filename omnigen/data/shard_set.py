@@ -9,7 +9,7 @@ from pathlib import Path
 from x2i.errors import UserError
 from x2i.store.file_cache import StoredFile
 from x2i.store.paths import DATASET_FILE, INDEX_SUFFIX, SHARD_SUFFIX
-from x2i.store.remote import dataset_path, file_versions, is_remote
+from x2i.store.remote import dataset_path, file_version, file_versions, is_remote
 from x2i.store.shards import Shard
 
 
@@ -32,7 +32,8 @@ class FoundShard:
 def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
     """Returns the shards under every path (a dataset folder, a folder of shards, or one .tar), in order of their names.
 
-    A shard without an index is foreign if its folder holds no index at all and belongs to no dataset of ours.
+    A shard without an index is foreign if its folder, when listed, holds no index at all and belongs to no dataset of
+    ours.
     Raises UserError for a path without shards, a shard given twice, a tar or an index that is missing.
     """
     if not paths:
@@ -48,33 +49,57 @@ def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
 
 
 def _shards_under(path: Path) -> Iterator[FoundShard]:
-    if path.suffix == SHARD_SUFFIX and not path.is_dir():
-        folder, wanted = path.parent, {path.name}
-    else:
-        if not is_remote(path) and not path.is_dir():
-            raise UserError(f"data.shards: {path}: no such folder; give a dataset folder or a folder of shards")
-        folder, wanted = (path / "shards" if (path / "shards").is_dir() else path), None
+    if path.suffix == SHARD_SUFFIX and (is_remote(path) or not path.is_dir()):
+        return _single_tar(path)
+    if not is_remote(path) and not path.is_dir():
+        raise UserError(f"data.shards: {path}: no such folder; give a dataset folder or a folder of shards")
+    return _folder(path / "shards" if (path / "shards").is_dir() else path, path)
+
+
+def _single_tar(tar: Path) -> Iterator[FoundShard]:
+    """Asks for the tar and its index by name: not every store can list a folder."""
+    index = tar.with_suffix(INDEX_SUFFIX)
+    found, indexed = file_version(tar), file_version(index)
+    if found is None:
+        raise UserError(f"data.shards: {tar}: no such file")
+    if indexed is None and _is_ours(tar.parent):
+        raise _unfinished(tar)
+    yield FoundShard(StoredFile(tar, *found), StoredFile(index, *indexed) if indexed else None)
+
+
+def _folder(folder: Path, given: Path) -> Iterator[FoundShard]:
     files = {name: StoredFile(folder / name, *state) for name, state in file_versions(folder).items()}
-    tars = {name for name in files if name.endswith(SHARD_SUFFIX) and (wanted is None or name in wanted)}
+    tars = {name for name in files if name.endswith(SHARD_SUFFIX)}
     if not tars:
-        what = "no such file" if wanted else f"no training shards (*{SHARD_SUFFIX}) in it or in its folder shards/"
-        raise UserError(f"data.shards: {path}: {what}")
+        raise UserError(
+            f"data.shards: {given}: no training shards (*{SHARD_SUFFIX}) in it or in its folder shards/; give a "
+            f"dataset folder or a folder of shards"
+        )
     indexed = {name.removesuffix(INDEX_SUFFIX) for name in files if name.endswith(INDEX_SUFFIX)}
-    for name in sorted(indexed) if wanted is None else ():
+    for name in sorted(indexed):
         if name + SHARD_SUFFIX not in tars:
             raise UserError(
                 f"{folder / (name + SHARD_SUFFIX)}: missing, though its index {name + INDEX_SUFFIX} is there: copy it "
                 f"again, or delete the index to do without the shard"
             )
-    foreign = not indexed and not (folder.parent / DATASET_FILE).exists()
+    foreign = not indexed and not _is_ours(folder)
     for name in sorted(tars):
-        index = name.removesuffix(SHARD_SUFFIX) + INDEX_SUFFIX
-        if index not in files and not foreign:
-            raise UserError(
-                f"{folder / index}: missing: {name} has no index; the shard was not finished. Run the command that "
-                f"made it again, or move the tar away"
-            )
-        yield FoundShard(files[name], files.get(index))
+        index = files.get(name.removesuffix(SHARD_SUFFIX) + INDEX_SUFFIX)
+        if index is None and not foreign:
+            raise _unfinished(folder / name)
+        yield FoundShard(files[name], index)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether shards in `folder` belong to a dataset of ours, where every finished one has an index."""
+    return (folder.parent / DATASET_FILE).exists()
+
+
+def _unfinished(tar: Path) -> UserError:
+    return UserError(
+        f"{tar.with_suffix(INDEX_SUFFIX)}: missing: {tar.name} has no index; the shard was not finished. Run the "
+        f"command that made it again, or move the tar away"
+    )
 
 
 def _identity(path: Path) -> str:

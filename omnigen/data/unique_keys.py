@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -35,13 +33,3 @@ def doubled(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     return np.flatnonzero(np.isin(hashes, twice)) if len(twice) else np.empty(0, np.int64)
-
-
-def first_repeated(keys: Mapping[int, str]) -> tuple[int, int] | None:
-    """Returns the places of the first key that stands twice, the earlier one first; None if all are different."""
-    seen: dict[str, int] = {}
-    for place, key in keys.items():
-        if key in seen:
-            return seen[key], place
-        seen[key] = place
-    return None

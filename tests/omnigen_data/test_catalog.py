@@ -3,10 +3,14 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from omnigen.data.catalog import Catalog, held_out_uids, task_weights
+from omnigen.data.unique_keys import hash_texts
 from tests.omnigen_data.photographs import make_sample, make_shards
 from x2i.errors import UserError
 from x2i.image import decode
@@ -147,3 +151,47 @@ def test_weights_name_tasks_that_are_there(dataset):
         task_weights(rows, {"colorise": 1.0})
     with pytest.raises(UserError, match="held out"):
         task_weights({**rows, "colorize": np.array([], dtype=np.int64)}, {"colorize": 1.0})
+
+
+@given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=60), start=st.integers(0, 5))
+@settings(deadline=None, max_examples=200)
+def test_equal_texts_and_no_others_have_equal_hashes(texts, start):
+    array = pa.array(texts, pa.large_string())[start:]
+    hashes = hash_texts(array)
+    assert len(hashes) == len(array)
+    assert len(set(hashes.tolist())) == len(set(array.to_pylist()))
+    assert hash_texts(pa.array(array.to_pylist(), pa.large_string())).tolist() == hashes.tolist()
+
+
+def test_the_catalog_holds_out_what_the_rule_says_for_one_uid_alone(dataset):
+    for fraction, seed in ((0.5, 1), (0.3, 2), (1e-9, 3), (0.0, 4)):
+        catalog = Catalog.open([dataset], fraction, seed)
+        held_out = held_out_uids(NAMES, fraction, seed)
+        rows = [catalog.row(number) for number in range(len(catalog))]
+        assert [any(name in row.key for name in held_out) for row in rows] == catalog.held_out.tolist()
+
+
+def test_a_single_tar_may_be_given(dataset):
+    tar = find_shards(dataset)[0].tar
+    assert len(Catalog.open([tar])) == len(Catalog.open([str(tar)])) == 6
+    with pytest.raises(UserError, match="listed twice"):
+        Catalog.open([dataset, tar])
+    with pytest.raises(UserError, match=r"nowhere\.tar: no such file"):
+        Catalog.open([dataset / "nowhere.tar"])
+
+
+def test_a_shard_of_our_dataset_without_any_index_is_refused(dataset):
+    (dataset / "dataset.json").write_text("{}")
+    for shard in find_shards(dataset):
+        shard.index_path.unlink()
+    for path in (dataset, find_shards(dataset)[0].tar):
+        with pytest.raises(UserError, match=r"parquet: missing: .* the shard was not finished"):
+            Catalog.open([path])
+
+
+def test_the_fingerprint_changes_with_samples_their_order_and_the_split(dataset, tmp_path):
+    here = Catalog.open([dataset], 0.4).fingerprint()
+    first, second = (shard.tar for shard in find_shards(dataset))
+    others = (Catalog.open([second, first], 0.4), Catalog.open([first], 0.4), Catalog.open([dataset]))
+    assert Catalog.open([first, second], 0.4).fingerprint() == here
+    assert len({here, *(catalog.fingerprint() for catalog in others)}) == 4

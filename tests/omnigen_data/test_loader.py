@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import struct
+import zlib
+from dataclasses import fields
 
 import pytest
 import torch
@@ -9,9 +13,12 @@ from omnigen.data.catalog import Catalog
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, rows_that_fit
-from omnigen.data.sample import Dropout, DropoutRates, condition
+from omnigen.data.sample import Dropout, DropoutRates, LoadedSample, condition
+from omnigen.layout import PackLayout
 from omnigen.tokenizer import ByteTokenizer
-from tests.omnigen_data.photographs import make_shards
+from tests.omnigen_data.photographs import make_shards, photograph
+from x2i.errors import UserError
+from x2i.image import encode
 from x2i.sample import placeholder
 from x2i.store.shards import find_shards
 
@@ -42,23 +49,21 @@ def make_planner(dataset, packs_per_step=4, weights=None):
 
 
 def contents(steps: list[LoadedStep]) -> list[list[list[tuple]]]:
-    """What the network would see of every pack: who, in which order, with which pixels."""
-    return [
-        [
-            [
-                (
-                    s.slot.counter,
-                    s.slot.row.key,
-                    s.slot.dropout,
-                    s.target.sum().item(),
-                    *(r.sum().item() for r in s.references),
-                )
-                for s in pack.samples
-            ]
-            for pack in step.packs
-        ]
-        for step in steps
-    ]
+    """What the network would see of every pack: who, in which order, with which pixels, laid out how."""
+    return [[[*map(seen, pack.samples), laid_out(pack.layout)] for pack in step.packs] for step in steps]
+
+
+def seen(sample: LoadedSample) -> tuple:
+    pixels = [(tuple(image.shape), image.numpy().tobytes()) for image in (*sample.references, sample.target)]
+    slot = sample.slot
+    return slot.counter, slot.row.key, slot.row.task, slot.dropout, slot.image_numbers, slot.layout, pixels
+
+
+def laid_out(layout: PackLayout | None) -> tuple:
+    if layout is None:
+        return ()
+    values = [getattr(layout, field.name) for field in fields(layout)]
+    return tuple(value.numpy().tobytes() if isinstance(value, torch.Tensor) else value for value in values)
 
 
 def load(dataset, first=0, last=3, state=None, **options):
@@ -72,12 +77,30 @@ def test_packs_are_the_same_with_any_number_of_workers(dataset):
         assert contents(load(dataset, workers=workers)) == inline
 
 
+def dealt(shares, world):
+    return [[shares[i % world][step][i // world] for i in range(4)] for step in range(3)]
+
+
 def test_packs_are_the_same_with_any_number_of_ranks(dataset):
     whole = contents(load(dataset))
+    assert sum(len(pack) for step in whole for pack in step) > 30
     for world in (2, 3, 4):
         shares = [contents(load(dataset, rank=rank, world=world)) for rank in range(world)]
-        dealt = [[shares[i % world][step][i // world] for i in range(4)] for step in range(3)]
-        assert dealt == whole
+        assert dealt(shares, world) == whole
+
+
+@pytest.mark.slow
+def test_packs_are_the_same_with_any_number_of_ranks_of_several_workers(dataset):
+    whole = contents(load(dataset))
+    for rank, world, workers in ((1, 2, 2), (3, 4, 1)):
+        share = contents(load(dataset, rank=rank, world=world, workers=workers))
+        assert share == [step[rank::world] for step in whole]
+
+
+def test_a_run_may_go_on_with_another_number_of_ranks_and_workers(dataset):
+    whole = load(dataset)
+    shares = [contents(load(dataset, 1, 3, whole[0].plan.state, rank=rank, world=2, workers=rank)) for rank in (0, 1)]
+    assert [[shares[i % 2][step][i // 2] for i in range(4)] for step in range(2)] == contents(whole[1:])
 
 
 def test_loading_goes_on_from_the_state_after_any_step(dataset):
@@ -124,18 +147,70 @@ def test_the_layout_that_was_planned_is_the_layout_that_is_loaded(dataset):
                 assert [tuple(image.shape) for image in sample.references] == shown
 
 
-def test_an_undecodable_image_leaves_an_empty_slot_and_moves_nothing(dataset, tmp_path):
-    broken = make_shards(tmp_path, ("text_to_image", "colorize", "denoise", "few_shot"), sizes=((64, 64), (64, 32)))
+def cut_jpeg(size):
+    return encode(photograph("coffee", *size), "jpeg", 95)[:-400]
+
+
+DAMAGE = {
+    "no image": (lambda size: b"no image" * 20, "not_an_image"),
+    "a truncated JPEG": (cut_jpeg, "image_truncated"),
+    "an image of another size": (lambda size: encode(photograph("coffee", 16, 16), "png"), "its index says"),
+    "nothing but zeros": (lambda size: b"", "not_an_image"),
+    "an image of too many pixels": (lambda size: bomb(), "too_many_pixels"),
+}
+
+
+def bomb():
+    """A PNG that claims to be 100,000 pixels wide and high."""
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    parts = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def damaged(root, kind):
+    """The dataset again, where one input image of `denoise` is replaced; returns the folder and the sample's key."""
+    broken = make_shards(root, ("text_to_image", "colorize", "denoise", "few_shot"), sizes=((64, 64), (64, 32)))
     shard = next(shard for shard in find_shards(broken) if shard.name.startswith("denoise"))
     row = shard.index().to_pylist()[0]
+    [offset, _], [count, _] = row["image_offsets"], row["image_bytes"]
+    data = DAMAGE[kind][0](row["image_sizes"][0])
     with open(shard.tar, "r+b") as stream:
-        stream.seek(row["image_offsets"][0])
-        stream.write(b"no image" * 20)
-    whole, holed = load(dataset), load(broken)
-    bad = {(sample.counter, sample.key) for step in holed for pack in step.packs for sample in pack.bad}
-    assert {key for _, key in bad} <= {row["key"]}
-    without = [[[entry for entry in pack if entry[:2] not in bad] for pack in step] for step in contents(whole)]
-    assert contents(holed) == without
+        stream.seek(offset)
+        stream.write(data[:count].ljust(count, b"\0"))
+    return broken, row["key"]
+
+
+def assert_one_hole(whole, holed, key, reason):
+    bad = [sample for step in holed for pack in step.packs for sample in pack.bad]
+    assert {sample.key for sample in bad} == {key}
+    assert all(reason in sample.reason and "input 1" in sample.reason for sample in bad)
+    assert all("denoise" in sample.tar for sample in bad)
+    empty = {sample.counter for sample in bad}
+    kept = [[[seen(s) for s in pack.samples if s.slot.counter not in empty] for pack in step.packs] for step in whole]
+    assert [[[seen(s) for s in pack.samples] for pack in step.packs] for step in holed] == kept
+    assert [step.plan.state for step in holed] == [step.plan.state for step in whole]
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_bad_image_leaves_an_empty_slot_and_moves_nothing(dataset, tmp_path, kind):
+    broken, key = damaged(tmp_path, kind)
+    assert_one_hole(load(dataset, last=6), load(broken, last=6), key, DAMAGE[kind][1])
+
+
+def test_a_bad_image_in_a_worker_process_leaves_an_empty_slot_too(dataset, tmp_path):
+    broken, key = damaged(tmp_path, "a truncated JPEG")
+    assert_one_hole(load(dataset, last=6), load(broken, last=6, workers=2), key, "image_truncated")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_that_shrinks_while_training_stops_it_and_is_named(tmp_path, workers):
+    root = make_shards(tmp_path, ("text_to_image", "colorize"), sizes=((64, 64),))
+    planner = make_planner(root)
+    for shard in find_shards(root):
+        os.truncate(shard.tar, 1500)
+    with pytest.raises(UserError, match=r"^\S+\.tar: wanted \d+ bytes at \d+, found \d+: the file is truncated"):
+        list(StepLoader(planner, PackingState(), 0, 1, max_side=SIDE, workers=workers))
 
 
 def test_dropout_happens_as_often_as_asked_and_depends_on_the_draw_alone():

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnigen.data.mixture import LARGEST_BLOCK, Mixture, block_counts, draw
+from omnigen.data.plan import Planner
+from omnigen.data.sample import DropoutRates
 
 AUTHORS = (0.5, 0.2, 0.1, 0.1, 0.1)
 
@@ -18,6 +20,56 @@ def test_frequencies_over_100k_draws_equal_the_weights():
     assert counts.sum() == 100_000
     expected = np.array(AUTHORS) * 100_000
     assert ((counts - expected) ** 2 / expected).sum() < 9.49  # chi-square, 4 degrees of freedom, 5%
+
+
+UNEQUAL = {
+    "text_to_image": (0.9, 100_000),
+    "edit": (0.07, 500),
+    "subject": (0.02, 40),
+    "try_on": (0.009, 3),
+    "rare": (0.001, 7),
+}
+
+
+def draws(count, seed=5):
+    """The planner's own draws over tasks of very unequal weight and size: (task, row) of each."""
+    rows, start = {}, 0
+    for task, (_, samples) in UNEQUAL.items():
+        rows[task] = np.arange(start, start + samples)
+        start += samples
+    weights = {task: weight for task, (weight, _) in UNEQUAL.items()}
+    rates = DropoutRates()
+    options = {"tokenizer": None, "max_side": 16, "budget": 1, "packs_per_step": 1, "dropout": rates, "seed": seed}
+    planner = Planner(None, rows, weights, **options)
+    drawn = np.array([planner.catalog_row(counter) for counter in range(count)])
+    return rows, drawn
+
+
+def test_drawn_tasks_have_the_configured_frequencies_over_many_epochs_of_unequal_tasks():
+    rows, drawn = draws(100_000)
+    counts = np.array([np.isin(drawn, numbers).sum() for numbers in rows.values()])
+    expected = np.array([weight for weight, _ in UNEQUAL.values()]) * 100_000
+    assert counts.sum() == 100_000
+    assert ((counts - expected) ** 2 / expected).sum() < 9.49  # chi-square, 4 degrees of freedom, 5%
+    assert counts[3] / 3 > 250  # epochs of the task of three samples
+    for part in np.split(drawn, 4):  # and at every stage of the run
+        here = np.array([np.isin(part, numbers).sum() for numbers in rows.values()])
+        assert ((here - expected / 4) ** 2 / (expected / 4)).sum() < 9.49
+
+
+def test_every_epoch_of_every_task_has_each_of_its_samples_once_in_an_order_of_its_own():
+    rows, drawn = draws(100_000)
+    for task, numbers in rows.items():
+        mine = drawn[np.isin(drawn, numbers)]
+        whole = len(mine) // len(numbers)
+        epochs = mine[: whole * len(numbers)].reshape(whole, len(numbers))
+        assert (np.sort(epochs, axis=1) == numbers).all(), task
+        if len(numbers) >= 40:
+            assert len(np.unique(epochs, axis=0)) == whole, task
+        if whole < 1:
+            assert len(np.unique(mine)) == len(mine), task
+    assert len(np.unique(drawn[np.isin(drawn, rows["try_on"])].reshape(-1)[:300].reshape(-1, 3), axis=0)) == 6
+    assert (draws(500, seed=6)[1] != drawn[:500]).mean() > 0.8
 
 
 def test_frequencies_over_whole_blocks_are_exact():

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import fsspec
 import pytest
 import torch
@@ -13,10 +18,13 @@ from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
 from omnigen.data.sample import DropoutRates
 from omnigen.tokenizer import ByteTokenizer
+from omnigen.train.config import load_config
 from tests.omnigen_data.photographs import make_shards
+from tests.omnigen_train.runs import train, write_config
 from tests.s3 import bucket  # noqa: F401  a fixture
 from x2i.errors import UserError
 from x2i.store.file_cache import FileCache
+from x2i.store.shards import find_shards
 
 TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
 SIDE, PLENTY = 48, 10**9
@@ -129,8 +137,71 @@ def test_a_shard_cut_short_on_the_store_is_refused_at_start(local):
     store.rm("/cut", recursive=True)
 
 
+def test_a_single_tar_of_a_web_server_trains_without_a_listing(local, tmp_path):
+    handler = partial(RangeHandler, directory=local / "shards")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urls = [f"http://127.0.0.1:{server.server_port}/{shard.tar.name}" for shard in find_shards(local)]
+        for cache in (None, FileCache(tmp_path / "cache", PLENTY)):
+            assert same(load(Catalog.open(urls, 0.2, cache=cache)), load(Catalog.open([local], 0.2)))
+        server.shutdown()
+
+
+class RangeHandler(BaseHTTPRequestHandler):
+    """Serves files as web servers do, ranges included, and lists no folder."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *arguments, directory):
+        self.directory = directory
+        super().__init__(*arguments)
+
+    def log_message(self, *message):
+        pass
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.wfile.write(self.answer())
+
+    def answer(self):
+        path = self.directory / self.path.lstrip("/")
+        data, status = (path.read_bytes(), 200) if path.is_file() else (b"", 404)
+        headers = {"Accept-Ranges": "bytes"}
+        if status == 200 and (wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))):
+            start, end = int(wanted[1]), min(int(wanted[2]) + 1, len(data))
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
+            data, status = data[start:end], 206
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": len(data)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return data
+
+
+def test_paths_in_a_configuration_may_be_urls(tmp_path):
+    data = {"shards": ["s3://bucket/data", "near"], "cache_dir": "cache"}
+    config = load_config(write_config(tmp_path / "c.yaml", tmp_path, data=data)).data
+    assert config.shards == ("s3://bucket/data", str(tmp_path / "near"))
+    assert config.cache_dir == str(tmp_path / "cache")
+
+
 def test_a_store_without_shards_and_a_protocol_that_nobody_knows_are_named():
     with pytest.raises(UserError, match="no training shards"):
         Catalog.open(["memory://nothing/here"])
     with pytest.raises(UserError, match="gopher://x"):
         Catalog.open(["gopher://x/y"])
+
+
+@pytest.mark.slow
+def test_a_run_trained_from_a_store_is_the_run_trained_from_a_folder(local, remote, tmp_path):
+    cache = {"cache_dir": str(tmp_path / "cache"), "cache_bytes": PLENTY}
+    runs = {"folder": {}, "store": {"shards": [remote], "workers": 1, **cache}}
+    for name, settings in runs.items():
+        config = write_config(tmp_path / f"{name}.yaml", local, data=settings, train={"steps": 4})
+        result = train(config, tmp_path / name)
+        assert result.returncode == 0, result.stderr
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in runs]
+    assert metrics[0] == metrics[1]
+    assert list((tmp_path / "cache").glob("*.tar"))

@@ -137,6 +137,18 @@ def file_versions(folder: Path) -> dict[str, tuple[int, str]]:
     return {name: (state.st_size, str(state.st_mtime_ns)) for name, state in states.items()}
 
 
+def file_version(path: Path) -> tuple[int, str] | None:
+    """Returns the size in bytes and the version of one file, without listing its folder; None if it is not there."""
+    try:
+        if is_remote(path):
+            info = _fs(path).info(_key(path))
+            return (info["size"], _version(info)) if info["type"] == "file" else None
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_size, str(state.st_mtime_ns)
+
+
 def read_many(files: list[Path]) -> list[bytes]:
     """Returns the bytes of many small files; those on a store are asked for side by side."""
     if not files or not is_remote(files[0]):

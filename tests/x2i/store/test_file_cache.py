@@ -211,3 +211,9 @@ def test_many_files_do_not_exhaust_the_descriptors(tmp_path):
         for _ in range(2):
             assert [int.from_bytes(reader.read(path, 0, 4), "little") for path in paths] == list(range(len(paths)))
         assert len(os.listdir("/proc/self/fd")) < reading.MOST_OPEN + 100
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(root, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="file: the cache cannot be used"):
+        FileCache(tmp_path / "file", 10_000).fetch(stored(root, "a.tar"))
