@@ -8,7 +8,7 @@ prompts: slots of 1,000 samples with captions of 60 words, laid out by a Hugging
 what `omnigen encode` kept; the slots must be equal. step: loading, encoding, forward, backward on 3 MP JPEGs at 256
 pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and bf16; the losses
 must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real ones. One thread;
-the processor's time of this process is what counts; repeats are interleaved. One JSON line a comparison, with its ratio.
+the processor's time of this process is what counts; repeats are interleaved. One JSON line a comparison.
 """
 
 from __future__ import annotations
