@@ -20,7 +20,19 @@ from x2i.sample import canonical_json
 DOWNSAMPLE = 8
 SDXL_SCALING = 0.13025
 DEFAULT_DCT_CHANNELS = 48
-BATCH_PIXELS = 8 * 1024 * 1024  # of one batch on CUDA; SDXL's VAE in fp32 holds about 2 kB a pixel while it encodes
+# What in a VAE's configuration decides what its weights compute; newer versions of diffusers add other settings.
+VAE_ARCHITECTURE = (
+    "down_block_types",
+    "block_out_channels",
+    "layers_per_block",
+    "act_fn",
+    "norm_num_groups",
+    "mid_block_add_attention",
+    "use_quant_conv",
+    "latent_channels",
+    "in_channels",
+)
+BATCH_PIXELS = 2 * 1024 * 1024  # of one batch on CUDA: its first layers hold several times 128 fp32 channels a pixel
 DCT_VERSION = 1  # to be raised by whoever changes what the transform gives
 
 
@@ -162,8 +174,8 @@ class SdxlCodec:
 
     @cached_property
     def fingerprint(self) -> str:
-        kept = {name: value for name, value in self._vae.config.items() if not name.startswith("_")}
-        identity = ["sdxl", self._scaling, self._shift, repr(sorted(kept.items()))]
+        architecture = {name: self._vae.config.get(name) for name in VAE_ARCHITECTURE}
+        identity = ["sdxl", self._scaling, self._shift, architecture]
         digest = hashlib.sha256(canonical_json(identity).encode())
         for name, weight in sorted(self._vae.state_dict().items()):
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())

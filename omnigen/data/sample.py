@@ -214,6 +214,7 @@ def load(slot: Slot, reader: Reader) -> LoadedSample | BadSample:
         offset, count, width, height = slot.row.images[number - 1]
         try:
             image = reader.read(slot.row.tar, offset, count, (width, height))
+            assert not slot.mirrored or image.dtype == torch.uint8, "posteriors cannot be mirrored"
             pixels[number] = image.flip(1) if slot.mirrored else image
         except DroppedError as error:
             name = "output" if number == target else f"input {number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -12,9 +13,10 @@ import torch
 from PIL import Image
 from scipy.fft import dctn
 
-from omnigen.codec import DctCodec, SdxlCodec, dct_split, load_codec, zigzag
+from omnigen.codec import DctCodec, SdxlCodec, dct_split, load_codec, posteriors, zigzag
 from omnigen.config import PRESETS
 from omnigen.images import prepare_image, to_tensor, to_uint8
+from tests.omnigen.vae import save_tiny_vae
 from x2i.errors import UserError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "coins.png", "rocket.jpg", "motorcycle_left.png")
@@ -96,19 +98,7 @@ def test_an_unknown_codec_is_a_user_error(name: str) -> None:
 @pytest.fixture(scope="module")
 def vae_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A randomly initialised AutoencoderKL of SDXL's shape, a few channels wide."""
-    diffusers = pytest.importorskip("diffusers")
-    torch.manual_seed(0)
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(4, 4, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        norm_num_groups=2,
-        latent_channels=4,
-        scaling_factor=0.13025,
-    )
-    folder = tmp_path_factory.mktemp("pipeline") / "vae"
-    vae.save_pretrained(folder)
-    return folder
+    return save_tiny_vae(tmp_path_factory.mktemp("pipeline") / "vae")
 
 
 def test_the_sdxl_codec_is_the_scaled_vae(vae_folder: Path) -> None:
@@ -139,3 +129,52 @@ def test_the_sdxl_codec_finds_the_vae_inside_a_pipeline_folder(vae_folder: Path)
 def test_a_folder_without_a_vae_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="AutoencoderKL"):
         load_codec(f"sdxl:{tmp_path}")
+
+
+def test_drawing_from_a_posterior_is_encoding(vae_folder: Path) -> None:
+    images = torch.stack([to_tensor(photograph) for photograph in photographs(64)[:1] * 2])
+    for codec in (load_codec("dct:12"), load_codec(f"sdxl:{vae_folder}")):
+        posterior = codec.posterior(images)
+        assert posterior.shape == (2, codec.posterior_channels, images.shape[2] // 8, images.shape[3] // 8)
+        for seed in (None, 3):
+            first, second = (torch.Generator().manual_seed(seed) if seed else None for _ in range(2))
+            assert torch.equal(codec.draw(posterior, first), codec.encode(images, second))
+    drawn = [codec.draw(posterior[:1], torch.Generator().manual_seed(seed)) for seed in range(400)]
+    mean, deviation = posterior[:1].chunk(2, dim=1)
+    found = torch.cat(drawn) / 0.13025
+    assert ((found.mean(0) - mean[0]) / deviation[0] * 400**0.5).abs().max() < 5
+    assert (found.std(0) / deviation[0] - 1).abs().max() < 0.2
+
+
+def test_the_fingerprint_is_of_what_decides_the_latents_not_of_the_place(vae_folder: Path, tmp_path: Path) -> None:
+    fingerprint = load_codec(f"sdxl:{vae_folder}").fingerprint
+    assert load_codec(f"sdxl:{vae_folder.parent}").fingerprint == fingerprint
+    assert load_codec(f"sdxl:{save_tiny_vae(tmp_path / 'other', seed=1)}").fingerprint != fingerprint
+    same = save_tiny_vae(tmp_path / "same")
+    config = json.loads((same / "config.json").read_text())
+    (same / "config.json").write_text(json.dumps({**config, "scaling_factor": 0.2}))
+    assert load_codec(f"sdxl:{same}").fingerprint != fingerprint
+    prints = [load_codec(name).fingerprint for name in ("dct", "dct:48", "dct:24")]
+    assert prints[0] == prints[1] != prints[2]
+    assert all(len(one) == 64 for one in (*prints, fingerprint))
+
+
+@pytest.mark.parametrize("name", ["dct:6", "vae"])
+def test_posteriors_come_in_order_and_do_not_depend_on_their_neighbours(vae_folder: Path, name: str) -> None:
+    codec = load_codec(f"sdxl:{vae_folder}" if name == "vae" else name)
+    images = [torch.from_numpy(image.copy()) for image in photographs(64)]
+    images = [images[0], images[1], images[0], *images[2:], images[1][:32].contiguous()]
+    together = posteriors(images, codec, torch.device("cpu"), batch=4)
+    for image, posterior in zip(images, together, strict=True):
+        assert posterior.equal(codec.posterior(to_tensor(image.numpy())[None])[0])
+    assert posteriors([], codec, torch.device("cpu")) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_batch_on_cuda_is_the_images_of_the_cpu_to_rounding(vae_folder: Path) -> None:
+    images = [torch.from_numpy(image.copy()) for image in photographs(64)]
+    for name in ("dct:6", f"sdxl:{vae_folder}"):
+        cpu = posteriors(images, load_codec(name), torch.device("cpu"))
+        cuda = posteriors(images, load_codec(name, "cuda"), torch.device("cuda"))
+        assert all(torch.allclose(a, b.cpu(), atol=2e-3, rtol=2e-3) for a, b in zip(cpu, cuda, strict=True))

@@ -33,6 +33,7 @@ from x2i.sample import Lineage, RecipeStamp, Sample
 from x2i.store.atomic import read_table
 from x2i.store.shards import EncodedImage, Shard, find_shards, training_shard
 from x2i.store.verify import verify
+from x2i.takedown.traces import may_still_show
 
 REPOSITORY = Path(__file__).parents[2]
 SIDE = 48
@@ -323,6 +324,12 @@ def test_a_dataset_with_caches_verifies_as_before(dataset):
     run(dataset, tokenizer="bytes")
     after = verify(dataset)
     assert (after.findings, after.samples) == (before.findings, before.samples)
+
+
+def test_a_takedown_names_the_caches_as_what_may_still_show_an_image(dataset):
+    assert may_still_show(dataset) == []
+    run(dataset, tokenizer="bytes")
+    assert may_still_show(dataset) == ["encoded/"]
 
 
 class Forgetful(ByteTokenizer):
