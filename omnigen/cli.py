@@ -120,6 +120,22 @@ def train_command(
     train(config, set_ or [], resume, out)
 
 
+@app.command("ablate")
+def ablate_command(
+    file: Annotated[Path, typer.Argument(help="YAML file of comparisons, such as manifests/train/ablations.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs and the table; run again, it goes on.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Replace one setting in every run, as section.key=value.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Name of a comparison to make; repeat. Default: all.")] = None,
+    phi3: Annotated[Path | None, typer.Option(help="A Phi-3 checkpoint, for comparisons that begin from one.")] = None,
+) -> None:
+    """Train pairs of networks that differ in one thing, and say what difference it makes to held-out samples."""
+    from omnigen.train.ablate import ablate, table
+
+    typer.echo(table(ablate(file, out, set_ or [], only or [], phi3)))
+
+
 app.command("convert")(convert_command)
 app.command("merge")(merge_command)
 app.command("unmerge")(unmerge_command)

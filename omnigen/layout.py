@@ -11,7 +11,7 @@ Suffixes: T tokens of the pack, S samples, R reference images.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -144,6 +144,12 @@ class PackLayout:
     @property
     def device(self) -> torch.device:
         return self.token_ids_T.device
+
+    def with_causal_images(self) -> PackLayout:
+        """Returns the layout in which image tokens, like text, see only what stands before them: for comparisons."""
+        segments = tuple(segment._replace(causal=True) for segment in self.segments)
+        seen_T = torch.arange(1, self.num_tokens + 1, dtype=torch.int32, device=self.device)
+        return replace(self, hi_T=seen_T, segments=segments)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PackLayout:
         """Returns the layout with its tensors on `device`."""

@@ -25,7 +25,7 @@ def export(setup: Setup, state: RunState, run: Path) -> None:
             tensors = {name: whole(tensor) for name, tensor in lora_state(setup.model).items()}
             if setup.ranks.is_main:
                 save_adapter(run / ADAPTER_FOLDER, adapter, tensors, setup.config.model.init or "")
-        else:
+        elif setup.config.model.image_attention == "bidirectional":  # what was trained otherwise would be drawn wrongly
             weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
             if setup.ranks.is_main:
                 names = {"tokenizer": setup.tokenizer.name, "codec": setup.codec.name}
@@ -65,4 +65,4 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
 
 
 def _losses(line: dict[str, Any] | None) -> dict[str, Any] | None:
-    return line and {key: line[key] for key in ("loss", "tasks", "timesteps")}
+    return line and {key: line[key] for key in ("loss", "tasks", "timesteps", "copy_rate")}

@@ -36,7 +36,8 @@ class FlowPack:
 
     references: latents (C, H, W) of the reference images in reading order. clean, noise: one latent per sample, data
     and eps. timesteps_S: in [0, 1], 1 is data. weights: per sample None (1 everywhere) or a weight for every element of
-    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying.
+    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying. sources: per
+    sample the latents that an edit starts from, or None; empty if nobody asks how much is copied.
     """
 
     keys: tuple[str, ...]
@@ -48,6 +49,7 @@ class FlowPack:
     timesteps_S: Tensor
     weights: list[Tensor | None]
     counted: tuple[bool, ...]
+    sources: tuple[Tensor | None, ...] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -60,11 +62,13 @@ class FlowPack:
 class SampleLosses:
     """Per sample, the error summed over its target tokens (each the mean over a token's elements).
 
-    weighted_S: with edit weighting: what is minimised. plain_S: without, detached: what is compared.
+    weighted_S: with edit weighting: what is minimised. plain_S: without, detached: what is compared. copied: per sample
+    what `copied_share` says; () if the pack has no sources.
     """
 
     weighted_S: Tensor
     plain_S: Tensor
+    copied: tuple[float | None, ...] = ()
 
 
 def prepare_pack(
@@ -122,7 +126,24 @@ def sample_losses(
         error = (v - (x - eps)).square()
         plain.append(error.detach().sum() / per_token * counts)
         weighted.append((error if weight is None else error * weight).sum() / per_token * counts)
-    return SampleLosses(torch.stack(weighted), torch.stack(plain))
+    drawn = zip(predicted, noisy, pack.timesteps_S, pack.clean, pack.sources)
+    copied = tuple(
+        None if source is None else copied_share(z + (1 - t) * v.detach(), x, source) for v, z, t, x, source in drawn
+    )
+    return SampleLosses(torch.stack(weighted), torch.stack(plain), copied)
+
+
+def copied_share(estimate: Tensor, target: Tensor, source: Tensor) -> float | None:
+    """Returns the share of what an edit changes in which an estimate of the target lies nearer to the edit's source.
+
+    All latents (C, H, W); changed is what differs by more than 0.3. 0: the edit was made; 1: its input was copied; None
+    if nothing changes.
+    """
+    changed = (target - source).abs() > CHANGED_ABOVE
+    if not changed.any():
+        return None
+    is_copy = (estimate - source).abs() < (estimate - target).abs()
+    return float(is_copy[changed].float().mean())
 
 
 def interpolate(clean: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:

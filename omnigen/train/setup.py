@@ -81,6 +81,8 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
 
     tell: is given the memory that training takes, before the network takes any.
     """
+    if config.model.image_attention == "causal" and config.log.sample_every:
+        raise UserError("model.image_attention: causal is for comparing losses; pictures need log.sample_every=0")
     if config.lora.rank and config.model.init is None:
         raise UserError("lora.rank: an adapter is trained beside weights that are there: say which with model.init")
     require_possible(config.parallel, ranks.world)
@@ -148,8 +150,16 @@ def _open_stage(
     validation = None
     if slots:
         validation = ValidationSet(
-            slots, catalog.tasks, codec, seed, max_side, train.pack_tokens, ranks, caches.latents
-        )  # fmt: skip
+            slots,
+            catalog.tasks,
+            codec,
+            seed,
+            max_side,
+            train.pack_tokens,
+            ranks,
+            caches.latents,
+            config.model.image_attention == "causal",
+        )
     return StageParts(stage, planner, validation, caches, too_long)
 
 

@@ -163,6 +163,8 @@ class Trainer:
         setup = self.setup
         prepared = [prepare_pack(pack, setup.codec, parts.stage.train, self.ranks.device) for pack in loaded]
         packs = [pack for pack in prepared if pack is not None]
+        if self.config.model.image_attention == "causal":
+            packs = [replace(pack, layout=pack.layout.with_causal_images()) for pack in packs]
         if setup.sharded:
             wanted = -(-parts.stage.train.packs_per_step // self.ranks.world)
             packs += [idle_pack(setup.codec.channels, self.ranks.device) for _ in range(wanted - len(packs))]

@@ -31,6 +31,8 @@ from omnigen.train.parallel import Ranks
 from x2i.seeding import stable_hash, unit_interval
 
 BINS = 4
+EARLY = 0.5
+"""Below this t a noisy target shows little of itself, so that what the network makes of it is its own."""
 
 
 def bin_names() -> list[str]:
@@ -46,7 +48,7 @@ def bin_of(t: float) -> int:
 @dataclass(frozen=True)
 class ValidationSet:
     """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself.
-    latents: the caches to read instead of pixels, by the path of the tar.
+    latents: the caches to read instead of pixels, by the path of the tar. causal_images: see NetworkConfig.
     """
 
     slots: tuple[Slot, ...]
@@ -57,16 +59,29 @@ class ValidationSet:
     budget: int
     ranks: Ranks
     latents: Mapping[Path, LatentShard] = field(default_factory=dict)
+    causal_images: bool = False
 
     def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
-        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}} of the network as it is.
+        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}, "copy_rate"} of the network as it is.
 
+        copy_rate: `copied_share` of the network's first guess at the target of an edit (t below 0.5), on average over
+        the samples whose only input has the target's size; None if there are none.
         in_step: every rank runs the network equally often, as a sharded one must be.
         """
         with torch.no_grad():
             for _ in range(self._most_packs - len(self._packs) if in_step else 0):
                 sample_losses(model, idle_pack(self.codec.channels, self.ranks.device), attention)
-            return self._report(lambda pack: sample_losses(model, pack, attention).plain_S)
+            copied = torch.zeros(2, dtype=torch.float64)
+
+            def losses(pack: FlowPack) -> Tensor:
+                found = sample_losses(model, pack, attention)
+                for share, t in zip(found.copied, pack.timesteps_S.tolist()):
+                    if share is not None and t < EARLY:
+                        copied.add_(torch.tensor([share, 1.0], dtype=torch.float64))
+                return found.plain_S
+
+            report = self._report(losses)
+            return {**report, "copy_rate": _ratio(self.ranks.sum(copied).cpu())}
 
     def mean_predictor(self) -> dict[str, Any]:
         """Returns the same for the best constant velocity per channel: what knowing nothing but the average scores."""
@@ -121,25 +136,28 @@ class ValidationSet:
         kept = [(loaded[slot.counter], number) for slot, number in group if slot.counter in loaded]
         if not kept:
             return None
-        references, clean, noise, timesteps = [], [], [], []
+        references, clean, noise, timesteps, sources = [], [], [], [], []
         for sample, number in kept:
             key = sample.slot.row.key
             generator = torch.Generator().manual_seed(stable_hash("validation", self.seed, key, number))
             target, shown = encode_images(sample, self.codec, generator, device)
             references.extend(shown)
             clean.append(target)
+            sources.append(shown[0] if sample.source is not None else None)
             noise.append(torch.randn(target.shape, generator=generator).to(device))
             timesteps.append((number + unit_interval("validation time", self.seed, key, number)) / BINS)
+        layout = PackLayout.build([sample.slot.layout for sample, _ in kept]).to(device)
         return FlowPack(
             keys=tuple(sample.slot.row.key for sample, _ in kept),
             tasks=tuple(sample.slot.row.task for sample, _ in kept),
-            layout=PackLayout.build([sample.slot.layout for sample, _ in kept]).to(device),
+            layout=layout.with_causal_images() if self.causal_images else layout,
             references=references,
             clean=clean,
             noise=noise,
             timesteps_S=torch.tensor(timesteps, device=device),
             weights=[None] * len(kept),
             counted=(True,) * len(kept),
+            sources=tuple(sources),
         )
 
 
