@@ -70,6 +70,7 @@ def load(dataset, first=0, last=3, state=None, **options):
     return list(StepLoader(make_planner(dataset), state or PackingState(), first, last, max_side=SIDE, **options))
 
 
+@pytest.mark.slow
 def test_packs_are_the_same_with_any_number_of_workers(dataset):
     inline = contents(load(dataset))
     assert sum(len(pack) for step in inline for pack in step) > 30
@@ -198,6 +199,7 @@ def test_a_bad_image_leaves_an_empty_slot_and_moves_nothing(dataset, tmp_path, k
     assert_one_hole(load(dataset, last=6), load(broken, last=6), key, DAMAGE[kind][1])
 
 
+@pytest.mark.slow
 def test_a_bad_image_in_a_worker_process_leaves_an_empty_slot_too(dataset, tmp_path):
     broken, key = damaged(tmp_path, "a truncated JPEG")
     assert_one_hole(load(dataset, last=6), load(broken, last=6, workers=2), key, "image_truncated")
