@@ -64,10 +64,9 @@ def ablate(path: Path, out: Path, overrides: list[str], only: list[str], phi3: P
     """
     plan = load_settings(Ablations, path)
     chosen = [comparison for comparison in plan.comparisons if not only or comparison.name in only]
-    if unknown := set(only) - {comparison.name for comparison in plan.comparisons}:
-        raise UserError(
-            f"--only {', '.join(sorted(unknown))}: {path} has {', '.join(c.name for c in plan.comparisons)}"
-        )
+    names = [comparison.name for comparison in plan.comparisons]
+    if unknown := [name for name in only if name not in names]:
+        raise UserError(f"--only {', '.join(unknown)}: no such comparison in {path}; it has {', '.join(names)}")
     for comparison in chosen:
         if comparison.better not in comparison.arms:
             raise UserError(f"{path}: {comparison.name}: better: {comparison.better!r} is not one of its arms")
