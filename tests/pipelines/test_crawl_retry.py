@@ -62,7 +62,7 @@ def test_only_what_failed_for_a_passing_reason_is_asked_for_again(
             "/500-then-ok.jpg": failing_first(1, reply(500), image(LATE)),
             "/429-then-ok.jpg": failing_first(1, reply(429), image(LATE)),
             "/429-then-404.jpg": failing_first(1, reply(429), reply(404)),
-            "/reset-then-ok.jpg": failing_first(2, reset, image(LATE)),
+            "/reset-then-ok.jpg": failing_first(4, reset, image(LATE)),
             "/cut-then-ok.jpg": failing_first(1, image(LATE, Content_Length="99999"), image(LATE)),
             "/still-500.jpg": reply(500),
             "/moved.jpg": redirect("/500-again.jpg"),

@@ -50,13 +50,17 @@ class Fetcher:
         )
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._on_sent)
-        self._session = self._open_session([])
-        self._timed_session = self._open_session([trace])
+        self._session = self._open_session(self._connector, [])
+        self._timed_session = self._open_session(self._connector, [trace])
+        unshared = aiohttp.TCPConnector(limit=0, force_close=True, resolver=GuardedResolver(self._addresses))
+        self._unshared_session = self._open_session(unshared, [trace])
         return self
 
-    def _open_session(self, traces: list[aiohttp.TraceConfig]) -> aiohttp.ClientSession:
+    def _open_session(
+        self, connector: aiohttp.TCPConnector, traces: list[aiohttp.TraceConfig]
+    ) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=self._connector,
+            connector=connector,
             connector_owner=False,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -69,7 +73,10 @@ class Fetcher:
     async def __aexit__(self, *exception: object) -> None:
         await self._session.close()
         await self._timed_session.close()
+        await self._unshared_session.close()
         await self._connector.close()
+        if (unshared := self._unshared_session.connector) is not None:
+            await unshared.close()
 
     @asynccontextmanager
     async def get(self, url: str, accept: str = "image/*") -> AsyncIterator[Fetched | FetchDropped]:
@@ -164,13 +171,37 @@ class Fetcher:
         async with AsyncExitStack() as mine:
             async with self._gates.enter(url, self._bodies):
                 mine.callback(self._bodies.release)
-                answer = await self._request(url, accept, max_bytes, mine, is_rules)
+                answer = await self._request_anew(url, accept, max_bytes, mine, is_rules)
             if isinstance(answer, Fetched):
                 held.push_async_exit(mine.pop_all())
             return answer
 
-    async def _request(
+    async def _request_anew(
         self, url: URL, accept: str, max_bytes: int, mine: AsyncExitStack, is_rules: bool
+    ) -> Fetched | URL:
+        """One request; if a kept connection turns out to be closed, at once another on a connection of its own.
+
+        Many servers close connections without saying so. That must not use up an attempt, or what a row comes to would
+        depend on which connection it happened to get.
+        """
+        # Tracing costs every request a little, so it is done only where it matters when a request leaves.
+        has_delay = self._gates.has_delay(url)
+        try:
+            session = self._timed_session if has_delay else self._session
+            return await self._request(session, url, accept, max_bytes, mine, is_rules)
+        except FetchError as error:
+            if not error.hung_up or has_delay:
+                raise
+            return await self._request(self._unshared_session, url, accept, max_bytes, mine, is_rules)
+
+    async def _request(
+        self,
+        session: aiohttp.ClientSession,
+        url: URL,
+        accept: str,
+        max_bytes: int,
+        mine: AsyncExitStack,
+        is_rules: bool,
     ) -> Fetched | URL:
         is_large = False
 
@@ -181,8 +212,6 @@ class Fetcher:
                 await mine.enter_async_context(self._large_bodies)
 
         status = 0
-        # Tracing costs every request a little, so it is done only where it matters when a request leaves.
-        session = self._timed_session if self._gates.has_delay(url) else self._session
         try:
             async with session.get(url, allow_redirects=False, headers={"Accept": accept}) as response:
                 status = response.status

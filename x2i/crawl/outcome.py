@@ -40,7 +40,9 @@ class FetchDropped(Dropped):
 
 
 class FetchError(DroppedError):
-    """Ends a fetch. retry_after: seconds the host asked for. unanswered: the host gave no sign of life at all."""
+    """Ends a fetch. retry_after: seconds the host asked for. unanswered: the host gave no sign of life at all. hung_up:
+    it closed the connection instead of answering, as it would one that was kept for too long.
+    """
 
     verdict: FetchDropped
 
@@ -52,11 +54,13 @@ class FetchError(DroppedError):
         opt_out: str = "",
         retry_after: float = 0.0,
         unanswered: bool = False,
+        hung_up: bool = False,
     ) -> None:
         super().__init__(reason, detail)
         self.verdict = FetchDropped(reason, detail, status, opt_out)
         self.retry_after = retry_after
         self.unanswered = unanswered
+        self.hung_up = hung_up
 
     @classmethod
     def of(cls, verdict: FetchDropped) -> FetchError:

@@ -78,4 +78,6 @@ def network_error(error: Exception, status: int) -> FetchError:
         reason = Reason.BODY_TRUNCATED
     elif isinstance(error, aiohttp.InvalidURL | UnicodeError | ValueError):
         reason = Reason.BAD_URL
-    return FetchError(reason, detail, status, unanswered=unanswered and not status)
+    ended = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+    hung_up = ended and not isinstance(error, aiohttp.ClientConnectorError) and not status
+    return FetchError(reason, detail, status, unanswered=unanswered and not status, hung_up=hung_up)

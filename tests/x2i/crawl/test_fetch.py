@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, redirect, reply, reset
+from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, redirect, reply, reset, slowly
 from x2i.crawl import fetch as fetching
 from x2i.crawl import permission
 from x2i.crawl.fetch import Fetched, Fetcher
@@ -95,13 +95,34 @@ def test_a_dead_host_gives_the_same_rows_however_it_is_met() -> None:
 
 
 def test_after_the_pause_a_host_that_is_back_is_asked_again(hostile_server: HostileServer) -> None:
-    late = {f"/{n}.jpg": failing_first(2, reset, image(PHOTO)) for n in range(3)}
+    late = {f"/{n}.jpg": failing_first(4, reset, image(PHOTO)) for n in range(3)}
     site = hostile_server.site({**late, "/3.jpg": image(PHOTO)})
     book, quick = HostBook(), policy(give_up_after=2, leave_alone=0.2)
     assert [text[:4] for text in outcomes([site.url(f"/{n}.jpg") for n in (0, 1, 3)], quick, book)] == ["conn"] * 3
     assert not site.hits["/3.jpg"]
     time.sleep(0.25)
     assert outcomes([site.url("/3.jpg")], quick, book) == ["ok"]
+
+
+def test_connections_closed_without_a_word_use_up_no_attempt(hostile_server: HostileServer) -> None:
+    waves, at_once = 30, 16
+    paths = [[f"/{wave}-{n}.jpg" for n in range(at_once)] for wave in range(waves)]
+    site = hostile_server.site({path: slowly(0.0, after_head=True, data=PHOTO) for wave in paths for path in wave})
+
+    async def run() -> list[bool]:
+        found: list[bool] = []
+        async with Fetcher(policy(retries=0, obey_robots=False, per_host=at_once), HostBook()) as fetcher:
+
+            async def fetch(path: str) -> bool:
+                async with fetcher.get(site.url(path)) as outcome:
+                    return isinstance(outcome, Fetched)
+
+            for wave in paths:
+                found += await asyncio.gather(*(fetch(path) for path in wave))
+                time.sleep(0.002)  # the loop does not look while the server closes
+        return found
+
+    assert all(asyncio.run(run()))
 
 
 def test_a_host_that_asks_for_a_long_rest_gets_it(hostile_server: HostileServer) -> None:
