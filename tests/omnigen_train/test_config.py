@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from omnigen.codec import DctCodec
+from omnigen.tokenizer import ByteTokenizer
+from omnigen.train.ablate import Ablations
 from omnigen.train.config import TrainingConfig, differences, load_config
+from omnigen.train.fits import report
+from omnigen.train.setup import network_config
+from omnigen.train.stages import run_stages
 from x2i.errors import UserError
+from x2i.settings import load_settings
+
+MANIFESTS = Path(__file__).parents[2] / "manifests" / "train"
 
 
 @pytest.fixture
@@ -40,6 +49,20 @@ def test_a_mistake_is_named_with_file_key_and_expectation(config, setting, messa
     with pytest.raises(UserError, match=message) as caught:
         load_config(config, [setting])
     assert "run.yaml" in str(caught.value) or "--set" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in MANIFESTS.glob("*.yaml")))
+def test_the_configurations_that_come_along_are_valid(name):
+    path = MANIFESTS / name
+    if name == "ablations.yaml":
+        plan = load_settings(Ablations, path)
+        assert all(comparison.better in comparison.arms for comparison in plan.comparisons)
+        path = path.parent / plan.base
+    config = load_config(path)
+    tokenizer, codec = ByteTokenizer(), DctCodec(4 if config.model.preset == "phi3-mini" else 12)
+    network = network_config(config, tokenizer, codec)
+    assert all(stage.max_side <= network.pos_embed_max_size * 16 for stage in run_stages(config))
+    assert "parameters" in report(config, network)
 
 
 def test_a_key_given_twice_is_refused(config):
