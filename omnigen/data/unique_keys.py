@@ -18,7 +18,7 @@ def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
     offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
     lengths = np.diff(offsets)
-    hashes = lengths.astype(np.uint64)
+    hashes = mix(lengths.astype(np.uint64))  # mixed: a length must not undo a difference of the first word
     for start in range(0, int(lengths.max()), _WORD):
         place = np.arange(start, start + _WORD)
         inside = place < lengths[:, None]

@@ -42,7 +42,7 @@ class RunLog:
         try:
             import wandb
         except ImportError as error:
-            raise UserError(f"log.wandb: {project!r}: wandb is not installed: pip install wandb") from error
+            raise UserError(f"log.wandb: {project!r}: wandb cannot be imported ({error}): pip install wandb") from error
         self._wandb = wandb.init(
             project=project,
             id=f"{stable_hash('wandb', str(self._folder.resolve())):016x}",

@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 OMNIGEN_MAY_USE = ("x2i.sample", "x2i.store", "x2i.image", "x2i.errors", "x2i.reasons", "x2i.seeding", "x2i.settings")
-MAY_USE_OMNIGEN = ("pipelines/build.py", "pipelines/cli.py")
+MAY_USE_OMNIGEN = ("pipelines/build.py", "pipelines/cli.py", "pipelines/train.py")
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:

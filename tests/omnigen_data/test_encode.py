@@ -33,7 +33,7 @@ from x2i.sample import Lineage, RecipeStamp, Sample
 from x2i.store.atomic import read_table
 from x2i.store.shards import EncodedImage, Shard, find_shards, training_shard
 from x2i.store.verify import verify
-from x2i.takedown.traces import may_still_show
+from x2i.takedown.traces import may_still_show, remove_encoded
 
 REPOSITORY = Path(__file__).parents[2]
 SIDE = 48
@@ -326,10 +326,14 @@ def test_a_dataset_with_caches_verifies_as_before(dataset):
     assert (after.findings, after.samples) == (before.findings, before.samples)
 
 
-def test_a_takedown_names_the_caches_as_what_may_still_show_an_image(dataset):
-    assert may_still_show(dataset) == []
+def test_a_takedown_leaves_no_latents_of_the_shards_it_changes(dataset):
     run(dataset, tokenizer="bytes")
-    assert may_still_show(dataset) == ["encoded/"]
+    changed, *others = sorted(path.stem for path in (dataset / "shards").glob("*.tar"))
+    assert remove_encoded(dataset, {changed}) > 0
+    left = {path.stem for path in (dataset / "encoded").glob("*/*") if path.is_file()}
+    assert left >= set(others)
+    assert changed not in left
+    assert may_still_show(dataset) == []
 
 
 class Forgetful(ByteTokenizer):

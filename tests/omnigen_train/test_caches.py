@@ -77,18 +77,19 @@ def test_short_floats_change_losses_by_their_rounding(dataset, vae, tmp_path):
 def test_workers_read_the_cache_and_bring_the_same_packs(dataset, tmp_path):
     keep(dataset)
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU)
-    assert len(setup.caches.latents) == 4
+    (parts,) = setup.stages
+    assert len(parts.caches.latents) == 4
 
     def contents(workers: int, latents) -> tuple[list, list]:
-        loader = StepLoader(setup.planner, PackingState(), 0, 2, max_side=32, workers=workers, latents=latents)
+        loader = StepLoader(parts.planner, PackingState(), 0, 2, max_side=32, workers=workers, latents=latents)
         packs = [pack for step in loader for pack in step.packs]
         prepared = [prepare_pack(pack, setup.codec, setup.config.train, CPU.device) for pack in packs]
         samples = [(sample.encoded, sample.slot.counter) for pack in packs for sample in pack.samples]
         return samples, [pack.clean for pack in prepared if pack is not None]
 
     plain, latents = contents(0, {})
-    inline, same = contents(0, setup.caches.latents)
-    spawned, again = contents(1, setup.caches.latents)
+    inline, same = contents(0, parts.caches.latents)
+    spawned, again = contents(1, parts.caches.latents)
     assert [counter for _, counter in plain] == [counter for _, counter in inline]
     assert spawned == inline
     assert not any(encoded for encoded, _ in plain)
@@ -134,7 +135,7 @@ def test_an_image_shown_twice_is_drawn_twice_from_one_posterior(dataset, vae):
 
 def lines_of(dataset: Path, tmp_path: Path, *settings: str) -> list[str]:
     config = load_config(write_config(tmp_path / "c.yaml", dataset), list(settings))
-    return list(assemble(config, CPU).caches.lines)
+    return list(assemble(config, CPU).stages[0].caches.lines)
 
 
 def test_the_opening_says_which_shards_use_a_cache_and_why_others_do_not(dataset, tmp_path, capsys):
@@ -197,12 +198,12 @@ def test_mirroring_goes_before_kept_latents_and_cannot_be_had_with_required_ones
 
 
 def test_half_of_a_run_is_mirrored_when_asked_and_validation_never(dataset, tmp_path):
-    setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset), ["data.flip=0.5"]), CPU)
+    setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset), ["data.flip=0.5"]), CPU).stages[0]
     drawn = [setup.planner.slot(counter) for counter in range(400)]
     assert 0.4 < sum(slot.mirrored for slot in drawn) / 400 < 0.6
     assert setup.validation is not None
     assert not any(slot.mirrored for slot in setup.validation.slots)
-    plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU)
+    plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU).stages[0]
     assert not any(plain.planner.slot(counter).mirrored for counter in range(400))
     pairs = [(slot, plain.planner.slot(slot.counter)) for slot in drawn]
     assert all((a.row, a.dropout, a.layout) == (b.row, b.dropout, b.layout) for a, b in pairs)

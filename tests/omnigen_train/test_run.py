@@ -73,7 +73,7 @@ def test_too_many_undecodable_samples_stop_the_run_with_a_list(tmp_path):
 def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_path):
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 60}))
     setup = assemble(config, CPU)
-    assert setup.too_long == 8  # few_shot: four images and a long instruction
+    assert setup.stages[0].too_long == 8  # few_shot: four images and a long instruction
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 10}))
     with pytest.raises(UserError, match="no sample is left to train on: of 32, .* longer than train.pack_tokens"):
         assemble(config, CPU)
@@ -81,16 +81,15 @@ def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_pat
 
 def test_the_mean_predictor_is_the_best_constant_and_no_network(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    assert setup.validation is not None
-    report = setup.validation.mean_predictor()
-    velocities = [
-        (x - eps).flatten(1).double() for pack in setup.validation._packs for x, eps in zip(pack.clean, pack.noise)
-    ]
+    validation = setup.stages[0].validation
+    assert validation is not None
+    report = validation.mean_predictor()
+    velocities = [(x - eps).flatten(1).double() for pack in validation._packs for x, eps in zip(pack.clean, pack.noise)]
     every_C = torch.cat(velocities, 1)
     assert report["loss"] == pytest.approx(every_C.var(1, correction=0).mean().item(), rel=1e-6)
-    untrained = setup.validation.evaluate(setup.model)
+    untrained = validation.evaluate(setup.model)
     assert untrained["loss"] == pytest.approx(every_C.square().mean().item(), rel=1e-5)
-    assert setup.validation.evaluate(setup.model) == untrained
+    assert validation.evaluate(setup.model) == untrained
     assert set(untrained["timesteps"]) == {"0.00-0.25", "0.25-0.50", "0.50-0.75", "0.75-1.00"}
 
 
@@ -111,13 +110,13 @@ def test_a_side_that_the_network_has_no_positions_for_is_refused(shards, tmp_pat
 
 
 def test_lines_of_a_life_that_ended_are_taken_back(tmp_path):
-    first = RunLog(tmp_path, -1)
+    first = RunLog(tmp_path, 0, 0)
     for step in range(6):
         first.write("metrics.jsonl", step, {"loss": step / 3})
     first.close()
     whole = (tmp_path / "metrics.jsonl").read_bytes()
     (tmp_path / "metrics.jsonl").write_bytes(whole + b'{"step": 6, "lo')
-    again = RunLog(tmp_path, 3)
+    again = RunLog(tmp_path, 3, 1)
     again.write("metrics.jsonl", 4, {"loss": 4 / 3})
     again.write("metrics.jsonl", 5, {"loss": 5 / 3})
     again.close()
@@ -126,6 +125,7 @@ def test_lines_of_a_life_that_ended_are_taken_back(tmp_path):
 
 def test_validation_samples_alternate_the_tasks(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    assert setup.validation is not None
-    assert sorted(slot.row.task for slot in setup.validation.slots) == sorted(TASKS)
+    validation = setup.stages[0].validation
+    assert validation is not None
+    assert sorted(slot.row.task for slot in validation.slots) == sorted(TASKS)
     assert len(np.unique(permute(np.arange(8), 8, 0))) == 8

@@ -137,7 +137,8 @@ def _wait_for_requests(process: subprocess.Popen[str], site: Site, count: int) -
 
 
 def _is_worker(pid: int) -> bool:
+    """Whether it is one of ours: Ray's agents are called ray:: too, and take its whole node with them."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"ray::PartitionActor", b"ray::IDLE"))
     except OSError:
         return False
