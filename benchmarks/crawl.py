@@ -218,6 +218,7 @@ def main() -> None:
     peer = peer_environment(options.peer_env)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
+        work.chmod(0o755)  # nginx, started by root, reads as somebody else
         photos = options.photos or work / "photos"
         if options.photos:
             files = sorted(path.name for path in photos.glob("*.jpg"))
