@@ -38,7 +38,7 @@ format: $(VENV)/.dev ## put the code into the house's format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## run the benchmarks that need no GPU and print their ratios
-	for name in store image plan crawl; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in store image plan crawl loader collation train_step; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 x2i: $(VENV)/.core ## build a dataset from your own images (SOURCES="urls.csv" OUT=data MANIFEST=manifests/x2i.yaml)
 	@test -n "$(SOURCES)" || { echo 'Say where the images are: make x2i SOURCES="urls.csv" OUT=data'; exit 2; }

@@ -16,11 +16,14 @@ from pipelines.interrupt import children_end_with_us
 from pipelines.local_ray import connect_ray, start_ray
 from pipelines.plans import PlanEntry, read_planned
 from pipelines.stage import Stage, Worker, threads_of
+from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.atomic import remove_temporaries, write_bytes, write_json
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.remote import dataset_path, lock_file
 
+LOOK_AROUND = 10.0
+"""Seconds without a result after which it is asked whether Ray is still there."""
 TRIES = 3
 
 
@@ -196,7 +199,7 @@ class RayExecutor:
             while waiting and idle:
                 item, worker = waiting.popleft(), idle.pop()
                 running[worker.run.remote(json.dumps(asdict(item)))] = worker, item
-            done, _ = ray.wait(list(running), num_returns=1)
+            done = _wait_for_one(list(running))
             worker, item = running.pop(done[0])
             try:
                 result = _decode_result(ray.get(done[0]))
@@ -231,6 +234,21 @@ class RayExecutor:
             connect_ray(self._address)
         else:
             start_ray(workers)
+
+
+def _wait_for_one(running: list[Any]) -> list[Any]:
+    """Returns a result of `running` as soon as there is one. Raises UserError if there is no machine left to give it.
+
+    Ray itself would wait for ever: without the process that starts its workers it cannot replace one.
+    """
+    import ray
+
+    while True:
+        done, _ = ray.wait(running, num_returns=1, timeout=LOOK_AROUND)
+        if done:
+            return done
+        if not any(node["Alive"] for node in ray.nodes()):
+            raise UserError("Ray's own process has died; what is committed stays: run the same command again")
 
 
 class PartitionActor:
