@@ -45,7 +45,7 @@ def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp
         # 32 channels, 128 numbers a token: the network's width must exceed them, or noise does not pass through it.
         "model": {"preset": "tiny", "codec": "dct:32"},
         "train": {
-            "steps": 400, "packs_per_step": 1, "pack_tokens": 1024, "lr": 2e-3, "warmup": 30, "schedule": "cosine",
+            "steps": 500, "packs_per_step": 1, "pack_tokens": 1024, "lr": 2e-3, "warmup": 30, "schedule": "cosine",
             "min_lr_ratio": 0.02, "ema_decay": 0.98, "dropout_text": 0.0, "dropout_images": 0.0, "dropout_both": 0.0,
             "edit_weighting": False,
         },
@@ -64,5 +64,4 @@ def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp
             height=SIDE, width=SIDE, steps=25, guidance=1.0, image_guidance=None, max_input_side=SIDE,
         )  # fmt: skip
         likeness[sample.key] = peak_signal_to_noise(drawn, decode(output.data))
-    assert min(likeness.values()) >= 20, likeness
-    assert sum(likeness.values()) / len(likeness) >= 22, likeness
+    assert min(likeness.values()) >= 22, likeness
