@@ -7,27 +7,9 @@ from pathlib import Path
 import pytest
 
 from omnigen.train.metrics import read_lines
-from tests.omnigen_train.runs import train, write_config
+from tests.omnigen_train.runs import train
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def config(shards, tmp_path_factory) -> Path:
-    return write_config(
-        tmp_path_factory.mktemp("config") / "run.yaml",
-        shards,
-        train={"steps": 6, "packs_per_step": 3},
-        log={"validate_every": 3, "sample_every": 6, "sample_held_out": 1},
-    )
-
-
-@pytest.fixture(scope="module")
-def alone(config, tmp_path_factory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "alone"
-    result = train(config, run)
-    assert result.returncode == 0, result.stderr
-    return run
 
 
 def assert_equal_runs(run: Path, other: Path) -> None:

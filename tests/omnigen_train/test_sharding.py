@@ -15,29 +15,11 @@ from omnigen.layout import Grid, PackLayout, SampleLayout
 from omnigen.lora import add_lora, load_adapter, load_lora_state, merge_lora
 from omnigen.model import OmniGen
 from omnigen.train.metrics import read_lines
-from tests.omnigen_train.runs import REPOSITORY, environment, train, write_config
+from tests.omnigen_train.runs import REPOSITORY, environment, train
 from tests.omnigen_train.test_ranks import assert_equal_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 FSDP = ("--set", "parallel.mode=fsdp")
-
-
-@pytest.fixture(scope="module")
-def config(shards, tmp_path_factory) -> Path:
-    return write_config(
-        tmp_path_factory.mktemp("config") / "run.yaml",
-        shards,
-        train={"steps": 6, "packs_per_step": 3},
-        log={"validate_every": 3, "sample_every": 6, "sample_held_out": 1},
-    )
-
-
-@pytest.fixture(scope="module")
-def alone(config, tmp_path_factory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "alone"
-    result = train(config, run)
-    assert result.returncode == 0, result.stderr
-    return run
 
 
 @pytest.fixture(scope="module")
