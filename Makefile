@@ -11,7 +11,7 @@ WORKERS ?= 2
 SOURCES ?=
 MANIFEST ?= manifests/x2i.yaml
 CONFIG ?= manifests/train/tiny.yaml
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?=
 
 .PHONY: help setup demo test lint format bench x2i train inspect clean
 
@@ -26,7 +26,7 @@ demo: $(VENV)/.core ## build a small dataset from real photographs over HTTP, tr
 
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
 test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 """Forward and backward of mixed samples on the CPU: packs without padding against diffusers' transformer.
 
-    python benchmarks/train_step.py [--side 256] [--side 512] [--rounds 3] [--threads 2]
+    python benchmarks/train_step.py [--side 256] [--side 512] [--batch 10] [--rounds 3] [--threads 2]
 
 All contenders have the same weights (width 384, 4 layers, heads of 96) and the same samples: OmniGen's mixture, several
 aspect ratios. `padded` runs diffusers' modules as the authors' trainer batches: samples as they are drawn, conditions
 padded on the left, targets on the right, one dense mask. `bucketed` calls diffusers' model as its pipeline does, with
 batches sorted by the target's size, which its forward pass requires. Layouts and masks are made beforehand. Before
 timing, every sample's velocity in our pack is held against diffusers' model at batch 1.
+
+Twenty samples hold more or less padding by chance: the last line says how much work padding makes of 1,000 samples.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from diffusers import OmniGenTransformer2DModel
@@ -27,6 +29,7 @@ from workload import latents, mixture
 
 from omnigen.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelConfig
 from omnigen.convert import to_diffusers
+from omnigen.flops import forward_flops
 from omnigen.layout import PackLayout, SampleLayout
 from omnigen.model import OmniGen
 
@@ -41,10 +44,12 @@ CONFIG = ModelConfig(
     rope_long_factors=PHI3_LONG_FACTORS,
     pos_embed_max_size=64,
 )
-SAMPLES = {256: 20, 512: 10}
-# Of the authors' 104 devices in their first two stages: batches of 1040 at 256 pixels and 520 at 512.
-BATCH = {256: 10, 512: 5}
+SIDES = (256, 512)
+# Rows for each of the authors' 104 devices in their first stage (1040 samples); at 512 pixels they had 5.
+BATCH = 10
+MANY_SAMPLES = 1000
 TOLERANCE = 1e-5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -168,9 +173,22 @@ def timed(step: Callable[[], list[Tensor]], parameters: Sequence[Tensor]) -> Cos
     return Cost(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def chunks(items: Sequence[Item], rows: int) -> list[list[Item]]:
+def chunks(items: Sequence[T], rows: int) -> list[list[T]]:
     """Cuts `items` into batches of at most `rows`."""
     return [list(items[i : i + rows]) for i in range(0, len(items), rows)]
+
+
+def padded_work(samples: Sequence[SampleLayout]) -> tuple[int, int]:
+    """Returns the (tokens, pairs of tokens) of a padded batch, whose attention looks at every pair."""
+    tokens = max(sample.condition_length for sample in samples) + 1 + max(s.target.num_tokens for s in samples)
+    return len(samples) * tokens, len(samples) * tokens**2
+
+
+def expected_ratio(side: int, rows: int) -> float:
+    """Returns how many times the operations of packs padded batches of `rows` take, over many samples."""
+    samples = mixture(MANY_SAMPLES, side, CONFIG.vocab_size)
+    padded = sum(forward_flops(CONFIG, padded_work(chunk)) for chunk in chunks(samples, rows))
+    return padded / forward_flops(CONFIG, PackLayout.build(samples))
 
 
 def measure(side: int, count: int, rows: int, rounds: int) -> None:
@@ -222,22 +240,22 @@ def measure(side: int, count: int, rows: int, rounds: int) -> None:
     for field in Cost._fields:
         medians = {name: statistics.median(getattr(cost, field) for cost in costs[name]) for name in contenders}
         ratios = {f"{name} / packed": round(medians[name] / medians["packed"], 2) for name in list(contenders)[:-1]}
-        print(json.dumps({"side": side, "samples": count, "time": field, **ratios}), flush=True)
+        print(json.dumps({"side": side, "samples": count, "batch": rows, "time": field, **ratios}), flush=True)
+    work = {"padded / packed, operations": round(expected_ratio(side, rows), 2)}
+    print(json.dumps({"side": side, "samples": MANY_SAMPLES, "batch": rows, **work}), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, action="append", help="longest side in pixels; may be given again")
-    parser.add_argument("--samples", type=int, help="how many samples a step has (20 at 256 pixels, 10 at 512)")
-    parser.add_argument("--batch", type=int, help="rows of a padded batch (10 at 256 pixels, 5 at 512)")
+    parser.add_argument("--samples", type=int, default=20, help="how many samples a step has (20)")
+    parser.add_argument("--batch", type=int, default=BATCH, help="rows of a padded batch (10)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs")
     parser.add_argument("--threads", type=int, default=2, help="threads of each contender")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    for side in arguments.side or sorted(SAMPLES):
-        measure(
-            side, arguments.samples or SAMPLES.get(side, 8), arguments.batch or BATCH.get(side, 4), arguments.rounds
-        )
+    for side in arguments.side or SIDES:
+        measure(side, arguments.samples, arguments.batch, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,12 @@ import pytest
 from tests.hostile_server import HostileServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, or at the end one process would wait for the other's last file for minutes."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
+
+
 @pytest.fixture
 def hostile_server() -> Iterator[HostileServer]:
     """A server whose sites misbehave as told; see tests/hostile_server.py."""
