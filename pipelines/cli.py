@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from pipelines.collector import collect_seldom
 from x2i import __version__
 from x2i.errors import UserError
 
@@ -58,6 +59,7 @@ A dataset is a folder. Each command adds to it and can be run again: what is don
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. Exits with 0 (done), 1 (failed partitions or findings remain) or 2 (bad input)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    collect_seldom()
     try:
         if arguments and arguments[0] in COMMANDS:
             name = arguments[0]

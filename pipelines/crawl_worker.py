@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 import warnings
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipelines.collector import collect_seldom
 from pipelines.stage import Outcome
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.process import StoragePolicy
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from x2i.crawl.partition import PlanRow
     from x2i.sample import ImageRecord
     from x2i.store.commits import Counts
+    from x2i.store.images import ImagePartitionWriter
 
 DECODE_THREADS = 2
-GC_THRESHOLDS = (50_000, 20, 50)
 
 
 class CrawlWorker:
@@ -43,9 +43,7 @@ class CrawlWorker:
         from x2i.store.tombstones import Tombstones
 
         cv2.setNumThreads(1)
-        # A request makes hundreds of objects, nearly all freed by counting: looking for cycles as often as Python does
-        # by default takes an eighth of the time of a crawl.
-        gc.set_threshold(*GC_THRESHOLDS)
+        collect_seldom()
         # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         self._root = root
@@ -63,14 +61,14 @@ class CrawlWorker:
         started, clock = time.time(), time.monotonic()
         planned = [PlanRow(**row) for row in rows.to_pylist()]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            records = runner.run(self._crawl(partition, planned))
-        counts = count_records(records)
+            store = runner.run(self._crawl(partition, planned))
+        records, counts = store.records, count_records(store.records)
         log = {"event": "partition", "partition": partition, "time": started, "seconds": time.monotonic() - clock}
         append_log(self._root, {**log, **asdict(counts), "bytes_received": sum(record.bytes for record in records)})
-        outputs = (paths.image_tar(self._root, partition), paths.image_index(self._root, partition))
-        return Outcome(outputs, counts)
+        tar = paths.image_tar(self._root, partition)
+        return Outcome((tar, paths.image_index(self._root, partition)), counts, {tar: store.tar_sha256})
 
-    async def _crawl(self, partition: str, rows: list[PlanRow]) -> list[ImageRecord]:
+    async def _crawl(self, partition: str, rows: list[PlanRow]) -> ImagePartitionWriter:
         from x2i.crawl.fetch import Fetcher
         from x2i.crawl.partition import crawl_rows
         from x2i.crawl.resume import standing_results
@@ -86,7 +84,7 @@ class CrawlWorker:
             ):
                 async for result in results:
                     store.add(*heeded(result, self._tombstones))
-        return store.records
+        return store
 
 
 def count_records(records: list[ImageRecord]) -> Counts:

@@ -62,7 +62,7 @@ def run_partition(root: Path, stage: Stage, worker: Worker, entry: PlanEntry) ->
             config=entry.config,
             inputs=entry.inputs,
             plan=entry.plan,
-            outputs=describe_outputs(root, outcome.outputs),
+            outputs=describe_outputs(root, outcome.outputs, outcome.digests),
             counts=outcome.counts,
         )
         write_commit(root, commit)

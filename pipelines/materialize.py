@@ -159,8 +159,10 @@ class MaterializeWorker:
                     shard = stack.enter_context(training_shard(self._root, partition))
                 shard.add(made.sample, made.inputs, made.output)
         counts = Counts(len(shard.rows) if shard else 0, dict(lost[Status.FILTERED]), dict(lost[Status.FAILED]))
-        outputs = (paths.shard_tar(self._root, partition), paths.shard_index(self._root, partition)) if shard else ()
-        return Outcome(outputs, counts)
+        if shard is None:
+            return Outcome((), counts)
+        tar = paths.shard_tar(self._root, partition)
+        return Outcome((tar, paths.shard_index(self._root, partition)), counts, {tar: shard.tar_sha256})
 
 
 def recipe_named(name: str) -> Recipe:

@@ -52,10 +52,14 @@ PlanItem = PlannedPartition | PlannedMentions | PlanCounts
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker made of one partition: the files it wrote (absolute paths) and what became of the rows."""
+    """What a worker made of one partition: the files it wrote (absolute paths) and what became of the rows.
+
+    digests: the sha256, in hex, of those files that were summed up while they were written.
+    """
 
     outputs: tuple[Path, ...]
     counts: Counts
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 class Worker(Protocol):

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -124,23 +124,8 @@ def _copy(picked: Picked, stream: IO[bytes]) -> tuple[str, int]:
 
 
 def _rewrite(picked: Picked, rows: list[dict[str, Any]], stream: IO[bytes]) -> tuple[list[dict[str, Any]], str, int]:
-    summed = _SummedStream(stream)
-    tar = TarShardWriter(cast("IO[bytes]", summed))
+    tar = TarShardWriter(stream)
     tars = {(0, picked.shard.name): picked.shard.tar}
     written = [add_copy(tar, row, members) for row, members in read_members(rows, tars)]
     tar.close()
-    return written, summed.digest.hexdigest(), summed.size
-
-
-class _SummedStream:
-    """A stream that digests what goes through it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.digest = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.size += len(data)
-        return self._stream.write(data)
+    return written, tar.sha256, tar.bytes_written

@@ -6,7 +6,7 @@ import numpy as np
 
 from x2i.image.colour import apply_profile, cmyk_to_srgb, pillow_image, to_srgb, transform_to_srgb
 from x2i.image.header import ImageHeader, guard_pixels, open_with_pillow, pillow_errors, read_header, sniff
-from x2i.image.jpeg import JpegHeader, decode_scaled, divisor_for, jpeg_header, orientation_of
+from x2i.image.jpeg import JpegHeader, decode_scaled, eighths_for, jpeg_header, orientation_of
 from x2i.image.resize import scale_to
 
 __all__ = ["DEFAULT_MAX_PIXELS", "ImageHeader", "decode", "read_header"]
@@ -71,16 +71,16 @@ def is_plain_srgb(jpeg: JpegHeader) -> bool:
 def _decode_jpeg(
     data: bytes, jpeg: JpegHeader, target_side: int | None, size: tuple[int, int] | None, fast_chroma: bool
 ) -> np.ndarray:
-    divisor = 1
+    eighths = 8
     if size is not None:
-        divisor = divisor_for((jpeg.width, jpeg.height), size)
+        eighths = eighths_for((jpeg.width, jpeg.height), size)
     elif target_side is not None:
         side = max(jpeg.width, jpeg.height)
-        divisor = divisor_for((side, side), (target_side, target_side))
+        eighths = eighths_for((side, side), (target_side, target_side))
     kind = "CMYK" if jpeg.colorspace in ("CMYK", "YCCK") else "GRAY" if jpeg.colorspace == "Gray" else "RGB"
     if kind == "GRAY" and not jpeg.profile:
         kind = "RGB"
-    pixels = decode_scaled(data, kind, (jpeg.width, jpeg.height), divisor, fast_chroma=fast_chroma)
+    pixels = decode_scaled(data, kind, (jpeg.width, jpeg.height), eighths, fast_chroma=fast_chroma)
     if kind == "GRAY":
         pixels = pixels[..., 0]
     # Few pixels are cheaper to convert and to turn than many.

@@ -1,4 +1,4 @@
-"""JPEG: what its markers say, and decoding at the full size or at 1/2, 1/4 or 1/8 of it."""
+"""JPEG: what its markers say, and decoding at its full size or at an eighth, 2, 3 or 4 eighths of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from x2i.reasons import DroppedError, Reason
 
 MAX_SCANS = 100
 """A progressive JPEG repeats its whole decoding once per scan; a few kB can ask for thousands. Cameras write ten."""
+EIGHTHS = (1, 2, 3, 4, 8)
+"""The scales at which libjpeg-turbo is quick. 1, 2, 4 and 8 have SIMD code; 3 takes a third longer than 4, which
+scaling fewer pixels makes good; 5, 6 and 7 take longer than 8.
+"""
 _ORIENTATION_TAG = 0x0112
 _HEADROOM = 1.15
 _HARMLESS_WARNING = "extraneous bytes before marker 0xd9"
@@ -111,19 +115,18 @@ def orientation_of(exif: Any) -> int:
 
 
 def decode_scaled(
-    data: bytes, colorspace: str, size: tuple[int, int], divisor: int = 1, *, fast_chroma: bool = False
+    data: bytes, colorspace: str, size: tuple[int, int], eighths: int = 8, *, fast_chroma: bool = False
 ) -> np.ndarray:
-    """Decodes a JPEG of `size` (width, height) to uint8 (height, width, channels), each side divided by `divisor`
-    (1, 2, 4 or 8) and rounded up.
+    """Decodes a JPEG of `size` (width, height) to uint8 (height, width, channels), each side times `eighths` / 8 (of
+    `EIGHTHS`) and rounded up.
 
     colorspace: "RGB", "GRAY" or "CMYK". With `fast_chroma`, subsampled chroma is repeated instead of interpolated.
-    libjpeg-turbo scales by other eighths too, but only these have SIMD code: 5/8 takes longer than 8/8.
     """
     import simplejpeg
 
     wanted = {}
-    if divisor > 1:
-        side = -(-max(size) // divisor)
+    if eighths < 8:
+        side = _scaled(max(size), eighths)
         wanted = {"min_width": side} if size[0] >= size[1] else {"min_height": side}
     try:
         return simplejpeg.decode_jpeg(data, colorspace, fastupsample=fast_chroma, **wanted)
@@ -133,15 +136,18 @@ def decode_scaled(
     return simplejpeg.decode_jpeg(data, colorspace, strict=False, fastupsample=fast_chroma, **wanted)
 
 
-def divisor_for(full: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """Returns the divisor (1, 2, 4 or 8) to decode a picture of size `full` at that is then scaled down to `wanted`.
+def eighths_for(full: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """Returns how many eighths (of `EIGHTHS`) a picture of size `full` is decoded at that is then scaled to `wanted`.
 
-    It leaves at least `wanted`, and either just that or clearly more: scaling by 1.05 what holds detail up to the last
+    They leave at least `wanted`, and either just that or clearly more: scaling by 1.05 what holds detail up to the last
     pixel blurs some of it and not the rest.
     """
-    for divisor in (8, 4, 2):
-        left = -(-full[0] // divisor), -(-full[1] // divisor)
-        ratios = left[0] / wanted[0], left[1] / wanted[1]
+    for eighths in EIGHTHS:
+        ratios = [_scaled(side, eighths) / goal for side, goal in zip(full, wanted)]
         if min(ratios) >= 1 and (min(ratios) == 1 or min(ratios) >= _HEADROOM):
-            return divisor
-    return 1
+            return eighths
+    return 8
+
+
+def _scaled(side: int, eighths: int) -> int:
+    return -(-side * eighths // 8)

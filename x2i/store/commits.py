@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from x2i.errors import UserError
@@ -118,10 +119,18 @@ def list_stages(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "commits").glob("*") if path.is_dir())
 
 
-def describe_outputs(root: Path, outputs: tuple[Path, ...]) -> dict[str, dict[str, Any]]:
-    """Returns the `outputs` entry of a commit for files that were just written."""
+def describe_outputs(
+    root: Path, outputs: Iterable[Path], digests: Mapping[Path, str] = MappingProxyType({})
+) -> dict[str, dict[str, Any]]:
+    """Returns the `outputs` entry of a commit for files that were just written.
+
+    digests: the sha256 of those whose writer summed them up; the others are read.
+    """
     return {
-        path.relative_to(root).as_posix(): {"sha256": file_digest(path), "bytes": path.stat().st_size}
+        path.relative_to(root).as_posix(): {
+            "sha256": digests.get(path) or file_digest(path),
+            "bytes": path.stat().st_size,
+        }
         for path in sorted(outputs)
     }
 

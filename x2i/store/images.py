@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,11 @@ class ImagePartitionWriter:
         self._tar = tar
         self.records: list[ImageRecord] = []
 
+    @property
+    def tar_sha256(self) -> str:
+        """The sha256 of the tar, in hex, once it is written."""
+        return self._tar.sha256
+
     def add(self, record: ImageRecord, data: bytes | None = None) -> None:
         """Appends `record`; `data` are the encoded image bytes, given exactly when the record's status is ok."""
         assert (data is not None) == (record.status is Status.OK), record
@@ -64,7 +70,8 @@ def read_image_index(root: Path, partition: str, columns: list[str] | None = Non
 
 def records_to_table(records: list[ImageRecord]) -> pa.Table:
     """Returns `records` as a table of IMAGE_SCHEMA."""
-    return pa.Table.from_pylist([_plain(record) for record in records], schema=IMAGE_SCHEMA)
+    columns = [pa.array(map(attrgetter(field.name), records), field.type, size=len(records)) for field in IMAGE_SCHEMA]
+    return pa.Table.from_arrays(columns, schema=IMAGE_SCHEMA)
 
 
 def record_from_row(row: dict[str, Any]) -> ImageRecord:
@@ -76,10 +83,3 @@ def record_from_row(row: dict[str, Any]) -> ImageRecord:
 def extension(image_format: str) -> str:
     """Returns the file suffix of an image format name: "jpeg" is stored as "jpg"."""
     return "jpg" if image_format == "jpeg" else image_format
-
-
-def _plain(record: ImageRecord) -> dict[str, Any]:
-    row = {f.name: getattr(record, f.name) for f in fields(record)}
-    row["status"] = str(record.status)
-    row["reason"] = str(record.reason) if record.reason else None
-    return row

@@ -61,6 +61,11 @@ class ShardWriter:
     def bytes_written(self) -> int:
         return self._tar.bytes_written
 
+    @property
+    def tar_sha256(self) -> str:
+        """The sha256 of the tar, in hex, once it is written."""
+        return self._tar.sha256
+
     def add(self, sample: Sample, inputs: Sequence[EncodedImage], output: EncodedImage) -> None:
         """Appends one sample; `inputs` in placeholder order. Raises ValueError if it does not fit this shard."""
         if len(inputs) != sample.num_inputs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +18,12 @@ from x2i.store.remote import is_remote, local_copy, read_remote_range
 
 HEADER_BYTES = 512
 END_BLOCKS = 2  # an archive ends with two blocks of zeros
+# Fields of a ustar header (POSIX.1-2017, pax): name 100 bytes, size 12, checksum 8, itself summed as eight blanks.
+_LONGEST_NAME = 100
+_LARGEST_SIZE = 8**11
+_SIZE_FIELD = slice(124, 136)
+_SUM_FIELD = slice(148, 156)
+_SUM_OF_BLANKS = 8 * ord(" ")
 FORBIDDEN_SUFFIXES = frozenset({"pkl", "pickle", "pth", "pt", "ckpt", "joblib", "dill", "pyd", "pyc", "so", "dll"})
 
 
@@ -45,7 +53,13 @@ class TarShardWriter:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
+        self._digest = hashlib.sha256()
         self.bytes_written = 0
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of what was written, in hex: after `close`, that of the file, which need not be read again."""
+        return self._digest.hexdigest()
 
     def add(self, key: str, files: Mapping[str, bytes]) -> dict[str, Member]:
         """Adds one sample: `files` maps a suffix such as "output.jpg" to its bytes. Returns each suffix's place."""
@@ -53,17 +67,19 @@ class TarShardWriter:
         for suffix in sorted(files):
             data = files[suffix]
             name = f"{key}.{suffix}"
-            self._stream.write(_header(name, len(data)))
-            self._stream.write(data)
-            self._stream.write(bytes(-len(data) % HEADER_BYTES))
             members[suffix] = Member(name, self.bytes_written + HEADER_BYTES, len(data))
-            self.bytes_written += HEADER_BYTES + len(data) + -len(data) % HEADER_BYTES
+            self._write(b"".join((member_header(name, len(data)), data, bytes(-len(data) % HEADER_BYTES))))
         return members
 
     def close(self) -> None:
         """Ends the archive; the stream stays open."""
         end = END_BLOCKS * HEADER_BYTES
-        self._stream.write(bytes(end + -(self.bytes_written + end) % tarfile.RECORDSIZE))
+        self._write(bytes(end + -(self.bytes_written + end) % tarfile.RECORDSIZE))
+
+    def _write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._digest.update(data)
+        self.bytes_written += len(data)
 
 
 @contextmanager
@@ -135,7 +151,27 @@ def read_range(path: Path, offset: int, size: int) -> bytes:
     return data
 
 
-def _header(name: str, size: int) -> bytes:
+def member_header(name: str, size: int) -> bytes:
+    """Returns the ustar header of a member: the fields that differ between members, set in a header made once."""
+    path = name.encode()
+    if len(path) > _LONGEST_NAME or size >= _LARGEST_SIZE:
+        return _tarfile_header(name, size)
+    header = bytearray(_empty_header())
+    header[: len(path)] = path
+    header[_SIZE_FIELD] = b"%011o\0" % size
+    header[_SUM_FIELD] = b"%06o\0 " % (sum(header) + _SUM_OF_BLANKS)
+    return bytes(header)
+
+
+@cache
+def _empty_header() -> bytes:
+    """Returns the header of a member without a name, its sum left out."""
+    header = bytearray(_tarfile_header("", 0))
+    header[_SUM_FIELD] = bytes(8)
+    return bytes(header)
+
+
+def _tarfile_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o444
     return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")

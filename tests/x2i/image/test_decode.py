@@ -202,7 +202,7 @@ def test_what_is_no_picture_is_named(data: bytes, reason: str) -> None:
         assert caught.value.verdict.reason == reason
 
 
-@pytest.mark.parametrize("divisor", [1.9, 2.5, 3.1, 4.7, 9.0])
+@pytest.mark.parametrize("divisor", [1.9, 2.3, 2.5, 3.1, 4.7, 9.0])
 def test_scaled_decoding_looks_like_full_decoding_and_averaging(divisor: float) -> None:
     picture = Image.fromarray(skimage.data.astronaut()).resize((1600, 1600), Image.Resampling.BICUBIC)
     data = saved(picture, "JPEG", quality=92)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from x2i.errors import UserError
-from x2i.store.tar import HEADER_BYTES, list_members, read_range, survey_members, tar_shard
+from x2i.store.tar import HEADER_BYTES, list_members, member_header, read_range, survey_members, tar_shard
 
 FILES = {"a": {"json": b"{}", "output.jpg": b"j" * 700}, "b": {"json": b"[1]", "output.jpg": b"k" * 512}}
 
@@ -50,6 +51,30 @@ def test_members_carry_no_clock_and_no_person(tar: Path) -> None:
     with tarfile.open(tar) as archive:
         infos = archive.getmembers()
     assert {(i.mtime, i.uid, i.gid, i.uname, i.gname, i.mode) for i in infos} == {(0, 0, 0, "", "", 0o444)}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("a.json", 0), ("k" * 80 + ".input_1.jpg", 99_999), ("k" * 95 + ".json", 1), ("ü.jpg", 8**7), ("a", 8**11 - 1)],
+)
+def test_headers_are_those_of_tarfile(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o444
+    assert member_header(name, size) == info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+
+
+@pytest.mark.parametrize(("name", "size"), [("k" * 300, 0), ("a.jpg", 8**11)])
+def test_what_ustar_cannot_hold_is_refused(name: str, size: int) -> None:
+    with pytest.raises(ValueError, match="too long|overflow"):
+        member_header(name, size)
+
+
+def test_the_sum_kept_while_writing_is_that_of_the_file(tmp_path: Path) -> None:
+    with tar_shard(tmp_path / "t.tar") as writer:
+        for key, files in FILES.items():
+            writer.add(key, files)
+    assert writer.sha256 == hashlib.sha256((tmp_path / "t.tar").read_bytes()).hexdigest()
+    assert writer.bytes_written == (tmp_path / "t.tar").stat().st_size
 
 
 def test_recorded_offsets_lead_to_the_bytes(tmp_path: Path) -> None:
