@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from omnigen import blocks
 from omnigen.blocks import Checkpointing
 from omnigen.config import PRESETS, ModelConfig
 from omnigen.layout import PackLayout, SampleLayout
@@ -74,6 +75,20 @@ def test_checkpointing_changes_no_gradient() -> None:
         sum(v.square().sum() for v in model(*inputs(SAMPLES), checkpointing=checkpointing)).backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(*gradients))
+
+
+@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
+def test_a_pack_taken_in_pieces_gives_the_same(checkpointing: Checkpointing, monkeypatch: pytest.MonkeyPatch) -> None:
+    results: list[list[torch.Tensor]] = []
+    for piece in (blocks.PIECE, 7):
+        monkeypatch.setattr(blocks, "PIECE", piece)
+        model = random_model()
+        velocities = model(*inputs(SAMPLES), checkpointing=checkpointing)
+        sum(v.square().sum() for v in velocities).backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        results.append([*(velocity.detach() for velocity in velocities), *gradients])
+    assert len(results[0]) == len(results[1])
+    assert all(relative_error(a, b) < 1e-5 for a, b in zip(*results))
 
 
 def test_every_parameter_has_a_gradient_in_a_pack_without_images() -> None:
