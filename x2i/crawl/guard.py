@@ -62,7 +62,8 @@ class AddressPolicy:
     def require(self, address: str, host: str) -> None:
         """Raises DroppedError(BLOCKED_ADDRESS) unless `address` is permitted."""
         if not self.permits(address):
-            raise DroppedError(Reason.BLOCKED_ADDRESS, f"{host} is {address}, which is not public (--allow-net opens a network)")
+            why = f"{host} is {address}, which is not public (--allow-net opens a network)"
+            raise DroppedError(Reason.BLOCKED_ADDRESS, why)
 
 
 class GuardedResolver(AbstractResolver):
