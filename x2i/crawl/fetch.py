@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -49,7 +49,7 @@ class Fetcher:
             limit=0, resolver=GuardedResolver(self._addresses), ttl_dns_cache=_DNS_KEPT
         )
         trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._on_sent)
+        trace.on_request_headers_sent.append(_teller(self._gates))
         self._session = self._open_session(self._connector, [])
         self._timed_session = self._open_session(self._connector, [trace])
         unshared = aiohttp.TCPConnector(limit=0, force_close=True, resolver=GuardedResolver(self._addresses))
@@ -77,6 +77,8 @@ class Fetcher:
         await self._connector.close()
         if (unshared := self._unshared_session.connector) is not None:
             await unshared.close()
+        # It points back at the fetcher, and a circle would hold the hosts' file open until the collector comes by.
+        del self._permissions
 
     @asynccontextmanager
     async def get(self, url: str, accept: str = "image/*") -> AsyncIterator[Fetched | FetchDropped]:
@@ -231,10 +233,13 @@ class Fetcher:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise network_error(error, status) from error
 
-    async def _on_sent(
-        self,
-        session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        request: aiohttp.TraceRequestHeadersSentParams,
-    ) -> None:
-        await self._gates.sent(request.url)
+
+def _teller(gates: HostGates) -> Callable[..., Awaitable[None]]:
+    """Returns what tells `gates` that a request has left. aiohttp's tracing is a circle: it may not hold them."""
+    reference = weakref.ref(gates)
+
+    async def on_sent(_session: object, _context: object, request: aiohttp.TraceRequestHeadersSentParams) -> None:
+        if (alive := reference()) is not None:
+            await alive.sent(request.url)
+
+    return on_sent

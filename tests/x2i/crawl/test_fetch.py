@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
@@ -220,6 +222,20 @@ def test_one_connection_serves_many_requests(hostile_server: HostileServer, tmp_
 
     asyncio.run(run())
     assert connections == 1
+
+
+def test_what_has_ended_holds_nothing_open(hostile_server: HostileServer) -> None:
+    """Many crawls may run in one process, and the collector of cycles seldom comes by."""
+    gc.disable()
+    try:
+        book = HostBook()
+        site = images(hostile_server, 1)
+        assert outcomes([site.url("/0.jpg")], policy(delay=0.01), book) == ["ok"]
+        alive = weakref.ref(book)
+        del book
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_a_contact_becomes_part_of_the_user_agent() -> None:
