@@ -114,6 +114,7 @@ def peer_environment(folder: Path) -> Path:
 def measure(command: Sequence[str | Path]) -> Measurement:
     """Runs `command` to its end. Memory is looked at twice a second, which costs both little."""
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
+    os.sync()  # or this contender would wait for the disk to take what the one before it wrote
     with tempfile.TemporaryFile() as output:
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=environment)
