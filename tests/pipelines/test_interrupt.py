@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.interrupt import MESSAGE, descendants
 from tests.pipelines.test_engine import file_sums
+from x2i.store.atomic import TEMPORARY_MARK
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -38,12 +39,15 @@ def test_ctrl_c_stops_with_a_message_and_leaves_no_process(tmp_path, executor):
         assert "Traceback" not in error
     time.sleep(0.5)
     assert not [pid for pid in below if _is_alive(pid)]
-    done = file_sums(tmp_path / "data")
+    begun = next(n for n in range(8) if not (tmp_path / f"data/commits/square/{n:05d}.json").exists())
+    (tmp_path / f"data/columns/square/{begun:05d}.parquet.tmp-1-ab").write_bytes(b"half")
+    done = {name: total for name, total in file_sums(tmp_path / "data").items() if TEMPORARY_MARK not in name}
     subprocess.run(command, env=environment, cwd=REPOSITORY, check=True)
     after = file_sums(tmp_path / "data")
-    assert {name: after[name] for name in done if name.startswith(("columns", "commits"))} == {
-        name: total for name, total in done.items() if name.startswith(("columns", "commits"))
-    }
+    finished = [name for name in done if name.startswith(("columns", "commits"))]
+    assert finished
+    assert {name: after[name] for name in finished} == {name: done[name] for name in finished}
+    assert not [name for name in after if TEMPORARY_MARK in name]
     assert len([name for name in after if name.startswith("commits")]) == 8
 
 
