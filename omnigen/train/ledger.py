@@ -1,4 +1,4 @@
-"""Sums of a logging interval: one vector that ranks add up, and its meaning."""
+"""Sums of a logging interval: one vector for each step, that ranks add up; and what the sums by name say."""
 
 from __future__ import annotations
 
@@ -6,64 +6,72 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from omnigen.train.objective import FlowPack, SampleLosses
-from omnigen.train.validate import BINS, bin_names, bin_of
+from omnigen.train.validate import bin_names, bin_of
+
+WEIGHTED, SAMPLES, BAD, STOP = "weighted", "samples", "bad", "stop"
+PLANNED, CAPACITY, NORM = "planned", "capacity", "grad_norm"
+TASK, INTERVAL = "task ", "interval "
 
 
 class Ledger:
-    """The vector: weighted loss, samples, bad samples, stop wishes; then (loss, tokens) by task and by interval."""
-
-    weighted, samples, bad, stop = range(4)
+    """The sums of one step, float64: weighted loss, samples, bad samples, stop wishes; (loss, tokens) by task and by
+    interval of t. tasks: of the whole step, so that every rank has the same vector.
+    """
 
     def __init__(self, tasks: tuple[str, ...]) -> None:
-        self.tasks = tasks
-        self._task_start = 4
-        self._bin_start = self._task_start + 2 * len(tasks)
+        pairs = [*(TASK + task for task in tasks), *(INTERVAL + name for name in bin_names())]
+        names = [WEIGHTED, SAMPLES, BAD, STOP, *(f"{pair} {kind}" for pair in pairs for kind in ("loss", "tokens"))]
+        self._place = {name: place for place, name in enumerate(names)}
+        self.sums = torch.zeros(len(names), dtype=torch.float64)
 
-    def empty(self) -> Tensor:
-        """Returns zeros, float64."""
-        return torch.zeros(self._bin_start + 2 * BINS, dtype=torch.float64)
+    def __getitem__(self, name: str) -> float:
+        return float(self.sums[self._place[name]])
 
-    def add(self, sums: Tensor, pack: FlowPack, losses: SampleLosses) -> None:
-        """Adds a pack to `sums`."""
-        sums[self.weighted] += losses.weighted_S.detach().double().sum().cpu()
-        sums[self.samples] += len(pack.keys)
+    def add(self, name: str, value: float) -> None:
+        """Adds `value` to one sum."""
+        self.sums[self._place[name]] += value
+
+    def add_pack(self, pack: FlowPack, losses: SampleLosses) -> None:
+        """Adds what a pack came to."""
+        self.add(WEIGHTED, losses.weighted_S.detach().double().sum().item())
+        self.add(SAMPLES, len(pack.keys))
         rows = zip(pack.tasks, pack.timesteps_S.tolist(), losses.plain_S.tolist(), pack.tokens)
         for task, t, loss, tokens in rows:
-            pair = torch.tensor([loss, tokens], dtype=torch.float64)
-            for start in (self._task_start + 2 * self.tasks.index(task), self._bin_start + 2 * bin_of(t)):
-                sums[start : start + 2] += pair
+            for pair in (TASK + task, INTERVAL + bin_names()[bin_of(t)]):
+                self.add(f"{pair} loss", loss)
+                self.add(f"{pair} tokens", tokens)
 
-    def accumulate(
-        self, before: Mapping[str, float], sums: Tensor, tokens: int, capacity: int, norm: float
-    ) -> dict[str, float]:
-        """Returns the interval so far: `before`, and a step with these sums and gradient norm.
+    def accumulate(self, before: Mapping[str, float], tokens: int, capacity: int, norm: float) -> dict[str, float]:
+        """Returns the interval so far: `before` and this step.
 
-        tokens: planned, of `capacity` that the packs of the step can hold.
+        tokens: planned, of `capacity` that the packs of the step can hold. norm: of the gradient.
         """
-        step = {f"{i}": float(value) for i, value in enumerate(sums)}
-        step |= {"planned": float(tokens), "capacity": float(capacity)}
-        total = {name: before.get(name, 0.0) + value for name, value in step.items()}
-        return {**total, "grad_norm": norm}
+        step = {name: self[name] for name in self._place}
+        step |= {PLANNED: float(tokens), CAPACITY: float(capacity)}
+        total = {name: before.get(name, 0.0) + step.get(name, 0.0) for name in sorted({*before, *step} - {NORM})}
+        return {**total, NORM: norm}
 
-    def report(self, total: Mapping[str, float]) -> dict[str, Any]:
-        """Returns the means of an interval.
 
-        loss: as minimised, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
-        the last step, before clipping. fill: share of the packs' capacity that held tokens.
-        """
-        sums = [total[f"{i}"] for i in range(self._bin_start + 2 * BINS)]
-        tokens = sum(sums[self._bin_start + 2 * i + 1] for i in range(BINS))
-        return {
-            "loss": sums[self.weighted] / max(tokens, 1.0),
-            "grad_norm": total["grad_norm"],
-            "tasks": self._means(sums, self._task_start, self.tasks),
-            "timesteps": self._means(sums, self._bin_start, bin_names()),
-            "fill": total["planned"] / total["capacity"],
-        }
+def report(total: Mapping[str, float]) -> dict[str, Any]:
+    """Returns the means of an interval, from what `Ledger.accumulate` gave.
 
-    def _means(self, sums: list[float], start: int, names: tuple[str, ...] | list[str]) -> dict[str, float]:
-        pairs = {name: (sums[start + 2 * i], sums[start + 2 * i + 1]) for i, name in enumerate(names)}
-        return {name: loss / tokens for name, (loss, tokens) in pairs.items() if tokens}
+    loss: as minimised, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
+    the last step, before clipping. fill: share of the packs' capacity that held tokens.
+    """
+    intervals = [INTERVAL + name for name in bin_names()]
+    tasks = [name.removesuffix(" tokens") for name in total if name.startswith(TASK) and name.endswith(" tokens")]
+    tokens = sum(total[f"{name} tokens"] for name in intervals)
+    return {
+        "loss": total[WEIGHTED] / max(tokens, 1.0),
+        "grad_norm": total[NORM],
+        "tasks": _means(total, tasks, TASK),
+        "timesteps": _means(total, intervals, INTERVAL),
+        "fill": total[PLANNED] / total[CAPACITY],
+    }
+
+
+def _means(total: Mapping[str, float], names: list[str], prefix: str) -> dict[str, float]:
+    pairs = {name.removeprefix(prefix): (total[f"{name} loss"], total[f"{name} tokens"]) for name in names}
+    return {name: loss / tokens for name, (loss, tokens) in pairs.items() if tokens}

@@ -19,7 +19,7 @@ from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
 from omnigen.train.clock import Clock
-from omnigen.train.ledger import Ledger
+from omnigen.train.ledger import BAD, SAMPLES, STOP, Ledger, report
 from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
 from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
 from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
@@ -47,7 +47,6 @@ class Trainer:
         self.optimizer = build_optimizer(setup.model, self.config.train)
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(run / "checkpoints", keeping.keep, setup.ranks, keeping.background)
-        self.ledger = Ledger(setup.catalog.tasks)
         self.state = RunState(catalog=setup.catalog.fingerprint())
         self._last = setup.stages[-1].stage.last
         is_lora = self.config.lora.rank > 0
@@ -138,25 +137,26 @@ class Trainer:
         set_learning_rate(self.optimizer, learning_rate(stage_step, config))
         self.optimizer.step()
         setup.average.update(setup.model, self.state.step)
-        sums = self.ledger.empty()
+        ledger = Ledger(loaded.plan.tasks)
         for pack, losses in done:
-            self.ledger.add(sums, pack, losses)
+            ledger.add_pack(pack, losses)
         bad = [sample for pack in loaded.packs for sample in pack.bad]
-        sums[self.ledger.bad], sums[self.ledger.stop] = float(len(bad)), float(self._should_stop())
-        sums = self.ranks.sum(sums).cpu()
+        ledger.add(BAD, len(bad))
+        ledger.add(STOP, self._should_stop())
+        ledger.sums = self.ranks.sum(ledger.sums).cpu()
         planned, capacity = loaded.plan.num_tokens, parts.stage.tokens_per_step
         self.state = replace(
             self.state,
             step=self.state.step + 1,
             data=loaded.plan.state,
-            samples=self.state.samples + int(sums[self.ledger.samples]),
+            samples=self.state.samples + int(ledger[SAMPLES]),
             target_tokens=self.state.target_tokens + int(tokens),
             tokens=self.state.tokens + planned,
-            sums=self.ledger.accumulate(self.state.sums, sums, planned, capacity, norm),
+            sums=ledger.accumulate(self.state.sums, planned, capacity, norm),
         )
-        if sums[self.ledger.bad]:
+        if ledger[BAD]:
             self._count_bad([(sample.key, sample.tar, sample.reason) for sample in bad])
-        return bool(sums[self.ledger.stop]) and self.state.step < self._last
+        return ledger[STOP] > 0 and self.state.step < self._last
 
     def _prepare(self, loaded: tuple[PackBatch, ...], parts: StageParts) -> list[FlowPack]:
         """Encodes this rank's packs. Sharded ranks work in step: each has as many, some of which may count nothing."""
@@ -186,7 +186,7 @@ class Trainer:
         step, stage = self.state.step, {"stage": parts.stage.index + 1}
         values = {
             **stage,
-            **self.ledger.report(self.state.sums),
+            **report(self.state.sums),
             "lr": learning_rate(step - 1 - parts.stage.first, parts.stage.train),
             "samples": self.state.samples,
             "target_tokens": self.state.target_tokens,
