@@ -46,7 +46,7 @@ from omnigen.train.setup import Setup, assemble
 from x2i.image import decode, read_header
 from x2i.image import encode as encode_image
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
-from x2i.store.shards import EncodedImage, training_shard
+from x2i.store.shards import EncodedImage, find_shards, training_shard
 
 CPU = torch.device("cpu")
 Files = Sequence[tuple[bytes, tuple[int, int]]]
@@ -235,7 +235,7 @@ def step_setup(
     dtype = torch.float32 if kept.name.endswith("fp32") else torch.bfloat16
     channels = setup.codec.posterior_channels
     return setup, {
-        shard.tar: LatentShard(files[f"{shard.name}.safetensors"], dtype, channels) for shard in setup.catalog.shards
+        shard.tar: LatentShard(files[f"{shard.name}.safetensors"], dtype, channels) for shard in find_shards(shards)
     }
 
 

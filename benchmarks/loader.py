@@ -30,6 +30,7 @@ from skimage import data
 
 from omnigen.data.catalog import Catalog
 from omnigen.data.collate import load_pack
+from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
@@ -76,9 +77,7 @@ def make_planner(root: Path, budget: int) -> Planner:
     catalog = Catalog.open([root])
     rows = catalog.training_rows()
     return Planner(
-        catalog,
-        rows,
-        {task: len(numbers) for task, numbers in rows.items()},
+        CatalogDraws(catalog, rows, {task: len(numbers) for task, numbers in rows.items()}, 0),
         tokenizer=ByteTokenizer(),
         seed=0,
         max_side=SIDE,
@@ -175,7 +174,7 @@ def collation(root: Path, repeats: int = 50) -> None:
         slot = planner.slot(counter)
         kinds.setdefault(slot.row.num_inputs, slot)
     slots = list(kinds.values())[:4]
-    reader = ImageReader(SIDE, files=planner.catalog.reader())
+    reader = ImageReader(SIDE, files=planner.draws.reader())
     tokens = load_pack(slots, reader).layout.num_tokens
     seconds = []
     for _ in range(repeats):

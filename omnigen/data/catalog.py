@@ -89,7 +89,17 @@ class Catalog:
         Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
         a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key stands twice.
         """
-        found = find_shard_set(paths)
+        return cls.of(find_shard_set(paths), validation_fraction, split_seed, cache)
+
+    @classmethod
+    def of(
+        cls,
+        found: Sequence[FoundShard],
+        validation_fraction: float = 0.0,
+        split_seed: int = 0,
+        cache: FileCache | None = None,
+    ) -> Catalog:
+        """Like `open`, of shards that were found already."""
 
         def opened(shard: FoundShard) -> _Opened:
             return _open(shard, cache, validation_fraction, split_seed)

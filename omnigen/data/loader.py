@@ -11,7 +11,6 @@ from typing import cast
 
 from torch.utils.data import DataLoader, Dataset
 
-from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.collate import PackBatch, load_pack
 from omnigen.data.latents import LatentReader, LatentShard
 from omnigen.data.packing import PackingState
@@ -71,15 +70,14 @@ class StepLoader:
         latents: Mapping[Path, LatentShard] = MappingProxyType({}),
     ) -> None:
         self._planner, self._state, self._first, self._last = planner, state, first, last
-        self._dataset = PackDataset(max_side, planner.catalog.reader(), latents)
+        self._dataset = PackDataset(max_side, planner.draws.reader(), latents)
         self._workers, self._rank, self._world = workers, rank, world
 
     def __iter__(self) -> Iterator[LoadedStep]:
-        catalog = self._planner.catalog
-        if catalog.cache is None or not catalog.to_keep:
+        filler = self._planner.draws.filler()
+        if filler is None:
             yield from self._steps()
             return
-        filler = CacheFiller(catalog.cache, catalog.to_keep)
         filler.start()
         try:
             for step in self._steps():

@@ -12,6 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
+def one_more(number: int) -> int:
+    """Returns the next whole number."""
+    return number + 1
+
+
 @dataclass(frozen=True)
 class PackingState:
     """next: number of the first sample never looked at. waiting: numbers looked at and not yet packed, oldest first."""
@@ -26,15 +31,17 @@ class Packing:
 
     length_of: tokens of the sample with a given number; at most `budget`, and 0 for one to pass over.
     budget: tokens a pack may hold. look_ahead: how many samples may wait; more fill better and mix less locally.
+    following: the number after a given one.
     """
 
     length_of: Callable[[int], int]
     budget: int
     look_ahead: int = 96
+    following: Callable[[int], int] = one_more
 
     def next_pack(self, state: PackingState) -> tuple[tuple[int, ...], PackingState]:
         """Returns the numbers of the samples in the next pack, in arrival order, and the state after it."""
-        numbers, following = self._refill(state)
+        numbers, upcoming = self._refill(state)
         lengths = [self.length_of(number) for number in numbers]
         room = self.budget - lengths[0]
         if room < 0:
@@ -49,17 +56,17 @@ class Packing:
             chosen.update(closing)
             room -= sum(lengths[at] for at in closing)
         waiting = tuple(number for at, number in enumerate(numbers) if at not in chosen)
-        return tuple(numbers[at] for at in sorted(chosen)), PackingState(following, waiting)
+        return tuple(numbers[at] for at in sorted(chosen)), PackingState(upcoming, waiting)
 
     def _refill(self, state: PackingState) -> tuple[list[int], int]:
-        numbers, following = list(state.waiting), state.next
+        numbers, upcoming = list(state.waiting), state.next
         room = self.budget - sum(map(self.length_of, numbers))
         while len(numbers) < self.look_ahead or room > 0:  # look further where many short samples fit into one pack
-            if length := self.length_of(following):
-                numbers.append(following)
+            if length := self.length_of(upcoming):
+                numbers.append(upcoming)
                 room -= length
-            following += 1
-        return numbers, following
+            upcoming = self.following(upcoming)
+        return numbers, upcoming
 
 
 def _best_fit(places: list[int], lengths: list[int], room: int) -> tuple[int, ...]:

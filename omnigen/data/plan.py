@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,13 +12,11 @@ import pyarrow.compute as pc
 
 from omnigen.data.augment import Mirroring
 from omnigen.data.catalog import Catalog
-from omnigen.data.mixture import Mixture
-from omnigen.data.order import epoch_seed, permute
+from omnigen.data.draws import Draws
 from omnigen.data.packing import Packing, PackingState
 from omnigen.data.sample import Dropout, DropoutRates, PromptSource, Slot, image_grid, make_slot
 from omnigen.prompt import unconditional_prompt
 from omnigen.tokenizer import Tokenizer
-from x2i.seeding import stable_hash
 
 REMEMBERED_SLOTS = 4096
 
@@ -36,19 +33,22 @@ class StepPlan:
     def num_tokens(self) -> int:
         return sum(slot.layout.length for pack in self.packs for slot in pack)
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its samples, in sorted order."""
+        return tuple(sorted({slot.row.task for pack in self.packs for slot in pack}))
+
 
 class Planner:
-    """Plans steps from the catalog, the mixture and a seed; remembers nothing but what it can compute again.
+    """Plans steps from numbered draws and a seed; remembers nothing but what it can compute again.
 
-    rows: for every task the catalog rows to draw from. weights: of the tasks. budget: tokens a pack may hold. prompts:
-    those that were tokenized before. mirroring: of whole samples; without it none is.
+    budget: tokens a pack may hold. prompts: those that were tokenized before. mirroring: of whole samples; without it
+    none is.
     """
 
     def __init__(
         self,
-        catalog: Catalog,
-        rows: Mapping[str, npt.NDArray[np.int64]],
-        weights: Mapping[str, float],
+        draws: Draws,
         *,
         tokenizer: Tokenizer,
         seed: int,
@@ -59,50 +59,34 @@ class Planner:
         mirroring: Mirroring | None = None,
         prompts: PromptSource | None = None,
     ) -> None:
-        self.tasks = tuple(rows)
+        self.draws = draws
         self.budget = budget
         self.packs_per_step = packs_per_step
-        self.catalog, self._tokenizer, self._dropout = catalog, tokenizer, dropout
+        self._tokenizer, self._dropout = tokenizer, dropout
         self._mirroring, self._prompts = mirroring or Mirroring(0.0), prompts
         self._seed, self._max_side = seed, max_side
-        self._rows = [rows[task] for task in self.tasks]
-        self._mixture = Mixture.from_weights([weights[task] for task in self.tasks], stable_hash("mixture", seed))
-        self._packing = Packing(lambda counter: self.slot(counter).layout.length, budget)
+        self._packing = Packing(self._length, budget, following=draws.following)
         self.slot = lru_cache(maxsize=REMEMBERED_SLOTS)(self._slot)
-        self._block_rows = lru_cache(maxsize=8)(self._compute_block_rows)
 
     def step(self, number: int, state: PackingState) -> StepPlan:
         """Returns step `number`, which begins at `state`."""
         packs = []
         for _ in range(self.packs_per_step):
             counters, state = self._packing.next_pack(state)
-            packs.append(tuple(self.slot(counter) for counter in counters))
+            packs.append(tuple(slot for counter in counters if (slot := self.slot(counter)) is not None))
         return StepPlan(number, tuple(packs), state)
 
-    def catalog_row(self, counter: int) -> int:
-        """Returns the catalog row of draw `counter`: visit k of n samples is place k mod n of epoch k // n."""
-        number, place = divmod(counter, self._mixture.block_length)
-        return int(self._block_rows(number)[place])
+    def _length(self, counter: int) -> int:
+        slot = self.slot(counter)
+        return slot.layout.length if slot is not None else 0
 
-    def _slot(self, counter: int) -> Slot:
-        row = self.catalog.row(self.catalog_row(counter))
+    def _slot(self, counter: int) -> Slot | None:
+        row = self.draws.row(counter)
+        if row is None:
+            return None
         dropout = self._dropout.decide(self._seed, counter, row.key)
         mirrored = self._mirroring.decide(self._seed, counter, row.key, row.task, row.instruction)
         return make_slot(counter, row, dropout, self._max_side, self._tokenizer, self._prompts, mirrored)
-
-    def _compute_block_rows(self, number: int) -> npt.NDArray[np.int64]:
-        block = self._mixture.block(number)
-        found = np.empty(self._mixture.block_length, dtype=np.int64)
-        for task, rows in enumerate(self._rows):
-            places = np.flatnonzero(block.task == task)
-            if not places.size:
-                continue
-            epochs, positions = np.divmod(block.visit[places], len(rows))
-            seed = stable_hash("order", self._seed, self.tasks[task])
-            for epoch in np.unique(epochs):
-                now = epochs == epoch
-                found[places[now]] = rows[permute(positions[now], len(rows), epoch_seed(seed, int(epoch)))]
-        return found
 
 
 def rows_that_fit(

@@ -35,6 +35,8 @@ class DataConfig:
     kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how much of them.
     latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
     every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
+    stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
+    promised then); 0 looks at all of them at the start.
     """
 
     shards: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class DataConfig:
     latents: Literal["auto", "never", "require"] = "auto"
     text: Literal["auto", "never", "require"] = "auto"
     flip: Share = 0.0
+    stream: NotNegative = 0
 
     def __post_init__(self) -> None:
         if self.flip > 0 and self.latents == "require":

@@ -42,7 +42,6 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
     first = next((line for line in lines if "mean_predictor" in line), None)  # of the stage's beginning
     final = lines[-1] if lines else None
     metrics = read_lines(run / METRICS)
-    held_out = int(setup.catalog.held_out.sum())
     return {
         "omnigen": omnigen.__version__,
         "steps": state.step,
@@ -51,8 +50,7 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
         "target_tokens": state.target_tokens,
         "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in setup.trained),
-        "training_samples": len(setup.catalog) - held_out,
-        "held_out_samples": held_out,
+        **setup.source.counts(),
         "too_long": setup.stages[-1].too_long,
         "bad_samples": state.bad,
         "training_loss": metrics[-1]["loss"] if metrics else None,

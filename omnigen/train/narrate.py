@@ -13,9 +13,7 @@ from omnigen.train.trainer import Event
 
 def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
     """Returns what is trained on what, and from where."""
-    catalog, ranks = setup.catalog, setup.ranks
-    held_out = int(catalog.held_out.sum())
-    too_long = setup.stages[0].too_long
+    ranks = setup.ranks
     whole, trained = (sum(p.numel() for p in group) for group in (setup.model.parameters(), setup.trained))
     network = f"{whole / 1e6:.1f} million parameters"
     if trained < whole:
@@ -23,8 +21,7 @@ def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
     spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
     return "\n".join(
         [
-            f"{len(catalog) - held_out} samples of {len(catalog.tasks)} tasks to train on, {held_out} held out, from "
-            f"{len(catalog.shards)} shards" + (f"; {too_long} left out as too long" if too_long else ""),
+            *setup.source.lines(setup.stages[0].too_long),
             f"{network}, {ranks.world} {'ranks' if ranks.world > 1 else 'rank'} on {ranks.device.type}{spread}",
             *(line for parts in setup.stages for line in (_stage_line(parts.stage), *parts.caches.lines)),
             f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,34 +15,35 @@ from omnigen.config import ModelConfig, preset
 from omnigen.convert import load_initial_weights
 from omnigen.convert.layouts import is_model_folder
 from omnigen.data.augment import Mirroring
-from omnigen.data.catalog import Catalog, open_cache, task_weights
-from omnigen.data.plan import Planner, rows_that_fit
+from omnigen.data.plan import Planner
 from omnigen.data.sample import DropoutRates
 from omnigen.images import TOKEN_PIXELS
 from omnigen.lora import LoraConfig, add_lora
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer, load_tokenizer
-from omnigen.train.caches import Caches, find_caches
+from omnigen.train.caches import Caches
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
 from omnigen.train.fits import in_words, needed
 from omnigen.train.parallel import Ranks
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
+from omnigen.train.source import Source, open_source
 from omnigen.train.stages import Stage, run_stages
-from omnigen.train.validate import ValidationSet, choose_slots
+from omnigen.train.validate import ValidationSet
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
 
 
 @dataclass(frozen=True)
 class StageParts:
-    """What one stage of a run trains on. too_long: samples left out because they do not fit its packs."""
+    """What one stage of a run trains on. too_long: samples left out because they do not fit its packs; None where that
+    is not known."""
 
     stage: Stage
     planner: Planner
     validation: ValidationSet | None
     caches: Caches
-    too_long: int
+    too_long: int | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Setup:
 
     config: TrainingConfig
     ranks: Ranks
-    catalog: Catalog
+    source: Source
     tokenizer: Tokenizer
     codec: Codec
     stages: tuple[StageParts, ...]
@@ -88,10 +88,8 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     require_possible(config.parallel, ranks.world)
     tokenizer = load_tokenizer(config.model.tokenizer)
     codec = load_codec(config.model.codec, ranks.device)
-    data = config.data
-    cache = open_cache(data.cache_dir, data.cache_bytes)
-    catalog = Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache)
-    stages = tuple(_open_stage(stage, config, catalog, tokenizer, codec, ranks) for stage in run_stages(config))
+    source = open_source(config.data)
+    stages = tuple(_open_stage(stage, config, source, tokenizer, codec, ranks) for stage in run_stages(config))
     wanted = network_config(config, tokenizer, codec)
     _require_room(wanted, [parts.stage for parts in stages])
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
@@ -108,59 +106,45 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     if config.train.compile:
         compile_blocks(model)
     average = Average(model, config.train.ema_decay)
-    return Setup(config, ranks, catalog, tokenizer, codec, stages, model, average, sharded, bf16)
+    return Setup(config, ranks, source, tokenizer, codec, stages, model, average, sharded, bf16)
 
 
 def _open_stage(
-    stage: Stage, config: TrainingConfig, catalog: Catalog, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
+    stage: Stage, config: TrainingConfig, source: Source, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
 ) -> StageParts:
-    train, max_side = stage.train, stage.max_side
-    where = f"{stage.name}: " if stage.name else ""
+    train = stage.train
     if train.packs_per_step < ranks.world:
         raise UserError(
-            f"{where}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one for "
-            f"every rank"
+            f"{stage.name + ': ' if stage.name else ''}train.packs_per_step: found {train.packs_per_step}, expected at "
+            f"least {ranks.world}, one for every rank"
         )
-    caches = find_caches(catalog.shards, replace(config.data, max_side=max_side), codec, tokenizer)
-    reading: dict[str, Any] = {"tokenizer": tokenizer, "max_side": max_side, "prompts": caches.prompts}
-    fitting = [
-        {task: rows_that_fit(catalog, rows, budget=train.pack_tokens, **reading) for task, rows in kind.items()}
-        for kind in (catalog.training_rows(), catalog.validation_rows())
-    ]
-    training, held_out = fitting
-    too_long = len(catalog) - sum(len(rows) for kind in fitting for rows in kind.values())
-    if not any(len(rows) for rows in training.values()):
-        raise UserError(
-            f"{where}data.shards: no sample is left to train on: of {len(catalog)}, {int(catalog.held_out.sum())} are "
-            f"held out and {too_long} are longer than train.pack_tokens ({train.pack_tokens})"
-        )
+    samples = source.of_stage(stage, config, codec, tokenizer)
     planner = Planner(
-        catalog,
-        training,
-        task_weights(training, stage.weights),
+        samples.draws,
+        tokenizer=tokenizer,
         seed=train.seed,
+        max_side=stage.max_side,
         budget=train.pack_tokens,
         packs_per_step=train.packs_per_step,
         dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
         mirroring=Mirroring(config.data.flip),
-        **reading,
+        prompts=samples.caches.prompts,
     )
-    seed, count = config.data.split_seed, config.log.validation_samples
-    slots = choose_slots(catalog, held_out, count, seed=seed, **reading)
     validation = None
-    if slots:
+    if samples.held_out:
         validation = ValidationSet(
-            slots,
-            catalog.tasks,
+            samples.held_out,
+            samples.tasks,
             codec,
-            seed,
-            max_side,
+            config.data.split_seed,
+            stage.max_side,
             train.pack_tokens,
             ranks,
-            caches.latents,
+            samples.caches.latents,
             config.model.image_attention == "causal",
+            samples.files,
         )
-    return StageParts(stage, planner, validation, caches, too_long)
+    return StageParts(stage, planner, validation, samples.caches, samples.too_long)
 
 
 def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:

@@ -47,7 +47,7 @@ class Trainer:
         self.optimizer = build_optimizer(setup.model, self.config.train)
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(run / "checkpoints", keeping.keep, setup.ranks, keeping.background)
-        self.state = RunState(catalog=setup.catalog.fingerprint())
+        self.state = RunState(catalog=setup.source.fingerprint())
         self._last = setup.stages[-1].stage.last
         is_lora = self.config.lora.rank > 0
         self._clock = Clock(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)

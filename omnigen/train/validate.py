@@ -29,6 +29,7 @@ from omnigen.tokenizer import Tokenizer
 from omnigen.train.objective import FlowPack, encode_images, idle_pack, sample_losses
 from omnigen.train.parallel import Ranks
 from x2i.seeding import stable_hash, unit_interval
+from x2i.store.reading import RangeReader
 
 BINS = 4
 EARLY = 0.5
@@ -48,7 +49,8 @@ def bin_of(t: float) -> int:
 @dataclass(frozen=True)
 class ValidationSet:
     """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself.
-    latents: the caches to read instead of pixels, by the path of the tar. causal_images: see NetworkConfig.
+    latents: the caches to read instead of pixels, by the path of the tar. causal_images: see NetworkConfig. files: what
+    reads the shards' bytes; by default one that knows no copies of shards on a store.
     """
 
     slots: tuple[Slot, ...]
@@ -60,6 +62,7 @@ class ValidationSet:
     ranks: Ranks
     latents: Mapping[Path, LatentShard] = field(default_factory=dict)
     causal_images: bool = False
+    files: RangeReader = field(default_factory=RangeReader)
 
     def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
         """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}, "copy_rate"} of the network as it is.
@@ -125,7 +128,7 @@ class ValidationSet:
     @cached_property
     def _packs(self) -> list[FlowPack]:
         groups = self._groups[self.ranks.rank :: self.ranks.world]
-        reader = LatentReader(self.latents, ImageReader(self.max_side))
+        reader = LatentReader(self.latents, ImageReader(self.max_side, files=self.files))
         return [pack for group in groups if (pack := self._prepare(group, reader)) is not None]
 
     def _prepare(self, group: Sequence[tuple[Slot, int]], reader: Reader) -> FlowPack | None:

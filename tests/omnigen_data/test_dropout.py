@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from omnigen.codec import load_codec
 from omnigen.data.catalog import Catalog
 from omnigen.data.collate import load_pack
+from omnigen.data.draws import CatalogDraws
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
 from omnigen.data.sample import Dropout, DropoutRates, ImageReader, condition, make_slot
@@ -70,9 +71,7 @@ def test_draws_are_independent_of_each_other_and_of_the_seed():
 def test_a_planned_run_drops_at_the_rates_whatever_the_task(catalog):
     rows = catalog.training_rows()
     planner = Planner(
-        catalog,
-        rows,
-        dict.fromkeys(rows, 1.0),
+        CatalogDraws(catalog, rows, dict.fromkeys(rows, 1.0), 3),
         tokenizer=TOKENIZER,
         seed=3,
         max_side=32,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from omnigen.data.catalog import Catalog
+from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, rows_that_fit
@@ -36,9 +37,7 @@ def make_planner(dataset, packs_per_step=4, weights=None):
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
     return Planner(
-        catalog,
-        rows,
-        weights or dict.fromkeys(rows, 1.0),
+        CatalogDraws(catalog, rows, weights or dict.fromkeys(rows, 1.0), 1),
         tokenizer=TOKENIZER,
         seed=1,
         max_side=SIDE,
@@ -126,7 +125,7 @@ def test_every_epoch_of_a_task_visits_each_of_its_samples_once(dataset):
     planner = make_planner(dataset)
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
-    drawn = [planner.catalog_row(counter) for counter in range(400)]
+    drawn = [planner.draws.catalog_row(counter) for counter in range(400)]
     for task, numbers in rows.items():
         mine = [row for row in drawn if row in set(numbers.tolist())]
         epochs = [mine[start : start + len(numbers)] for start in range(0, len(mine) - len(numbers), len(numbers))]

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omnigen.data.draws import CatalogDraws
 from omnigen.data.mixture import LARGEST_BLOCK, Mixture, block_counts, draw
-from omnigen.data.plan import Planner
-from omnigen.data.sample import DropoutRates
 
 AUTHORS = (0.5, 0.2, 0.1, 0.1, 0.1)
 
@@ -32,16 +31,14 @@ UNEQUAL = {
 
 
 def draws(count, seed=5):
-    """The planner's own draws over tasks of very unequal weight and size: (task, row) of each."""
+    """The draws of a run over tasks of very unequal weight and size: (task, row) of each."""
     rows, start = {}, 0
     for task, (_, samples) in UNEQUAL.items():
         rows[task] = np.arange(start, start + samples)
         start += samples
     weights = {task: weight for task, (weight, _) in UNEQUAL.items()}
-    rates = DropoutRates()
-    options = {"tokenizer": None, "max_side": 16, "budget": 1, "packs_per_step": 1, "dropout": rates, "seed": seed}
-    planner = Planner(None, rows, weights, **options)
-    drawn = np.array([planner.catalog_row(counter) for counter in range(count)])
+    made = CatalogDraws(None, rows, weights, seed)
+    drawn = np.array([made.catalog_row(number) for number in range(count)])
     return rows, drawn
 
 

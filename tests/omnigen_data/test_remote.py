@@ -13,6 +13,7 @@ import torch
 
 from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.catalog import Catalog
+from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
@@ -47,9 +48,7 @@ def remote(local, bucket):  # noqa: F811
 def load(catalog, steps=2, **options):
     rows = catalog.training_rows()
     planner = Planner(
-        catalog,
-        rows,
-        dict.fromkeys(rows, 1.0),
+        CatalogDraws(catalog, rows, dict.fromkeys(rows, 1.0), 1),
         tokenizer=ByteTokenizer(),
         seed=1,
         max_side=SIDE,

@@ -25,11 +25,11 @@ class RangeReader:
     """Reads ranges of files wherever they lie. Not for several threads; pickles without what it has open.
 
     copies: for the URL of a file on a store, where its local copy will lie once somebody has fetched it. While a copy
-    is open it is locked (shared), so that `FileCache` does not delete it.
+    is open it is locked (shared), so that `FileCache` does not delete it. most_open: files kept open.
     """
 
-    def __init__(self, copies: Mapping[str, Path] | None = None) -> None:
-        self._copies = copies or {}
+    def __init__(self, copies: Mapping[str, Path] | None = None, most_open: int = MOST_OPEN) -> None:
+        self._copies, self._most_open = copies or {}, most_open
         self._open: OrderedDict[Path, int] = OrderedDict()
         self._ahead: dict[Range, bytes] = {}
 
@@ -42,7 +42,9 @@ class RangeReader:
                 [data] = fetch_ranges([(path, offset, size)])
             else:
                 data = os.pread(descriptor, size, offset)
-        if len(data) != size:
+        if len(data) > size:
+            raise UserError(f"{path}: asked for {size} bytes, was sent {len(data)}: its server ignores byte ranges")
+        if len(data) < size:
             raise UserError(f"{path}: wanted {size} bytes at {offset}, found {len(data)}: the file is truncated")
         return data
 
@@ -83,7 +85,7 @@ class RangeReader:
         descriptor = self._open_copy(path) if is_remote(path) else _open_local(path)
         if descriptor is not None:
             self._open[path] = descriptor
-            if len(self._open) > MOST_OPEN:
+            if len(self._open) > self._most_open:
                 os.close(self._open.popitem(last=False)[1])
         return descriptor
 
