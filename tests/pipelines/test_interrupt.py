@@ -24,7 +24,13 @@ def test_ctrl_c_stops_with_a_message_and_leaves_no_process(tmp_path, executor):
     command = [str(Path(sys.executable)), "-m", "tests.pipelines.toy_stage", str(tmp_path / "data"), executor]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
-        command, env=environment, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        env=environment,
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "data").glob("commits/square/*.json")) and time.monotonic() < deadline:
