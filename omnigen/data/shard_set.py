@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from x2i.store.file_cache import StoredFile
 from x2i.store.paths import DATASET_FILE, INDEX_SUFFIX, SHARD_SUFFIX
 from x2i.store.remote import dataset_path, file_version, file_versions, is_remote
 from x2i.store.shards import Shard
+
+ASKED_AT_A_TIME = 32  # paths on a store: asking is waiting
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,18 @@ class FoundShard:
 def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
     """Returns the shards under every path (a dataset folder, a folder of shards, or one .tar), in order of their names.
 
-    A shard without an index is foreign if its folder, when listed, holds no index at all and belongs to no dataset of
-    ours.
+    A path with numbers in braces, such as "https://host/{00000..00999}.tar", is one for each number. A shard without
+    an index is foreign if its folder, when listed, holds no index at all and belongs to no dataset of ours.
     Raises UserError for a path without shards, a shard given twice, a tar or an index that is missing.
     """
     if not paths:
         raise UserError("data.shards: none given; expected at least one dataset folder")
-    found = [shard for path in paths for shard in _shards_under(dataset_path(path))]
+    given = [dataset_path(one) for path in paths for one in _numbered(str(path))]
+    if any(map(is_remote, given)):
+        with ThreadPoolExecutor(ASKED_AT_A_TIME) as pool:
+            found = [shard for shards in pool.map(lambda path: list(_shards_under(path)), given) for shard in shards]
+    else:
+        found = [shard for path in given for shard in _shards_under(path)]
     seen: set[str] = set()
     for shard in found:
         name = _identity(shard.tar.path)
@@ -46,6 +55,19 @@ def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
             raise UserError(f"data.shards: {shard.tar.path} is listed twice")
         seen.add(name)
     return found
+
+
+def _numbered(path: str) -> Iterator[str]:
+    """Yields the paths that one with {first..last} stands for, with as many digits as `first` has."""
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", path)
+    if match is None:
+        yield path
+        return
+    first, last = match.groups()
+    if int(last) < int(first):
+        raise UserError(f"data.shards: {path}: expected the smaller number first")
+    for number in range(int(first), int(last) + 1):
+        yield from _numbered(f"{path[: match.start()]}{number:0{len(first)}}{path[match.end() :]}")
 
 
 def _shards_under(path: Path) -> Iterator[FoundShard]:

@@ -27,7 +27,8 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 class DataConfig:
     """What is trained on.
 
-    shards: dataset folders, folders of training shards or single tars, local or URLs such as s3://bucket/data.
+    shards: dataset folders, folders of training shards or single tars, local or URLs such as s3://bucket/data;
+    "{00000..00999}.tar" is a thousand tars.
     validation_fraction: share of the source photographs that are held out, with every sample made from them;
     split_seed: which. weights: how often each task is drawn, in any unit; without them each sample counts the same;
     tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,

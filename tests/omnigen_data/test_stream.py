@@ -146,14 +146,16 @@ def test_copies_of_shards_on_a_store_stay_within_the_cache(foreign, bucket, tmp_
 
 
 def test_shards_without_an_index_stream_from_a_server_that_knows_no_ranges(foreign, tmp_path):
-    handler = partial(SimpleHTTPRequestHandler, directory=foreign)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        urls = [f"http://127.0.0.1:{server.server_port}/{path.name}" for path in sorted(foreign.iterdir())]
-        stream = ShardStream(tuple(find_shard_set(urls)), 2, FileCache(tmp_path / "cache", 10**9))
+        for number, path in enumerate(sorted(foreign.iterdir()), 8):
+            shutil.copy(path, tmp_path / f"{number:03d}.tar")
+        url = f"http://127.0.0.1:{server.server_port}/"
+        stream = ShardStream(tuple(find_shard_set([url + "{008..012}.tar"])), 2, FileCache(tmp_path / "cache", 10**9))
         found = seen(load(StreamDraws(stream, 7, fitting(BUDGET))))
         with RangeReader() as reader, pytest.raises(UserError, match="its server ignores byte ranges"):
-            reader.read(dataset_path(urls[0]), 512, 10)
+            reader.read(dataset_path(url + "008.tar"), 512, 10)
         server.shutdown()
     assert found == seen(load(draws_of(foreign)))
 
@@ -189,3 +191,14 @@ def test_whole_shards_are_held_out(foreign):
     assert split_shards(found, 0.0, 0) == (found, [])
     with pytest.raises(UserError, match=r"data\.validation_fraction: found 0\.05; .* of 1 none"):
         split_shards(found[:1], 0.05, 0)
+
+
+def test_numbers_in_braces_stand_for_many_paths(tmp_path):
+    for name in ("a-08", "a-09", "a-10", "b-09"):
+        (tmp_path / f"{name}.tar").write_bytes(b"")
+    found = find_shard_set([tmp_path / "a-{08..10}.tar", tmp_path / "b-09.tar"])
+    assert [shard.tar.path.name for shard in found] == ["a-08.tar", "a-09.tar", "a-10.tar", "b-09.tar"]
+    with pytest.raises(UserError, match=r"a-11\.tar: no such file"):
+        find_shard_set([tmp_path / "a-{08..11}.tar"])
+    with pytest.raises(UserError, match="the smaller number first"):
+        find_shard_set([tmp_path / "a-{10..08}.tar"])
