@@ -22,15 +22,17 @@ from x2i.store.atomic import write_bytes, write_json
 class Comparison:
     """A question, and trainings that answer it.
 
-    arms: by name, the settings ("section.key") in which they differ. better: the arm for which the paper speaks.
-    measure: of the held-out samples, less is better: their loss, that of the tasks in `tasks` (all, if none are named),
-    or copy_rate. needs: a checkpoint that the command must be given, for arms with the value "PHI3".
+    arms: by name, the settings ("section.key") in which they differ. common: settings of all its arms, instead of the
+    file's. better: the arm for which the paper speaks. measure: of the held-out samples, less is better: their loss or
+    copy_rate, or its mean over the tasks in `tasks`. needs: a checkpoint that the command must be given, for arms with
+    the value "PHI3".
     """
 
     name: str
     question: str
     arms: dict[str, dict[str, Any]]
     better: str
+    common: dict[str, Any] = field(default_factory=dict)
     measure: Literal["loss", "copy_rate"] = "loss"
     tasks: tuple[str, ...] = ()
     needs: Literal["phi3"] | None = None
@@ -79,7 +81,7 @@ def ablate(path: Path, out: Path, overrides: list[str], only: list[str], phi3: P
         for arm, settings in comparison.arms.items():
             values = []
             for seed in range(plan.seeds):
-                changes = {**plan.common, **settings, "train.seed": seed}
+                changes = {**plan.common, **comparison.common, **settings, "train.seed": seed}
                 given = [f"{name}={json.dumps(_value(value, phi3))}" for name, value in changes.items()] + overrides
                 identity = json.dumps(given)  # an arm that several comparisons share is trained once
                 run = runs.setdefault(identity, out / comparison.name.replace(" ", "-") / f"{arm}-{seed}")
@@ -100,16 +102,15 @@ def measured(summary: Mapping[str, Any], comparison: Comparison, run: Path) -> f
     trained = (summary["validation"] or {}).get("trained")
     if trained is None:
         raise UserError(f"{run}: has no validation; set data.validation_fraction above 0")
-    if comparison.measure == "copy_rate":
-        if trained["copy_rate"] is None:
-            raise UserError(f"{run}: no held-out sample is an edit, so nothing can be said of copying")
-        return float(trained["copy_rate"])
-    missing = [task for task in comparison.tasks if task not in trained["tasks"]]
-    if missing:
+    copying = comparison.measure == "copy_rate"
+    if copying and trained["copy_rate"] is None:
+        raise UserError(f"{run}: no held-out sample is an edit, so nothing can be said of copying")
+    by_task = trained["copy_rates" if copying else "tasks"]
+    if missing := [task for task in comparison.tasks if task not in by_task]:
         raise UserError(f"{run}: {comparison.name}: no held-out sample of {', '.join(missing)}")
     if comparison.tasks:
-        return statistics.fmean(trained["tasks"][task] for task in comparison.tasks)
-    return float(trained["loss"])
+        return statistics.fmean(by_task[task] for task in comparison.tasks)
+    return float(trained[comparison.measure])
 
 
 def table(outcomes: list[Outcome]) -> str:

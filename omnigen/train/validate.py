@@ -65,26 +65,30 @@ class ValidationSet:
     files: RangeReader = field(default_factory=RangeReader)
 
     def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
-        """Returns {"loss", "tasks": {name: loss}, "timesteps": {interval: loss}, "copy_rate"} of the network as it is.
+        """Returns what the network as it is comes to: {"loss", "tasks": {name: loss}, "timesteps": {interval: loss},
+        "copy_rate", "copy_rates": {name: rate}}.
 
         copy_rate: `copied_share` of the network's first guess at the target of an edit (t below 0.5), on average over
-        the samples whose only input has the target's size; None if there are none.
+        the samples whose only input has the target's size; None if there are none. copy_rates: the same for each task
+        that has such samples.
         in_step: every rank runs the network equally often, as a sharded one must be.
         """
         with torch.no_grad():
             for _ in range(self._most_packs - len(self._packs) if in_step else 0):
                 sample_losses(model, idle_pack(self.codec.channels, self.ranks.device), attention)
-            copied = torch.zeros(2, dtype=torch.float64)
+            copied_T2 = torch.zeros(len(self.tasks), 2, dtype=torch.float64)
 
             def losses(pack: FlowPack) -> Tensor:
                 found = sample_losses(model, pack, attention)
-                for share, t in zip(found.copied, pack.timesteps_S.tolist()):
+                for task, share, t in zip(pack.tasks, found.copied, pack.timesteps_S.tolist()):
                     if share is not None and t < EARLY:
-                        copied.add_(torch.tensor([share, 1.0], dtype=torch.float64))
+                        copied_T2[self.tasks.index(task)] += torch.tensor([share, 1.0], dtype=torch.float64)
                 return found.plain_S
 
             report = self._report(losses)
-            return {**report, "copy_rate": _ratio(self.ranks.sum(copied).cpu())}
+            copied_T2 = self.ranks.sum(copied_T2).cpu()
+            rates = {task: _ratio(copied_T2[i]) for i, task in enumerate(self.tasks) if copied_T2[i, 1]}
+            return {**report, "copy_rate": _ratio(copied_T2.sum(0)), "copy_rates": rates}
 
     def mean_predictor(self) -> dict[str, Any]:
         """Returns the same for the best constant velocity per channel: what knowing nothing but the average scores."""

@@ -39,10 +39,12 @@ def test_a_causal_layout_lets_image_tokens_see_only_what_comes_before():
 def test_every_arm_is_trained_once_and_the_table_tells_them_apart(shards, tmp_path):
     write_config(tmp_path / "base.yaml", shards, train={"steps": 2}, log={"sample_every": 0})
     comparisons = [
-        {"name": "weighting", "question": "?", "better": "on", "measure": "copy_rate",
+        {"name": "weighting", "question": "?", "better": "on", "measure": "copy_rate", "tasks": ["denoise"],
+         "common": {"data.weights": {"denoise": 1, "colorize": 1}, "train.steps": 3},
          "arms": {"on": {"train.edit_weighting": True}, "off": {"train.edit_weighting": False}}},
         {"name": "images", "question": "?", "better": "whole", "tasks": ["colorize"],
-         "arms": {"whole": {"train.edit_weighting": True}, "causal": {"model.image_attention": "causal"}}},
+         "arms": {"whole": {}, "causal": {"model.image_attention": "causal"}}},
+        {"name": "shared", "question": "?", "better": "whole", "arms": {"whole": {}}},
         {"name": "start", "question": "?", "better": "phi3", "needs": "phi3", "arms": {"phi3": {"model.init": "PHI3"}}},
     ]  # fmt: skip
     path = tmp_path / "ablations.yaml"
@@ -53,12 +55,16 @@ def test_every_arm_is_trained_once_and_the_table_tells_them_apart(shards, tmp_pa
     assert "start: left out" in first.stdout
     outcomes = json.loads((tmp_path / "out" / "ablations.json").read_text())["outcomes"]
     assert [(o["comparison"], o["arm"]) for o in outcomes] == [
-        ("weighting", "on"), ("weighting", "off"), ("images", "whole"), ("images", "causal"),
+        ("weighting", "on"), ("weighting", "off"), ("images", "whole"), ("images", "causal"), ("shared", "whole"),
     ]  # fmt: skip
-    assert all(0 <= o["values"][0] <= 1 for o in outcomes[:2])
+    for outcome in outcomes[:2]:
+        summary = json.loads((tmp_path / "out" / "weighting" / f"{outcome['arm']}-0" / "summary.json").read_text())
+        assert outcome["values"] == [summary["validation"]["trained"]["copy_rates"]["denoise"]]
+        assert 0 <= outcome["values"][0] <= 1
+        assert summary["steps"] == 3, "a comparison's own common settings count"
     assert outcomes[2]["values"] != outcomes[3]["values"]
-    assert len(list((tmp_path / "out").glob("*/*/summary.json"))) == 3, "an arm that two comparisons share is one run"
+    assert len(list((tmp_path / "out").glob("*/*/summary.json"))) == 4, "an arm that two comparisons share is one run"
     assert not (tmp_path / "out" / "images" / "causal-0" / "model").exists()
     again = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
-    assert again.stdout.count("nothing to do") == 4
-    assert again.stdout.splitlines()[-8:] == first.stdout.splitlines()[-8:]
+    assert again.stdout.count("nothing to do") == 5
+    assert again.stdout.splitlines()[-10:] == first.stdout.splitlines()[-10:]
