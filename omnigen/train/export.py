@@ -63,4 +63,4 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
 
 
 def _losses(line: dict[str, Any] | None) -> dict[str, Any] | None:
-    return line and {key: line.get(key) for key in ("loss", "tasks", "timesteps", "copy_rate", "copy_rates")}
+    return line and {key: line[key] for key in ("loss", "tasks", "timesteps", "copy_rate", "copy_rates")}
