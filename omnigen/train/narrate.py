@@ -72,8 +72,7 @@ def closing(run: Path) -> str:
 
 def _stage_line(stage: Stage) -> str:
     train = stage.train
-    head = f"{stage.name}: " if stage.name else ""
     return (
-        f"{head}{train.steps} steps at {stage.max_side} px, {train.packs_per_step} x {train.pack_tokens} tokens a "
-        f"step, learning rate {train.lr:g}"
+        f"{stage.prefix}{train.steps} steps at {stage.max_side} px, {train.packs_per_step} x {train.pack_tokens} "
+        f"tokens a step, learning rate {train.lr:g}"
     )

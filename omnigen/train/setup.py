@@ -37,7 +37,8 @@ from x2i.seeding import stable_hash
 @dataclass(frozen=True)
 class StageParts:
     """What one stage of a run trains on. too_long: samples left out because they do not fit its packs; None where that
-    is not known."""
+    is not known.
+    """
 
     stage: Stage
     planner: Planner
@@ -115,8 +116,8 @@ def _open_stage(
     train = stage.train
     if train.packs_per_step < ranks.world:
         raise UserError(
-            f"{stage.name + ': ' if stage.name else ''}train.packs_per_step: found {train.packs_per_step}, expected at "
-            f"least {ranks.world}, one for every rank"
+            f"{stage.prefix}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one "
+            f"for every rank"
         )
     samples = source.of_stage(stage, config, codec, tokenizer)
     planner = Planner(
@@ -185,7 +186,7 @@ def _require_room(network: ModelConfig, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if stage.max_side > largest:
             raise UserError(
-                f"{stage.name + ': ' if stage.name else ''}data.max_side: found {stage.max_side}, expected at most "
+                f"{stage.prefix}data.max_side: found {stage.max_side}, expected at most "
                 f"{largest}, the largest of the network (model.overrides.pos_embed_max_size)"
             )
 

@@ -102,7 +102,7 @@ class _CatalogSource:
         too_long = len(catalog) - sum(len(rows) for kind in (training, held_out) for rows in kind.values())
         if not any(len(rows) for rows in training.values()):
             raise UserError(
-                f"{_prefix(stage)}data.shards: no sample is left to train on: of {len(catalog)}, "
+                f"{stage.prefix}data.shards: no sample is left to train on: of {len(catalog)}, "
                 f"{int(catalog.held_out.sum())} are held out and {too_long} are longer than train.pack_tokens "
                 f"({stage.train.pack_tokens})"
             )
@@ -147,11 +147,11 @@ class _StreamSource:
 
     def of_stage(self, stage: Stage, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> StageSamples:
         if stage.weights is not None:
-            raise UserError(f"{_prefix(stage)}weights: a stream takes tasks as its shards hold them. Remove them")
+            raise UserError(f"{stage.prefix}weights: a stream takes tasks as its shards hold them. Remove them")
 
         def choose(catalog: Catalog) -> npt.NDArray[np.int64]:
-            everything = {"": np.arange(len(catalog), dtype=np.int64)}
-            return _fitting(catalog, everything, stage, tokenizer, None)[""]
+            side, budget = stage.max_side, stage.train.pack_tokens
+            return rows_that_fit(catalog, np.arange(len(catalog)), tokenizer=tokenizer, max_side=side, budget=budget)
 
         draws, unused = StreamDraws(self.stream, stage.train.seed, choose), Caches({}, None, ())
         if self.held_out is None:
@@ -183,7 +183,3 @@ def _choose(
 ) -> tuple[Slot, ...]:
     seed, count = config.data.split_seed, config.log.validation_samples
     return choose_slots(catalog, rows, count, tokenizer=tokenizer, max_side=stage.max_side, seed=seed, prompts=prompts)
-
-
-def _prefix(stage: Stage) -> str:
-    return f"{stage.name}: " if stage.name else ""

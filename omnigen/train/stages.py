@@ -31,6 +31,11 @@ class Stage:
     weights: Mapping[str, float] | None
 
     @property
+    def prefix(self) -> str:
+        """What a complaint about the stage begins with; "" for the only stage of a run without `stages`."""
+        return f"{self.name}: " if self.name else ""
+
+    @property
     def tokens_per_step(self) -> int:
         """Tokens that the packs of one step can hold."""
         return self.train.packs_per_step * self.train.pack_tokens
