@@ -7,10 +7,9 @@ from enum import StrEnum
 import numpy as np
 
 _ONE_POINT_IS_ENOUGH = 1.3
-"""Up to this ratio, linear interpolation is at least 43 dB like area averaging on photographs, in a quarter of its
-time; above it, the mean of four points is 47 dB like it, in a third.
-"""
-_SAME_RATIO = 1.05
+"""Up to this ratio, linear interpolation is at least 41 dB like area averaging on photographs, in 1/7 of its time."""
+_THREE_ARE_ENOUGH = 2.8
+"""Up to this ratio, so is linear interpolation of what a filter of three taps has smoothed, in 1/3 of it."""
 
 
 class ResizeMode(StrEnum):
@@ -61,8 +60,8 @@ def central_square(image: np.ndarray, max_side: int) -> np.ndarray:
 def scale_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scales uint8 pixels (height, width[, channels]) to `size` (width, height): bicubic upwards, averaging downwards.
 
-    Area averaging is slow where its windows cut pixels. Up to a ratio of 2.6 it is replaced by the mean of 2x2 linearly
-    interpolated points for each pixel, or by one such point where the ratio is below 1.3.
+    Area averaging is slow where its windows cut pixels. Up to a ratio of 2.8 it is replaced by linear interpolation,
+    above 1.3 of what was smoothed before.
     """
     import cv2
 
@@ -72,9 +71,18 @@ def scale_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     if min(ratios) < 1:
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC))
-    if ratios == (2, 2) or max(ratios) > min(2 * _ONE_POINT_IS_ENOUGH, _SAME_RATIO * min(ratios)):
+    if ratios == (2, 2) or max(ratios) > _THREE_ARE_ENOUGH or max(ratios) > _ONE_POINT_IS_ENOUGH * min(ratios):
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     if max(ratios) > _ONE_POINT_IS_ENOUGH:
-        points = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.resize(points, size, interpolation=cv2.INTER_AREA))
+        across, down = (_smoothing(ratio) for ratio in ratios)
+        image = cv2.sepFilter2D(image, -1, across, down, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))
+
+
+def _smoothing(ratio: float) -> np.ndarray:
+    """Returns the taps after which linear interpolation comes nearest to area averaging on photographs.
+
+    They are whole 256ths: then OpenCV sums bytes, which is quick.
+    """
+    side = round(14 + 43 * (ratio - _ONE_POINT_IS_ENOUGH))
+    return np.array([side, 256 - 2 * side, side], np.float32) / 256
