@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.collector import collect_seldom
+from pipelines.memory import collect_seldom
 from x2i import __version__
 from x2i.errors import UserError
 

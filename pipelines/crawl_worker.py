@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.collector import collect_seldom
+from pipelines.memory import collect_seldom
 from pipelines.stage import Outcome
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.process import StoragePolicy
@@ -38,11 +38,14 @@ class CrawlWorker:
 
     def __init__(self, root: Path, fetching: FetchPolicy, storage: StoragePolicy, retry_failed: bool = False) -> None:
         import cv2
+        from threadpoolctl import threadpool_limits
 
         from x2i.crawl.hosts import HostBook
         from x2i.store.tombstones import Tombstones
 
+        # The threads that decode are as many as there is work for; more, each waiting for the next, cost a tenth.
         cv2.setNumThreads(1)
+        threadpool_limits(1, user_api="blas")
         collect_seldom()
         # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
         warnings.filterwarnings("ignore", module=r"PIL\.")

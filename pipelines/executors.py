@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.interrupt import children_end_with_us
 from pipelines.local_ray import connect_ray, start_ray
+from pipelines.memory import keep_freed_memory
 from pipelines.plans import PlanEntry, read_planned
 from pipelines.stage import Stage, Worker, threads_of
 from x2i.errors import UserError
@@ -86,6 +87,7 @@ class WorkerPool:
         self._root = root
         self._stages = stages
         self._workers: dict[str, Worker] = {}
+        keep_freed_memory()
 
     def run(self, item: WorkItem) -> Result:
         stage = self._stages[item.stage]
