@@ -9,6 +9,7 @@ from x2i.store.commits import Counts
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 def describe_counts(counts: Counts) -> str:
@@ -32,11 +33,12 @@ class StageProgress:
         self._failed_partitions = 0
 
     def __enter__(self) -> StageProgress:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         self._bar: Progress | None = None
         if self._console is not None and self._console.is_terminal and self._total:
-            self._bar = Progress(
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
                 TextColumn("[bold]{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),

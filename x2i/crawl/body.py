@@ -33,23 +33,24 @@ async def read_body(
     if announced is not None and announced > max_bytes and not cut:
         raise DroppedError(Reason.BODY_TOO_LARGE, f"{announced} bytes announced; at most {max_bytes}")
     decoder = _decoder(", ".join(response.headers.getall("Content-Encoding", [])))
-    body = bytearray()
-    received = 0
+    pieces: list[bytes] = []
+    received = size = 0
     async for chunk in response.content.iter_any():
         received += len(chunk)
         if received > max_bytes and not cut:
             raise DroppedError(Reason.BODY_TOO_LARGE, f"more than {max_bytes} bytes")
-        body += chunk if decoder is None else decoder.feed(chunk, max_bytes - len(body))
-        if len(body) > max_bytes:
+        pieces.append(chunk if decoder is None else decoder.feed(chunk, max_bytes - size))
+        size += len(pieces[-1])
+        if size > max_bytes:
             if cut:
-                return bytes(body[:max_bytes])
+                return b"".join(pieces)[:max_bytes]
             raise DroppedError(Reason.BODY_TOO_LARGE, f"decompresses to more than {max_bytes} bytes")
-        await reserve(len(body))
+        await reserve(size)
     if decoder is not None and received:
         decoder.finish()
-    if not body:
+    if not size:
         raise DroppedError(Reason.BODY_EMPTY)
-    return bytes(body)
+    return b"".join(pieces)
 
 
 class _Inflater:

@@ -48,7 +48,8 @@ class _Entry:
         return max(0.0, self.held_until - now, self.last_start + distance - now if distance else 0.0)
 
     def is_sound(self, now: float) -> bool:
-        return all(time <= now + 2 * LONGEST_HOLD for time in (self.last_start, self.held_until, self.delay_until))
+        latest = now + 2 * LONGEST_HOLD
+        return self.last_start <= latest and self.held_until <= latest and self.delay_until <= latest
 
 
 class HostTurns:
