@@ -33,24 +33,23 @@ async def read_body(
     if announced is not None and announced > max_bytes and not cut:
         raise DroppedError(Reason.BODY_TOO_LARGE, f"{announced} bytes announced; at most {max_bytes}")
     decoder = _decoder(", ".join(response.headers.getall("Content-Encoding", [])))
-    pieces: list[bytes] = []
-    received = size = 0
+    body = bytearray()
+    received = 0
     async for chunk in response.content.iter_any():
         received += len(chunk)
         if received > max_bytes and not cut:
             raise DroppedError(Reason.BODY_TOO_LARGE, f"more than {max_bytes} bytes")
-        pieces.append(chunk if decoder is None else decoder.feed(chunk, max_bytes - size))
-        size += len(pieces[-1])
-        if size > max_bytes:
+        body += chunk if decoder is None else decoder.feed(chunk, max_bytes - len(body))
+        if len(body) > max_bytes:
             if cut:
-                return b"".join(pieces)[:max_bytes]
+                return bytes(body[:max_bytes])
             raise DroppedError(Reason.BODY_TOO_LARGE, f"decompresses to more than {max_bytes} bytes")
-        await reserve(size)
+        await reserve(len(body))
     if decoder is not None and received:
         decoder.finish()
-    if not size:
+    if not body:
         raise DroppedError(Reason.BODY_EMPTY)
-    return b"".join(pieces)
+    return bytes(body)
 
 
 class _Inflater:

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -129,7 +128,6 @@ def _host(url: URL) -> str:
         raise DroppedError(Reason.BAD_URL, f"host {(url.raw_host or '')[:100]!r} cannot be decoded") from error
 
 
-@lru_cache(maxsize=4096)
 def _literal_address(host: str) -> str | None:
     """Returns the IP address that `host` writes as a number, in standard or legacy form, or None for a name."""
     bare = host.strip("[]").rstrip(".")
