@@ -28,8 +28,8 @@ def collect_seldom() -> None:
 def keep_freed_memory() -> None:
     """Has the C library keep the memory of one picture for the next, instead of giving it back to the system.
 
-    Otherwise each buffer is new pages every time, and the kernel clears each of them. Kept are at most 64 MB for each
-    thread, of buffers up to 32 MB. Does nothing where the C library is not glibc.
+    Otherwise each buffer is new pages every time, and the kernel clears each of them. Buffers over 32 MB are given back
+    all the same, and so is what lies free at the end of an arena beyond 64 MB. Does nothing where there is no glibc.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

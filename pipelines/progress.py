@@ -35,16 +35,15 @@ class StageProgress:
     def __enter__(self) -> StageProgress:
         self._bar: Progress | None = None
         if self._console is not None and self._console.is_terminal and self._total:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
+            from rich import progress
 
-            self._bar = Bar(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[detail]}"),
+            self._bar = progress.Progress(
+                progress.TextColumn("[bold]{task.description}"),
+                progress.BarColumn(bar_width=24),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("[dim]{task.fields[detail]}"),
                 console=self._console,
                 transient=True,
             )
