@@ -55,8 +55,9 @@ def small_images(folder: Path, rows: int) -> str:
 def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     """Crawls `source` into a dataset at `root`; returns the megabytes held after each tenth of its partitions."""
     from pipelines.crawl import CrawlStage
-    from pipelines.executors import InlineExecutor, Result, WorkItem
+    from pipelines.executors import InlineExecutor
     from pipelines.plans import write_plan
+    from pipelines.work import Result, WorkItem
     from x2i.store import Dataset
 
     stage = CrawlStage(sources=(source,), partition_size=partition_size)

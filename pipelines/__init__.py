@@ -1,1 +1,1 @@
-"""The application: plans and runs the stages of x2i on Ray, and the `x2i` command line."""
+"""The application: plans and runs the stages of x2i, on this machine or on Ray, and the `x2i` command line."""

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from pipelines.fork_server import start_early
 from pipelines.memory import collect_seldom
 from x2i import __version__
 from x2i.errors import UserError
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments and arguments[0] in COMMANDS:
             name = arguments[0]
+            start_early(name, arguments[1:])
             _load(name)(args=arguments[1:], prog_name=f"x2i {name}")
         else:
             _overview()(args=arguments or ["--help"], prog_name="x2i")

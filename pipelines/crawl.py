@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.crawl_plan import config_value, plan_crawl
-from pipelines.crawl_worker import DECODE_THREADS, CrawlWorker
 from pipelines.generations import crawl_generations
 from pipelines.options import OutOption, RunOptions, stage_command
 from pipelines.stage import PlanItem, Worker
@@ -71,7 +70,6 @@ class CrawlStage:
     retry_failed: bool = False
 
     name = "crawl"
-    threads = DECODE_THREADS
     format_version = 1
 
     def config(self) -> dict[str, Any]:
@@ -89,6 +87,8 @@ class CrawlStage:
         return plan_crawl(self, dataset, earlier=(), later=())
 
     def worker(self, root: Path) -> Worker:
+        from pipelines.crawl_worker import CrawlWorker
+
         return CrawlWorker(root, self.fetch_policy(), self.storage_policy(), self.retry_failed)
 
     def fetch_policy(self) -> FetchPolicy:

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from pipelines.crawl_worker import append_log
 from pipelines.stage import PlanCounts, PlanItem, PlannedMentions, PlannedPartition
 from x2i.errors import UserError
 from x2i.store import paths
+from x2i.store.logs import append_log
 from x2i.store.remote import list_files
 
 if TYPE_CHECKING:
@@ -82,11 +82,10 @@ def tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
         failed = [("page", *failure) for failure in notes.failures] + [("file", *failure) for failure in notes.unread]
         for event, url, verdict in failed:
             line = {"event": event, "url": url, "reason": verdict.reason, "detail": verdict.detail}
-            append_log(dataset.root, {**line, "time": time.time()})
+            append_log(dataset.root, "crawl", {**line, "time": time.time()})
         for file, where, why in notes.bad_lines:
-            append_log(
-                dataset.root, {"event": "bad line", "url": file, "where": where, "detail": why, "time": time.time()}
-            )
+            line = {"event": "bad line", "url": file, "where": where, "detail": why}
+            append_log(dataset.root, "crawl", {**line, "time": time.time()})
     if notes.summary():
         typer.secho(f"crawl: {notes.summary()}", err=True, fg="yellow" if notes.failures or notes.bad_lines else None)
 

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import cv2
 import pyarrow as pa
+import uvloop
+from threadpoolctl import threadpool_limits
 
 from pipelines.memory import collect_seldom
 from pipelines.stage import Outcome
+from x2i.crawl.fetch import Fetcher
+from x2i.crawl.hosts import HostBook
+from x2i.crawl.partition import PlanRow, crawl_rows
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.process import StoragePolicy
+from x2i.crawl.resume import standing_results
+from x2i.reasons import Status
+from x2i.sample import ImageRecord
 from x2i.store import paths
-from x2i.store.remote import append_line
-
-if TYPE_CHECKING:
-    from x2i.crawl.partition import PlanRow
-    from x2i.sample import ImageRecord
-    from x2i.store.commits import Counts
-    from x2i.store.images import ImagePartitionWriter
+from x2i.store.commits import Counts
+from x2i.store.images import ImagePartitionWriter, image_partition
+from x2i.store.logs import append_log
+from x2i.store.tombstones import Tombstones
+from x2i.takedown.heed import heeded, kept_out
 
 DECODE_THREADS = 2
+"""Two, so that one worker alone has something for two cores; where several share the cores, it makes no difference."""
 
 
 class CrawlWorker:
@@ -37,12 +43,6 @@ class CrawlWorker:
     """
 
     def __init__(self, root: Path, fetching: FetchPolicy, storage: StoragePolicy, retry_failed: bool = False) -> None:
-        import cv2
-        from threadpoolctl import threadpool_limits
-
-        from x2i.crawl.hosts import HostBook
-        from x2i.store.tombstones import Tombstones
-
         # The threads that decode are as many as there is work for; more, each waiting for the next, cost a tenth.
         cv2.setNumThreads(1)
         threadpool_limits(1, user_api="blas")
@@ -57,27 +57,19 @@ class CrawlWorker:
         self._tombstones = Tombstones.load(root)
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        import uvloop
-
-        from x2i.crawl.partition import PlanRow
-
         started, clock = time.time(), time.monotonic()
         planned = [PlanRow(**row) for row in rows.to_pylist()]
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             store = runner.run(self._crawl(partition, planned))
         records, counts = store.records, count_records(store.records)
         log = {"event": "partition", "partition": partition, "time": started, "seconds": time.monotonic() - clock}
-        append_log(self._root, {**log, **asdict(counts), "bytes_received": sum(record.bytes for record in records)})
+        append_log(
+            self._root, "crawl", {**log, **asdict(counts), "bytes_received": sum(record.bytes for record in records)}
+        )
         tar = paths.image_tar(self._root, partition)
         return Outcome((tar, paths.image_index(self._root, partition)), counts, {tar: store.tar_sha256})
 
     async def _crawl(self, partition: str, rows: list[PlanRow]) -> ImagePartitionWriter:
-        from x2i.crawl.fetch import Fetcher
-        from x2i.crawl.partition import crawl_rows
-        from x2i.crawl.resume import standing_results
-        from x2i.store.images import image_partition
-        from x2i.takedown.heed import heeded, kept_out
-
         known = standing_results(self._root, partition, rows) if self._retry_failed else {}
         known |= kept_out(rows, self._tombstones)
         with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
@@ -92,9 +84,6 @@ class CrawlWorker:
 
 def count_records(records: list[ImageRecord]) -> Counts:
     """Returns how many records were kept, filtered and failed, by reason."""
-    from x2i.reasons import Status
-    from x2i.store.commits import Counts
-
     by_status: dict[Status, dict[str, int]] = {Status.FILTERED: {}, Status.FAILED: {}}
     for record in records:
         if record.reason is not None:
@@ -104,8 +93,3 @@ def count_records(records: list[ImageRecord]) -> Counts:
     return Counts(
         kept, dict(sorted(by_status[Status.FILTERED].items())), dict(sorted(by_status[Status.FAILED].items()))
     )
-
-
-def append_log(root: Path, document: dict[str, Any]) -> None:
-    """Adds one line to logs/crawl.jsonl."""
-    append_line(paths.log_file(root, "crawl"), json.dumps(document, ensure_ascii=False))

@@ -32,6 +32,7 @@ OutOption = Annotated[
 
 class Executor(StrEnum):
     AUTO = "auto"
+    PROCESSES = "processes"
     RAY = "ray"
     INLINE = "inline"
 
@@ -43,8 +44,8 @@ class RunOptions:
     executor: Annotated[
         Executor,
         typer.Option(
-            help="ray: worker processes through Ray. inline: this process. auto: Ray where it has work for more than "
-            "one worker, since starting it takes seconds."
+            help="inline: this process. processes: worker processes of this machine. ray: Ray's, here or on a cluster "
+            "(--address). auto: the cluster if one is named, else processes where there is work for several."
         ),
     ] = Executor.AUTO
     address: Annotated[

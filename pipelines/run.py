@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pipelines.executors import AutoExecutor, InlineExecutor, RayExecutor, Result, WorkItem
+from pipelines.executors import AutoExecutor, InlineExecutor, PartitionExecutor, ProcessExecutor, RayExecutor
 from pipelines.ledger import Standing, compare, discard, refuse_changes, refuse_stale, stage_lock
 from pipelines.options import Executor, RunOptions
 from pipelines.plans import Plan, is_plan_whole, preview_plan, recorded_plan, write_plan
 from pipelines.progress import StageProgress, describe_counts
 from pipelines.stage import Stage
-from x2i.store import Dataset, paths
+from pipelines.work import Result, WorkItem
+from x2i.store import Dataset
 from x2i.store.commits import Counts
-from x2i.store.remote import append_line
+from x2i.store.logs import append_log
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,12 +151,12 @@ def _preview(dataset: Dataset, stage: Stage, console: Console | None) -> StageSu
     return summary
 
 
-def _executor(options: RunOptions) -> AutoExecutor | InlineExecutor | RayExecutor:
+def _executor(options: RunOptions) -> PartitionExecutor:
     if options.executor is Executor.INLINE:
         return InlineExecutor()
-    if options.executor is Executor.AUTO and options.address is None:
-        return AutoExecutor(options.workers)
-    return RayExecutor(options.address, options.workers)
+    if options.executor is Executor.RAY or options.address is not None:
+        return RayExecutor(options.address, options.workers)
+    return (AutoExecutor if options.executor is Executor.AUTO else ProcessExecutor)(options.workers)
 
 
 def _tell(console: Console | None, dataset: Dataset, summary: StageSummary) -> None:
@@ -184,4 +185,4 @@ def describe_beside(summary: StageSummary) -> str:
 
 def _log(dataset: Dataset, summary: StageSummary) -> None:
     line = {"time": time.time(), "command": sys.argv, **summary.as_json()}
-    append_line(paths.log_file(dataset.root, "runs"), json.dumps(line))
+    append_log(dataset.root, "runs", line)

@@ -75,7 +75,7 @@ class Worker(Protocol):
 
 
 class Stage(Protocol):
-    """A step of dataset construction. A frozen dataclass of plain values, since it is sent to Ray workers by pickle.
+    """A step of dataset construction. A frozen dataclass of plain values: it is sent to workers by pickle.
 
     name: the folder of its plans and commits. format_version: raised when the code would write other bytes.
     """

@@ -77,18 +77,18 @@ def run_to_the_end(source: str, root: Path, executor: str) -> dict[str, str]:
 def run_and_kill(source: str, root: Path, site: Site, seed: int, executor: str) -> Round:
     """Crawls `source`, killed up to twice, and continues to the end.
 
-    With the inline executor the process itself is killed; with Ray one of its workers, chosen at random, which leaves
-    the driver to finish the run, or on every third seed the driver.
+    With the inline executor the process itself is killed; with others one of its workers, chosen at random, which
+    leaves the driver to finish the run, or on every third seed the driver.
     """
     rng = random.Random(seed)
     committed = []
-    spares_driver = executor == "ray" and seed % 3 != 0
+    spares_driver = executor != "inline" and seed % 3 != 0
     for _ in range(rng.randint(1, _KILLS_AT_MOST)):
         process = _start(source, root, executor)
         if _wait_for_requests(process, site, rng.randint(1, IMAGES // 2)):
             time.sleep(rng.uniform(0, 0.5))
         committed.append(len(list(root.glob("commits/crawl/*.json"))))
-        workers = [pid for pid in descendants(process.pid) if _is_worker(pid)]
+        workers = worker_processes(process.pid)
         victim = rng.choice(workers) if spares_driver and workers else process.pid
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
@@ -118,7 +118,7 @@ def _start(source: str, root: Path, executor: str) -> subprocess.Popen[str]:
     options += ["--contact", "test@example.org", "--executor", executor]
     command = [sys.executable, "-c", "from pipelines.cli import main; main()", "crawl", source, "--out", str(root)]
     return subprocess.Popen(
-        [*command, *options, *(["--workers", "2"] if executor == "ray" else [])],
+        [*command, *options, *(["--workers", "2"] if executor != "inline" else [])],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -136,9 +136,30 @@ def _wait_for_requests(process: subprocess.Popen[str], site: Site, count: int) -
     return True
 
 
-def _is_worker(pid: int) -> bool:
+def worker_processes(driver: int) -> list[int]:
+    """Returns the processes that run partitions for `driver`: Ray's actors, or what its fork server has forked."""
+    return [pid for pid in descendants(driver) if _is_actor(pid) or _is_forked(pid)]
+
+
+def _is_actor(pid: int) -> bool:
     """Whether it is one of ours: Ray's agents are called ray:: too, and take its whole node with them."""
+    return _command(pid).startswith((b"ray::PartitionActor", b"ray::IDLE"))
+
+
+def _is_forked(pid: int) -> bool:
+    """A process that was forked, and not started, has its parent's command line."""
+    command = _command(pid)
+    if b"multiprocessing.forkserver" not in command:
+        return False
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith((b"ray::PartitionActor", b"ray::IDLE"))
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return False
+    return _command(parent) == command
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -17,6 +17,7 @@ import pytest
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
+from tests.pipelines.killing import worker_processes
 from tests.pipelines.test_engine import file_sums
 from x2i.store import Dataset
 from x2i.store.verify import verify
@@ -143,16 +144,18 @@ def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manife
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_sigkill_of_a_ray_worker_and_then_of_the_driver_changes_no_byte(manifest, whole, tmp_path):
+def test_sigkill_of_a_worker_and_then_of_the_driver_changes_no_byte(manifest, whole, tmp_path):
     out = tmp_path / "data"
     command = build_command(manifest, out, "--workers", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_commits(out, 4, process)
-    killed = kill_a_worker()
+    workers = worker_processes(process.pid)
+    for pid in workers[:1]:
+        os.kill(pid, signal.SIGKILL)
     wait_for_commits(out, 9, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert killed, "no Ray worker was found to kill"
+    assert workers, "no worker was found to kill"
     result = build(manifest, out, "--workers", "2")
     if result.returncode == 1:  # the killed worker's partition may have used up its tries: the same command continues
         result = build(manifest, out, "--workers", "2")
@@ -168,19 +171,6 @@ def wait_for_commits(out: Path, count: int, process: subprocess.Popen) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"{count} commits never came; the build ended with {process.poll()}")
-
-
-def kill_a_worker() -> bool:
-    """Sends SIGKILL to one process in which Ray runs our partitions."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if name.startswith(b"ray::") and b"PartitionActor" in name:
-            os.kill(int(folder.name), signal.SIGKILL)
-            return True
-    return False
 
 
 @pytest.mark.slow

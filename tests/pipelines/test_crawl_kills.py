@@ -11,7 +11,9 @@ from tests.pipelines.killing import kill_rounds
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("executor", "seeds"), [("inline", range(3)), ("ray", range(1, 2))])
+@pytest.mark.parametrize(
+    ("executor", "seeds"), [("inline", range(2)), ("processes", range(1, 4)), ("ray", range(1, 2))]
+)
 def test_a_crawl_that_is_killed_and_continued_comes_to_the_same_bytes(
     tmp_path: Path, executor: str, seeds: range
 ) -> None:

@@ -25,7 +25,10 @@ from x2i.store.columns import read_column
 from x2i.store.commits import list_commits
 
 INLINE = RunOptions(executor=Executor.INLINE)
+PROCESSES = RunOptions(executor=Executor.PROCESSES, workers=2)
 RAY = RunOptions(executor=Executor.RAY, workers=2)
+ALL = pytest.mark.parametrize("options", [INLINE, PROCESSES, RAY], ids=["inline", "processes", "ray"])
+WORKERS = pytest.mark.parametrize("options", [PROCESSES, RAY], ids=["processes", "ray"])
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -35,7 +38,7 @@ def file_sums(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@pytest.mark.parametrize("options", [INLINE, RAY], ids=["inline", "ray"])
+@ALL
 def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     first = execute([SquareStage()], dataset, options)[0]
@@ -45,13 +48,13 @@ def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path
     assert read_column(tmp_path, "square", "00003")["square"].to_pylist() == [n * n for n in range(30, 40)]
 
 
-def test_both_executors_write_the_same_bytes(tmp_path):
-    for name, options in (("a", INLINE), ("b", RAY)):
+def test_all_executors_write_the_same_bytes(tmp_path):
+    for name, options in (("a", INLINE), ("b", PROCESSES), ("c", RAY)):
         execute([SquareStage()], Dataset.create(tmp_path / name, "same"), options)
-    assert file_sums(tmp_path / "a") == file_sums(tmp_path / "b")
+    assert file_sums(tmp_path / "a") == file_sums(tmp_path / "b") == file_sums(tmp_path / "c")
 
 
-@pytest.mark.parametrize("options", [INLINE, RAY], ids=["inline", "ray"])
+@ALL
 def test_a_partition_that_raises_costs_only_itself_and_is_tried_again(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     summary = execute([SquareStage(raise_on="00001")], dataset, options)[0]
@@ -64,15 +67,23 @@ def test_a_partition_that_raises_costs_only_itself_and_is_tried_again(tmp_path, 
     assert not (tmp_path / "failures/square/00001.json").exists()
 
 
-def test_a_partition_that_kills_its_worker_costs_only_itself(tmp_path):
+@WORKERS
+def test_a_partition_that_kills_its_worker_costs_only_itself(tmp_path, options):
     dataset = Dataset.create(tmp_path)
-    summary = execute([SquareStage(die_on="00002")], dataset, RAY)[0]
+    summary = execute([SquareStage(die_on="00002")], dataset, options)[0]
     assert summary.ran == 3
     assert "died" in summary.failed["00002"]
-    assert execute([SquareStage()], dataset, RAY)[0].ran == 1
+    assert execute([SquareStage()], dataset, options)[0].ran == 1
 
 
-def test_a_small_job_that_died_in_its_own_process_is_left_to_ray(tmp_path):
+@WORKERS
+def test_a_worker_that_cannot_be_made_fails_its_partitions_in_words(tmp_path, options):
+    summary = execute([SquareStage(needs="a model that is not there")], Dataset.create(tmp_path), options)[0]
+    assert set(summary.failed.values()) == {"UserError: square: needs a model that is not there"}
+    assert len(summary.failed) == 4
+
+
+def test_a_small_job_that_died_in_its_own_process_is_left_to_another(tmp_path):
     code = (
         "from pathlib import Path; from pipelines.options import RunOptions; from pipelines.run import execute; "
         "from tests.pipelines.toy_stage import SquareStage; from x2i.store import Dataset; "
@@ -90,9 +101,10 @@ def test_a_small_job_that_died_in_its_own_process_is_left_to_ray(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_poisonous_partitions_cost_only_themselves(tmp_path):
+@WORKERS
+def test_many_poisonous_partitions_cost_only_themselves(tmp_path, options):
     poisonous = ",".join(f"{number:05d}" for number in (0, 1, 3))
-    summary = execute([SquareStage(partitions=6, die_on=poisonous)], Dataset.create(tmp_path), RAY)[0]
+    summary = execute([SquareStage(partitions=6, die_on=poisonous)], Dataset.create(tmp_path), options)[0]
     assert sorted(summary.failed) == poisonous.split(",")
     assert summary.ran == 3
 
@@ -150,7 +162,7 @@ def test_leftovers_of_a_killed_writer_are_cleared(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", "processes", "ray"])
 def test_sigkill_of_the_driver_at_any_moment_leaves_the_same_bytes_after_a_rerun(tmp_path, executor):
     command = [sys.executable, "-m", "tests.pipelines.toy_stage"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.executors import RayExecutor, Result, WorkItem
+from pipelines.executors import RayExecutor
 from pipelines.interrupt import descendants
 from pipelines.ledger import stage_lock
 from pipelines.local_ray import connect_ray
 from pipelines.plans import write_plan
+from pipelines.work import Result, WorkItem
 from tests.pipelines.toy_stage import SquareStage
 from x2i.errors import UserError
 from x2i.store import Dataset

@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipelines.options import Executor, RunOptions
 from pipelines.run import execute
 from pipelines.stage import Outcome, PlannedPartition
+from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.columns import write_column
 from x2i.store.commits import Counts
@@ -23,13 +24,16 @@ from x2i.store.commits import Counts
 
 @dataclass(frozen=True)
 class SquareStage:
-    """Writes squares of numbers. `raise_on` names a partition that throws, `die_on` some that kill their process."""
+    """Writes squares of numbers. `raise_on` names a partition that throws, `die_on` some that kill their process; for
+    want of what it `needs`, no worker can be made.
+    """
 
     partitions: int = 4
     factor: int = 1
     seconds: float = 0.0
     raise_on: str = ""
     die_on: str = ""
+    needs: str = ""
     name: str = "square"
     format_version: int = 1
 
@@ -46,6 +50,8 @@ class SquareStage:
             yield PlannedPartition(f"{number:05d}", rows, self.config())
 
     def worker(self, root: Path) -> SquareWorker:
+        if self.needs:
+            raise UserError(f"square: needs {self.needs}")
         return SquareWorker(self, root)
 
 

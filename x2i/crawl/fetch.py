@@ -12,12 +12,13 @@ from yarl import URL
 
 from x2i.crawl.body import ACCEPT_ENCODING, read_body
 from x2i.crawl.gates import HostGates
-from x2i.crawl.guard import AddressPolicy, GuardedResolver, parse_url, require_fetchable
+from x2i.crawl.guard import AddressPolicy, parse_url, require_fetchable
 from x2i.crawl.hosts import HostBook
 from x2i.crawl.optout import header_opt_out, product_token
 from x2i.crawl.outcome import PASSING_REASONS, FetchDropped, Fetched, FetchError, as_fetch_dropped
 from x2i.crawl.permission import Permissions
 from x2i.crawl.policy import FetchPolicy
+from x2i.crawl.resolver import GuardedResolver
 from x2i.crawl.response import REDIRECTS, network_error, redirect_target, require_success
 from x2i.reasons import DroppedError, Reason
 from x2i.seeding import unit_interval

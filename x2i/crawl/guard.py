@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiohttp import ThreadedResolver
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from x2i.errors import UserError
@@ -64,28 +62,6 @@ class AddressPolicy:
         if not self.permits(address):
             why = f"{host} is {address}, which is not public (--allow-net opens a network)"
             raise DroppedError(Reason.BLOCKED_ADDRESS, why)
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolves a name once and passes on only what was checked: aiohttp connects to exactly these addresses.
-
-    One forbidden address among several refuses the name, since which of them is dialled is not ours to choose.
-    """
-
-    def __init__(self, policy: AddressPolicy, inner: AbstractResolver | None = None) -> None:
-        self._policy = policy
-        self._inner = inner or ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        results = await self._inner.resolve(host, port, family)
-        for result in results:
-            self._policy.require(result["host"], host)
-        return results
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 def require_fetchable(url: URL, policy: AddressPolicy) -> None:

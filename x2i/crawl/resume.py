@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from x2i.crawl.fetch import PASSING_REASONS
+from x2i.crawl.outcome import PASSING_REASONS
 from x2i.crawl.partition import Crawled, PlanRow
 from x2i.reasons import Reason, Status
 from x2i.store import paths

@@ -18,9 +18,10 @@ from tests.hostile_server import HostileServer, Site, failing_first, image, phot
 from x2i.crawl import fetch as fetching
 from x2i.crawl import permission
 from x2i.crawl.fetch import Fetched, Fetcher
-from x2i.crawl.guard import AddressPolicy, GuardedResolver
+from x2i.crawl.guard import AddressPolicy
 from x2i.crawl.hosts import HostBook
 from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
+from x2i.crawl.resolver import GuardedResolver
 
 PHOTO = photograph(side=32)
 LOOPBACK = ("127.0.0.0/8",)

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 from protego import Protego
 
-from x2i.crawl.fetch import Fetched, Fetcher
+from x2i.crawl.outcome import Fetched
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.robots import MAX_ROBOTS_BYTES
 from x2i.crawl.sources.pages import sitemap
@@ -45,6 +45,8 @@ class PageReader:
     """Reads pages for code that is not asynchronous. Between calls nothing is under way. Used as a context manager."""
 
     def __init__(self, policy: FetchPolicy) -> None:
+        from x2i.crawl.fetch import Fetcher
+
         self._fetcher = Fetcher(policy)
         self._runner = asyncio.Runner()
 
