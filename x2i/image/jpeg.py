@@ -1,4 +1,4 @@
-"""JPEG: what its markers say, and decoding at its full size or at an eighth, 2, 3 or 4 eighths of it."""
+"""JPEG: what its markers say, and decoding at its full size or at an eighth, a quarter or a half of it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from x2i.reasons import DroppedError, Reason
 
 MAX_SCANS = 100
 """A progressive JPEG repeats its whole decoding once per scan; a few kB can ask for thousands. Cameras write ten."""
-EIGHTHS = (1, 2, 3, 4, 8)
-"""The scales at which libjpeg-turbo is quick. 1, 2, 4 and 8 have SIMD code; 3 takes a third longer than 4, which
-scaling fewer pixels makes good; 5, 6 and 7 take longer than 8.
-"""
+EIGHTHS = (1, 2, 4, 8)
+"""The scales for which libjpeg-turbo has SIMD code. 3 takes a third longer than 4, and 5, 6 and 7 longer than 8."""
 _ORIENTATION_TAG = 0x0112
 _HEADROOM = 1.15
 _HARMLESS_WARNING = "extraneous bytes before marker 0xd9"

@@ -12,15 +12,13 @@ _PRECISION_BITS = 22
 _LOBES = 3
 _COLUMNS = 8
 """Output columns per product: few, so that little of the band's empty corners is multiplied."""
-_BLOCK = 65536
-"""Pixels that are turned into floats at once: few enough to stay in the processor's cache."""
+_BLOCK = 1 << 18
+"""Pixels that are turned into floats at once."""
 
 
 @dataclass(frozen=True)
 class _Band:
-    """Weights of the outputs from `column` on, for the inputs from `start` on: high * 2**shift + low, side by side in
-    one matrix (inputs, 2 * outputs). Split so, their products with 8-bit pixels sum to integers that its type holds.
-    """
+    """Weights (inputs, outputs) of the outputs from `column` on, for the inputs from `start` on."""
 
     column: int
     start: int
@@ -30,7 +28,7 @@ class _Band:
 def lanczos(grey: np.ndarray, side: int) -> np.ndarray:
     """Returns uint8 `grey` (height, width) scaled to (side, side), bit for bit as the LANCZOS resize of Pillow 13 does.
 
-    Every product and sum is an integer that its float type holds exactly, so the order of summing does not matter.
+    Every product and sum is a multiple of 2**-22 that float64 holds exactly, so the order of summing does not matter.
     """
     height, width = grey.shape
     # Pillow rounds between its passes, so their order shows: it shrinks the height first if much more of it goes.
@@ -43,31 +41,24 @@ def _pass(grey: np.ndarray, side: int) -> np.ndarray:
     """Scales the last axis of (rows, n) uint8 to `side`."""
     if grey.shape[1] == side:
         return grey
-    shift, bands = _bands(grey.shape[1], side)
-    high, low = np.empty((2, grey.shape[0], side), bands[0].weights.dtype)
+    sums = np.empty((grey.shape[0], side))
     rows = max(1, _BLOCK // grey.shape[1])
     for top in range(0, len(grey), rows):
         block = slice(top, top + rows)
-        pixels = grey[block].astype(high.dtype)
-        for band in bands:
-            both = pixels[:, band.start : band.start + len(band.weights)] @ band.weights
-            outputs = both.shape[1] // 2
-            high[block, band.column : band.column + outputs] = both[:, :outputs]
-            low[block, band.column : band.column + outputs] = both[:, outputs:]
-    sums = high.astype(np.float64) * (1 << shift)
-    sums += low
-    sums += 2.0 ** (_PRECISION_BITS - 1)
-    sums *= 2.0**-_PRECISION_BITS
+        pixels = grey[block].astype(np.float64)
+        for band in _bands(grey.shape[1], side):
+            inputs = slice(band.start, band.start + len(band.weights))
+            outputs = slice(band.column, band.column + band.weights.shape[1])
+            np.matmul(pixels[:, inputs], band.weights, out=sums[block, outputs])
+    sums += 0.5
     np.floor(sums, out=sums)
-    np.maximum(sums, 0, out=sums)
-    return np.minimum(sums, 255, out=sums).astype(np.uint8)
+    return np.clip(sums, 0, 255, out=sums).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=512)
-def _bands(size: int, side: int) -> tuple[int, tuple[_Band, ...]]:
-    """Returns the shift and the weights that take `size` pixels to `side`."""
+def _bands(size: int, side: int) -> tuple[_Band, ...]:
+    """Returns the weights that take `size` pixels to `side`."""
     fixed, first, last = _fixed_weights(size, side)
-    shift = next((shift for shift in range(12, 4, -1) if _fits_float32(fixed, shift)), None)
     bands = []
     for column in range(0, side, _COLUMNS):
         group = range(column, min(side, column + _COLUMNS))
@@ -76,9 +67,8 @@ def _bands(size: int, side: int) -> tuple[int, tuple[_Band, ...]]:
         for index, output in enumerate(group):
             offset, length = int(first[output]) - start, int(last[output] - first[output])
             weights[offset : offset + length, index] = fixed[output, :length]
-        both = np.concatenate(_split(weights, shift or 0), axis=1)
-        bands.append(_Band(column, start, both.astype(np.float64 if shift is None else np.float32)))
-    return shift or 0, tuple(bands)
+        bands.append(_Band(column, start, weights * 2.0**-_PRECISION_BITS))
+    return tuple(bands)
 
 
 def _fixed_weights(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,12 +85,3 @@ def _fixed_weights(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.nda
     weight = np.where(inside, np.sinc(x) * np.sinc(x / _LOBES), 0.0)
     weight = weight / np.cumsum(weight, axis=1)[:, -1:]
     return np.trunc(weight * (1 << _PRECISION_BITS) + np.where(weight < 0, -0.5, 0.5)), first, last
-
-
-def _split(weights: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    high = np.round(weights / (1 << shift))
-    return high, weights - high * (1 << shift)
-
-
-def _fits_float32(fixed: np.ndarray, shift: int) -> bool:
-    return all(255 * np.abs(part).sum(axis=1).max() < 1 << 24 for part in _split(fixed, shift))
