@@ -54,7 +54,7 @@ def small_images(folder: Path, rows: int) -> str:
 
 def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     """Crawls `source` into a dataset at `root`; returns the megabytes held after each tenth of its partitions."""
-    from pipelines.crawl import CrawlStage
+    from pipelines.crawl_stage import CrawlStage
     from pipelines.executors import InlineExecutor
     from pipelines.plans import write_plan
     from pipelines.work import Result, WorkItem

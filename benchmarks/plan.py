@@ -90,7 +90,7 @@ def _piece(start: int, count: int) -> pa.Table:
 
 def plan(table: Path, root: Path) -> dict[str, Any]:
     """Plans `table` into the dataset at `root`, then does what a continued run does first."""
-    from pipelines.crawl import CrawlStage
+    from pipelines.crawl_stage import CrawlStage
     from pipelines.generations import crawl_generations
     from pipelines.ledger import compare
     from pipelines.plans import is_plan_whole, recorded_plan, write_plan

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-import typer
-
 from pipelines.fork_server import start_early
 from pipelines.memory import collect_seldom
 from x2i import __version__
@@ -64,19 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if arguments and arguments[0] in COMMANDS:
             name = arguments[0]
-            start_early(name, arguments[1:])
+            start_early(name, arguments[1:])  # before typer is imported
             _load(name)(args=arguments[1:], prog_name=f"x2i {name}")
         else:
             _overview()(args=arguments or ["--help"], prog_name="x2i")
     except UserError as error:
-        typer.secho(f"x2i: {error}", fg=typer.colors.RED, err=True)
+        _complain(f"x2i: {error}")
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
         if error.errno not in SURROUNDINGS:
             raise
-        typer.secho(f"x2i: {error.filename or 'writing'}: {error.strerror}", fg=typer.colors.RED, err=True)
+        _complain(f"x2i: {error.filename or 'writing'}: {error.strerror}")
         sys.exit(1)
     except KeyboardInterrupt:
         _stopped()
@@ -86,7 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def _complain(text: str) -> None:
+    import typer
+
+    typer.secho(text, fg=typer.colors.RED, err=True)
+
+
 def _stopped() -> NoReturn:
+    import typer
+
     from pipelines.interrupt import MESSAGE
 
     typer.echo(MESSAGE, err=True)
@@ -95,6 +101,8 @@ def _stopped() -> NoReturn:
 
 def _load(name: str) -> Callable[..., None]:
     """Imports the module of command `name` and makes a command line of its function."""
+    import typer
+
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
     return app
@@ -102,6 +110,8 @@ def _load(name: str) -> Callable[..., None]:
 
 def _overview() -> Callable[..., None]:
     """A command line that knows every command's name and one line about it, and none of their code."""
+    import typer
+
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
 
     @app.callback(help=USAGE)
@@ -119,5 +129,7 @@ def _overview() -> Callable[..., None]:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        import typer
+
         typer.echo(f"x2i {__version__}")
         raise typer.Exit

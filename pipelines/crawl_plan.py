@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import typer
 
 from pipelines.stage import PlanCounts, PlanItem, PlannedMentions, PlannedPartition
 from x2i.errors import UserError
@@ -18,7 +17,7 @@ from x2i.store.logs import append_log
 from x2i.store.remote import list_files
 
 if TYPE_CHECKING:
-    from pipelines.crawl import CrawlStage
+    from pipelines.crawl_stage import CrawlStage
     from x2i.crawl.sources import PlanningNotes
     from x2i.store import Dataset
     from x2i.store.tombstones import Tombstones
@@ -87,6 +86,8 @@ def tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
             line = {"event": "bad line", "url": file, "where": where, "detail": why}
             append_log(dataset.root, "crawl", {**line, "time": time.time()})
     if notes.summary():
+        import typer
+
         typer.secho(f"crawl: {notes.summary()}", err=True, fg="yellow" if notes.failures or notes.bad_lines else None)
 
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-_FOR_CRAWLS = ("pipelines.generations", "pipelines.crawl_worker", "PIL.Image", "simplejpeg")
+_FOR_CRAWLS = ("pipelines.crawl_worker", "pipelines.crawl_stage", "pipelines.generations", "PIL.Image", "simplejpeg")
 _LARGE_TABLE = 64 * 1024
 """Bytes of a table whose crawl probably has work for several processes."""
 _NO_WORKERS = ("inline", "ray", "--dry-run", "--help")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from pipelines.crawl_plan import plan_crawl
 from pipelines.plans import Plan, normalised, read_plan
 from pipelines.stage import PlanItem, Worker
@@ -21,7 +19,7 @@ from x2i.store.dataset import ingest_stages
 from x2i.store.remote import list_files
 
 if TYPE_CHECKING:
-    from pipelines.crawl import CrawlStage
+    from pipelines.crawl_stage import CrawlStage
     from x2i.store import Dataset
 
 FIRST = "crawl"
@@ -150,4 +148,6 @@ def _tell_difference(crawl: CrawlStage, name: str, plans: Mapping[str, Plan | No
 
 
 def _tell(text: str) -> None:
+    import typer
+
     typer.secho(f"crawl: {text}", err=True, fg="yellow")

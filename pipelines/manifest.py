@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.caption import CaptionStage
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from pipelines.dedup import DedupStage
 from pipelines.detect import DetectStage
 from pipelines.embed import EmbedStage

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from pipelines.stage import PlannedPartition
 from x2i.sample import ImageRecord
 from x2i.store import Dataset

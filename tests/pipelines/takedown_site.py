@@ -13,7 +13,7 @@ import cv2
 import pyarrow.parquet as pq
 
 from pipelines.caption import CaptionStage
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from pipelines.dedup import DedupStage
 from pipelines.demo.server import serve_site
 from pipelines.detect import DetectStage

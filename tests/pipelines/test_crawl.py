@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.crawl import CrawlStage, forget_passing_failures
+from pipelines.crawl import forget_passing_failures
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import HostileServer, failing_first, image, photograph, reply, slowly
 from tests.pipelines.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
 from x2i.crawl.process import StoredFormat

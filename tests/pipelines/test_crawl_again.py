@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.crawl import CrawlStage, forget_passing_failures
+from pipelines.crawl import forget_passing_failures
+from pipelines.crawl_stage import CrawlStage
 from pipelines.filter import FilterStage
 from pipelines.generations import crawl_generations
 from pipelines.options import Executor, RunOptions
@@ -240,7 +241,7 @@ def test_a_damaged_plan_is_noticed_and_made_anew(site: Any, tmp_path: Path) -> N
 PLANNER = """
 import sys
 from pathlib import Path
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from pipelines.generations import crawl_generations
 from pipelines.plans import write_plan
 from x2i.store import Dataset

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import HostileServer, image, photograph
 from tests.pipelines.crawling import QUICK, crawl, planned_partitions
 from tests.s3 import bucket  # noqa: F401  a fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import (
     Handler,
     HostileServer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, reply, slowly
 from tests.pipelines.crawling import QUICK, crawl_side_by_side, stored_records, url_table
 

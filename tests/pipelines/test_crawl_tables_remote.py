@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import HostileServer, reply
 from tests.pipelines.crawling import planned_partitions
 from tests.s3 import bucket  # noqa: F401  a fixture

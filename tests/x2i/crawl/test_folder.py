@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import photograph
 from tests.pipelines.crawling import crawl
 from x2i.crawl.places import read_place

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.crawl import CrawlStage
+from pipelines.crawl_stage import CrawlStage
 from tests.hostile_server import photograph
 from tests.x2i.image.files import decibels
 from x2i.crawl.process import StoragePolicy, StoredFormat, make_image
