@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -58,6 +59,7 @@ A dataset is a folder. Each command adds to it and can be run again: what is don
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line. Exits with 0 (done), 1 (failed partitions or findings remain) or 2 (bad input)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     collect_seldom()
     try:
         if arguments and arguments[0] in COMMANDS:
@@ -82,6 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if end.code == INTERRUPTED:
             _stopped()
         raise
+
+
+def _open_closed_streams() -> None:
+    """Opens what is closed of stdin, stdout and stderr on nothing, or the next files would be taken for them."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 def _complain(text: str) -> None:

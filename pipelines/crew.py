@@ -55,9 +55,11 @@ def share_out(crew: Crew[Member], size: int, root: Path, items: Sequence[WorkIte
     An item whose worker dies is tried again, in a fresh process, and in the end costs itself alone.
     """
     waiting, tries = deque(items), Counter[tuple[str, str]]()
-    idle = [crew.hire() for _ in range(min(size, len(items)))]
+    idle: list[Member] = []
     busy: list[tuple[Member, WorkItem]] = []
     try:
+        for _ in range(min(size, len(items))):
+            idle.append(crew.hire())
         while waiting or busy:
             while waiting and idle:
                 busy.append((idle.pop(), waiting.popleft()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import DatasetArgument
+from pipelines.options import DatasetArgument, StorePath
 from x2i.errors import UserError
 from x2i.store.remote import dataset_path
 
@@ -41,7 +41,7 @@ class Published:
 def command(
     dataset: DatasetArgument,
     to: Annotated[
-        Path,
+        StorePath,
         typer.Option(parser=dataset_path, metavar="FOLDER", help="The folder to write, empty or an earlier export."),
     ],
     format: Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import OutOption, RunOptions, stage_command
+from pipelines.options import OutOption, RunOptions, StorePath, stage_command
 from pipelines.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
 from x2i.imports import omnigen_jsonl
@@ -217,11 +217,13 @@ def _bad_rows(lines: list[BadLine]) -> pa.Table:
 @stage_command
 def command(
     source: Annotated[Source, typer.Argument(help="The format: x2i-jsonl is the training JSONL of OmniGen and X2I.")],
-    path: Annotated[Path, typer.Argument(parser=dataset_path, metavar="FILE", help="The .jsonl or .jsonl.gz file.")],
+    path: Annotated[
+        StorePath, typer.Argument(parser=dataset_path, metavar="FILE", help="The .jsonl or .jsonl.gz file.")
+    ],
     run: RunOptions,
     out: OutOption,
     images: Annotated[
-        Path | None,
+        StorePath | None,
         typer.Option(parser=dataset_path, metavar="FOLDER", help="Where the paths begin. Default: the file's folder."),
     ] = None,
     strip_prefix: Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import dataset_path
+from pipelines.options import StorePath, dataset_path
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SHEET_PER_TASK, GALLERY_PER_TASK = 3, 60
 
 def command(
     path: Annotated[
-        Path,
+        StorePath,
         typer.Argument(
             parser=dataset_path,
             metavar="PATH",

@@ -8,9 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path as StorePath
+else:
+
+    class StorePath:
+        """What typer is told instead of Path, from which it would make a path of this machine, whatever the parser."""
 
 
 def dataset_path(text: str) -> Path:
@@ -21,11 +28,11 @@ def dataset_path(text: str) -> Path:
 
 
 DatasetArgument = Annotated[
-    Path,
+    StorePath,
     typer.Argument(parser=dataset_path, metavar="DATASET", help="The dataset: a folder, or a URL such as s3://..."),
 ]
 OutOption = Annotated[
-    Path,
+    StorePath,
     typer.Option(parser=dataset_path, metavar="PATH", help="The dataset to write: a folder or s3://...; made if new."),
 ]
 

@@ -1,17 +1,17 @@
-"""Worker processes of this machine."""
+"""Worker processes of this machine: one line of JSON in for each item, one out for its result."""
 
 from __future__ import annotations
 
-import multiprocessing
+import base64
+import json
 import os
 import pickle
+import select
+import socket
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from multiprocessing import connection
 from pathlib import Path
-from typing import Any
 
 from pipelines import fork_server
 from pipelines.crew import WorkerDiedError, WorkerFailedError
@@ -19,76 +19,85 @@ from pipelines.stage import Stage
 from pipelines.work import Result, StageWorkers, WorkItem
 from x2i.store.remote import dataset_path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
 
-
-@dataclass(eq=False)
 class _Member:
-    process: Any
-    pipe: connection.Connection
+    """A worker process, as its driver sees it: a connection. Closing that ends it at once."""
+
+    def __init__(self, first_line: bytes) -> None:
+        self.socket = fork_server.fork_worker()
+        self.lines = self.socket.makefile("rb")
+        self.send(first_line)
+
+    def send(self, line: bytes) -> None:
+        try:
+            self.socket.sendall(line + b"\n")
+        except OSError:
+            return  # it has died: there will be no answer, which says so
+
+    def close(self) -> None:
+        self.lines.close()
+        self.socket.close()
 
 
 class ProcessCrew:
     """A `Crew` of forked processes. They end when this process does, whatever ends it."""
 
     def __init__(self, root: Path, stages: Mapping[str, Stage]) -> None:
-        fork_server.start()
-        self._arguments = str(root), pickle.dumps(dict(stages))
+        pickled = base64.b64encode(pickle.dumps(dict(stages))).decode()
+        self._first_line = json.dumps({"root": str(root), "stages": pickled}).encode()
 
     def hire(self) -> _Member:
-        pipe, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_serve, args=(theirs, *self._arguments), name="x2i-worker", daemon=True)
-        process.start()
-        theirs.close()
-        return _Member(process, pipe)
+        """Raises UserError if no process can be started."""
+        return _Member(self._first_line)
 
     def give(self, member: _Member, item: WorkItem) -> None:
-        try:
-            member.pipe.send(item.as_json())
-        except OSError:
-            return  # it has died: `wait` finds its pipe closed, and `take` says so
+        member.send(item.as_json().encode())
 
     def wait(self, members: Sequence[_Member]) -> _Member:
-        ready = connection.wait([member.pipe for member in members])
-        return next(member for member in members if member.pipe in ready)
+        poll = select.poll()
+        by_number = {member.socket.fileno(): member for member in members}
+        for number in by_number:
+            poll.register(number, select.POLLIN)
+        return by_number[poll.poll()[0][0]]
 
     def take(self, member: _Member) -> Result:
         try:
-            answer = member.pipe.recv()
-        except (EOFError, OSError) as error:
-            self.dismiss(member)
-            raise WorkerDiedError from error
-        if isinstance(answer, str):
-            return Result.from_json(answer)
-        raise WorkerFailedError(*answer)
+            line = member.lines.readline()
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):
+            member.close()
+            raise WorkerDiedError
+        kind, *answer = json.loads(line)
+        if kind == "failed":
+            raise WorkerFailedError(*answer)
+        return Result.from_json(*answer)
 
     def dismiss(self, member: _Member) -> None:
-        member.pipe.close()
-        member.process.kill()
-        member.process.join()
-        member.process.close()
+        member.close()
 
 
-def _serve(pipe: connection.Connection, root: str, stages: bytes) -> None:
-    """What a worker process does: items in, results out, until the other end of the pipe is closed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def work(connection: socket.socket) -> None:
+    """What a worker process does: items in, results out, until the other end of the connection is closed."""
+    threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
     workers = None
-    while True:
-        try:
-            item = WorkItem.from_json(pipe.recv())
-        except (EOFError, OSError):
-            return
-        try:
-            workers = workers or StageWorkers(dataset_path(root), pickle.loads(stages))
-            answer: object = workers.run(item).as_json()
-        except Exception as error:  # noqa: BLE001  it becomes the failure record of the partition
-            answer = f"{type(error).__name__}: {error}", traceback.format_exc()
-        pipe.send(answer)
+    with connection.makefile("rb") as lines:
+        start = json.loads(lines.readline())
+        for line in lines:
+            answer: tuple[str, ...]
+            try:
+                if workers is None:
+                    stages = pickle.loads(base64.b64decode(start["stages"]))
+                    workers = StageWorkers(dataset_path(start["root"]), stages)
+                answer = "done", workers.run(WorkItem.from_json(line.decode())).as_json()
+            except Exception as error:  # noqa: BLE001  it becomes the failure record of the partition
+                answer = "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
+            connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _end_with_parent() -> None:
-    """Without this, a worker whose parent was killed would go on to the end of its partition."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_with_driver(connection: socket.socket) -> None:
+    """Otherwise, a worker whose driver is gone would go on to the end of its partition."""
+    poll = select.poll()
+    poll.register(connection, 0)  # asked for or not, POLLHUP is told
+    poll.poll()
     os._exit(1)

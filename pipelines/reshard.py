@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import OutOption, RunOptions, stage_command
+from pipelines.options import OutOption, RunOptions, StorePath, stage_command
 from pipelines.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
 from x2i.store.remote import dataset_path
@@ -110,7 +110,7 @@ def _refuse_own_shards(dataset: Dataset, sources: list[Path]) -> None:
 @stage_command
 def command(
     sources: Annotated[
-        list[Path],
+        list[StorePath],
         typer.Argument(
             parser=dataset_path, metavar="SOURCE...", help="Datasets, folders of shards, or single shards (.tar)."
         ),

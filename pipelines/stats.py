@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from x2i.store.remote import dataset_path
+from pipelines.options import StorePath, dataset_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def command(
     paths: Annotated[
-        list[Path],
+        list[StorePath],
         typer.Argument(
             parser=dataset_path,
             metavar="DATASET_OR_SHARD...",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.options import dataset_path
+from pipelines.options import StorePath, dataset_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def command(
     path: Annotated[
-        Path,
+        StorePath,
         typer.Argument(
             parser=dataset_path,
             metavar="PATH",

@@ -149,7 +149,7 @@ def _is_actor(pid: int) -> bool:
 def _is_forked(pid: int) -> bool:
     """A process that was forked, and not started, has its parent's command line."""
     command = _command(pid)
-    if b"multiprocessing.forkserver" not in command:
+    if b"fork_server.serve" not in command:
         return False
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -44,7 +44,7 @@ def test_ctrl_c_stops_with_a_message_and_leaves_no_process(tmp_path, executor):
         assert below
         assert "Traceback" not in error
     time.sleep(0.5)
-    assert not [pid for pid in below if _is_alive(pid)]
+    assert not [pid for pid in below if is_alive(pid)]
     begun = next(n for n in range(8) if not (tmp_path / f"data/commits/square/{n:05d}.json").exists())
     (tmp_path / f"data/columns/square/{begun:05d}.parquet.tmp-1-ab").write_bytes(b"half")
     done = {name: total for name, total in file_sums(tmp_path / "data").items() if TEMPORARY_MARK not in name}
@@ -57,7 +57,7 @@ def test_ctrl_c_stops_with_a_message_and_leaves_no_process(tmp_path, executor):
     assert len([name for name in after if name.startswith("commits")]) == 8
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits for its parent to notice does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")

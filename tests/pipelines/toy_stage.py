@@ -72,7 +72,7 @@ class SquareWorker:
 
 
 if __name__ == "__main__":
+    from tests.pipelines.toy_stage import SquareStage as Square  # a class of this script is not found by a worker
+
     root, executor = Path(sys.argv[1]), Executor(sys.argv[2])
-    execute(
-        [SquareStage(partitions=8, seconds=0.15)], Dataset.create(root, "toy"), RunOptions(executor=executor, workers=2)
-    )
+    execute([Square(partitions=8, seconds=0.15)], Dataset.create(root, "toy"), RunOptions(executor=executor, workers=2))
