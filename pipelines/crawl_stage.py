@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
 
 
+DECODE_THREADS = 2
+"""Two, so that one worker alone has something for two cores; where several share the cores, it makes no difference."""
+
+
 @dataclass(frozen=True)
 class CrawlStage:
     """Sources to image partitions. The fields are the options of `x2i crawl`; see their help there.
@@ -63,6 +67,7 @@ class CrawlStage:
     retry_failed: bool = False
 
     name = "crawl"
+    threads = DECODE_THREADS
     format_version = 1
 
     def config(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import uvloop
 from threadpoolctl import threadpool_limits
 
+from pipelines.crawl_stage import DECODE_THREADS
 from pipelines.memory import collect_seldom
 from pipelines.stage import Outcome
 from x2i.crawl.fetch import Fetcher
@@ -31,9 +32,6 @@ from x2i.store.images import ImagePartitionWriter, image_partition
 from x2i.store.logs import append_log
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.heed import heeded, kept_out
-
-DECODE_THREADS = 2
-"""Two, so that one worker alone has something for two cores; where several share the cores, it makes no difference."""
 
 
 class CrawlWorker:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -58,8 +57,7 @@ class ProcessExecutor:
         from pipelines.process_crew import ProcessCrew
 
         with children_end_with_us():
-            size = local_workers(stages, items, self._workers)
-            share_out(ProcessCrew(root, stages), size, root, items, on_result)
+            share_out(ProcessCrew(root, stages), local_workers(items, self._workers), root, items, on_result)
 
 
 class AutoExecutor:
@@ -77,7 +75,7 @@ class AutoExecutor:
         if not items:
             return
         marks = _inline_marks(root, stages)
-        if local_workers(stages, items, self._workers) == 1 and not any(mark.exists() for mark in marks):
+        if local_workers(items, self._workers) == 1 and not any(mark.exists() for mark in marks):
             InlineExecutor().run(root, stages, items, on_result)
             return
         failed = 0
@@ -107,26 +105,22 @@ class RayExecutor:
     def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
         if not items:
             return
-        with nullcontext() if self._address else children_end_with_us():
-            self._connect(local_workers(stages, items, self._workers))
-            with nullcontext() if self._address else children_end_with_us():  # Ray has just set a handler of its own
-                self._share_out(root, stages, items, on_result)
+        from pipelines.ray_crew import RayCrew, cluster_cpus
 
-    def _share_out(
-        self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult
-    ) -> None:
-        import ray
-
-        from pipelines.ray_crew import RayCrew
-
-        size, cpus = local_workers(stages, items, self._workers), 0
-        # On this machine alone placement is no question, and a stage must not wait for CPUs that Ray does not count.
+        threads = max(threads_of(stage) for stage in stages.values())
         if self._address:
-            cpus = max(threads_of(stage) for stage in stages.values())
-            size = self._workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus)
-        share_out(RayCrew(root, stages, cpus), size, root, items, on_result)
+            self._connect()
+            size = self._workers or max(1, cluster_cpus() // threads)
+            share_out(RayCrew(root, stages, threads), size, root, items, on_result)
+            return
+        size = local_workers(items, self._workers, threads)
+        with children_end_with_us():
+            self._connect(size)
+            with children_end_with_us():  # Ray has just set a handler of its own
+                # Here placement is no question, and a stage must not wait for CPUs that Ray does not count.
+                share_out(RayCrew(root, stages, cpus=0), size, root, items, on_result)
 
-    def _connect(self, workers: int) -> None:
+    def _connect(self, workers: int = 1) -> None:
         import ray
 
         from pipelines.local_ray import connect_ray, start_ray
@@ -144,9 +138,11 @@ class RayExecutor:
             start_ray(workers)
 
 
-def local_workers(stages: Mapping[str, Stage], items: Sequence[WorkItem], wanted: int | None) -> int:
-    """Returns how many worker processes have something to do on this machine; as many as `wanted` if that is given."""
-    threads = max(threads_of(stage) for stage in stages.values())
+def local_workers(items: Sequence[WorkItem], wanted: int | None, threads: int = 1) -> int:
+    """Returns how many worker processes have something to do on this machine; as many as `wanted` if that is given.
+
+    threads: how many cores a worker is given to itself.
+    """
     return min(len(items), wanted or max(1, (os.cpu_count() or 1) // threads))
 
 

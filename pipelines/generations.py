@@ -42,6 +42,10 @@ class CrawlGeneration:
     def format_version(self) -> int:
         return self.crawl.format_version
 
+    @property
+    def threads(self) -> int:
+        return self.crawl.threads
+
     def config(self) -> Mapping[str, Any]:
         return self.planned_from
 

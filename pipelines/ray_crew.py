@@ -72,6 +72,13 @@ class RayCrew:
         ray.kill(member.actor)
 
 
+def cluster_cpus() -> int:
+    """Returns how many CPUs the cluster counts."""
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
 class PartitionActor:
     """What Ray keeps alive in each worker process."""
 

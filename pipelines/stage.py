@@ -107,7 +107,10 @@ class Stage(Protocol):
 
 
 def threads_of(stage: Stage) -> int:
-    """Returns how many threads a worker of `stage` keeps busy: its attribute `threads`, 1 if it has none."""
+    """Returns how many threads a worker of `stage` may keep busy: its attribute `threads`, 1 if it has none.
+
+    Ray gives it as many CPUs; worker processes of one machine share all of it.
+    """
     return int(getattr(stage, "threads", 1))
 
 
