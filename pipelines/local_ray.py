@@ -47,7 +47,8 @@ def connect_ray(address: str) -> None:
     except (OSError, OverflowError) as error:  # ConnectionError among them
         raise UserError(
             f"--address {address}: no Ray cluster answers there ({error}); expected one that runs, such as "
-            "ray://head:10001, head:6379 or auto"
+            "ray://head:10001, head:6379 or auto. One that asks for a token, as Ray's do since 2.60, is reached with "
+            "RAY_AUTH_MODE=token and the file ~/.ray/auth_token"
         ) from error
 
 
