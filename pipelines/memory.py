@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import platform
@@ -21,7 +20,6 @@ def collect_seldom() -> None:
     """
     if not gc.get_freeze_count():  # what is frozen is never freed: only what a process begins with may be
         gc.freeze()
-        atexit.register(gc.freeze)  # or the end of the process would search everything once more
     gc.set_threshold(*_THRESHOLDS)
 
 

@@ -76,6 +76,7 @@ def whole(manifest, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "data"
     result = build(manifest, out, "--executor", "inline")
     assert result.returncode == 0, result.stderr
+    assert "leaked" not in result.stderr  # DuckDB's bindings say so of a process that does not tidy up
     return out
 
 
