@@ -3,7 +3,7 @@
     python benchmarks/crawl.py [--count 2000] [--megapixels 12] [--photos FOLDER] [--repeats 3]
 
 Longest side to 512, JPEG quality 95, tars out. img2dataset runs two processes of 32 threads; x2i runs as it chooses
-(on two cores: one process) and once more through Ray. img2dataset gets an environment of its own, made on first use in
+(on two cores: two) and once more through Ray. img2dataset gets an environment of its own, made on first use in
 --peer-env; nginx must be installed. Photographs are those of scikit-image, cropped and scaled to 0.3 to 3 megapixels
 (or to --megapixels), unless --photos names a folder of JPEGs; a --count beyond its files asks for them again under
 other URLs. All must keep the same images at the same sizes. Times are of whole commands, the start of Python and of Ray
