@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -32,6 +34,10 @@ _NEVER_PUBLIC = tuple(
 _OTHER_SERVICES = frozenset({21, 22, 23, 25, 53, 69, 110, 111, 119, 135, 139, 143, 389, 445, 465, 514, 587, 993, 995})
 _OTHER_SERVICES |= {2049, 3306, 5432, 6379, 6667, 11211, 27017}
 """Ports of mail, shells, files and databases, to which an HTTP request would be an attack or a nuisance."""
+
+_URL_CHARACTERS = "%!$&'()*+,;=:@/?"
+"""What a path or query may hold beside letters, digits and "-._~" (RFC 3986 section 3.3)."""
+_ESCAPED_DOTS = re.compile(r"(?<=/)(?:\.|%2e){1,2}(?=/|\Z)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,30 @@ def require_fetchable(url: URL, policy: AddressPolicy) -> None:
 
 
 def parse_url(text: str) -> URL:
-    """Parses a URL as written in a source. Raises DroppedError(BAD_URL)."""
+    """Parses a URL as written in a source or a redirect; it will be asked for in that spelling, without its fragment.
+
+    Raises DroppedError(BAD_URL).
+    """
     try:
         url = URL(text.strip())
         _ = url.port
+        if url.absolute:
+            return url.join(_as_written(text.strip()))
     except (ValueError, TypeError, UnicodeError) as error:
         raise DroppedError(Reason.BAD_URL, str(error)[:200]) from error
-    if not url.absolute:
-        raise DroppedError(Reason.BAD_URL, "not an absolute http(s) URL")
-    return url
+    raise DroppedError(Reason.BAD_URL, "not an absolute http(s) URL")
+
+
+def _as_written(text: str) -> URL:
+    """Returns the path and query of a URL; what no URL may hold is escaped, and no escape is taken out.
+
+    Signatures cover the very spelling, and servers that redirect to it would do so without end. Only dots are read, as
+    browsers do, so that no path is hidden from robots.txt.
+    """
+    url = URL(text, encoded=True)
+    path = _ESCAPED_DOTS.sub(lambda found: found[0].lower().replace("%2e", "."), url.raw_path or "/")
+    path, query = (quote(part, _URL_CHARACTERS, errors="surrogateescape") for part in (path, url.raw_query_string))
+    return URL.build(path=path, query_string=query, encoded=True)
 
 
 def _host(url: URL) -> str:

@@ -7,12 +7,14 @@ import re
 import socket
 import ssl
 import time
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
 
+from x2i.crawl.guard import parse_url
 from x2i.crawl.outcome import FetchError
-from x2i.reasons import Reason
+from x2i.reasons import DroppedError, Reason
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_RETRY_AFTER = 10.0**9
@@ -24,8 +26,8 @@ def redirect_target(url: URL, response: aiohttp.ClientResponse) -> URL:
     if not location:
         raise FetchError(Reason.HTTP_CLIENT_ERROR, f"{response.status} without Location", response.status)
     try:
-        return url.join(URL(location)).with_fragment(None)
-    except ValueError as error:
+        return parse_url(urljoin(str(url), location))
+    except (DroppedError, ValueError) as error:
         raise FetchError(Reason.BAD_URL, f"redirect to {location[:100]!r}", response.status) from error
 
 

@@ -151,6 +151,18 @@ def test_each_hop_asks_the_new_host_for_permission(hostile_server: HostileServer
     assert dict(closed.hits) == {"/robots.txt": 1}
 
 
+@pytest.mark.parametrize("path", ["/a%28b%29%2C%7E%3A.jpg", "/a.jpg?u=http%3A%2F%2Fb%2Fc&s=%28%2A+%20", "/caf%e9.jpg"])
+def test_a_url_is_asked_for_in_its_own_spelling(hostile_server: HostileServer, path: str) -> None:
+    site = hostile_server.site({path: image(PHOTO), "/moved.jpg": redirect(path)})
+    assert outcomes([site.url(path), site.url("/moved.jpg")], policy(), HostBook()) == ["ok"] * 2
+    assert site.hits[path] == 2
+
+
+def test_a_raw_byte_in_a_redirect_is_escaped_and_not_lost(hostile_server: HostileServer) -> None:
+    site = hostile_server.site({"/moved.jpg": redirect("/caf\xe9 |.jpg"), "/caf%E9%20%7C.jpg": image(PHOTO)})
+    assert outcomes([site.url("/moved.jpg")], policy(), HostBook()) == ["ok"]
+
+
 def test_a_proxy_of_the_environment_is_not_used(hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, site = images(hostile_server, 0), images(hostile_server, 1)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

@@ -59,6 +59,11 @@ def test_user_names_and_ports_of_other_services_are_refused(url: str) -> None:
     assert caught.value.verdict.reason == "bad_url"
 
 
+@pytest.mark.parametrize("path", ["/a/../b", "/a/%2e%2E/b", "/./b", "/a/.%2e/%2e/b"])
+def test_dots_in_a_path_are_read_before_anyone_is_asked_about_it(path: str) -> None:
+    assert str(parse_url(f"http://a.example{path}")) == "http://a.example/b"
+
+
 def test_names_that_look_like_numbers_stay_names() -> None:
     for host in ("cafe.example", "dead.beef.example", "1.example", "a.b"):
         require_fetchable(parse_url(f"http://{host}/"), AddressPolicy())
