@@ -94,11 +94,13 @@ def require_fetchable(url: URL, policy: AddressPolicy) -> None:
 def parse_url(text: str) -> URL:
     """Parses a URL as written in a source or a redirect; it will be asked for in that spelling, without its fragment.
 
-    Raises DroppedError(BAD_URL).
+    A dot at the end of the host goes: it names no other host. Raises DroppedError(BAD_URL).
     """
     try:
         url = URL(text.strip())
         _ = url.port
+        if (host := url.raw_host or "").endswith("."):
+            url = url.with_host(host.rstrip("."))
         if url.absolute:
             return url.join(_as_written(text.strip()))
     except (ValueError, TypeError, UnicodeError) as error:

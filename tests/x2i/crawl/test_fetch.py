@@ -163,6 +163,12 @@ def test_a_raw_byte_in_a_redirect_is_escaped_and_not_lost(hostile_server: Hostil
     assert outcomes([site.url("/moved.jpg")], policy(), HostBook()) == ["ok"]
 
 
+def test_a_dot_behind_the_host_costs_the_host_nothing(hostile_server: HostileServer) -> None:
+    site = images(hostile_server, 2)
+    dotted = site.url("/0.jpg").replace("127.0.0.1", "127.0.0.1.")
+    assert outcomes([dotted, site.url("/1.jpg")], policy(), HostBook()) == ["ok"] * 2
+
+
 def test_a_proxy_of_the_environment_is_not_used(hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, site = images(hostile_server, 0), images(hostile_server, 1)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
