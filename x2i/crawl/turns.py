@@ -48,8 +48,9 @@ class _Entry:
         return max(0.0, self.held_until - now, self.last_start + distance - now if distance else 0.0)
 
     def is_sound(self, now: float) -> bool:
+        """Whether this can have been written since the machine started, whose clock then began anew."""
         latest = now + 2 * LONGEST_HOLD
-        return self.last_start <= latest and self.held_until <= latest and self.delay_until <= latest
+        return self.last_start <= now and self.held_until <= latest and self.delay_until <= latest
 
 
 class HostTurns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -94,6 +95,14 @@ def test_what_an_earlier_start_of_the_machine_left_is_forgotten(tmp_path: Path) 
     turns = HostTurns(tmp_path)
     assert turns.start(HOST, 0.0) == 0.0
     assert turns.start(OTHER, 5.0) == 0.0
+
+
+def test_a_crawl_shortly_before_the_machine_started_anew_holds_nothing_up(tmp_path: Path) -> None:
+    HostTurns(tmp_path).close()
+    file, later = tmp_path / "hosts.turns", time.monotonic() + 1800  # on a clock that had run for longer
+    entry = struct.pack("dddd", later, later + 60, 1.0, later + 60)
+    file.write_bytes(entry * (file.stat().st_size // len(entry)))
+    assert HostTurns(tmp_path).start(HOST, 1.0) == 0.0
 
 
 def test_a_request_costs_less_than_a_tenth_of_a_millisecond(tmp_path: Path) -> None:
