@@ -66,7 +66,7 @@ class Fetcher:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": ACCEPT_ENCODING},
-            timeout=aiohttp.ClientTimeout(total=self.policy.timeout, connect=self.policy.connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.policy.connect_timeout),
             trace_configs=traces,
             trust_env=False,  # a proxy would resolve names itself, past the guard
         )
@@ -206,17 +206,20 @@ class Fetcher:
         mine: AsyncExitStack,
         is_rules: bool,
     ) -> Fetched | URL:
-        is_large = False
+        is_large, status = False, 0
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout_at(end := loop.time() + self.policy.timeout)
 
         async def reserve(size: int) -> None:
             nonlocal is_large
             if size > LARGE_BODY and not is_large:
-                is_large = True
+                is_large, since = True, loop.time()
+                limit.reschedule(None)  # to wait for memory of ours is not the host's slowness
                 await mine.enter_async_context(self._large_bodies)
+                limit.reschedule(end + loop.time() - since)
 
-        status = 0
         try:
-            async with session.get(url, allow_redirects=False, headers={"Accept": accept}) as response:
+            async with limit, session.get(url, allow_redirects=False, headers={"Accept": accept}) as response:
                 status = response.status
                 if status in REDIRECTS:
                     return redirect_target(url, response)

@@ -169,6 +169,25 @@ def test_a_dot_behind_the_host_costs_the_host_nothing(hostile_server: HostileSer
     assert outcomes([dotted, site.url("/1.jpg")], policy(), HostBook()) == ["ok"] * 2
 
 
+def test_large_bodies_that_wait_for_memory_are_not_taken_for_slow(
+    hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LARGE_BODIES_AT_ONCE", 1)
+    body = PHOTO + bytes(4 * fetching.LARGE_BODY)
+    sites = [hostile_server.site({"/0.jpg": image(body)}) for _ in range(6)]
+
+    async def run() -> list[int | str]:
+        async def fetch(site: Site) -> int | str:
+            async with fetcher.get(site.url("/0.jpg")) as outcome:
+                await asyncio.sleep(0.5)  # decoding it, say
+                return len(outcome.data) if isinstance(outcome, Fetched) else outcome.detail
+
+        async with Fetcher(policy(timeout=2.0)) as fetcher:
+            return await asyncio.gather(*map(fetch, sites))
+
+    assert asyncio.run(run()) == [len(body)] * 6
+
+
 def test_a_proxy_of_the_environment_is_not_used(hostile_server: HostileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, site = images(hostile_server, 0), images(hostile_server, 1)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
