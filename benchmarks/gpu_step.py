@@ -20,7 +20,6 @@ from omnigen.config import PRESETS, ModelConfig
 from omnigen.flops import num_parameters, peak_flops, train_flops, train_memory
 from omnigen.layout import PackLayout
 from omnigen.model import OmniGen
-from omnigen.train.config import OptimizationConfig
 from omnigen.train.ema import Average
 from omnigen.train.objective import FlowPack, sample_losses
 from omnigen.train.optimizer import build_optimizer
@@ -104,7 +103,7 @@ def _rows(plan: Plan, pack: FlowPack, mode: Checkpointing, device: torch.device,
         model = OmniGen(plan.config)
         model.init_buffers()
     average = Average(model, 0.9999) if plan.average else None
-    optimizer = build_optimizer(model, OptimizationConfig())
+    optimizer = build_optimizer(model, lr=1e-4, weight_decay=0.0)
     for compiled in (False, True):
         if compiled:
             compile_blocks(model)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,8 +21,10 @@ from omnigen.data.collate import PackBatch
 from omnigen.data.sample import LoadedSample
 from omnigen.layout import Grid, PackLayout, SampleLayout
 from omnigen.model import OmniGen
-from omnigen.train.config import OptimizationConfig
 from x2i.seeding import stable_hash
+
+if TYPE_CHECKING:
+    from omnigen.train.config import OptimizationConfig
 
 # The authors' working recipe for edits, in mean absolute difference of unit-variance latents.
 SAME_BELOW = 0.001

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from omnigen.train.config import OptimizationConfig
+if TYPE_CHECKING:
+    from omnigen.train.config import OptimizationConfig
 
 BETAS = (0.9, 0.999)
 
 
-def build_optimizer(model: nn.Module, config: OptimizationConfig) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """Returns AdamW over the parameters of `model`, which must be fp32; only matrices decay, not norms and biases."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert all(parameter.dtype == torch.float32 for parameter in parameters), "master weights are fp32"
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS)
 
 
 def learning_rate(step: int, config: OptimizationConfig) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from omnigen.model import OmniGen
-from omnigen.train.config import ParallelConfig
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from omnigen.train.config import ParallelConfig
 
 
 def require_possible(config: ParallelConfig, world: int) -> None:

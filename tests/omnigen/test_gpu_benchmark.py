@@ -34,3 +34,11 @@ def test_every_section_runs_at_toy_size_on_the_cpu() -> None:
         (mode, compiled) for mode in ("none", "selective", "full") for compiled in (False, True)
     }
     assert "attention: segment" in done.stdout
+
+
+def test_it_starts_without_packages_that_a_lent_gpu_machine_lacks() -> None:
+    lacking = ("pydantic", "annotated_types", "diffusers", "webdataset", "ray", "duckdb", "simplejpeg")
+    script = f"import sys; sys.modules.update(dict.fromkeys({lacking})); import gpu"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "benchmarks")))}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

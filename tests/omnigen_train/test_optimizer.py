@@ -21,7 +21,7 @@ def test_the_rate_warms_up_then_stays_or_falls_along_a_cosine():
 
 def test_only_matrices_decay():
     model = nn.Sequential(nn.Linear(3, 3), nn.RMSNorm(3))
-    groups = build_optimizer(model, OptimizationConfig(weight_decay=0.1)).param_groups
+    groups = build_optimizer(model, 1e-4, weight_decay=0.1).param_groups
     decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
     assert decays == {(3, 3): 0.1, (3,): 0.0}
 
