@@ -4,8 +4,9 @@
     python benchmarks/gpu.py --section step        # one of correctness, attention, step; may be given again
     python benchmarks/gpu.py --device cpu --toy    # the same code at toy size, to see that it runs
 
-Needs torch alone, beside what `omnigen` imports. Prints one JSON line per measurement, then markdown tables and the
-attention to choose. A section that fails prints its traceback, and the others run; the exit code is then 1.
+Needs torch alone, beside what `omnigen` imports. Prints one JSON line per measurement as soon as it is made, then
+markdown tables and the attention to choose. A section that fails prints its traceback, and the others run; the exit
+code is then 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gpu_attention
@@ -23,7 +24,7 @@ import gpu_correctness
 import gpu_step
 import torch
 
-SECTIONS: dict[str, Callable[[torch.device, bool], list[dict[str, Any]]]] = {
+SECTIONS: dict[str, Callable[[torch.device, bool], Iterator[dict[str, Any]]]] = {
     "correctness": gpu_correctness.measure,
     "attention": gpu_attention.measure,
     "step": gpu_step.measure,
@@ -72,17 +73,21 @@ def main() -> int:
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --device cpu --toy shows that the benchmark runs")
+    # Every kernel option of flex compiles anew, each dtype and autocast too, with and without gradients. Beyond the
+    # limit (8) torch would quietly compute the whole score matrix instead.
+    torch._dynamo.config.recompile_limit = 64
     print(json.dumps({"section": "machine", **describe(device)}), flush=True)
     results: dict[str, list[dict[str, Any]]] = {}
     failed = []
     for name in arguments.section or SECTIONS:
+        rows = results.setdefault(name, [])
         try:
-            results[name] = SECTIONS[name](device, arguments.toy)
+            for row in SECTIONS[name](device, arguments.toy):
+                rows.append(row)
+                print(json.dumps({"section": name, **row}), flush=True)
         except Exception:  # noqa: BLE001 - whatever fails on an unknown machine, the other sections' numbers are wanted
             failed.append(name)
             traceback.print_exc()
-        for row in results.get(name, []):
-            print(json.dumps({"section": name, **row}), flush=True)
     for name, rows in results.items():
         print(f"\n### {name}\n\n{table(rows)}")
     if "attention" in results:

@@ -92,15 +92,13 @@ def pack_of(tokens: int, side: int) -> PackLayout:
     return PackLayout.build(chosen)
 
 
-def measure(device: torch.device, toy: bool) -> list[dict[str, Any]]:
-    """Returns a row for every contender and length; one that fails has its error in the row."""
-    rows = []
+def measure(device: torch.device, toy: bool) -> Iterator[dict[str, Any]]:
+    """Yields a row for every contender and length; one that fails has its error in the row."""
     for length in (2048,) if toy else LENGTHS:
         layout = pack_of(length, 128 if toy else 1024).to(device)
         heads = 2 if toy else HEADS
         for contender in contenders():
-            rows.append(_row(contender, layout, heads, repeats=1 if toy else 10))
-    return rows
+            yield _row(contender, layout, heads, repeats=1 if toy else 10)
 
 
 def _row(contender: Contender, layout: PackLayout, heads: int, repeats: int) -> dict[str, Any]:

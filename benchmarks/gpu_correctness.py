@@ -7,7 +7,7 @@ of its samples one by one. Reference: dense attention, float32, without TF32.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -59,17 +59,15 @@ CONFIG = ModelConfig(
 )
 
 
-def measure(device: torch.device, toy: bool) -> list[dict[str, Any]]:
-    """Returns a row for every case: its differences, and `right`, `wrong` or why it did not run."""
+def measure(device: torch.device, toy: bool) -> Iterator[dict[str, Any]]:
+    """Yields a row for every case: its differences, and `right`, `wrong` or why it did not run."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     samples = mixture(4 if toy else 12, 64 if toy else 256, CONFIG.vocab_size, seed=1)
     model = network().to(device)
     reference = run(model, samples, "dense", device)
-    return [
-        _row(model, samples, reference, case, device, compiled)
-        for compiled in (False, True)
-        for case in _cases(compiled)
-    ]
+    for compiled in (False, True):
+        for case in _cases(compiled):
+            yield _row(model, samples, reference, case, device, compiled)
 
 
 def network() -> OmniGen:

@@ -5,6 +5,7 @@ What does not fit the device is left out, in this order, and said in the output:
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -39,8 +40,8 @@ class Plan:
     average: bool
 
 
-def measure(device: torch.device, toy: bool) -> list[dict[str, Any]]:
-    """Returns a row for every checkpointing, with and without compiling, for the attentions worth it."""
+def measure(device: torch.device, toy: bool) -> Iterator[dict[str, Any]]:
+    """Yields a row for every checkpointing, with and without compiling, for the attentions worth it."""
     whole = (
         replace(
             PRESETS["phi3-mini"], hidden_size=192, num_heads=2, num_layers=2, intermediate_size=256, vocab_size=32064
@@ -49,14 +50,13 @@ def measure(device: torch.device, toy: bool) -> list[dict[str, Any]]:
         else PRESETS["phi3-mini"]
     )
     pack = flow_pack(pack_of(1024 if toy else PACK_TOKENS, 128 if toy else SIDE), whole, device)
-    rows = []
     for mode in MODES:
+        gc.collect()  # compiled layers refer to themselves, and would keep the last network's weights
         plan = fitting(whole, pack.layout.num_tokens, mode, free_bytes(device))
         if plan is None:
-            rows.append({"checkpointing": mode, "note": "not even one layer fits"})
+            yield {"checkpointing": mode, "note": "not even one layer fits"}
             continue
-        rows += list(_rows(plan, pack, mode, device, toy))
-    return rows
+        yield from _rows(plan, pack, mode, device, toy)
 
 
 def free_bytes(device: torch.device) -> float:

@@ -7,9 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from omnigen.model import OmniGen
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,3 +48,48 @@ def test_it_starts_without_packages_that_a_lent_gpu_machine_lacks() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "benchmarks")))}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_section_measured_before_it_failed_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    import gpu
+
+    def measure(device: torch.device, toy: bool) -> Iterator[dict[str, Any]]:
+        yield {"attention": "segment", "variant": "flash", "tokens": 100, "both_ms": 3.0}
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setitem(gpu.SECTIONS, "attention", measure)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--section", "attention"])
+    assert gpu.main() == 1
+    printed = capsys.readouterr().out
+    assert '"both_ms": 3.0' in printed
+    assert "| segment | flash | 100 | 3.0 |" in printed
+    assert "attention: segment (flash) at 100 tokens" in printed
+
+
+def test_every_kind_of_checkpointing_is_measured_with_the_memory_of_the_last_one_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    import gpu_step
+
+    weights: list[weakref.ref[torch.nn.Parameter]] = []
+    alive: list[int] = []
+
+    def fitting(*arguments: Any) -> Any:
+        alive.append(sum(each() is not None for each in weights))
+        return plan_of(*arguments)
+
+    def timed(model: OmniGen, *rest: Any) -> dict[str, Any]:
+        weights.extend(weakref.ref(parameter) for parameter in model.parameters())
+        return {}
+
+    plan_of = gpu_step.fitting
+    monkeypatch.setattr(gpu_step, "fitting", fitting)
+    monkeypatch.setattr(gpu_step, "_timed", timed)
+    rows = list(gpu_step.measure(torch.device("cpu"), True))
+    assert len(rows) == 6
+    assert len(weights) > 0
+    assert alive == [0, 0, 0]
