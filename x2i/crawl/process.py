@@ -109,5 +109,12 @@ def _kept(data: bytes, header: ImageHeader) -> bytes | None:
     if header.jpeg and is_plain_srgb(header.jpeg):
         return strip_jpeg(data)
     if header.format == "webp" and data[12:16] == b"VP8 ":
-        return data[: int.from_bytes(data[4:8], "little") + 8]
+        return _first_chunk(data)
     return None
+
+
+def _first_chunk(webp: bytes) -> bytes:
+    """Returns a WebP of its picture alone: some writers add EXIF without the header that would announce it."""
+    size = int.from_bytes(webp[16:20], "little")
+    chunk = webp[12 : 20 + size + size % 2]
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk

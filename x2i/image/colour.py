@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _BLOCK_PIXELS = 1 << 20
+_LARGEST_KEPT_PROFILE = 2 << 20
+"""Bytes. Transforms are kept by profile; an image may bring one of 30 MB, which no other image will have."""
+_NEARLY_SRGB = 12
+"""Levels of 255. A plain gamma of 2.2 stays below it (9), the linear sRGB of image editors does not (73)."""
 
 
 def to_srgb(image: Image) -> np.ndarray:
@@ -23,16 +27,21 @@ def to_srgb(image: Image) -> np.ndarray:
     Raises DroppedError UNSUPPORTED_FORMAT for 32-bit pixels.
     """
     profile = image.info.get("icc_profile")
+    alpha = None
     if image.mode.startswith("I;16"):
-        image = pillow_image(_in_blocks(_narrow, np.asarray(image)))
+        grey = np.asarray(image)
+        if "transparency" in image.info:
+            alpha = np.where(grey == image.info["transparency"], np.uint8(0), np.uint8(255))
+        image = pillow_image(_in_blocks(_narrow, grey))
     if image.mode in ("I", "F"):
         raise DroppedError(Reason.UNSUPPORTED_FORMAT, f"32-bit pixels (mode {image.mode}) have no defined white")
     if image.mode == "CMYK":
         return cmyk_to_srgb(np.asarray(image), profile)
-    alpha = None
     if image.has_transparency_data:
+        colour = "L" if image.mode in ("1", "L", "LA") else "RGB"
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
+        image = image.convert(colour)
     if image.mode == "1":
         image = image.convert("L")
     if not (image.mode == "L" and profile):
@@ -77,18 +86,32 @@ def apply_profile(image: Image, profile: bytes) -> np.ndarray:
     return np.asarray(ImageCms.applyTransform(image, transform))
 
 
-@functools.lru_cache(maxsize=64)
 def transform_to_srgb(profile: bytes, mode: str) -> Any:
     """Returns a Pillow colour transform, or None where the pixels are to be taken as sRGB already."""
+    build = _build_transform if len(profile) <= _LARGEST_KEPT_PROFILE else _build_transform.__wrapped__
+    return build(profile, mode)
+
+
+@functools.lru_cache(maxsize=32)
+def _build_transform(profile: bytes, mode: str) -> Any:
     from PIL import ImageCms
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(source).lower() and mode == "RGB":
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        is_named_srgb = "srgb" in ImageCms.getProfileDescription(source).lower() and mode == "RGB"
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return None if is_named_srgb and _changes_little(transform) else transform
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def _changes_little(transform: Any) -> bool:
+    """Whether a transform of RGB leaves greys as they are: "Linear sRGB" is sRGB by name alone."""
+    from PIL import ImageCms
+
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+    changed = np.asarray(ImageCms.applyTransform(pillow_image(ramp), transform))
+    return bool(np.abs(changed.astype(int) - ramp).max() <= _NEARLY_SRGB)
 
 
 def pillow_image(pixels: np.ndarray, mode: str | None = None) -> Image:

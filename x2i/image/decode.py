@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from x2i.image.colour import apply_profile, cmyk_to_srgb, pillow_image, to_srgb, transform_to_srgb
@@ -9,9 +11,14 @@ from x2i.image.header import ImageHeader, guard_pixels, open_with_pillow, pillow
 from x2i.image.jpeg import JpegHeader, decode_scaled, eighths_for, jpeg_header, orientation_of
 from x2i.image.resize import scale_to
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 __all__ = ["DEFAULT_MAX_PIXELS", "ImageHeader", "decode", "read_header"]
 
 DEFAULT_MAX_PIXELS = 100_000_000
+_PNG_BIT_DEPTH = 24
+"""Where a PNG has its bits per sample: in IHDR, after width and height (RFC 2083 section 4.1.1)."""
 
 
 def decode(
@@ -46,6 +53,8 @@ def decode(
             open_with_pillow(data, "png", max_pixels).verify()
         image.load()
         guard_pixels(image.width, image.height, max_pixels)
+        if image_format == "png":
+            _widen_transparency(image, data[_PNG_BIT_DEPTH])
         pixels = to_srgb(image)
         return orient(pixels if size is None else scale_to(pixels, size), _orientation(image))
 
@@ -87,10 +96,17 @@ def _decode_jpeg(
     if size is not None:
         pixels = scale_to(pixels, size)
     if kind == "CMYK":
-        pixels = cmyk_to_srgb(255 - pixels if jpeg.inverted else pixels, jpeg.profile)
+        # Stored inverted, as Adobe does: browsers take every CMYK JPEG so, with Adobe's marker or without.
+        pixels = cmyk_to_srgb(255 - pixels, jpeg.profile)
     elif jpeg.profile:
         pixels = apply_profile(pillow_image(pixels), jpeg.profile)
     return orient(pixels, jpeg.orientation)
+
+
+def _widen_transparency(image: Image, bit_depth: int) -> None:
+    """Pillow widens grey samples of 2 and 4 bits to 8, but not the one that tRNS says is transparent."""
+    if image.mode == "L" and bit_depth < 8 and "transparency" in image.info:
+        image.info["transparency"] *= 255 // (2**bit_depth - 1)
 
 
 def _orientation(image: object) -> int:

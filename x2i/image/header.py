@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from x2i.image.damage import broken
 from x2i.image.jpeg import JpegHeader, jpeg_header
+from x2i.image.tiff import refuse_misread
 from x2i.reasons import DroppedError, Reason
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def open_with_pillow(data: bytes, image_format: str, max_pixels: int | None = No
     """Opens `data` with Pillow's plugin of one format; nothing is decoded yet.
 
     The plugin is called by name: `Image.open` tries formats by guess, and its size limit is a process-wide global.
-    With `max_pixels`, a larger picture (or one whose tiles are larger) raises DroppedError TOO_MANY_PIXELS.
+    With `max_pixels`, a larger picture (or one whose tiles are larger) raises DroppedError TOO_MANY_PIXELS, and a TIFF
+    that Pillow would misread UNSUPPORTED_FORMAT.
     """
     if image_format == "webp" and max_pixels is not None:
         # Pillow's WebP decoder allocates two canvases when it is opened.
@@ -108,6 +110,7 @@ def open_with_pillow(data: bytes, image_format: str, max_pixels: int | None = No
         if image_format == "tiff":
             tags = image.tag_v2  # type: ignore[attr-defined]
             guard_pixels(tags.get(_TIFF_TILE_WIDTH, 0), tags.get(_TIFF_TILE_LENGTH, 0), max_pixels)
+            refuse_misread(tags)
     return image
 
 

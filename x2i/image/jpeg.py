@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from x2i.image.damage import broken
+from x2i.image.strip import strip_jpeg
 from x2i.reasons import DroppedError, Reason
 
 MAX_SCANS = 100
@@ -24,7 +25,7 @@ _HARMLESS_WARNING = "extraneous bytes before marker 0xd9"
 @dataclass(frozen=True)
 class JpegHeader:
     """width, height: pixels as stored. colorspace: "RGB", "YCbCr", "Gray", "CMYK" or "YCCK". orientation: of EXIF, 1 to
-    8. profile: ICC. inverted: CMYK values are stored inverted, as Adobe does. exif: as in APP1, from "Exif" on.
+    8. profile: ICC. exif: as in APP1, from "Exif" on.
     """
 
     width: int
@@ -32,7 +33,6 @@ class JpegHeader:
     colorspace: str
     orientation: int = 1
     profile: bytes | None = None
-    inverted: bool = False
     exif: bytes | None = None
 
 
@@ -47,15 +47,13 @@ def jpeg_header(data: bytes) -> JpegHeader:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError) as error:  # KeyError: the header ends before it names a colour space
         raise broken(data, "jpeg", error) from error
-    exif, adobe, one_scan, chunks = None, False, False, dict[int, bytes]()
+    exif, one_scan, chunks = None, False, dict[int, bytes]()
     frame_components = 0
     for marker, start, end in _segments(data):
         if marker == 0xE1 and exif is None and data.startswith(b"Exif\0\0", start):
             exif = data[start:end]
         elif marker == 0xE2 and end > start + 14 and data.startswith(b"ICC_PROFILE\0", start):
             chunks.setdefault(data[start + 12], data[start + 14 : end])
-        elif marker == 0xEE and data.startswith(b"Adobe", start):
-            adobe = True
         elif marker in (0xC0, 0xC1) and end > start + 5:
             frame_components = data[start + 5]
         elif marker == 0xDA and end > start:
@@ -64,13 +62,13 @@ def jpeg_header(data: bytes) -> JpegHeader:
         _guard_scans(data)
     profile = b"".join(chunks[number] for number in sorted(chunks)) or None
     orientation = exif_orientation(exif) if exif else 1
-    return JpegHeader(int(width), int(height), str(colorspace), orientation, profile, adobe, exif)
+    return JpegHeader(int(width), int(height), str(colorspace), orientation, profile, exif)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yields (marker, first byte after its length, end) of the segments to the first scan's header (ITU-T T.81, B.1).
 
-    ICC profiles (ICC.1:2022 annex B.4) are in APP2, EXIF in APP1, Adobe's colour transform in APP14.
+    ICC profiles (ICC.1:2022 annex B.4) are in APP2, EXIF in APP1.
     """
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -90,6 +88,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 def _guard_scans(data: bytes) -> None:
     # A baseline picture in one scan is not asked: libjpeg reads no second one, and counting reads the whole file.
     scans = data.count(b"\xff\xda")
+    if scans > MAX_SCANS:  # is it the picture that has them, or the film that a phone wrote after it?
+        scans = (strip_jpeg(data) or data).count(b"\xff\xda")
     if scans > MAX_SCANS:
         raise DroppedError(Reason.IMAGE_CORRUPT, f"{scans} scans; at most {MAX_SCANS} are decoded")
 

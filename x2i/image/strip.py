@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-_KEPT_SEGMENTS = frozenset({0xDB, 0xDD, 0xDA, 0xEE, *range(0xC0, 0xD0)})
-"""Tables, frame and scan headers, and APP14, which tells the colour transform. Gone are APP1-13, APP15 and comments."""
-_PLAIN_JFIF_LENGTH = 16
-"""An APP0 of this length has no thumbnail; it is kept, since it too tells the colour transform."""
+_KEPT_SEGMENTS = frozenset({0xDB, 0xDD, 0xDA, *range(0xC0, 0xD0)})
+"""Tables, frame and scan headers. Gone are APP1-13, APP15 and comments."""
+_COLOUR_SEGMENTS = {0xE0: (16, b"JFIF\0"), 0xEE: (14, b"Adobe")}
+"""Kept too, since they tell the colour transform: APP0 and APP14, if of this length and name, so with nothing else."""
 
 
 def strip_jpeg(data: bytes) -> bytes | None:
@@ -27,12 +27,14 @@ def strip_jpeg(data: bytes) -> bytes | None:
             return bytes(out) + b"\xff\xd9"
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         end = position + 2 + length
-        if length < 2 or marker == 0 or 0xD0 <= marker <= 0xD8:
+        if length < 2 or marker <= 1 or 0xD0 <= marker <= 0xD8:
             return None
         if marker == 0xDA:
             end = _scan_end(data, end)
-        is_jfif = marker == 0xE0 and length == _PLAIN_JFIF_LENGTH and data[position + 4 : position + 9] == b"JFIF\0"
-        if marker in _KEPT_SEGMENTS or is_jfif:
+        name = data[position + 4 : position + 9]
+        if marker == 0xEE and name == b"Adobe" and (length, name) != _COLOUR_SEGMENTS[marker]:
+            return None
+        if marker in _KEPT_SEGMENTS or _COLOUR_SEGMENTS.get(marker) == (length, name):
             out += data[position:end]
         position = end
     return bytes(out) + b"\xff\xd9" if data[position : position + 2] == b"\xff\xd9" else None

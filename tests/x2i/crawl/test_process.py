@@ -59,6 +59,20 @@ def test_keep_copies_a_jpeg_without_its_metadata() -> None:
     assert np.array_equal(decode(image.data), decode(data))
 
 
+def test_keep_leaves_behind_what_hides_where_no_metadata_belongs() -> None:
+    policy = StoragePolicy(format=StoredFormat.KEEP)
+    jpeg = photograph()
+    for segment in (b"Other", b"Adobe" + bytes(6) + b"\1"):
+        hidden = b"\xff\xee" + struct.pack(">H", 2 + len(segment) + 6) + segment + b"secret"
+        kept = make_image(jpeg[:2] + hidden + jpeg[2:], policy).data
+        assert b"secret" not in kept
+        assert decibels(decode(kept), decode(jpeg)) > 35
+    webp = encode(decode(jpeg), "webp")
+    unannounced = webp[12:] + b"EXIF" + struct.pack("<I", 6) + b"secret"
+    data = b"RIFF" + struct.pack("<I", 4 + len(unannounced)) + b"WEBP" + unannounced
+    assert make_image(data, policy).data == webp
+
+
 def test_keep_encodes_what_is_not_upright_anew() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,31 +51,62 @@ def decibels(found: np.ndarray, expected: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, np.square(found.astype(float) - expected).mean())))
 
 
+def grey_png(samples: np.ndarray, bits: int, transparent: int) -> bytes:
+    """Returns grey samples (height, width) of 0 to 2**bits - 1 as a PNG, one of them transparent by a tRNS chunk."""
+    height, width = samples.shape
+    wide = np.unpackbits(samples.astype(">u2").view(np.uint8).reshape(height, width, 2), axis=2)
+    rows = np.packbits(wide[..., 16 - bits :].reshape(height, -1), axis=1)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"tRNS", struct.pack(">H", transparent)), (b"IDAT", pixels), (b"IEND", b""))
+    framed = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+_RED, _GREEN, _BLUE = (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
+
+
+def rgb_profile(name: str, gamma: float) -> bytes:
+    """Returns an ICC profile (v2, matrix and curve; ICC.1:2001-04) with the primaries of sRGB."""
+    return _rgb_profile(name, gamma, (_RED, _GREEN, _BLUE))
+
+
 def swapped_profile() -> bytes:
-    """Returns an ICC profile (v2, matrix and curve; ICC.1:2001-04) that is sRGB with red and blue changed round."""
-    red, green, blue = (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, int(2.2 * 256)) + bytes(2)
-    text = b"swapped channels\0"
+    """Returns an ICC profile that is sRGB with red and blue changed round."""
+    return _rgb_profile("swapped channels", 2.2, (_BLUE, _GREEN, _RED))
+
+
+def grey_profile(gamma: float) -> bytes:
+    """Returns an ICC profile of grey (v2, curve)."""
+    return _profile("grey", b"GRAY", {b"kTRC": _curve(gamma)})
+
+
+def _rgb_profile(name: str, gamma: float, primaries: Sequence[tuple[float, float, float]]) -> bytes:
+    tags = {channel + b"XYZ": _xyz(*primary) for channel, primary in zip((b"r", b"g", b"b"), primaries)}
+    return _profile(name, b"RGB ", tags | {channel + b"TRC": _curve(gamma) for channel in (b"r", b"g", b"b")})
+
+
+def _profile(name: str, space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
+    text = name.encode() + b"\0"
     tags = {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78 + 3),
         b"cprt": b"text" + bytes(4) + b"CC0\0",
         b"wtpt": _xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": _xyz(*blue),
-        b"gXYZ": _xyz(*green),
-        b"bXYZ": _xyz(*red),
-        b"rTRC": curve,
-        b"gTRC": curve,
-        b"bTRC": curve,
+        **tags,
     }
     offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
-    for name, data in tags.items():
+    for tag, data in tags.items():
         padded = data + bytes(-len(data) % 4)
-        table += name + struct.pack(">II", offset + len(body), len(data))
+        table += tag + struct.pack(">II", offset + len(body), len(data))
         body += padded
     size = offset + len(body)
-    header = struct.pack(">I", size) + bytes(4) + struct.pack(">I", 0x02100000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
-    header += bytes(28) + _xyz(0.9642, 1.0, 0.8249)[8:]
+    header = struct.pack(">I", size) + bytes(4) + struct.pack(">I", 0x02100000) + b"mntr" + space + b"XYZ " + bytes(12)
+    header += b"acsp" + bytes(28) + _xyz(0.9642, 1.0, 0.8249)[8:]
     return header + bytes(128 - len(header)) + struct.pack(">I", len(tags)) + table + body
+
+
+def _curve(gamma: float) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(">IH", 1, int(gamma * 256)) + bytes(2)
 
 
 def _xyz(x: float, y: float, z: float) -> bytes:

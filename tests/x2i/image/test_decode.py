@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import io
 import sys
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 from PIL import Image, ImageOps
 
 from tests.hostile_server import png_bomb
-from tests.x2i.image.files import decibels, error, oriented, photograph, saved, swapped_profile
+from tests.x2i.image.files import (
+    decibels,
+    error,
+    grey_png,
+    grey_profile,
+    oriented,
+    photograph,
+    rgb_profile,
+    saved,
+    swapped_profile,
+)
 from x2i.image import decode, read_header
 from x2i.reasons import DroppedError
 
@@ -89,6 +102,31 @@ def test_an_icc_profile_is_converted_to_srgb(format: str) -> None:
     assert error(pixels, swapped) > 20
 
 
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_grey_profile_is_heeded_with_transparency_and_without(mode: str) -> None:
+    ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (2, 1)))
+    pixels = decode(saved(ramp.convert(mode), "PNG", icc_profile=grey_profile(gamma=1.0)))
+    srgb = [round(255 * (1.055 * (level / 255) ** (1 / 2.4) - 0.055)) for level in (32, 128, 200)]
+    assert np.abs(pixels[0, [32, 128, 200], 0].astype(int) - srgb).max() <= 1
+
+
+def test_linear_srgb_is_no_srgb_whatever_its_name() -> None:
+    linear = rgb_profile("GIMP built-in Linear sRGB", gamma=1.0)
+    grey = Image.new("RGB", (16, 16), (64, 64, 64))
+    for format in ("PNG", "JPEG"):
+        assert abs(int(decode(saved(grey, format, icc_profile=linear))[8, 8, 1]) - 137) <= 2
+        assert abs(int(decode(saved(grey, format, icc_profile=rgb_profile("sRGB", gamma=2.2)))[8, 8, 1]) - 64) <= 1
+
+
+def test_profiles_of_many_images_are_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    for number in range(4):
+        decode(saved(Image.new("RGB", (8, 8)), "WEBP", icc_profile=bytes([number]) * (8 << 20)))
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 4 << 20
+
+
 def test_a_broken_icc_profile_is_passed_over() -> None:
     pixels = decode(saved(photograph(), "PNG", icc_profile=b"no profile at all" * 20))
     assert error(pixels, photograph()) == 0
@@ -98,6 +136,13 @@ def test_cmyk_jpeg_and_tiff() -> None:
     cmyk = photograph().convert("CMYK")
     assert error(decode(saved(cmyk, "JPEG", quality=95)), photograph()) < 8
     assert error(decode(saved(cmyk, "TIFF")), photograph()) < 2
+
+
+def test_a_cmyk_jpeg_without_adobes_marker_is_read_as_browsers_read_it() -> None:
+    data = saved(photograph().convert("CMYK"), "JPEG", quality=95)
+    marker = data.index(b"\xff\xee")
+    length = int.from_bytes(data[marker + 2 : marker + 4], "big")
+    assert error(decode(data[:marker] + data[marker + 2 + length :]), photograph()) < 8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA"])
@@ -126,6 +171,16 @@ def test_a_transparent_palette_colour_becomes_white() -> None:
         assert pixels[0, 39].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_becomes_white_at_every_bit_depth(bits: int) -> None:
+    most = 2**bits - 1
+    samples = np.asarray(photograph().convert("L")).astype(np.uint16) * most // 255
+    transparent = int(np.bincount(samples.ravel()).argmax())
+    expected = np.where(samples == transparent, 255, samples * (255 / most)).round().astype(np.uint8)
+    pixels = decode(grey_png(samples, bits, transparent))
+    assert error(pixels, np.repeat(expected[..., None], 3, axis=2)) == 0
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_not_clipped(format: str) -> None:
     grey = np.asarray(photograph().convert("L"))
@@ -137,6 +192,24 @@ def test_16_bit_colour() -> None:
     rgb = np.asarray(photograph())
     data = bytes(cv2.imencode(".png", rgb[..., ::-1].astype(np.uint16) * 257)[1])
     assert error(decode(data), rgb) == 0
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"photometric": "rgb", "planarconfig": "separate"},
+        {"photometric": "miniswhite"},
+        {"photometric": "minisblack", "dtype": np.int8},
+    ],
+)
+def test_a_tiff_that_would_be_misread_is_refused(layout: dict[str, Any]) -> None:
+    shape = (3, 12, 16) if layout["photometric"] == "rgb" else (12, 16)
+    pixels = np.full(shape, 100, layout.pop("dtype", np.uint16))
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels, **layout)
+    outcome = _outcome(stream.getvalue())
+    assert isinstance(outcome, DroppedError)
+    assert outcome.verdict.reason == "unsupported_format"
 
 
 def test_32_bit_pixels_are_refused() -> None:
@@ -169,6 +242,12 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     with pytest.raises(DroppedError) as caught:
         decode(data[:start] + data[start:end] * 200 + data[end:])
     assert caught.value.verdict.reason == "image_corrupt"
+
+
+def test_what_follows_a_jpeg_is_not_taken_for_scans() -> None:
+    data = saved(photograph(), "JPEG", progressive=True)
+    film = np.random.default_rng(0).bytes(1 << 20) + b"\xff\xda" * 200
+    assert np.array_equal(decode(data + film), decode(data))
 
 
 @pytest.mark.parametrize("side", [1, 8, 100, 399, 400, 401, 512, 5000])
