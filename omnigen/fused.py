@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from omnigen.rope import Rotation, rotate
+from omnigen.rope import Rotation, rotate, rotate_plainly
 
 
 def split_and_rotate(qkv_TX: Tensor, angles: Rotation, head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Cuts a fused projection (T, 3 H D) into queries, keys and values (T, H, D), queries and keys rotated."""
+    if torch.compiler.is_compiling():  # which fuses the plain form; torch 2.11 gives the other a wrong gradient
+        q, k, v = qkv_TX.view(len(qkv_TX), 3, -1, head_dim).unbind(1)
+        return rotate_plainly(q, angles), rotate_plainly(k, angles), v.contiguous()
     return SplitAndRotate.apply(qkv_TX, angles.cos, angles.sin, head_dim)  # type: ignore[no-any-return]
 
 
