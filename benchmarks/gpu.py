@@ -1,23 +1,27 @@
 """What there is to know about one GPU: are the results right, which attention is fastest, how fast is a step.
 
-    python benchmarks/gpu.py                       # on the first CUDA device: all sections
+    python benchmarks/gpu.py                       # on the first CUDA device: all sections, some seven minutes
     python benchmarks/gpu.py --section step        # one of correctness, attention, step; may be given again
     python benchmarks/gpu.py --device cpu --toy    # the same code at toy size, to see that it runs
 
-Needs torch alone, beside what `omnigen` imports. Prints one JSON line per measurement as soon as it is made, then
-markdown tables and the attention to choose. A section that fails prints its traceback, and the others run; the exit
-code is then 1.
+Needs torch alone, beside what `omnigen` imports; where nothing can be installed, put PYTHONPATH=. before it. Prints
+one JSON line per measurement as soon as it is made, then markdown tables and the attention to choose. A section that
+fails prints its traceback, and the others run; the exit code is then 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+# Before torch starts: packs differ in length, and blocks of fixed sizes would leave gaps of several GB between them.
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 import gpu_attention
 import gpu_correctness
