@@ -173,6 +173,23 @@ def test_a_list_of_lines_skips_blanks_and_remarks(tmp_path: Path) -> None:
     assert urls(path) == [ONE, TWO]
 
 
+@pytest.mark.parametrize("after", ['"b"', "b", ""])
+def test_a_quote_left_open_costs_its_own_line_alone(tmp_path: Path, after: str) -> None:
+    rows = f'{TWO},{after}\n{TWO},"two\nlines"\n{TWO},end\n'
+    path = _write(tmp_path / "t.csv", f'url,text\n{ONE},"open\n{rows}')
+    notes = PlanningNotes()
+    assert pairs(path, bad=1, notes=notes) == [(TWO, after.strip('"')), (TWO, "two\nlines"), (TWO, "end")]
+    [(_, where, _)] = notes.bad_lines
+    assert where == "line 2"
+
+
+def test_a_quote_left_open_near_the_end_loses_nothing_after_it(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", f'url,text\n{ONE},"open\n' + f"{TWO},c\n" * 3)
+    notes = PlanningNotes()
+    assert pairs(path, bad=1, notes=notes) == [(TWO, "c")] * 3
+    assert "is a quote left open?" in notes.bad_lines[0][2]
+
+
 BAD_LINES = {
     "t.csv": (f"url,text\n{ONE},a, b\n{TWO},c\n", "line 2 has 3 cells, the header 2"),
     "quote.csv": (f'url,text\n{ONE},"a"b\n{TWO},c\n', "line 2 cannot be read"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
@@ -90,3 +91,43 @@ class TextLines:
             except UnicodeDecodeError:
                 return number
         return self.number + 1
+
+
+class RecordLines:
+    """Lines for a reader of records that may span several: those of a record that fails can be read anew.
+
+    `number` is that of the line given last, as in `TextLines`.
+    """
+
+    def __init__(self, lines: TextLines) -> None:
+        self.number = 0
+        self._lines = lines
+        self._again: deque[tuple[int, str]] = deque()
+        self._record: list[tuple[int, str]] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            self.number, line = self._again.popleft()
+        else:
+            line = next(self._lines)
+            self.number = self._lines.number
+        self._record.append((self.number, line))
+        return line
+
+    def begin_record(self) -> None:
+        """Forgets the lines so far: what comes next is another record."""
+        self._record.clear()
+
+    def give_last_again(self) -> None:
+        """Puts the line given last back: it is given again."""
+        self._again.appendleft(self._record.pop())
+
+    def pass_over_first(self) -> int:
+        """Puts all lines of the record but its first back, and returns the first's number."""
+        first, _ = self._record[0]
+        self._again.extendleft(reversed(self._record[1:]))
+        self._record.clear()
+        return first

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from x2i.crawl.sources.batch import source_table, strings
 from x2i.crawl.sources.tables.columns import ColumnMapping, TableColumns, cell_text
-from x2i.crawl.sources.tables.lines import BadLines, TextLines
+from x2i.crawl.sources.tables.lines import BadLines, RecordLines, TextLines
 from x2i.errors import UserError
 
 ROWS_AT_ONCE = 32 * 1024
@@ -67,26 +67,28 @@ def _table(rows: list[Cells]) -> pa.Table:
 
 
 def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = "\t"
-    if is_csv:
-        delimiter = ","
-        if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes
-            delimiter, first = first.strip()[-1], next(lines, "")
-        else:
-            delimiter = _delimiter(first)
+    records = RecordLines(lines)
+    first = next((line for line in records if line.strip()), "")
+    if is_csv and first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes
+        delimiter = first.strip()[-1]
+    else:
+        delimiter = _delimiter(first) if is_csv else "\t"
+        if first:
+            records.give_last_again()
     options: dict[str, Any] = {"strict": True, "skipinitialspace": True} if is_csv else {"quoting": csv.QUOTE_NONE}
-    reader = csv.reader(itertools.chain([first] if first else [], lines), delimiter=delimiter, **options)
+    reader = csv.reader(records, delimiter=delimiter, **options)
     header: list[str] | None = None
     mapping = ColumnMapping("", "", "", ())
     while True:
+        records.begin_record()
         try:
             cells = next(reader, None)
         except csv.Error as error:
             if header is None:
                 raise UserError(f"{lines.file}: the header cannot be read: {error}") from error
             hint = ": is a quote left open?" if "field limit" in str(error) or "end of data" in str(error) else ""
-            bad.add(lines.file, f"line {lines.number}", f"cannot be read: {error}{hint}")
+            # A quote left open takes the lines after it along, up to another quote: they are records of their own.
+            bad.add(lines.file, f"line {records.pass_over_first()}", f"cannot be read: {error}{hint}")
             continue
         if cells is None:
             return
@@ -97,7 +99,7 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
             url, text, licence = (places.get(name, width) for name in (mapping.url, mapping.text, mapping.licence))
         elif len(cells) > width and any(cells[width:]):
             hint = ": does a cell hold the separator without quotes?" if is_csv else ""
-            bad.add(lines.file, f"line {lines.number}", f"has {len(cells)} cells, the header {width}{hint}")
+            bad.add(lines.file, f"line {records.number}", f"has {len(cells)} cells, the header {width}{hint}")
         elif cells:
             # one cell more than the header, for the columns that the table does not have
             row = [*cells[:width], *[""] * (width + 1 - min(len(cells), width))]
