@@ -22,7 +22,14 @@ PROMPT = "A ginger tabby cat looks straight into the camera"
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    port: Annotated[int, typer.Option(help="Port of the demo web site on 127.0.0.1.")] = 8471,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port of the demo web site on 127.0.0.1. Part of its addresses, so of every record made.",
+        ),
+    ] = 8471,
     workers: Annotated[int, typer.Option(help="Worker processes for the data stages.")] = 2,
 ) -> None:
     """Builds a small dataset from real photographs served over real HTTP, trains a tiny model on it and generates."""
