@@ -148,6 +148,8 @@ class Fetcher:
                 state.note_answer()
                 return answer
             except FetchError as error:
+                if error.verdict == state.current_refusal():
+                    raise  # it asked, or another fetch found, while this one waited
                 verdict, wait = error.verdict, error.retry_after
                 if not error.unanswered:
                     state.note_answer()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from yarl import URL
 
 from x2i.crawl.hosts import HostBook, origin_of
+from x2i.crawl.outcome import FetchError
 
 _POLL = (0.002, 0.008)
 """Seconds between two looks for what another process holds: a random number between these, so that none keeps step."""
@@ -36,7 +37,8 @@ class HostGates:
         """Waits for a permit of `budget`, a place at the host of `url` and its turn; gives the place back in the end.
 
         The permit is the caller's to release. All three are taken at once or not at all, so that a request that has to
-        wait for one of them keeps the others from nobody: not from other hosts, and not from other processes.
+        wait for one of them keeps the others from nobody: not from other hosts, and not from other processes. Raises
+        FetchError if the host turns out, while this waits, to be one that is to be left alone.
         """
         origin = origin_of(url)
         async with self._semaphores.setdefault(origin, asyncio.Semaphore(self._per_host)):
@@ -48,6 +50,8 @@ class HostGates:
 
     async def _start(self, url: URL, origin: str, budget: asyncio.Semaphore) -> int:
         while True:
+            if refusal := self._book.of(url).current_refusal():
+                raise FetchError.of(refusal)
             delay = self._delay_at(url)
             if wait := self._turns.seconds_to_wait(origin, delay):
                 await self._sleep(wait)

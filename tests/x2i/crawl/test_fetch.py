@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -133,6 +134,27 @@ def test_a_host_that_asks_for_a_long_rest_gets_it(hostile_server: HostileServer)
     found = outcomes([site.url("/a.jpg"), site.url("/b.jpg")], policy(), HostBook())
     assert [text.partition(":")[0] for text in found] == ["http_rate_limited"] * 2
     assert not site.hits["/b.jpg"]
+
+
+@pytest.mark.parametrize("answer", [reply(429, headers={"Retry-After": "86400"}), reset], ids=["rest", "dead"])
+def test_fetches_that_wait_their_turn_are_spared_a_host_that_is_to_be_left_alone(
+    hostile_server: HostileServer, answer: Any
+) -> None:
+    site = hostile_server.site({f"/{n}.jpg": answer for n in range(60)})
+
+    async def run() -> list[str]:
+        async with Fetcher(policy(retries=0, per_host=2, give_up_after=4), HostBook()) as fetcher:
+
+            async def fetch(n: int) -> str:
+                async with fetcher.get(site.url(f"/{n}.jpg")) as outcome:
+                    assert not isinstance(outcome, Fetched)
+                    return outcome.reason
+
+            return await asyncio.gather(*(fetch(n) for n in range(60)))
+
+    assert len(set(asyncio.run(run()))) == 1
+    asked = [request for request in site.log if request.path != "/robots.txt"]
+    assert len({request.path for request in asked}) <= 6
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
