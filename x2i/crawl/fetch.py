@@ -15,7 +15,7 @@ from x2i.crawl.gates import HostGates
 from x2i.crawl.guard import AddressPolicy, parse_url, require_fetchable
 from x2i.crawl.hosts import HostBook
 from x2i.crawl.optout import header_opt_out, product_token
-from x2i.crawl.outcome import PASSING_REASONS, FetchDropped, Fetched, FetchError, as_fetch_dropped
+from x2i.crawl.outcome import PASSING_REASONS, FetchDropped, Fetched, FetchError, Redirect, as_fetch_dropped
 from x2i.crawl.permission import Permissions
 from x2i.crawl.policy import FetchPolicy
 from x2i.crawl.resolver import GuardedResolver
@@ -85,8 +85,9 @@ class Fetcher:
     async def get(self, url: str, accept: str = "image/*") -> AsyncIterator[Fetched | FetchDropped]:
         """Fetches `url` within every limit of the policy and yields what became of it."""
         async with AsyncExitStack() as held:
+            outcome: Fetched | FetchDropped
             try:
-                outcome: Fetched | FetchDropped = await self._follow(parse_url(url), accept, held)
+                outcome = await self._follow(parse_url(url), accept, held, self.policy.max_bytes)
             except DroppedError as error:
                 outcome = as_fetch_dropped(error.verdict)
             yield outcome
@@ -96,47 +97,44 @@ class Fetcher:
 
         What its headers say of indexing is meant for the file itself (sitemaps commonly are "noindex"): not heeded.
         """
-        try:
-            next_url = parse_url(url)
-            async with AsyncExitStack() as held:
-                for _ in range(self.policy.max_redirects + 1):
-                    require_fetchable(next_url, self._addresses)
-                    await self._permissions.require(next_url)
-                    answer = await self._persist(next_url, accept, max_bytes, held, is_rules=True)
-                    if isinstance(answer, Fetched):
-                        return answer
-                    next_url = answer
-            raise self._too_many_redirects()
-        except DroppedError as error:
-            return as_fetch_dropped(error.verdict)
-
-    async def _follow(self, url: URL, accept: str, held: AsyncExitStack) -> Fetched:
-        for _ in range(self.policy.max_redirects + 1):
-            require_fetchable(url, self._addresses)
-            await self._permissions.require(url)
-            answer = await self._persist(url, accept, self.policy.max_bytes, held)
-            if isinstance(answer, Fetched):
-                return answer
-            url = answer
-        raise self._too_many_redirects()
+        async with AsyncExitStack() as held:
+            try:
+                return await self._follow(parse_url(url), accept, held, max_bytes, is_rules=True)
+            except DroppedError as error:
+                return as_fetch_dropped(error.verdict)
 
     async def _fetch_file(self, url: URL, accept: str, max_bytes: int) -> Fetched:
         """Fetches a file that says what a host permits, or its first `max_bytes`. Raises DroppedError."""
         async with AsyncExitStack() as held:
-            for _ in range(self.policy.max_redirects + 1):
-                require_fetchable(url, self._addresses)
-                answer = await self._persist(url, accept, max_bytes, held, is_rules=True)
-                if isinstance(answer, Fetched):
-                    return answer
-                url = answer
-        raise self._too_many_redirects()
+            return await self._follow(url, accept, held, max_bytes, is_rules=True, asks_first=False)
 
-    def _too_many_redirects(self) -> FetchError:
-        return FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}")
+    async def _follow(
+        self,
+        url: URL,
+        accept: str,
+        held: AsyncExitStack,
+        max_bytes: int,
+        *,
+        is_rules: bool = False,
+        asks_first: bool = True,
+    ) -> Fetched:
+        """Goes from redirect to redirect, at each of which everything is checked anew. Raises DroppedError.
+
+        is_rules: a longer body is cut, and headers about its use are not heeded. asks_first: for the host's permission.
+        """
+        for _ in range(self.policy.max_redirects + 1):
+            require_fetchable(url, self._addresses)
+            if asks_first:
+                await self._permissions.require(url)
+            answer = await self._persist(url, accept, max_bytes, held, is_rules)
+            if isinstance(answer, Fetched):
+                return answer
+            url, status = answer.target, answer.http_status
+        raise FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}", status)
 
     async def _persist(
-        self, url: URL, accept: str, max_bytes: int, held: AsyncExitStack, *, is_rules: bool = False
-    ) -> Fetched | URL:
+        self, url: URL, accept: str, max_bytes: int, held: AsyncExitStack, is_rules: bool
+    ) -> Fetched | Redirect:
         """One hop, tried again after a passing failure, with the same jitter in every run.
 
         What the last attempt taught about the host is kept: how long it wants to be left alone, or that it is silent.
@@ -171,7 +169,7 @@ class Fetcher:
 
     async def _exchange(
         self, url: URL, accept: str, max_bytes: int, held: AsyncExitStack, is_rules: bool
-    ) -> Fetched | URL:
+    ) -> Fetched | Redirect:
         """One request. On success the body's place in the memory budget stays held in `held`."""
         async with AsyncExitStack() as mine:
             async with self._gates.enter(url, self._bodies):
@@ -183,7 +181,7 @@ class Fetcher:
 
     async def _request_anew(
         self, url: URL, accept: str, max_bytes: int, mine: AsyncExitStack, is_rules: bool
-    ) -> Fetched | URL:
+    ) -> Fetched | Redirect:
         """One request; if a kept connection turns out to be closed, at once another on a connection of its own.
 
         Many servers close connections without saying so. That must not use up an attempt, or what a row comes to would
@@ -207,7 +205,7 @@ class Fetcher:
         max_bytes: int,
         mine: AsyncExitStack,
         is_rules: bool,
-    ) -> Fetched | URL:
+    ) -> Fetched | Redirect:
         is_large, status = False, 0
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout_at(end := loop.time() + self.policy.timeout)
@@ -223,12 +221,13 @@ class Fetcher:
         try:
             async with limit, session.get(url, allow_redirects=False, headers={"Accept": accept}) as response:
                 status = response.status
-                if status in REDIRECTS:
-                    return redirect_target(url, response)
-                require_success(response)
+                if status not in REDIRECTS:
+                    require_success(response)
                 signal = "" if is_rules else header_opt_out(response.headers, self.agent)
                 if signal:
                     raise FetchError(Reason.OPT_OUT, signal, status, signal)
+                if status in REDIRECTS:
+                    return Redirect(redirect_target(url, response), status)
                 data = await read_body(response, max_bytes, reserve, cut=is_rules)
                 kept = response.headers.get("Cache-Control", "")
                 return Fetched(data, str(response.url), status, response.content_type, response.charset, kept)

@@ -1,8 +1,10 @@
-"""What can become of a fetch: a body, or the reason why there is none."""
+"""What can become of a fetch: a body, or the reason why there is none; and of one hop, that it leads elsewhere."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+
+from yarl import URL
 
 from x2i.reasons import Dropped, DroppedError, Reason
 
@@ -32,8 +34,18 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Redirect:
+    """The answer of a hop that leads on to `target`."""
+
+    target: URL
+    http_status: int
+
+
+@dataclass(frozen=True)
 class FetchDropped(Dropped):
-    """Why there is no body, with the last HTTP status (0: none was received) and the opt-out signal, if any."""
+    """Why there is no body, with the opt-out signal, if any, and the HTTP status of the address at which the fetch
+    ended, after redirects (0: it gave no answer, or was not to be asked).
+    """
 
     http_status: int = 0
     opt_out: str = ""

@@ -21,25 +21,33 @@ from x2i.crawl import permission
 from x2i.crawl.fetch import Fetched, Fetcher
 from x2i.crawl.guard import AddressPolicy
 from x2i.crawl.hosts import HostBook
+from x2i.crawl.outcome import FetchDropped
 from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
 from x2i.crawl.resolver import GuardedResolver
+from x2i.reasons import Reason
 
 PHOTO = photograph(side=32)
 LOOPBACK = ("127.0.0.0/8",)
 
 
-def outcomes(urls: list[str], policy: FetchPolicy, book: HostBook) -> list[str]:
-    """Fetches one URL after the other; returns "ok" or the reason and detail of each."""
+def fetch_all(urls: list[str], policy: FetchPolicy, book: HostBook) -> list[Fetched | FetchDropped]:
+    """Fetches one URL after the other."""
 
-    async def run() -> list[str]:
+    async def run() -> list[Fetched | FetchDropped]:
         found = []
         async with Fetcher(policy, book) as fetcher:
             for url in urls:
                 async with fetcher.get(url) as outcome:
-                    found.append("ok" if isinstance(outcome, Fetched) else f"{outcome.reason}: {outcome.detail}")
+                    found.append(outcome)
         return found
 
     return asyncio.run(run())
+
+
+def outcomes(urls: list[str], policy: FetchPolicy, book: HostBook) -> list[str]:
+    """Returns "ok" or the reason and detail of each URL's fetch."""
+    found = fetch_all(urls, policy, book)
+    return ["ok" if isinstance(outcome, Fetched) else f"{outcome.reason}: {outcome.detail}" for outcome in found]
 
 
 def policy(**options: object) -> FetchPolicy:
@@ -171,6 +179,21 @@ def test_each_hop_asks_the_new_host_for_permission(hostile_server: HostileServer
     start = hostile_server.site({"/a.jpg": redirect(closed.url("/a.jpg"))})
     assert outcomes([start.url("/a.jpg")], policy(), HostBook())[0].startswith("robots_disallowed")
     assert dict(closed.hits) == {"/robots.txt": 1}
+
+
+def test_a_redirect_that_opts_out_itself_is_not_followed(hostile_server: HostileServer) -> None:
+    refusing = reply(302, headers={"Location": "/b.jpg", "X-Robots-Tag": "noai"})
+    site = hostile_server.site({"/a.jpg": refusing, "/b.jpg": image(PHOTO)})
+    (end,) = fetch_all([site.url("/a.jpg")], policy(), HostBook())
+    assert end == FetchDropped(Reason.OPT_OUT, "x-robots-tag: noai", 302, "x-robots-tag: noai")
+    assert "/b.jpg" not in site.hits
+
+
+def test_redirects_without_end_are_told_with_the_last_status(hostile_server: HostileServer) -> None:
+    site = hostile_server.site({"/a.jpg": redirect("/b.jpg", 301), "/b.jpg": redirect("/a.jpg", 307)})
+    (end,) = fetch_all([site.url("/a.jpg")], policy(max_redirects=2), HostBook())
+    assert end == FetchDropped(Reason.TOO_MANY_REDIRECTS, "more than 2", 301)
+    assert (site.hits["/a.jpg"], site.hits["/b.jpg"]) == (2, 1)
 
 
 @pytest.mark.parametrize("path", ["/a%28b%29%2C%7E%3A.jpg", "/a.jpg?u=http%3A%2F%2Fb%2Fc&s=%28%2A+%20", "/caf%e9.jpg"])
