@@ -16,6 +16,7 @@ from omnigen.data.latents import LatentReader, LatentShard
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, StepPlan
 from omnigen.data.sample import ImageReader, Reader, Slot
+from omnigen.data.worker_signals import leave_process_group, stop_signals_held
 from x2i.errors import UserError
 from x2i.store.reading import RangeReader
 
@@ -88,17 +89,18 @@ class StepLoader:
 
     def _steps(self) -> Iterator[LoadedStep]:
         plans: deque[StepPlan] = deque()
-        packs = iter(
-            DataLoader(
-                self._dataset,
-                batch_size=None,
-                sampler=_RankPacks(self._planned(plans), self._rank, self._world),
-                num_workers=self._workers,
-                prefetch_factor=PACKS_AHEAD_PER_WORKER if self._workers else None,
-                # A forked worker would inherit the locks of the decoders' and torch's threads.
-                multiprocessing_context="spawn" if self._workers else None,
-            )
+        loader = DataLoader(
+            self._dataset,
+            batch_size=None,
+            sampler=_RankPacks(self._planned(plans), self._rank, self._world),
+            num_workers=self._workers,
+            prefetch_factor=PACKS_AHEAD_PER_WORKER if self._workers else None,
+            # A forked worker would inherit the locks of the decoders' and torch's threads.
+            multiprocessing_context="spawn" if self._workers else None,
+            worker_init_fn=leave_process_group if self._workers else None,
         )
+        with stop_signals_held():
+            packs = iter(loader)
         for _ in range(self._first, self._last):
             mine: list[PackBatch] = []
             for _ in range(self._rank, self._planner.packs_per_step, self._world):

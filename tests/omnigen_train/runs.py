@@ -68,9 +68,13 @@ def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.
 
 
 def start(config: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Begins to train in a process of its own, and returns at once."""
+    """Begins to train in a process group of its own, and returns at once."""
     return subprocess.Popen(
-        command(config, run, *options), cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
+        command(config, run, *options),
+        cwd=REPOSITORY,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 

@@ -50,6 +50,22 @@ def test_sigterm_saves_and_exits_cleanly(config, undisturbed, tmp_path):
     assert_same(run, undisturbed)
 
 
+@pytest.mark.parametrize(("number", "steps"), [(signal.SIGTERM, 5), (signal.SIGINT, 1)])
+def test_a_signal_to_its_whole_group_ends_no_worker_before_the_run_is_saved(
+    config, undisturbed, tmp_path, number, steps
+):
+    run = tmp_path / "preempted"
+    process = start(config, run, "--set", "data.workers=2")
+    while steps_written(run) < steps and process.poll() is None:
+        time.sleep(0.001)
+    os.killpg(process.pid, number)
+    assert process.wait(60) == 0
+    assert (run / "checkpoints" / f"step-{steps_written(run):07d}" / "COMPLETE").exists()
+    result = train(config, run)
+    assert result.returncode == 0, result.stderr
+    assert_same(run, undisturbed)
+
+
 def test_metrics_hold_no_clock_and_timing_is_kept_apart(undisturbed):
     metrics = read_lines(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, 41))
