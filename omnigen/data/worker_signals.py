@@ -1,8 +1,8 @@
-"""Keeps a request to stop, sent to a whole process group, from ending the loader's workers before their trainer is done.
+"""Keeps a request to stop, sent to a whole process group, from ending the workers before their trainer is done.
 
-Ctrl-C reaches every process of the terminal's group, and torchrun passes SIGTERM on to a rank's whole group. The trainer
-finishes its step and saves; a worker that died meanwhile would leave it without data. Workers end when their loader
-does, or within seconds of their trainer's death.
+Ctrl-C reaches every process of the terminal's group, and torchrun passes SIGTERM on to a rank's whole group. The
+trainer finishes its step and saves; a worker that died meanwhile would leave it without data. Workers end when their
+loader does, or within seconds of their trainer's death.
 """
 
 from __future__ import annotations

@@ -28,8 +28,19 @@ from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
 from x2i.store.atomic import write_bytes, write_json
 
+CHECKPOINTS = "checkpoints"  # in the folder of a run
 MARKER = "COMPLETE"
 STATE_FILE = "state.json"
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints in a run's folder of checkpoints, oldest first."""
+    return sorted((marker.parent for marker in folder.glob(f"step-*/{MARKER}")), key=checkpoint_step)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Returns the number of steps done at a checkpoint, by the name of its folder."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,8 @@ class RunState:
 
     step: steps done. stage: index of the stage of the last step, -1 before any. data: where that stage's planner
     stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
-    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name.
+    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name. unjudged: a
+    stop put off the validation and the pictures that were due at this step.
     """
 
     step: int = 0
@@ -50,6 +62,7 @@ class RunState:
     tokens: int = 0
     bad: tuple[str, ...] = ()
     sums: Mapping[str, float] = field(default_factory=dict)
+    unjudged: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form; floats survive it bit for bit."""
@@ -105,7 +118,7 @@ class Checkpoints:
 
     def complete(self) -> list[Path]:
         """Returns the complete checkpoints, oldest first."""
-        return sorted(path.parent for path in self.folder.glob(f"step-*/{MARKER}"))
+        return complete_checkpoints(self.folder)
 
     def clear_incomplete(self) -> None:
         """Removes what killed saves left."""
@@ -114,6 +127,16 @@ class Checkpoints:
                 if not (path / MARKER).exists():
                     shutil.rmtree(path)
         self.ranks.wait()
+
+    def clear_after(self, step: int) -> list[Path]:
+        """Removes the checkpoints of later steps, of a life that is not continued; returns them."""
+        later = [path for path in self.complete() if checkpoint_step(path) > step]
+        self.ranks.wait()  # until all have looked
+        if self.ranks.is_main:
+            for path in later:
+                (path / MARKER).unlink()
+        self.clear_incomplete()
+        return later
 
     def _write_noting_failure(self, path: Path, state: RunState, tensors: dict[str, Any]) -> None:
         try:

@@ -11,30 +11,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from x2i.errors import UserError
 from x2i.store.atomic import write_bytes
 
 if TYPE_CHECKING:
     from omnigen.train.config import TrainingConfig
 
 CONFIG_FILE, SUMMARY_FILE = "config.yaml", "summary.json"
-# Settings that may change from one life of a run to the next: they do not change what any step computes, but for
-# train.steps, which lengthens a run (and, with the cosine schedule, the way the learning rate falls from there on).
-# What may change of `stages` is for `require_same_past` to say.
-FREE_SECTIONS = ("log", "checkpoint", "parallel", "stages")
-FREE_KEYS = (
-    "data.shards",
-    "data.workers",
-    "data.bad_samples",
-    "data.cache_dir",
-    "data.cache_bytes",
-    "data.text",
-    "train.steps",
-    "train.checkpointing",
-    "train.compile",
-    "train.threads",
-    "model.init",
-)
 
 
 def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | None = None) -> Path:
@@ -56,19 +38,22 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     from omnigen.train.export import export
     from omnigen.train.narrate import closing, describe, opening
     from omnigen.train.parallel import Ranks
+    from omnigen.train.resume import checkpoint_to_resume
     from omnigen.train.setup import assemble
     from omnigen.train.trainer import Trainer
 
     ranks = Ranks.start()
     try:
-        checkpoint = _checkpoint_to_resume(run, settings, resume)
+        checkpoint = checkpoint_to_resume(run, settings, resume)
         setup = assemble(settings, ranks, typer.echo if ranks.is_main else lambda line: None)
         with _stop_on_sigterm() as stop, _reproducible(settings.train.threads, ranks.device.type == "cpu"):
             trainer = Trainer(setup, run, lambda: bool(stop))
             trainer.checkpoints.clear_incomplete()
-            if checkpoint is not None:
-                trainer.resume(checkpoint)
+            removed = trainer.resume(checkpoint) if checkpoint is not None else []
             if ranks.is_main:
+                for later in removed:
+                    typer.echo(f"removed {later}, which this life of the run does not continue")
+                (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
                 write_bytes(run / CONFIG_FILE, settings.to_yaml().encode())
                 typer.echo(opening(setup, run, checkpoint))
             stopped = False
@@ -107,50 +92,6 @@ def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
     if resume != "auto" or not (run / SUMMARY_FILE).is_file() or not (run / CONFIG_FILE).is_file():
         return False
     return load_config(run / CONFIG_FILE) == settings
-
-
-def _checkpoint_to_resume(run: Path, settings: TrainingConfig, resume: str) -> Path | None:
-    if resume not in ("auto", "never"):
-        return _newest(Path(resume))
-    checkpoints = sorted(marker.parent for marker in (run / "checkpoints").glob("step-*/COMPLETE"))
-    if resume == "never":
-        if checkpoints:
-            raise UserError(
-                f"{run}: holds a run of {checkpoints[-1].name.removeprefix('step-').lstrip('0')} steps, and --resume "
-                f"never was given; give another folder with --out, or remove this one"
-            )
-        return None
-    if checkpoints:
-        _require_same(run, settings, int(checkpoints[-1].name.removeprefix("step-")))
-    return checkpoints[-1] if checkpoints else None
-
-
-def _newest(path: Path) -> Path:
-    if (path / "COMPLETE").is_file():
-        return path
-    found = sorted(marker.parent for marker in (path / "checkpoints").glob("step-*/COMPLETE"))
-    if not found:
-        raise UserError(f"--resume {path}: expected auto, never, or the folder of a run or of a complete checkpoint")
-    return found[-1]
-
-
-def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
-    from omnigen.train.config import differences, load_config
-    from omnigen.train.stages import require_same_past, run_stages
-
-    before = load_config(run / CONFIG_FILE)
-    changed = {
-        name: values
-        for name, values in differences(before, settings).items()
-        if name not in FREE_KEYS and name.split(".")[0] not in FREE_SECTIONS
-    }
-    if changed:
-        listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())
-        raise UserError(
-            f"{run / CONFIG_FILE}: this run was begun with other settings: {listed}. Restore them, or begin anew with "
-            f"--out elsewhere"
-        )
-    require_same_past(run_stages(before), run_stages(settings), step)
 
 
 @contextmanager

@@ -22,15 +22,15 @@ FILES = (METRICS, VALIDATION, TIMING, BAD_SAMPLES)
 class RunLog:
     """Appends to the files of a run that continues after step `step` of stage `stage` (from 1; 0: none has begun).
 
-    Later lines, of a life that ended, go first.
+    Later lines, of a life that ended, go first. judged: whether the validation of that step, if due, is over.
     """
 
-    def __init__(self, folder: Path, step: int, stage: int) -> None:
+    def __init__(self, folder: Path, step: int, stage: int, *, judged: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         for name in FILES:
-            _keep_until(folder / name, step, stage)
+            _keep_until(folder / name, step if judged or name != VALIDATION else step - 1, stage)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._wandb: Any = None
 

@@ -6,6 +6,7 @@ the last complete checkpoint, and that is computed again to the same numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import torch
 from omnigen.data.collate import PackBatch
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
-from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
+from omnigen.train.checkpoint import CHECKPOINTS, Checkpoints, RunState, load_checkpoint
 from omnigen.train.clock import Clock
 from omnigen.train.ledger import BAD, SAMPLES, STOP, Ledger, report
 from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
@@ -46,15 +47,18 @@ class Trainer:
         self.config, self.ranks = setup.config, setup.ranks
         self.optimizer = build_optimizer(setup.model, self.config.train.lr, self.config.train.weight_decay)
         keeping = self.config.checkpoint
-        self.checkpoints = Checkpoints(run / "checkpoints", keeping.keep, setup.ranks, keeping.background)
+        self.checkpoints = Checkpoints(run / CHECKPOINTS, keeping.keep, setup.ranks, keeping.background)
         self.state = RunState(catalog=setup.source.fingerprint())
         self._last = setup.stages[-1].stage.last
         is_lora = self.config.lora.rank > 0
         self._clock = Clock(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
         self._log: RunLog | None = None
 
-    def resume(self, checkpoint: Path) -> None:
-        """Continues from `checkpoint`. Raises UserError if it was trained on other samples."""
+    def resume(self, checkpoint: Path) -> list[Path]:
+        """Continues from `checkpoint`; returns the later checkpoints of the run, which it removes.
+
+        Raises UserError if it was trained on other samples.
+        """
         setup = self.setup
         state = load_checkpoint(checkpoint, setup.model, self.optimizer, setup.average, self.ranks)
         if state.catalog != self.state.catalog:
@@ -63,14 +67,17 @@ class Trainer:
                 f"to train on these from its weights, begin a new run with model.init"
             )
         self.state = state
+        return self.checkpoints.clear_after(state.step)
 
     def train(self) -> Iterator[Event]:
         """Takes the steps that are left."""
         if self.ranks.is_main:
-            self._log = RunLog(self.run_folder, self.state.step, self.state.stage + 1)
+            self._log = RunLog(self.run_folder, self.state.step, self.state.stage + 1, judged=not self.state.unjudged)
             if self.config.log.wandb:
                 self._log.open_wandb(self.config.log.wandb, self.config.to_dict())
         yield Event("start", self.state.step, {"steps": self._last})
+        if self.state.unjudged:
+            yield from self._judge(self.setup.stages[self.state.stage])
         stopped = False
         while self.state.step < self._last and not stopped:
             parts = self.setup.stages[stage_at([p.stage for p in self.setup.stages], self.state.step).index]
@@ -174,20 +181,29 @@ class Trainer:
         log, step, last = self.config.log, self.state.step, self.state.step == parts.stage.last
         if last or _due(step, log.every):
             yield self._log_metrics(parts)
-        if not stop and (last or _due(step, log.validate_every)):
-            yield from self._validate(parts)
-        if not stop and (last or _due(step, log.sample_every)) and log.sample_every:
-            yield from self._draw(parts)
+        if stop:  # whoever asked may not wait for long: save first, and judge in the next life
+            self.state = replace(self.state, unjudged=True)
+        else:
+            yield from self._judge(parts)
         if stop or last or _due(step, self.config.checkpoint.every):
             path = self.checkpoints.save(self.state, self.setup.model, self.optimizer, self.setup.average)
             yield Event("checkpoint", step, {"path": path})
+
+    def _judge(self, parts: StageParts) -> Iterator[Event]:
+        """Validates and draws, whichever is due after this step."""
+        log, step, last = self.config.log, self.state.step, self.state.step == parts.stage.last
+        if last or _due(step, log.validate_every):
+            yield from self._validate(parts)
+        if log.sample_every and (last or _due(step, log.sample_every)):
+            yield from self._draw(parts)
+        self.state = replace(self.state, unjudged=False)
 
     def _log_metrics(self, parts: StageParts) -> Event:
         step, stage = self.state.step, {"stage": parts.stage.index + 1}
         values = {
             **stage,
             **report(self.state.sums),
-            "lr": learning_rate(step - 1 - parts.stage.first, parts.stage.train),
+            "lr": self.optimizer.param_groups[0]["lr"],
             "samples": self.state.samples,
             "target_tokens": self.state.target_tokens,
             "tokens": self.state.tokens,
@@ -209,6 +225,11 @@ class Trainer:
                 "stage": parts.stage.index + 1,
                 **validation.evaluate(model, parts.stage.train.attention, in_step=self.setup.sharded),
             }
+        if wrong := [task for task, loss in values["tasks"].items() if not math.isfinite(loss)]:
+            raise UserError(
+                f"step {self.state.step}: the validation loss of {', '.join(wrong)} is not finite. Lower train.lr, or "
+                f"look at the held-out samples; the last checkpoint is unharmed"
+            )
         if self.state.step == parts.stage.first:
             values["mean_predictor"] = validation.mean_predictor()
         if self._log is not None:
@@ -250,15 +271,22 @@ class Trainer:
         return nullcontext()
 
     def _require_finite(self, done: list[tuple[FlowPack, SampleLosses]], norm: float) -> None:
-        """Before anything is changed: weights and checkpoints stay as they were."""
-        bad = [pack for pack, losses in done if not torch.isfinite(losses.weighted_S).all()]
-        if norm == norm and abs(norm) != float("inf") and not bad:
+        """Before anything is changed: weights and checkpoints stay as they were. Every rank raises, or none."""
+        bad = [
+            key
+            for pack, losses in done
+            for key, finite in zip(pack.keys, torch.isfinite(losses.weighted_S).tolist())
+            if not finite
+        ]
+        found = self.ranks.sum(torch.tensor(float(len(bad)), dtype=torch.float64)).item()
+        if not found and math.isfinite(norm):
             return
-        keys = [key for pack in bad or [pack for pack, _ in done] for key in pack.keys]
-        what = "the loss" if bad else "the gradient"
+        keys = self.ranks.gather(bad if found else [key for pack, _ in done for key in pack.keys])
+        what = "the loss of these samples" if found else "the gradient"
+        among = "" if found else "; samples of the step"
         raise UserError(
-            f"step {self.state.step}: {what} is not finite; samples of the pack: {', '.join(keys)}. Lower train.lr, or "
-            f"look at these samples with x2i inspect; the last checkpoint is unharmed"
+            f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Lower train.lr, or look at "
+            f"these samples with x2i inspect; the last checkpoint is unharmed"
         )
 
     def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:

@@ -1,0 +1,82 @@
+"""Which checkpoint a run goes on from, and whether it may with the settings it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omnigen.train.checkpoint import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
+from omnigen.train.command import CONFIG_FILE
+from omnigen.train.config import TrainingConfig, differences, load_config
+from omnigen.train.stages import require_same_past, run_stages
+from x2i.errors import UserError
+
+# Settings that may change from one life of a run to the next: they do not change what any step computes, but for
+# train.steps, which lengthens a run (and, with the cosine schedule, the way the learning rate falls from there on).
+# What may change of `stages` is for `require_same_past` to say.
+FREE_SECTIONS = ("log", "checkpoint", "parallel", "stages")
+FREE_KEYS = (
+    "data.shards",
+    "data.workers",
+    "data.bad_samples",
+    "data.cache_dir",
+    "data.cache_bytes",
+    "data.text",
+    "train.steps",
+    "train.checkpointing",
+    "train.compile",
+    "train.threads",
+    "model.init",
+)
+
+
+def checkpoint_to_resume(run: Path, settings: TrainingConfig, resume: str) -> Path | None:
+    """Returns the complete checkpoint that the run in the folder `run` goes on from; None to begin.
+
+    resume: as of `omnigen train --resume`. A checkpoint that is named may be the run's own or, in a folder without a
+    run, another's, and is taken with any settings. Raises UserError if `resume` asks for what is not there or for what
+    would mix two runs, or if the run was begun with other settings.
+    """
+    own = complete_checkpoints(run / CHECKPOINTS)
+    holds = f"{run}: holds a run of {checkpoint_step(own[-1])} steps" if own else ""
+    if resume == "auto":
+        if own:
+            _require_same(run, settings, checkpoint_step(own[-1]))
+        return own[-1] if own else None
+    if resume == "never":
+        if own:
+            raise UserError(
+                f"{holds}, and --resume never was given; give another folder with --out, or remove this one"
+            )
+        return None
+    checkpoint = _named(Path(resume))
+    if own and checkpoint.resolve() not in [path.resolve() for path in own]:
+        raise UserError(
+            f"{holds}, which --resume {resume} does not belong to; leave --resume out to go on with it, or give "
+            f"another folder with --out"
+        )
+    return checkpoint
+
+
+def _named(path: Path) -> Path:
+    if (path / MARKER).is_file():
+        return path
+    found = complete_checkpoints(path / CHECKPOINTS)
+    if not found:
+        raise UserError(f"--resume {path}: expected auto, never, or the folder of a run or of a complete checkpoint")
+    return found[-1]
+
+
+def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
+    before = load_config(run / CONFIG_FILE)
+    changed = {
+        name: values
+        for name, values in differences(before, settings).items()
+        if name not in FREE_KEYS and name.split(".")[0] not in FREE_SECTIONS
+    }
+    if changed:
+        listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())
+        raise UserError(
+            f"{run / CONFIG_FILE}: this run was begun with other settings: {listed}. Restore them, or begin anew with "
+            f"--out elsewhere"
+        )
+    require_same_past(run_stages(before), run_stages(settings), step)
