@@ -188,6 +188,7 @@ def _timed(
         checkpointing=case.checkpointing,
         precision="fp32" if device.type == "cpu" else "bf16",
         average=average is not None,
+        accumulates=case.packs > 1,
     )
     flops = case.packs * train_flops(config, layout)
     peak = peak_flops(torch.cuda.get_device_name(device)) if device.type == "cuda" else None

@@ -55,6 +55,10 @@ class Codec(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    def to(self, device: torch.device | str) -> Codec:
+        """Moves weights, if there are any, to `device`; returns the codec itself."""
+        ...
+
     def posterior(self, images_BCHW: Tensor) -> Tensor:
         """Returns what the latents of images in [-1, 1] are drawn from, float32 (B, posterior_channels, H / 8, W / 8).
 
@@ -107,6 +111,9 @@ class DctCodec:
     def fingerprint(self) -> str:
         identity = ["dct", DCT_VERSION, self.channels, [list(row) for row in STANDARD_DEVIATIONS]]
         return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+    def to(self, device: torch.device | str) -> DctCodec:
+        return self
 
     def posterior(self, images_BCHW: Tensor) -> Tensor:
         """Returns the latents themselves: nothing is drawn."""
@@ -181,6 +188,10 @@ class SdxlCodec:
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
             digest.update(weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def to(self, device: torch.device | str) -> SdxlCodec:
+        self._vae.to(device)
+        return self
 
     @torch.no_grad()
     def posterior(self, images_BCHW: Tensor) -> Tensor:

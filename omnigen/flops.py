@@ -7,11 +7,12 @@ to temporaries; what the allocator wastes and the codec holds comes on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 from omnigen.config import ModelConfig
 from omnigen.layout import PackLayout
+from omnigen.lora.config import LoraConfig
 
 FP32, BF16 = 4, 2
 ADAM_MOMENTS = 2
@@ -55,9 +56,26 @@ def num_parameters(config: ModelConfig) -> int:
     return decoder + embedders + final
 
 
-def lora_parameters(config: ModelConfig, rank: int) -> int:
-    """Returns the elements of LoRA's matrices of `rank` beside every layer's qkv and output projection."""
-    return config.num_layers * rank * 6 * config.hidden_size
+def linear_shapes(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Returns (inputs, outputs) of every linear layer, by its name in the network."""
+    width, inner = config.hidden_size, config.intermediate_size
+    shapes = {"final_layer.linear": (width, config.in_channels * config.patch_size**2)}
+    shapes["final_layer.adaLN_modulation.1"] = width, 2 * width
+    for embedder in ("time_token", "t_embedder"):
+        shapes |= {f"{embedder}.mlp.0": (TIME_FREQUENCIES, width), f"{embedder}.mlp.2": (width, width)}
+    for number in range(config.num_layers):
+        layer = f"llm.layers.{number}"
+        shapes[f"{layer}.self_attn.qkv_proj"] = width, 3 * width
+        shapes[f"{layer}.self_attn.o_proj"] = width, width
+        shapes[f"{layer}.mlp.gate_up_proj"] = width, 2 * inner
+        shapes[f"{layer}.mlp.down_proj"] = inner, width
+    return shapes
+
+
+def lora_parameters(config: ModelConfig, lora: LoraConfig) -> int:
+    """Returns the elements of an adapter's matrices."""
+    shapes = linear_shapes(config).items()
+    return sum(lora.rank * (inputs + outputs) for name, (inputs, outputs) in shapes if lora.is_target(name))
 
 
 def forward_flops(config: ModelConfig, work: PackLayout | tuple[int, int]) -> float:
@@ -89,6 +107,7 @@ class TrainMemory:
     trained. compute_copies: weights in the precision of the matrix products, where that is not the parameters', for as
     long as the backward pass needs them; with shards, two whole layers that are gathered at a time. activations: kept
     for the backward pass. recomputed: one layer's activations, while the backward pass computes them again.
+    accumulates: the gradients of one pack are there while another is computed.
     """
 
     parameters: int
@@ -98,11 +117,18 @@ class TrainMemory:
     compute_copies: int
     activations: int
     recomputed: int
+    accumulates: bool = True
+
+    @property
+    def held(self) -> int:
+        """Bytes that are there all the time."""
+        return self.parameters + self.optimizer + self.average
 
     @property
     def total(self) -> int:
-        """Bytes of everything."""
-        return sum(int(getattr(self, field.name)) for field in fields(self))
+        """Bytes at the peak: of a single pack, gradients come as activations go."""
+        passing = self.compute_copies + self.activations + self.recomputed
+        return self.held + (self.gradients + passing if self.accumulates else max(self.gradients, passing))
 
 
 def train_memory(
@@ -111,22 +137,24 @@ def train_memory(
     *,
     checkpointing: Literal["none", "selective", "full"] = "none",
     precision: Literal["fp32", "bf16"] = "bf16",
-    lora_rank: int = 0,
+    lora: LoraConfig | None = None,
     frozen_bytes: int = FP32,
     shards: int = 1,
     average: bool = True,
+    accumulates: bool = True,
 ) -> TrainMemory:
     """Returns what training on packs of `tokens` tokens holds on each device.
 
-    precision: of the matrix products; parameters that are trained are fp32 either way. lora_rank: above 0, only LoRA's
-    matrices are trained and the rest is frozen in `frozen_bytes` an element. shards: devices that share parameters,
+    precision: of the matrix products; parameters that are trained are fp32 either way. lora: only this adapter's
+    matrices are trained, and the rest is frozen in `frozen_bytes` an element. shards: devices that share parameters,
     gradients and optimizer (FSDP); 1 for a single device or replicas (DDP). average: whether an EMA is held.
+    accumulates: a device computes several packs a step.
     """
     compute = BF16 if precision == "bf16" else FP32
     whole = num_parameters(config)
-    trained = lora_parameters(config, lora_rank) if lora_rank else whole
-    frozen = whole * frozen_bytes if lora_rank else 0
-    held = frozen_bytes if lora_rank else FP32
+    trained = lora_parameters(config, lora) if lora else whole
+    frozen = whole * frozen_bytes if lora else 0
+    held = frozen_bytes if lora else FP32
     copied = {
         "none": config.num_layers * layer_parameters(config),
         "selective": config.num_layers * 3 * config.hidden_size**2 + layer_parameters(config),
@@ -135,33 +163,36 @@ def train_memory(
     copies = 0 if held == compute else copied[checkpointing] * compute
     if shards > 1:
         copies = min(2, config.num_layers) * layer_parameters(config) * compute
-    layer = _layer_activations(config, compute, checkpointing, bool(lora_rank)) * tokens
-    recomputed = _layer_activations(config, compute, "none", bool(lora_rank)) * tokens
+    layer = _layer_activations(config, compute, checkpointing, lora) * tokens
+    recomputed = _layer_activations(config, compute, "none", lora) * tokens
     return TrainMemory(
         parameters=(trained * FP32 + frozen) // shards,
         gradients=trained * FP32 // shards,
         optimizer=ADAM_MOMENTS * trained * FP32 // shards,
         average=trained * FP32 // shards if average else 0,
         compute_copies=copies,
-        activations=config.num_layers * layer + _outer_activations(config, compute, bool(lora_rank)) * tokens,
+        activations=config.num_layers * layer + _outer_activations(config, compute, lora is not None) * tokens,
         recomputed=0 if checkpointing == "none" else recomputed - layer,
+        accumulates=accumulates,
     )
 
 
-def _layer_activations(config: ModelConfig, compute: int, checkpointing: str, lora: bool) -> int:
+def _layer_activations(config: ModelConfig, compute: int, checkpointing: str, lora: LoraConfig | None) -> int:
     """Returns the bytes of one token that a layer keeps. The stream between the layers is fp32, the rest `compute`."""
     width, inner = config.hidden_size, config.intermediate_size
     stream = width * FP32
     if checkpointing == "full":
         return stream
-    # The normalised input; q, k and v; what attention gave, and the same joined from its segments.
-    attention = stream + 6 * width * compute
+    trained = {name.rpartition(".")[2] for name in linear_shapes(config) if lora is None or lora.is_target(name)}
+    # What only a trained matrix needs, by the matrix: its input.
+    need = {"qkv_proj": width, "o_proj": width, "gate_up_proj": width, "down_proj": inner}
+    inputs = {name: size * compute if name in trained else 0 for name, size in need.items()}
+    # q, k and v; what attention gave, in pieces (joined, it is the input of o_proj).
+    attention = stream + 4 * width * compute + inputs["qkv_proj"] + inputs["o_proj"]
     if checkpointing == "selective":
         return attention
-    # The stream again; its norm and the gated product, which only a trained matrix needs; the projected gate and up.
-    frozen_need = 2 * inner * compute
-    trained_need = (width + inner) * compute
-    return attention + stream + frozen_need + (0 if lora else trained_need)
+    # The stream again; the projected gate and up.
+    return attention + stream + 2 * inner * compute + inputs["gate_up_proj"] + inputs["down_proj"]
 
 
 def _outer_activations(config: ModelConfig, compute: int, lora: bool) -> int:

@@ -10,12 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
 from x2i.settings import apply_overrides, build_settings, read_yaml
+
+if TYPE_CHECKING:
+    from omnigen.lora.config import LoraConfig
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -153,6 +156,12 @@ class LoraSettings:
     rank: NotNegative = 0
     alpha: PositiveNumber | None = None
     targets: tuple[str, ...] = ("qkv_proj", "o_proj")
+
+    def adapter(self) -> LoraConfig | None:
+        """Returns the adapter that is to be trained; None if the whole network is."""
+        from omnigen.lora.config import LoraConfig
+
+        return LoraConfig(self.rank, self.alpha, self.targets) if self.rank else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from omnigen.lora import lora_state, save_adapter
 from omnigen.train.checkpoint import RunState
 from omnigen.train.command import SUMMARY_FILE
 from omnigen.train.metrics import METRICS, VALIDATION, read_lines
-from omnigen.train.setup import Setup, adapter_config
+from omnigen.train.setup import Setup
 from omnigen.train.sharding import whole, whole_state
 from x2i.store.atomic import write_json
 
@@ -21,7 +21,7 @@ MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
 def export(setup: Setup, state: RunState, run: Path) -> None:
     """Writes the averaged weights, then the summary. All ranks must call it; the first one writes."""
     with setup.average.applied_to(setup.model):
-        if adapter := adapter_config(setup.config.lora):
+        if adapter := setup.config.lora.adapter():
             tensors = {name: whole(tensor) for name, tensor in lora_state(setup.model).items()}
             if setup.ranks.is_main:
                 save_adapter(run / ADAPTER_FOLDER, adapter, tensors, setup.config.model.init or "")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from omnigen.flops import BF16, FP32, TrainMemory, num_parameters, train_memory
+from omnigen.lora.config import LoraConfig
 from omnigen.train.stages import Stage, run_stages
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def needed(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool)
                 stage.train.pack_tokens,
                 checkpointing=stage.train.checkpointing,
                 precision="bf16" if bf16 else "fp32",
-                lora_rank=config.lora.rank,
+                lora=config.lora.adapter(),
                 shards=shards,
+                accumulates=stage.train.packs_per_step > world,
             )
             for stage in run_stages(config)
         ),
@@ -56,23 +58,38 @@ def needed(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool)
     )
 
 
+def drawing(config: TrainingConfig, network: ModelConfig, world: int) -> int:
+    """Returns the bytes that the first device needs for pictures, beside what is held: of a network in shards, another
+    that is whole.
+    """
+    sharded = config.parallel.mode != "ddp" and world > 1
+    return num_parameters(network) * FP32 if sharded and config.log.sample_every else 0
+
+
 def ways(config: TrainingConfig, network: ModelConfig) -> list[Way]:
     """Returns the ways to train on GPUs in bf16, with the longest packs of the configuration."""
-    tokens = max(stage.train.pack_tokens for stage in run_stages(config))
-    rank = config.lora.rank or 8
+    stages = run_stages(config)
+    tokens, packs = (max(getattr(stage.train, name) for stage in stages) for name in ("pack_tokens", "packs_per_step"))
+    adapter = config.lora.adapter() or LoraConfig()
     found = []
-    for name, lora_rank in (("whole network", 0), (f"LoRA, rank {rank}", rank)):
+    for name, lora in (("whole network", None), (f"LoRA, rank {adapter.rank}", adapter)):
         for shards in RANKS:
             for mode in MODES:
                 memory = train_memory(
-                    network, tokens, checkpointing=mode, precision="bf16", lora_rank=lora_rank, shards=shards
+                    network,
+                    tokens,
+                    checkpointing=mode,
+                    precision="bf16",
+                    lora=lora,
+                    shards=shards,
+                    accumulates=packs > shards,
                 )
                 found.append(Way(name, shards, mode, memory))
     return found
 
 
-def in_words(memory: TrainMemory) -> str:
-    """Returns one line: the sum, and what it is made of."""
+def in_words(memory: TrainMemory, drawing: int = 0) -> str:
+    """Returns what each device holds at the peak, and what it is made of. drawing: see `drawing`."""
     parts = {
         "weights": memory.parameters + memory.compute_copies,
         "gradients": memory.gradients,
@@ -80,8 +97,11 @@ def in_words(memory: TrainMemory) -> str:
         "average": memory.average,
         "activations": memory.activations + memory.recomputed,
     }
-    listed = ", ".join(f"{name} {_size(count)}" for name, count in parts.items())
-    return f"about {_size(memory.total)} on each device: {listed}"
+    listed = ", ".join(f"{name} {sized(count)}" for name, count in parts.items())
+    turns = "" if memory.accumulates else " (gradients as activations go)"
+    text = f"about {sized(memory.total)} on each device: {listed}{turns}"
+    pictures = memory.held + memory.gradients + drawing
+    return text if pictures <= memory.total else f"{text}; about {sized(pictures)} on the first for pictures"
 
 
 def report(config: TrainingConfig, network: ModelConfig) -> str:
@@ -89,7 +109,7 @@ def report(config: TrainingConfig, network: ModelConfig) -> str:
     stages = run_stages(config)
     total = num_parameters(network)
     lines = [
-        f"{total / 1e6:,.1f} million parameters: {_size(total * FP32)} in fp32, {_size(total * BF16)} in bf16",
+        f"{total / 1e6:,.1f} million parameters: {sized(total * FP32)} in fp32, {sized(total * BF16)} in bf16",
         *(_stage_line(stage) for stage in stages),
         "",
         "memory of each GPU, computing in bf16, weights and optimizer in fp32, with the longest packs:",
@@ -97,7 +117,7 @@ def report(config: TrainingConfig, network: ModelConfig) -> str:
         f"  {'what is trained':18}{'GPUs that share it':>20}{'checkpointing':>16}{'memory':>11}   fits",
     ]
     lines += [
-        f"  {way.name:18}{way.shards:>20}{way.checkpointing:>16}{_size(way.memory.total):>11}   {way.smallest_device()}"
+        f"  {way.name:18}{way.shards:>20}{way.checkpointing:>16}{sized(way.memory.total):>11}   {way.smallest_device()}"
         for way in ways(config, network)
     ]
     lines += [
@@ -124,7 +144,8 @@ def _mixture(stage: Stage) -> str:
     return ", ".join(f"{task} {weight / total:.0%}" for task, weight in stage.weights.items())
 
 
-def _size(count: int) -> str:
+def sized(count: int) -> str:
+    """Returns a number of bytes, such as "15.0 GB"."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:,.1f} {unit}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from omnigen.flops import FP32
 from omnigen.train.command import SUMMARY_FILE
 from omnigen.train.export import ADAPTER_FOLDER, MODEL_FOLDER
+from omnigen.train.fits import sized
 from omnigen.train.setup import Setup
 from omnigen.train.stages import Stage
 from omnigen.train.trainer import Event
@@ -17,7 +19,8 @@ def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
     whole, trained = (sum(p.numel() for p in group) for group in (setup.model.parameters(), setup.trained))
     network = f"{whole / 1e6:.1f} million parameters"
     if trained < whole:
-        network += f", of which an adapter of {trained / 1e6:.2f} million is trained"
+        size = sized(FP32 * trained)
+        network += f"; what is trained is an adapter of {trained:,} parameters, {size}"
     spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
     return "\n".join(
         [

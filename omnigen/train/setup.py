@@ -18,13 +18,13 @@ from omnigen.data.augment import Mirroring
 from omnigen.data.plan import Planner
 from omnigen.data.sample import DropoutRates
 from omnigen.images import TOKEN_PIXELS
-from omnigen.lora import LoraConfig, add_lora
+from omnigen.lora import add_lora
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.train.caches import Caches
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
-from omnigen.train.fits import in_words, needed
+from omnigen.train.fits import drawing, in_words, needed
 from omnigen.train.parallel import Ranks
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
 from omnigen.train.source import Source, open_source
@@ -80,22 +80,21 @@ class Setup:
 def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object] = lambda line: None) -> Setup:
     """Opens the data and builds the network. Raises UserError for whatever the user can mend.
 
-    tell: is given the memory that training takes, before the network takes any.
+    tell: is given the memory that training takes, before anything takes any of a device's.
     """
     if config.model.image_attention == "causal" and config.log.sample_every:
         raise UserError("model.image_attention: causal is for comparing losses; pictures need log.sample_every=0")
     if config.lora.rank and config.model.init is None:
         raise UserError("lora.rank: an adapter is trained beside weights that are there: say which with model.init")
     require_possible(config.parallel, ranks.world)
-    tokenizer = load_tokenizer(config.model.tokenizer)
-    codec = load_codec(config.model.codec, ranks.device)
-    source = open_source(config.data)
-    stages = tuple(_open_stage(stage, config, source, tokenizer, codec, ranks) for stage in run_stages(config))
+    tokenizer, codec = load_tokenizer(config.model.tokenizer), load_codec(config.model.codec)
     wanted = network_config(config, tokenizer, codec)
-    _require_room(wanted, [parts.stage for parts in stages])
+    _require_room(wanted, run_stages(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.mode != "ddp" and ranks.world > 1
-    tell(in_words(needed(config, wanted, ranks.world, bf16)))
+    tell(in_words(needed(config, wanted, ranks.world, bf16), drawing(config, wanted, ranks.world)))
+    source, codec = open_source(config.data), codec.to(ranks.device)
+    stages = tuple(_open_stage(stage, config, source, tokenizer, codec, ranks) for stage in run_stages(config))
 
     def build() -> OmniGen:
         return build_model(config, wanted)
@@ -160,23 +159,16 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
         given = Path(config.model.init)
         trained = given / "model"  # of a run's folder
         model = load_initial_weights(trained if is_model_folder(trained) else given, wanted, seed)
-    if adapter := adapter_config(config.lora):
+    if adapter := config.lora.adapter():
         add_lora(model, adapter, stable_hash("adapter", config.train.seed))
     return model
-
-
-def adapter_config(settings: LoraSettings) -> LoraConfig | None:
-    """Returns the adapter that is to be trained; None if the whole network is."""
-    if not settings.rank:
-        return None
-    return LoraConfig(settings.rank, settings.alpha, settings.targets)
 
 
 def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
     """Returns the network, adapter included, without contents."""
     with torch.device("meta"):
         model = OmniGen(config)
-        if adapter := adapter_config(lora):
+        if adapter := lora.adapter():
             add_lora(model, adapter, 0)
     return model
 

@@ -80,10 +80,20 @@ def _tell(out: Path, data: Path, run: Path, seconds: float) -> None:
     typer.echo("")
     for line in lines:
         typer.echo(line)
+    losses = _losses(summary)
+    if losses["trained"] >= losses["mean_predictor"]:
+        raise UserError(
+            f"the network has learnt nothing: a held-out loss of {losses['trained']:.3f}, where predicting the mean "
+            f"gives {losses['mean_predictor']:.3f}; please report this"
+        )
+
+
+def _losses(summary: dict[str, Any]) -> dict[str, float]:
+    return {name: summary["validation"][name]["loss"] for name in ("untrained", "mean_predictor", "trained")}
 
 
 def _describe_validation(summary: dict[str, Any]) -> str:
-    losses = {name: summary["validation"][name]["loss"] for name in ("untrained", "mean_predictor", "trained")}
+    losses = _losses(summary)
     return (
         f"Loss on held-out photographs: {losses['trained']:.3f} trained, {losses['untrained']:.3f} untrained, "
         f"{losses['mean_predictor']:.3f} for predicting the mean"

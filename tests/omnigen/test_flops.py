@@ -26,6 +26,7 @@ from omnigen.flops import (
     visible_pairs,
 )
 from omnigen.layout import PackLayout
+from omnigen.lora import LoraConfig, add_lora
 from omnigen.model import OmniGen
 
 from .tiny import SAMPLES, inputs, random_model, sample
@@ -129,7 +130,7 @@ def test_each_mode_keeps_less_than_the_one_before() -> None:
 
 
 def test_lora_trains_a_thousandth_and_keeps_less() -> None:
-    lora = train_memory(PRESETS["phi3-mini"], 4096, lora_rank=8, frozen_bytes=2)
+    lora = train_memory(PRESETS["phi3-mini"], 4096, lora=LoraConfig(8), frozen_bytes=2)
     full = train_memory(PRESETS["phi3-mini"], 4096)
     assert lora.optimizer == 8 * 32 * 8 * 6 * 3072
     assert lora.parameters == 3_762_072_592 * 2 + 4 * 32 * 8 * 6 * 3072
@@ -137,36 +138,36 @@ def test_lora_trains_a_thousandth_and_keeps_less() -> None:
     assert lora.activations < full.activations
 
 
-class LoRALinear(torch.nn.Module):
-    """A frozen linear with LoRA's two trained matrices beside it."""
-
-    def __init__(self, base: torch.nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.base = base
-        self.down = torch.nn.Linear(base.in_features, rank, bias=False)
-        self.up = torch.nn.Linear(rank, base.out_features, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.base(x) + self.up(self.down(x))
-        return out
+TARGETS = {
+    "as the authors": ("qkv_proj", "o_proj"),
+    "feed-forward": ("gate_up_proj", "down_proj"),
+    "one layer": ("layers.0.self_attn.o_proj",),
+    "outside the layers": ("final_layer.linear", "mlp.2", "o_proj"),
+}
 
 
-def with_lora(model: OmniGen, rank: int = 8) -> OmniGen:
-    model.requires_grad_(False)
-    for layer in model.llm.layers:
-        attention = layer.self_attn
-        attention.qkv_proj, attention.o_proj = (LoRALinear(x, rank) for x in (attention.qkv_proj, attention.o_proj))
-    return model
+@pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
+def test_the_size_of_an_adapter_is_that_of_its_matrices(targets: tuple[str, ...]) -> None:
+    model, lora = random_model(CONFIGS["small"]), LoraConfig(6, targets=targets)
+    add_lora(model, lora, 0)
+    assert lora_parameters(model.config, lora) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("targets", list(TARGETS.values())[:2], ids=list(TARGETS)[:2])
 @pytest.mark.parametrize("mode", MODES)
-def test_the_estimate_with_lora_is_what_autograd_keeps(mode: Checkpointing) -> None:
-    model, pack = with_lora(random_model(CONFIGS["small"])), inputs(PACK)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert trained == lora_parameters(model.config, 8)
+def test_the_estimate_with_lora_is_what_autograd_keeps(mode: Checkpointing, targets: tuple[str, ...]) -> None:
+    model, pack, lora = random_model(CONFIGS["small"]), inputs(PACK), LoraConfig(8, targets=targets)
+    add_lora(model, lora, 0)
     measured = kept_bytes(model, lambda: model(*pack, checkpointing=mode))
-    estimate = train_memory(model.config, pack[0].num_tokens, checkpointing=mode, precision="fp32", lora_rank=8)
+    estimate = train_memory(model.config, pack[0].num_tokens, checkpointing=mode, precision="fp32", lora=lora)
     assert measured == pytest.approx(estimate.activations, rel=0.15)
+
+
+def test_gradients_of_a_single_pack_take_the_place_of_activations() -> None:
+    several, single = (train_memory(PRESETS["phi3-mini"], 16384, accumulates=wanted) for wanted in (True, False))
+    assert several.total - single.total == single.gradients
+    short = train_memory(PRESETS["phi3-mini"], 16, accumulates=False, checkpointing="full")
+    assert short.total == short.held + short.gradients
 
 
 def test_peaks_go_by_the_devices_name() -> None:
