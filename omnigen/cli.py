@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,6 +60,9 @@ def generate_command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another picture; the same seed, the same picture.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"], typer.Option(help="Of the matrix products; auto is bf16 on a GPU.")
+    ] = "auto",
 ) -> None:
     """Draw a picture from a prompt, and from input images if there are any."""
     from omnigen.generate.command import generate_picture, list_adapters
@@ -86,6 +89,7 @@ def generate_command(
             adapters=list_adapters(lora or [], lora_scale or []),
             seed=seed,
             device=device,
+            precision=precision,
             on_step=on_step,
         )
     typer.echo(f"{out}: {size[0]} x {size[1]} pixels")

@@ -35,14 +35,15 @@ def generate_picture(
     image_guidance: float | None,
     seed: int,
     device: str,
+    precision: str = "auto",
     adapters: Sequence[Adapter] = (),
     on_step: Callable[[], object] | None = None,
 ) -> tuple[int, int]:
     """Writes one picture to `out`, in the format of its ending; returns its (width, height).
 
     height, width: None takes the first input image's prepared size, or a square of the size the model was trained at.
-    adapters: are added to the network's weights. device: `auto` takes a CUDA device if there is one. Raises UserError
-    for whatever the user can mend.
+    adapters: are added to the network's weights. device: `auto` takes a CUDA device if there is one. precision: of the
+    matrix products, fp32 or bf16; `auto` is bf16 on CUDA. Raises UserError for whatever the user can mend.
     """
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
@@ -72,6 +73,7 @@ def generate_picture(
         image_guidance=image_guidance,
         seed=seed,
         max_input_side=side,
+        bf16=precision == "bf16" or (precision == "auto" and device.startswith("cuda")),
         on_step=on_step,
     )
     write_bytes(out, encode(picture, FORMATS[out.suffix.lower()]))

@@ -49,6 +49,7 @@ def generate(
     seed: int = 0,
     shift: float = 1.0,
     max_input_side: int = 1024,
+    bf16: bool = False,
     on_step: Callable[[], object] | None = None,
 ) -> NDArray[np.uint8]:
     """Draws one picture.
@@ -57,6 +58,7 @@ def generate(
     height, width: in pixels, multiples of 16. steps: of Euler's method; `on_step` is called after each.
     guidance, image_guidance: how strongly to follow the text and the images; see `sampler.guidance_weights`.
     seed: of the noise, drawn on the CPU, so that it is the same on every device. shift: see `sampler.schedule`.
+    bf16: of the network's matrix products; latents and codec stay float32.
 
     Returns uint8 RGB (height, width, 3). Raises UserError for sizes that do not fit, or a prompt that does not mark the
     images.
@@ -72,7 +74,7 @@ def generate(
     weights = guidance_weights(guidance, image_guidance, bool(images))
     branches = _branches(weights, parsed, tokenizer, latents, model.config.patch_size, target)
     with torch.inference_mode():
-        z = integrate(_GuidedVelocity(model, branches), noise.to(device), schedule(steps, shift), on_step)
+        z = integrate(_GuidedVelocity(model, branches, bf16), noise.to(device), schedule(steps, shift), on_step)
         return to_uint8(codec.decode(z[None])[0])
 
 
@@ -97,15 +99,21 @@ def _branches(
 class _GuidedVelocity:
     """The weighted sum of the branches' velocities, all computed in one pack."""
 
-    def __init__(self, model: OmniGen, branches: list[_Branch]) -> None:
+    def __init__(self, model: OmniGen, branches: list[_Branch], bf16: bool) -> None:
         references = [latent for branch in branches for latent in branch.references]
-        self._cache = PromptCache(model, [branch.layout for branch in branches], references)
+        self._device, self._bf16 = model.pos_embed.device.type, bf16
+        with self._precision():
+            self._cache = PromptCache(model, [branch.layout for branch in branches], references)
         self._weights = [branch.weight for branch in branches]
 
     def __call__(self, z: Tensor, t: float) -> Tensor:
         count = len(self._weights)
-        velocities = self._cache.velocities([z] * count, torch.full((count,), t, device=z.device))
+        with self._precision():
+            velocities = self._cache.velocities([z] * count, torch.full((count,), t, device=z.device))
         return torch.stack([w * v for w, v in zip(self._weights, velocities)]).sum(0)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self._device, torch.bfloat16, enabled=self._bf16)
 
 
 def _encode(codec: Codec, image: NDArray[np.uint8], max_side: int, generator: torch.Generator) -> Tensor:

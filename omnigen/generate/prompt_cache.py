@@ -52,7 +52,9 @@ class PromptCache:
             (self._noise_index, self._model.embed_noisy(self._layout, noisy)),
         )
         attends: list[Attention] = [attend.attend for attend in self._attends]
-        hidden_TE = self._model.decode(scatter_tokens(parts), self._angles, attends)
+        # Under autocast time and image tokens come in bf16; in training the text's float32 makes the stream float32.
+        stream_TE = scatter_tokens(parts).to(self._model.llm.embed_tokens.weight.dtype)
+        hidden_TE = self._model.decode(stream_TE, self._angles, attends)
         return self._model.velocities(self._layout, hidden_TE[self._noise_index], timesteps_S)
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from omnigen.codec import Codec
 from omnigen.data.sample import ImageReader, LoadedSample, Slot, load
 from omnigen.generate.pipeline import generate
+from omnigen.images import TOKEN_PIXELS
 from omnigen.model import OmniGen
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import LogConfig
@@ -45,19 +46,24 @@ def draw_rows(
     *,
     max_side: int,
     seed: int,
-) -> list[SheetRow]:
-    """Draws the targets of `slots`, and `config.prompts`, by the sampler that `omnigen generate` uses."""
-    rows: list[SheetRow] = []
-    wanted: list[tuple[str, str, tuple[Pixels, ...], Pixels | None, tuple[int, int]]] = []
-    for slot in slots:
-        sample = load(slot, ImageReader(max_side))
-        if isinstance(sample, LoadedSample):
-            height, width = sample.target.shape[:2]
-            target = sample.target.numpy()
-            wanted.append((slot.row.task, slot.row.instruction, input_images(sample), target, (height, width)))
-    side = max_side // 16 * 16
-    wanted.extend(("prompt", text, (), None, (side, side)) for text in config.prompts)
-    for task, instruction, inputs, original, (height, width) in wanted:
+    bf16: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> list[tuple[int, SheetRow]]:
+    """Draws the targets of `slots`, and `config.prompts`, by the sampler that `omnigen generate` uses.
+
+    share: (part, parts); of all rows, every parts-th from number `part` on. Returns rows with their numbers.
+    """
+    rows: list[tuple[int, SheetRow]] = []
+    for number in range(len(slots) + len(config.prompts))[share[0] :: share[1]]:
+        if number < len(slots):
+            sample = load(slots[number], ImageReader(max_side))
+            if not isinstance(sample, LoadedSample):
+                continue
+            inputs, target = input_images(sample), sample.target.numpy()
+            task, instruction, (height, width) = sample.slot.row.task, sample.slot.row.instruction, target.shape[:2]
+        else:
+            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(slots)]
+            height = width = max_side // TOKEN_PIXELS * TOKEN_PIXELS
         drawn = generate(
             model,
             tokenizer,
@@ -71,8 +77,9 @@ def draw_rows(
             image_guidance=config.image_guidance or None,
             seed=stable_hash("grid", seed, instruction) >> 1,
             max_input_side=max_side,
+            bf16=bf16,
         )
-        rows.append(SheetRow(f"{task}: {instruction}", inputs, original, drawn))
+        rows.append((number, SheetRow(f"{task}: {instruction}", inputs, target, drawn)))
     return rows
 
 

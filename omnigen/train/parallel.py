@@ -9,23 +9,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+PATIENCE = timedelta(hours=2)  # nccl ends a run whose ranks wait ten minutes while one draws, loads or writes
 BUCKET_ELEMENTS = 8 * 1024 * 1024  # fp32 gradients of 32 MB go in one message
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among all. owns_group: whether `start` began their process group."""
+    """This process's place among all. owns_group: whether `start` began their process group. patient: a group of the
+    same ranks, in host memory, that bears waiting for one of them.
+    """
 
     rank: int
     world: int
     device: torch.device
     owns_group: bool = False
+    patient: dist.ProcessGroup | None = None
 
     @classmethod
     def start(cls) -> Ranks:
@@ -37,7 +42,10 @@ class Ranks:
         begins = world > 1 and not dist.is_initialized()  # Ray Train has begun it
         if begins:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        return cls(dist.get_rank() if world > 1 else 0, world, device, begins)
+        if world == 1:
+            return cls(0, 1, device)
+        patient = cast("dist.ProcessGroup", dist.new_group(backend="gloo", timeout=PATIENCE))
+        return cls(dist.get_rank(), world, device, begins, patient)
 
     @property
     def is_main(self) -> bool:
@@ -69,13 +77,13 @@ class Ranks:
         if self.world == 1:
             return items
         gathered: list[Any] = [None] * self.world
-        dist.all_gather_object(gathered, items)
+        dist.all_gather_object(gathered, items, group=self.patient)
         return [item for part in gathered for item in part]
 
     def wait(self) -> None:
         """Returns when every rank is here."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier(group=self.patient)
 
     def stop(self) -> None:
         """Leaves the process group, if it was begun here."""

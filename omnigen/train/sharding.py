@@ -62,6 +62,7 @@ def build_sharded(
     shard(model, ranks, config, bf16)
     model.to_empty(device=ranks.device)
     whole = build().state_dict() if ranks.is_main else {}
+    ranks.wait()
     set_model_state_dict(model, whole, options=StateDictOptions(full_state_dict=True, broadcast_from_rank0=True))
     return model
 

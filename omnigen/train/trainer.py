@@ -237,29 +237,33 @@ class Trainer:
         yield Event("validation", self.state.step, values)
 
     def _draw(self, parts: StageParts) -> Iterator[Event]:
-        from omnigen.train.grid import draw_rows, write_sheet
+        from omnigen.train.grid import SheetRow, draw_rows, write_sheet
 
         setup, log = self.setup, self.config.log
         slots = parts.validation.slots[: log.sample_held_out] if parts.validation is not None else ()
         if not (slots or log.prompts):
             return
         with setup.average.applied_to(setup.model):
-            model = setup.model if not setup.sharded else setup.whole_copy()
-            if not self.ranks.is_main or model is None:
-                self.ranks.wait()
-                return
-            rows = draw_rows(
-                model,
-                setup.tokenizer,
-                setup.codec,
-                slots,
-                log,
-                max_side=parts.stage.max_side,
-                seed=self.config.train.seed,
-            )
-        self.ranks.wait()
+            # Of a sharded network the first rank alone has a whole copy; otherwise the ranks share the rows.
+            model = setup.whole_copy() if setup.sharded else setup.model
+            mine: list[tuple[int, SheetRow]] = []
+            if model is not None:
+                mine = draw_rows(
+                    model,
+                    setup.tokenizer,
+                    setup.codec,
+                    slots,
+                    log,
+                    max_side=parts.stage.max_side,
+                    seed=self.config.train.seed,
+                    bf16=setup.bf16,
+                    share=(0, 1) if setup.sharded else (self.ranks.rank, self.ranks.world),
+                )
+        rows = sorted(self.ranks.gather(mine), key=lambda numbered: numbered[0])
+        if not self.ranks.is_main:
+            return
         path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"
-        write_sheet(path, rows)
+        write_sheet(path, [row for _, row in rows])
         if self._log is not None:
             self._log.show("samples", self.state.step, path)
         yield Event("grid", self.state.step, {"path": path})

@@ -113,6 +113,19 @@ def test_generation_equals_the_formula_written_out(model: OmniGen, images: list[
     assert picture.std() > 1
 
 
+def test_in_bf16_the_picture_is_nearly_the_same(model: OmniGen, images: list[np.ndarray]) -> None:
+    dtypes: list[torch.dtype] = []
+    hook = model.llm.layers[0].self_attn.qkv_proj.register_forward_hook(
+        lambda m, a, output: dtypes.append(output.dtype)
+    )
+    settings = {"height": 48, "width": 64, "steps": 3, "seed": 3, "max_input_side": 64}
+    exact, near = (generate(model, TOKENIZER, CODEC, EDIT, images, bf16=bf16, **settings) for bf16 in (False, True))
+    hook.remove()
+    assert set(dtypes[:4]) == {torch.float32}  # the prompt, then three steps
+    assert set(dtypes[4:]) == {torch.bfloat16}
+    assert 0 < np.abs(exact.astype(int) - near).mean() < 2
+
+
 def test_the_seed_fixes_the_picture(model: OmniGen) -> None:
     def draw(seed: int) -> np.ndarray:
         return generate(model, TOKENIZER, CODEC, "a red house", height=32, width=16, steps=2, seed=seed)

@@ -21,7 +21,7 @@ def config(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("config") / "run.yaml",
         shards,
         train={"steps": 6, "packs_per_step": 3},
-        log={"validate_every": 3, "sample_every": 6, "sample_held_out": 1},
+        log={"validate_every": 3, "sample_every": 6, "sample_held_out": 3},
     )
 
 

@@ -34,11 +34,16 @@ def test_a_small_phi3_learns_and_a_network_of_its_shape_computes_what_it_does(tm
     text.write_text("The cat sat on the mat, and the dog lay down beside it.\n" * 200)
     (tmp_path / "texts" / "photo.txt").write_bytes(b"\xff\xd8\xff\xe0")
     folder = tmp_path / "phi3"
-    done = small_phi3("--text", str(tmp_path / "texts"), "--config", str(config), "--out", str(folder), "--steps", "2")
+    options = ("--config", str(config), "--out", str(folder), "--steps", "2", "--shuffled", str(tmp_path / "shuffled"))
+    done = small_phi3("--text", str(tmp_path / "texts"), *options)
     assert done.returncode == 0, done.stderr
     assert "photo.txt: no UTF-8" in done.stderr
-    before, *_, after = re.findall(r"held-out loss ([\d.]+)", done.stdout)
-    assert 5.4 < float(after) < float(before) < 5.8
+    before, *_, after, control = map(float, re.findall(r"held-out loss ([\d.]+)", done.stdout))
+    assert 5.4 < after < before < 5.8
+    assert control > after
+    learnt, mixed = (transformers.Phi3ForCausalLM.from_pretrained(path) for path in (folder, tmp_path / "shuffled"))
+    for one, other in zip(learnt.parameters(), mixed.parameters()):
+        assert one.flatten().sort().values.equal(other.flatten().sort().values)
 
     settings, tokenizer = load_config(config), ByteTokenizer()
     wanted = network_config(settings, tokenizer, load_codec(settings.model.codec))
