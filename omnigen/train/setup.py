@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,6 +68,12 @@ class Setup:
     def trained(self) -> list[nn.Parameter]:
         """The parameters that are trained."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Returns the context in which the network computes; a sharded one gathers its weights in bf16 by itself."""
+        if self.bf16 and not self.sharded:
+            return torch.autocast(self.ranks.device.type, torch.bfloat16)
+        return nullcontext()
 
     def whole_copy(self) -> OmniGen | None:
         """Returns a sharded network as it is now, whole, for use; None on all ranks but the first. All must call it."""

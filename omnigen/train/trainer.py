@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ import torch
 from omnigen.data.collate import PackBatch
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
+from omnigen.train import judge
 from omnigen.train.checkpoint import CHECKPOINTS, Checkpoints, RunState, load_checkpoint
 from omnigen.train.clock import Clock
+from omnigen.train.grid import write_sheet
 from omnigen.train.ledger import BAD, SAMPLES, STOP, Ledger, report
 from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
 from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
@@ -132,7 +133,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         done: list[tuple[FlowPack, SampleLosses]] = []
         for pack in packs:
-            with self._autocast():
+            with setup.autocast():
                 losses = sample_losses(setup.model, pack, config.attention, config.checkpointing)
             (losses.weighted_S.sum() / max(tokens, 1.0)).backward()  # type: ignore[no-untyped-call]
             done.append((pack, losses))
@@ -217,62 +218,22 @@ class Trainer:
         return Event("metrics", step, {**values, "clock": timing})
 
     def _validate(self, parts: StageParts) -> Iterator[Event]:
-        validation, model = parts.validation, self.setup.model
-        if validation is None:
+        values = judge.validate(self.setup, parts, self.state.step)
+        if values is None:
             return
-        with self.setup.average.applied_to(model), self._autocast():
-            values = {
-                "stage": parts.stage.index + 1,
-                **validation.evaluate(model, parts.stage.train.attention, in_step=self.setup.sharded),
-            }
-        if wrong := [task for task, loss in values["tasks"].items() if not math.isfinite(loss)]:
-            raise UserError(
-                f"step {self.state.step}: the validation loss of {', '.join(wrong)} is not finite. Lower train.lr, or "
-                f"look at the held-out samples; the last checkpoint is unharmed"
-            )
-        if self.state.step == parts.stage.first:
-            values["mean_predictor"] = validation.mean_predictor()
         if self._log is not None:
             self._log.write(VALIDATION, self.state.step, values)
         yield Event("validation", self.state.step, values)
 
     def _draw(self, parts: StageParts) -> Iterator[Event]:
-        from omnigen.train.grid import SheetRow, draw_rows, write_sheet
-
-        setup, log = self.setup, self.config.log
-        slots = parts.validation.slots[: log.sample_held_out] if parts.validation is not None else ()
-        if not (slots or log.prompts):
-            return
-        with setup.average.applied_to(setup.model):
-            # Of a sharded network the first rank alone has a whole copy; otherwise the ranks share the rows.
-            model = setup.whole_copy() if setup.sharded else setup.model
-            mine: list[tuple[int, SheetRow]] = []
-            if model is not None:
-                mine = draw_rows(
-                    model,
-                    setup.tokenizer,
-                    setup.codec,
-                    slots,
-                    log,
-                    max_side=parts.stage.max_side,
-                    seed=self.config.train.seed,
-                    bf16=setup.bf16,
-                    share=(0, 1) if setup.sharded else (self.ranks.rank, self.ranks.world),
-                )
-        rows = sorted(self.ranks.gather(mine), key=lambda numbered: numbered[0])
-        if not self.ranks.is_main:
+        rows = judge.draw(self.setup, parts)
+        if not rows:
             return
         path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"
-        write_sheet(path, [row for _, row in rows])
+        write_sheet(path, rows)
         if self._log is not None:
             self._log.show("samples", self.state.step, path)
         yield Event("grid", self.state.step, {"path": path})
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """Of a sharded network the shards themselves are gathered in bf16."""
-        if self.setup.bf16 and not self.setup.sharded:
-            return torch.autocast(self.ranks.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _require_finite(self, done: list[tuple[FlowPack, SampleLosses]], norm: float) -> None:
         """Before anything is changed: weights and checkpoints stay as they were. Every rank raises, or none."""
