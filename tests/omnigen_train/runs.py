@@ -67,15 +67,16 @@ def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.
     )
 
 
-def start(config: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Begins to train in a process group of its own, and returns at once."""
-    return subprocess.Popen(
-        command(config, run, *options),
-        cwd=REPOSITORY,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def start(config: Path, run: Path, *options: str, output: Path | None = None) -> subprocess.Popen[bytes]:
+    """Begins to train in a process group of its own, and returns at once; what it says goes to `output`, if given."""
+    with open(output or os.devnull, "wb") as stream:
+        return subprocess.Popen(
+            command(config, run, *options),
+            cwd=REPOSITORY,
+            env=environment(),
+            stdout=stream,
+            start_new_session=True,
+        )
 
 
 def steps_written(run: Path) -> int:
