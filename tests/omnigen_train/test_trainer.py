@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,24 @@ def test_the_optimizer_steps_at_the_rate_of_the_schedule_which_begins_anew_with_
     assert [len(rates) for rates in used] == [1] * 9, "all groups have the same"
     assert [max(rates) for rates in used] == pytest.approx([*first, 0.005, 0.01, 0.015])
     assert told == pytest.approx([max(rates) for rates in used])
+
+
+def test_a_line_of_the_log_is_the_mean_over_the_target_tokens_of_its_interval(small, tmp_path):
+    lines = {}
+    for every in (1, 3):
+        with training(small, tmp_path / str(every), f"log.every={every}", "train.pack_tokens=300") as trainer:
+            lines[every] = [event.values for event in go_on(trainer.train()) if event.kind == "metrics"]
+    assert len(lines[3]) == 2
+    for number, line in enumerate(lines[3]):
+        steps, before = lines[1][3 * number : 3 * number + 3], lines[1][3 * number - 1] if number else None
+        totals = [before["target_tokens"] if before else 0, *(step["target_tokens"] for step in steps)]
+        tokens = [after - till for till, after in itertools.pairwise(totals)]
+        assert len(set(tokens)) > 1, "with equal steps, their mean would do"
+        loss = sum(step["loss"] * count for step, count in zip(steps, tokens)) / sum(tokens)
+        assert line["loss"] == pytest.approx(loss)
+        assert line["fill"] == pytest.approx(sum(step["fill"] for step in steps) / 3)
+        assert line["grad_norm"] == steps[-1]["grad_norm"]
+        assert [line[name] for name in ("samples", "tokens")] == [steps[-1][name] for name in ("samples", "tokens")]
 
 
 def test_weights_decay_as_configured_and_vectors_do_not(small, tmp_path):
