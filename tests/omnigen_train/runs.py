@@ -67,10 +67,10 @@ def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.
     )
 
 
-def start(config: Path, run: Path, *options: str) -> subprocess.Popen[bytes]:
-    """Begins to train in a process of its own, and returns at once."""
+def start(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.Popen[bytes]:
+    """Begins to train in a process of its own, or torchrun's and those of its ranks, and returns at once."""
     return subprocess.Popen(
-        command(config, run, *options), cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
+        command(config, run, *options, ranks=ranks), cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL
     )
 
 
