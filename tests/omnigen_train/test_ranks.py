@@ -72,13 +72,17 @@ def test_a_run_stopped_by_signals_goes_on_on_other_numbers_of_ranks(shards, tmp_
 def stopped(config: Path, run: Path, ranks: int, signalled: slice, begun: int = 0) -> int:
     """Goes on with a run, and sends SIGTERM to some of its ranks after a few steps; returns the steps that are done."""
     process = start(config, run, ranks=ranks)
-    while steps_written(run) < begun + 3 and process.poll() is None:
-        time.sleep(0.01)
-    found = ranks_of(process.pid)
-    assert len(found) == ranks
-    for rank in found[signalled]:
-        os.kill(rank, signal.SIGTERM)
-    assert process.wait(60) == 0, "every rank saves and exits cleanly"
+    try:
+        while steps_written(run) < begun + 3 and process.poll() is None:
+            time.sleep(0.01)
+        found = ranks_of(process.pid)
+        assert len(found) == ranks
+        for rank in found[signalled]:
+            os.kill(rank, signal.SIGTERM)
+        assert process.wait(60) == 0, "every rank saves and exits cleanly"
+    finally:
+        for pid in [*descendants(process.pid), process.pid] if process.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
     done = steps_written(run)
     assert done >= begun + 3
     assert (run / "checkpoints" / f"step-{done:07d}" / "COMPLETE").exists()

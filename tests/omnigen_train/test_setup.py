@@ -46,7 +46,7 @@ def test_whatever_may_be_mirrored_is_mirrored_at_the_rate_of_data_flip(shards, t
         assert set(allowed) == {True, False}
 
 
-class Told(Exception):
+class ToldError(Exception):
     """Raised by the first line that is told."""
 
 
@@ -57,9 +57,9 @@ def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_
     config = load_config(write_config(tmp_path / "c.yaml", shards, model=network))
 
     def tell(line: str) -> None:
-        raise Told(line)
+        raise ToldError(line)
 
-    with pytest.raises(Told, match=r"^about [\d,.]+ GB on each device: weights [\d,.]+ GB, gradients") as told:
+    with pytest.raises(ToldError, match=r"^about [\d,.]+ GB on each device: weights [\d,.]+ GB, gradients") as told:
         assemble(config, CPU, tell)
     attention = 2 * 4 * size**2 * 4  # bytes of two layers of four square matrices in fp32
     assert float(str(told.value).split()[1].replace(",", "")) > 4 * attention / 1e9, "with Adam's moments and gradients"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,15 @@ def test_timesteps_are_drawn_as_each_stage_says(shards, tmp_path):
             plain = [1 / (1 + math.exp(-(0.7 + 1.8 * z))) for z in drawn]
             assert len(found) > 8
             assert found == pytest.approx([t / (t + shift * (1 - t)) for t in plain], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_packs_are_loaded_in_as_many_processes_as_asked(small, tmp_path):
+    with training(small, tmp_path, "data.workers=2") as trainer:
+        before = set(multiprocessing.active_children())
+        steps = iter(trainer._loader(trainer.setup.stages[0]))
+        next(steps)
+        assert len(set(multiprocessing.active_children()) - before) == 2
 
 
 def keys_of(config: Path) -> set[str]:
