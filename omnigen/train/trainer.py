@@ -250,8 +250,8 @@ class Trainer:
         what = "the loss of these samples" if found else "the gradient"
         among = "" if found else "; samples of the step"
         raise UserError(
-            f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Lower train.lr, or look at "
-            f"these samples with x2i inspect; the last checkpoint is unharmed"
+            f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Look at these samples with "
+            f"x2i inspect; if the loss had been rising, lower train.lr. Nothing of this step was kept"
         )
 
     def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:

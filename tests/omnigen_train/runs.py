@@ -67,11 +67,16 @@ def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.
     )
 
 
-def start(config: Path, run: Path, *options: str, output: Path | None = None) -> subprocess.Popen[bytes]:
-    """Begins to train in a process group of its own, and returns at once; what it says goes to `output`, if given."""
+def start(
+    config: Path, run: Path, *options: str, ranks: int = 1, output: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Begins to train in a process group of its own (torchrun's, whose ranks have their own), and returns at once.
+
+    What it says goes to `output`, if given.
+    """
     with open(output or os.devnull, "wb") as stream:
         return subprocess.Popen(
-            command(config, run, *options),
+            command(config, run, *options, ranks=ranks),
             cwd=REPOSITORY,
             env=environment(),
             stdout=stream,

@@ -57,19 +57,12 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_no_innocent_one(encoded,
     result = runs.train(config, run, "--set", "checkpoint.every=1", ranks=ranks)
     assert result.returncode != 0
     steps = len(read_lines(run / "metrics.jsonl"))
-    message = f"step {steps + 1}: the loss of these samples is not finite: {key}. Lower train.lr"
+    message = f"step {steps + 1}: the loss of these samples is not finite: {key}. Look at"
     assert result.stderr.count(message) == ranks
     assert ranks > 1 or "Traceback" not in result.stderr  # of torchrun itself
     assert 0 < steps < 60
     kept = sorted(path.parent.name for path in run.rglob("COMPLETE"))
     assert kept[-1] in (f"step-{steps:07d}", f"step-{steps - 1:07d}")  # the last may have been on its way
-
-
-def test_a_gradient_that_is_not_finite_names_the_samples_of_the_step(shards, tmp_path):
-    config = write_config(tmp_path / "c.yaml", shards, train={"warmup": 0, "lr": 1e20}, log={"validate_every": 0})
-    with pytest.raises(UserError, match=r"step \d+: the (gradient|loss of these samples) is not finite") as caught:
-        train(config, [], "auto", tmp_path / "run")
-    assert sum(f"-{name}-32x32" in str(caught.value) for name in NAMES) >= 2
 
 
 def test_a_held_out_sample_of_which_the_loss_is_not_finite_is_told_by_its_task(encoded, tmp_path):

@@ -137,3 +137,20 @@ def test_a_sample_whose_target_is_its_input_does_not_count(shards):
     assert losses.weighted_S[0] == 0
     assert losses.weighted_S[1] > 0
     assert count_tokens([silent]) == count_tokens([pack]) - 4
+
+
+def test_what_is_minimised_weighs_every_element_of_a_target_and_what_is_compared_does_not(shards):
+    pack, model = packed(shards, [0, 9]), small_model()
+    shape = pack.clean[1].shape
+    weight = torch.linspace(1, 64, pack.clean[1].numel()).reshape(shape)
+    weighed = replace(pack, weights=[None, weight])
+    noisy = [interpolate(x, eps, t) for x, eps, t in zip(pack.clean, pack.noise, pack.timesteps_S)]
+    predicted = model(pack.layout, pack.references, noisy, pack.timesteps_S)
+    errors = [(v.detach() - (x - eps)) ** 2 for v, x, eps in zip(predicted, pack.clean, pack.noise)]
+    per_token = shape[0] * 2 * 2  # channels times a patch
+
+    losses = sample_losses(model, weighed)
+    assert losses.plain_S.tolist() == pytest.approx([float(error.sum()) / per_token for error in errors])
+    assert losses.weighted_S[0].item() == losses.plain_S[0].item()
+    assert losses.weighted_S[1].item() == pytest.approx(float((errors[1] * weight).sum()) / per_token)
+    assert losses.weighted_S[1] > 10 * losses.plain_S[1]

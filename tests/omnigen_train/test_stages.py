@@ -2,11 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from omnigen.train.config import OptimizationConfig, StageConfig, TrainingConfig
+from omnigen.train.config import OptimizationConfig, StageConfig, TrainingConfig, load_config
 from omnigen.train.metrics import read_lines
+from omnigen.train.setup import assemble
 from omnigen.train.stages import require_same_past, run_stages, stage_at
+from tests.omnigen_data.photographs import NAMES, make_shards
+from tests.omnigen_train.in_process import CPU
 from tests.omnigen_train.runs import train, write_config
 from x2i.errors import UserError
 
@@ -73,6 +77,35 @@ STAGES = [
     {"name": "small", "steps": 4, "max_side": 16, "weights": {"text_to_image": 1, "colorize": 1}},
     {"name": "large", "steps": 5, "max_side": 32, "pack_tokens": 500, "lr": 0.001, "warmup": 0},
 ]
+
+
+COUNTS = {"text_to_image": 248, "colorize": 120, "denoise": 56}
+MIXTURES = (
+    {"text_to_image": 0.317, "colorize": 0.611, "denoise": 0.072},
+    None,  # as many as there are
+    {"text_to_image": 0.0, "colorize": 0.499, "denoise": 0.501},
+)
+CRITICAL = {2: 3.841, 3: 5.991}
+"""Chi-square of that many kinds at 5 percent."""
+
+
+@pytest.mark.slow
+def test_over_100k_draws_every_stage_has_the_task_frequencies_of_its_own_weights(tmp_path):
+    for task, count in COUNTS.items():
+        make_shards(tmp_path / "data", (task,), sizes=[(16 + n, 16) for n in range(count // len(NAMES))])
+    stages = [{"steps": 2} | ({"weights": weights} if weights else {}) for weights in MIXTURES]
+    path = write_config(tmp_path / "run.yaml", tmp_path / "data", stages, data={"validation_fraction": 0.0})
+    setup = assemble(load_config(path), CPU)
+    for parts, weights in zip(setup.stages, MIXTURES, strict=True):
+        draws = parts.planner.draws
+        tasks = np.array(draws.catalog.tasks)[draws.catalog.task_id]
+        drawn = tasks[[draws.catalog_row(number) for number in range(100_000)]]
+        shares = {task: share for task, share in (weights or COUNTS).items() if share}
+        assert set(drawn) == set(shares)
+        expected = np.array(list(shares.values())) / sum(shares.values()) * 100_000
+        found = np.array([(drawn == task).sum() for task in shares])
+        assert ((found - expected) ** 2 / expected).sum() < CRITICAL[len(shares)]
+        assert min(found[list(shares).index(task)] / COUNTS[task] for task in shares) > 50, "many epochs of each"
 
 
 @pytest.mark.slow

@@ -1,0 +1,65 @@
+"""What a configuration says reaches the parts that a run is assembled from."""
+
+from __future__ import annotations
+
+import pytest
+
+from omnigen.data.augment import may_be_mirrored
+from omnigen.data.packing import PackingState
+from omnigen.data.sample import Dropout
+from omnigen.train.config import load_config
+from omnigen.train.setup import assemble
+from tests.omnigen_train.in_process import CPU
+from tests.omnigen_train.runs import write_config
+
+NO_DROPOUT = {"dropout_text": 0.0, "dropout_images": 0.0, "dropout_both": 0.0}
+
+
+def planned(shards, tmp_path, train, **data):
+    """The samples of the first step of a run of two stages, in each of them."""
+    sections = {"train": {**NO_DROPOUT, **train, "packs_per_step": 4}, "data": data}
+    config = load_config(write_config(tmp_path / "c.yaml", shards, [{"steps": 1}, {"steps": 1}], **sections))
+    for parts in assemble(config, CPU).stages:
+        plan = parts.planner.step(0, PackingState())
+        yield [slot for pack in plan.packs for slot in pack]
+
+
+@pytest.mark.parametrize("kind", [Dropout.TEXT, Dropout.IMAGES, Dropout.BOTH])
+def test_every_kind_of_dropout_takes_its_own_away_at_its_own_rate(shards, tmp_path, kind):
+    for slots in planned(shards, tmp_path, {f"dropout_{kind}": 1.0}):
+        assert len(slots) > 20
+        assert {slot.dropout for slot in slots} == {kind}
+    for slots in planned(shards, tmp_path, {f"dropout_{kind}": 0.4}):
+        assert {slot.dropout for slot in slots} == {kind, Dropout.NONE}
+
+
+def test_without_dropout_nothing_is_taken_away_and_without_flip_nothing_is_mirrored(shards, tmp_path):
+    for slots in planned(shards, tmp_path, {}):
+        assert {slot.dropout for slot in slots} == {Dropout.NONE}
+        assert not any(slot.mirrored for slot in slots)
+
+
+def test_whatever_may_be_mirrored_is_mirrored_at_the_rate_of_data_flip(shards, tmp_path):
+    for slots in planned(shards, tmp_path, {}, flip=1.0):
+        allowed = [may_be_mirrored(slot.row.task, slot.row.instruction) for slot in slots]
+        assert [slot.mirrored for slot in slots] == allowed
+        assert set(allowed) == {True, False}
+
+
+class ToldError(Exception):
+    """Raised by the first line that is told."""
+
+
+def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_path):
+    """The network is one that no machine could begin to build."""
+    size = 2**23
+    network = {"overrides": {"hidden_size": size, "num_layers": 2, "num_heads": 2, "intermediate_size": 64}}
+    config = load_config(write_config(tmp_path / "c.yaml", shards, model=network))
+
+    def tell(line: str) -> None:
+        raise ToldError(line)
+
+    with pytest.raises(ToldError, match=r"^about [\d,.]+ GB on each device: weights [\d,.]+ GB, gradients") as told:
+        assemble(config, CPU, tell)
+    attention = 2 * 4 * size**2 * 4  # bytes of two layers of four square matrices in fp32
+    assert float(str(told.value).split()[1].replace(",", "")) > 4 * attention / 1e9, "with Adam's moments and gradients"
