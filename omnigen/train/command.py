@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from x2i.store.atomic import write_bytes
+from x2i.store.atomic import remove_temporaries, write_bytes
 
 if TYPE_CHECKING:
     from omnigen.train.config import TrainingConfig
@@ -51,6 +51,8 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
             trainer.checkpoints.clear_incomplete()
             removed = trainer.resume(checkpoint) if checkpoint is not None else []
             if ranks.is_main:
+                for folder in (run, *(path for path in run.glob("*") if path.is_dir())):
+                    remove_temporaries(folder)  # of lives that were killed as they wrote
                 for later in removed:
                     typer.echo(f"removed {later}, which this life of the run does not continue")
                 (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"

@@ -23,8 +23,8 @@ def validate(setup: Setup, parts: StageParts, step: int) -> dict[str, Any] | Non
         values = validation.evaluate(setup.model, parts.stage.train.attention, in_step=setup.sharded)
     if wrong := [task for task, loss in values["tasks"].items() if not math.isfinite(loss)]:
         raise UserError(
-            f"step {step}: the validation loss of {', '.join(wrong)} is not finite. Look at the held-out samples; if the "
-            f"loss had been rising, lower train.lr"
+            f"step {step}: the validation loss of {', '.join(wrong)} is not finite. Look at the held-out samples; "
+            f"if the loss had been rising, lower train.lr"
         )
     values = {"stage": parts.stage.index + 1, **values}
     if step == parts.stage.first:

@@ -15,6 +15,7 @@ import pytest
 from omnigen.train.metrics import METRICS, TIMING, VALIDATION, read_lines
 from tests.omnigen_train.runs import start, train, write_config
 from x2i.seeding import generator
+from x2i.store.atomic import TEMPORARY_MARK
 
 STAGES = [
     {"steps": 25, "max_side": 16, "pack_tokens": 200},
@@ -147,6 +148,7 @@ def assert_same(run: Path, undisturbed: Path) -> None:
     steps = [line["step"] for line in read_lines(run / TIMING)]
     assert steps == [line["step"] for line in read_lines(run / METRICS)]
     assert all(before < after for before, after in pairwise(steps))
+    assert not list(run.rglob(f"*{TEMPORARY_MARK}*"))
 
 
 def train_to_the_end(config: Path, run: Path, *options: str) -> str:

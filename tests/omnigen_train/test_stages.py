@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from omnigen.data.packing import PackingState
 from omnigen.train.config import OptimizationConfig, StageConfig, TrainingConfig, load_config
 from omnigen.train.metrics import read_lines
 from omnigen.train.setup import assemble
 from omnigen.train.stages import require_same_past, run_stages, stage_at
 from tests.omnigen_data.photographs import NAMES, make_shards
-from tests.omnigen_train.in_process import CPU
+from tests.omnigen_train.in_process import CPU, go_on, training
 from tests.omnigen_train.runs import train, write_config
 from x2i.errors import UserError
 
@@ -106,6 +107,20 @@ def test_over_100k_draws_every_stage_has_the_task_frequencies_of_its_own_weights
         found = np.array([(drawn == task).sum() for task in shares])
         assert ((found - expected) ** 2 / expected).sum() < CRITICAL[len(shares)]
         assert min(found[list(shares).index(task)] / COUNTS[task] for task in shares) > 50, "many epochs of each"
+
+
+def test_every_stage_begins_with_the_first_draws_of_its_own_order(shards, tmp_path):
+    path = write_config(tmp_path / "run.yaml", shards, [{"steps": 3}, {"steps": 4, "max_side": 16}])
+    with training(path, tmp_path / "run") as trainer:
+        told = [event.values["tokens"] for event in go_on(trainer.train()) if event.kind == "metrics"]
+        planned = []
+        for parts in trainer.setup.stages:
+            state = PackingState()
+            for number in range(parts.stage.first, parts.stage.last):
+                plan = parts.planner.step(number, state)
+                state = plan.state
+                planned.append(plan.num_tokens)
+    assert told == np.cumsum(planned).tolist()
 
 
 @pytest.mark.slow
