@@ -53,6 +53,12 @@ def main(
     lr: Annotated[float, typer.Option(help="Peak learning rate; a warm-up leads to it, a cosine from it.")] = 3e-3,
     threads: Annotated[int, typer.Option(min=1, help="So small a network gains little from a second one.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the weights and of the windows.")] = 0,
+    shuffled: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a control: the same numbers of every tensor in random order, and so no language."
+        ),
+    ] = None,
 ) -> None:
     """Train a small Phi-3 language model on text, for `omnigen ablate --phi3`; prints its held-out loss."""
     torch.set_num_threads(threads)
@@ -69,6 +75,18 @@ def main(
     train(model, seen, held_out, steps, lr, np.random.default_rng(seed))
     model.save_pretrained(out)
     typer.echo(f"{out}: held-out loss {judge(model, held_out):.4f} nats per byte")
+    if shuffled is not None:
+        shuffle(model, torch.Generator().manual_seed(seed))
+        model.save_pretrained(shuffled)
+        typer.echo(f"{shuffled}: held-out loss {judge(model, held_out):.4f} nats per byte")
+
+
+@torch.no_grad()
+def shuffle(model: Any, generator: torch.Generator) -> None:
+    """Puts the numbers of every tensor in random order, in place: their scale stays, what was learnt goes."""
+    for parameter in model.parameters():
+        order = torch.randperm(parameter.numel(), generator=generator)
+        parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
 def network_shape(path: Path) -> ModelConfig:
