@@ -58,7 +58,9 @@ def generate_command(
         list[float] | None,
         typer.Option(help="How much of the adapter, 1 by default; once for all, or once for each --lora."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another picture; the same seed, the same picture.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Another seed, another picture; the same seed, the same picture.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="Of the matrix products; auto is bf16 on a GPU.")

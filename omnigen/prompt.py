@@ -13,6 +13,7 @@ from x2i.sample import canonical_json, placeholder
 PREFIX = "<|user|>\nGenerate an image according to the following instructions\n"
 SUFFIX = "<|end|>\n<|assistant|>\n<|diffusion|>"
 UNCONDITIONAL = "<cfg>"
+MOST_DIGITS = 6  # of an image's number
 IMAGE_MARK = re.compile(r"<\|image_(\d+)\|>")
 
 
@@ -40,7 +41,10 @@ def build_prompt(instruction: str, tokenizer: Tokenizer) -> Prompt:
     `<img>` and `</img>` around it stay text. Raises UserError unless the marks number images 1, 2, ... without a gap.
     """
     text = f"{PREFIX}{instruction}{SUFFIX}"
-    numbers = tuple(int(number) for number in IMAGE_MARK.findall(text))
+    marked = IMAGE_MARK.findall(text)
+    if absurd := [number for number in marked if len(number) > MOST_DIGITS]:
+        raise UserError(f"the prompt marks an image with a number of {len(absurd[0])} digits; number them from 1")
+    numbers = tuple(int(number) for number in marked)
     if sorted(set(numbers)) != list(range(1, len(set(numbers)) + 1)):
         raise UserError(
             f"the prompt marks the images {sorted(set(numbers))}: number them from 1 without a gap, the first as "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from omnigen.convert.names import diffusers_names, our_name
 from omnigen.convert.stored import Stored, Weights
-from omnigen.lora.delta import Adapter, changed, layers_of, require_fit
+from omnigen.lora.delta import Adapter, changed, layers_of, require_fit, summed
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,18 +38,28 @@ def cast(weights: Weights, dtype: torch.dtype) -> dict[str, Stored]:
     }
 
 
-def merged(weights: Weights, adapters: Sequence[Adapter]) -> dict[str, Stored]:
-    """Returns the weights plus the adapters' changes. Raises UserError if one does not fit."""
+def uniform(weights: Weights) -> dict[str, Stored]:
+    """Returns the weights in one dtype, the widest that there is; the fixed position table keeps its own."""
+    dtypes = {one.dtype for name, one in weights.items() if name != TABLE}
+    return cast(weights, functools.reduce(torch.promote_types, sorted(dtypes, key=str)))
+
+
+def merged(weights: Weights, adapters: Sequence[Adapter], rounded: bool = True) -> dict[str, Stored]:
+    """Returns the weights plus the adapters' changes. Raises UserError if one does not fit.
+
+    rounded: a sum has its weight's dtype; otherwise fp32 (or better), to be cast to another.
+    """
     shapes = {name.removesuffix(".weight"): one.shape for name, one in weights.items() if len(one.shape) == 2}
     touched = set()
     for adapter in adapters:
         require_fit(adapter, shapes)
         touched |= {f"{layer}.weight" for layer in layers_of(adapter.state)}
 
-    def merging(name: str, one: Stored) -> Callable[[], Tensor]:
-        return lambda: changed(name, one.read(), adapters)
+    def sum_of(name: str, one: Stored) -> Stored:
+        dtype = one.dtype if rounded else summed(one.dtype)
+        return replace(one, dtype=dtype, read=lambda: changed(name, one.read(), adapters, rounded))
 
-    return {name: replace(one, read=merging(name, one)) if name in touched else one for name, one in weights.items()}
+    return {name: sum_of(name, one) if name in touched else one for name, one in weights.items()}
 
 
 def _joined(parts: list[Stored]) -> Stored:

@@ -146,7 +146,7 @@ def _changed(weights: Mapping[str, Stored], dtype: str, adapters: Sequence[Adapt
     from omnigen.convert.changes import cast, merged
 
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    weights = merged(weights, adapters) if adapters else weights
+    weights = merged(weights, adapters, rounded=dtype == "keep") if adapters else weights
     return weights if dtype == "keep" else cast(weights, dtypes[dtype])
 
 

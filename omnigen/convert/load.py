@@ -55,16 +55,17 @@ def save_model(
 def load_model(folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = ()) -> SavedModel:
     """Reads a folder with an OmniGen network, in any layout, for use: in eval mode. Never holds two copies of it.
 
-    A published or diffusers folder names no tokenizer and codec: they are those that it holds itself. adapters: are
-    added to the weights. Raises UserError if files are missing, or the weights do not fit the configuration.
+    A published or diffusers folder names no tokenizer and codec: they are those that it holds itself. Of weights in
+    several dtypes, all get the widest. adapters: are added to the weights. Raises UserError if files are missing, or
+    the weights do not fit the configuration.
     """
-    from omnigen.convert.changes import merged
+    from omnigen.convert.changes import merged, uniform
 
     found = open_folder(folder)
     if found.layout == "phi3":
         raise UserError(f"{folder}: a Phi-3 language model, not an OmniGen network; omnigen convert makes one of it")
-    weights = open_network(found)
-    return SavedModel(_assemble(found.description.config, merged(weights, adapters), device).eval(), found.description)
+    weights = uniform(merged(open_network(found), adapters))
+    return SavedModel(_assemble(found.description.config, weights, device).eval(), found.description)
 
 
 def load_initial_weights(path: Path, wanted: ModelConfig, seed: int) -> OmniGen:

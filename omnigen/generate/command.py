@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from omnigen.codec import Codec
+    from omnigen.config import ModelConfig
     from omnigen.lora.delta import Adapter
+    from omnigen.tokenizer import Tokenizer
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -45,29 +49,38 @@ def generate_picture(
     adapters: are added to the network's weights. device: `auto` takes a CUDA device if there is one. precision: of the
     matrix products, fp32 or bf16; `auto` is bf16 on CUDA. Raises UserError for whatever the user can mend.
     """
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--prompt: not UTF-8 from character {error.start + 1} on") from error
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
+    _require_writable(out)
     folder, own = find_trained(model_folder)
     pixels = [read_image(path) for path in images]
 
     from omnigen.codec import load_codec
     from omnigen.convert import load_model
     from omnigen.generate.pipeline import generate
-    from omnigen.images import prepared_size
+    from omnigen.images import TOKEN_PIXELS, prepared_size
     from omnigen.tokenizer import load_tokenizer
 
     device = _choose_device(device)
     saved = load_model(folder, device, [*own, *adapters])
-    side = saved.description.image_size or 1024
+    tokenizer = load_tokenizer(saved.description.tokenizer)
+    codec = load_codec(saved.description.codec, device)
+    config = saved.model.config
+    _require_fit(folder, config, tokenizer, codec)
+    side = min(saved.description.image_size or 1024, config.pos_embed_max_size * TOKEN_PIXELS)
     natural = prepared_size(pixels[0].shape[1], pixels[0].shape[0], side) if pixels else (side, side)
     picture = generate(
         saved.model,
-        load_tokenizer(saved.description.tokenizer),
-        load_codec(saved.description.codec, device),
+        tokenizer,
+        codec,
         prompt,
         pixels,
-        height=height or natural[1],
-        width=width or natural[0],
+        height=natural[1] if height is None else height,
+        width=natural[0] if width is None else width,
         steps=steps,
         guidance=guidance,
         image_guidance=image_guidance,
@@ -76,8 +89,35 @@ def generate_picture(
         bf16=precision == "bf16" or (precision == "auto" and device.startswith("cuda")),
         on_step=on_step,
     )
-    write_bytes(out, encode(picture, FORMATS[out.suffix.lower()]))
+    try:
+        write_bytes(out, encode(picture, FORMATS[out.suffix.lower()]))
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror or error}") from error
     return picture.shape[1], picture.shape[0]
+
+
+def _require_writable(out: Path) -> None:
+    """Before minutes of drawing, not after."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        problem = "is a folder" if out.is_dir() else "" if os.access(out.parent, os.W_OK) else "may not be written"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise UserError(f"--out {out}: {problem}; give another name")
+
+
+def _require_fit(folder: Path, config: ModelConfig, tokenizer: Tokenizer, codec: Codec) -> None:
+    if codec.channels != config.in_channels:
+        raise UserError(
+            f"{folder}: its codec {codec.name} has {codec.channels} channels, its network takes {config.in_channels}; "
+            f"name the codec that it was trained with in config.json"
+        )
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"{folder}: its tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, its network knows "
+            f"{config.vocab_size}; name the tokenizer that it was trained with in config.json"
+        )
 
 
 def find_model(folder: Path) -> Path:
@@ -135,6 +175,8 @@ def _choose_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "meta":
+        raise UserError("--device meta: holds no numbers to draw with; use auto or cpu")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,8 +28,12 @@ def guidance_weights(guidance: float, image_guidance: float | None, has_images: 
     """Returns the weights of classifier-free guidance, with the image branch of InstructPix2Pix (arXiv 2211.09800).
 
     With images: v_u + image_guidance * (v_img - v_u) + guidance * (v_c - v_img), gathered by branch. Without images, or
-    with image_guidance None, there is no image branch: v_u + guidance * (v_c - v_u).
+    with image_guidance None, there is no image branch: v_u + guidance * (v_c - v_u). Raises UserError for what is no
+    number.
     """
+    for name, value in (("guidance", guidance), ("image_guidance", image_guidance)):
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{name}: found {value}, expected a number such as 2.5")
     if not has_images or image_guidance is None:
         return GuidanceWeights(guidance, 0.0, 1.0 - guidance)
     return GuidanceWeights(guidance, image_guidance - guidance, 1.0 - image_guidance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,14 +24,18 @@ class Adapter:
     """An adapter ready to be added to a network's weights.
 
     state: A (rank, in) and B (out, rank) of each layer, named `<layer>.lora_A.weight` and `<layer>.lora_B.weight`.
-    scale: multiplies the change besides the configuration's own factor: 1 adds it, -1 takes it away.
-    origin: a path to name in errors.
+    scale: multiplies the change besides the configuration's own factor: 1 adds it, -1 takes it away; finite, or
+    UserError is raised. origin: a path to name in errors.
     """
 
     config: LoraConfig
     state: Mapping[str, Tensor]
     scale: float = 1.0
     origin: str = "adapter"
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.scale):
+            raise UserError(f"{self.origin}: scale: found {self.scale}, expected a number such as 1.0")
 
 
 def layers_of(state: Mapping[str, Tensor]) -> list[str]:
@@ -39,7 +44,8 @@ def layers_of(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raises UserError if the adapter changes a layer that is not there, or one of another size.
+    """Raises UserError if the adapter changes a layer that is not there, or one of another size, or lacks one of those
+    that its configuration names.
 
     shapes: of the weights of the network's linear layers, by the layer's name.
     """
@@ -52,6 +58,12 @@ def require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> None:
             f"{adapter.origin}: changes {len(unknown)} layers that the model does not have, the first "
             f"{unknown[0]}{hint}"
         )
+    lacking = [name for name in shapes if adapter.config.is_target(name) and name not in layers]
+    if lacking:
+        raise UserError(
+            f"{adapter.origin}: has nothing for {len(lacking)} layers that its targets name, the first {lacking[0]}; "
+            f"it was made for a network of another size, or a part of its file is lost"
+        )
     for name in layers:
         found = adapter.state[name + UP].shape[0], adapter.state[name + DOWN].shape[1]
         if found != tuple(shapes[name]):
@@ -61,17 +73,23 @@ def require_fit(adapter: Adapter, shapes: Mapping[str, Sequence[int]]) -> None:
             )
 
 
-def changed(name: str, weight: Tensor, adapters: Sequence[Adapter]) -> Tensor:
+def changed(name: str, weight: Tensor, adapters: Sequence[Adapter], rounded: bool = True) -> Tensor:
     """Returns the parameter `name` plus the adapters' changes: summed in fp32 (or better), rounded once.
 
-    A parameter that none of them changes is returned itself. The shapes must fit; see `require_fit`.
+    A parameter that none of them changes is returned itself. rounded: to the weight's dtype, otherwise the sum as it
+    is. The shapes must fit; see `require_fit`.
     """
     layer = name.removesuffix(".weight")
     ours = [each for each in adapters if layer + DOWN in each.state]
     if not ours:
         return weight
-    total = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    total = weight.to(summed(weight.dtype))
     for adapter in ours:
         down, up = adapter.state[layer + DOWN].to(total), adapter.state[layer + UP].to(total)
         total = torch.addmm(total, up, down, alpha=adapter.scale * adapter.config.scaling)
-    return total.to(weight.dtype)
+    return total.to(weight.dtype) if rounded else total
+
+
+def summed(dtype: torch.dtype) -> torch.dtype:
+    """Returns the dtype in which a weight of `dtype` and its changes are added up."""
+    return torch.promote_types(dtype, torch.float32)

@@ -67,8 +67,8 @@ def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     ranks that differ by layer...), and for files that are missing, damaged or do not belong together.
     """
     document = _read_config(folder)
-    state = _read_state(folder / WEIGHTS_FILE)
     _require_plain(folder / CONFIG_FILE, document)
+    state = _read_state(folder / WEIGHTS_FILE)
     layers = layers_of(state)
     chosen = document.get("target_modules")
     narrowed = document.get("layers_to_transform") is not None or bool(document.get("exclude_modules"))
@@ -122,6 +122,8 @@ def _require_plain(path: Path, document: Mapping[str, Any]) -> None:
             f"{path}: init_lora_weights: {start!r} changes the base weights at the start, so this file does not hold "
             f"all of the change; convert it with PEFT (path_initial_model_for_weight_conversion) first"
         )
+    if not isinstance(document.get("use_rslora"), bool | None):
+        raise UserError(f"{path}: use_rslora: found {document['use_rslora']!r}, expected true or false")
     chosen = document.get("target_modules")
     if isinstance(chosen, list) and not all(isinstance(name, str) for name in chosen):
         raise UserError(f"{path}: target_modules: found {chosen!r}, expected names of layers")
@@ -134,8 +136,11 @@ def _require_plain(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+
+    precisions = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; an adapter folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
@@ -150,6 +155,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path}: {name}: expected names such as {PREFIX}llm.layers.0.self_attn.qkv_proj{DOWN}")
         if tensor.ndim != 2:
             raise UserError(f"{path}: {name}: found the shape {tuple(tensor.shape)}, expected a matrix")
+        if tensor.dtype not in precisions:
+            raise UserError(f"{path}: {name}: found {tensor.dtype}; quantized weights are not read")
+        if not tensor.isfinite().all():
+            raise UserError(f"{path}: {name}: holds values that are not finite; this adapter is spoilt")
         state[short] = tensor
     for name in state:
         other = name.removesuffix(DOWN) + UP if name.endswith(DOWN) else name.removesuffix(UP) + DOWN

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-PositiveNumber = Annotated[float, Field(gt=0)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,14 @@ class OptimizationConfig:
     warmup: NotNegative = 100
     schedule: Literal["cosine", "constant"] = "constant"
     min_lr_ratio: Share = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     clip: PositiveNumber = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     seed: int = 0
     dropout_text: Share = 0.05
     dropout_images: Share = 0.05
     dropout_both: Share = 0.1
-    timestep_mean: float = 0.0
+    timestep_mean: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     timestep_std: PositiveNumber = 1.0
     timestep_shift: PositiveNumber = 1.0
     edit_weighting: bool = True
@@ -193,8 +193,8 @@ class LogConfig:
     sample_every: NotNegative = 500
     sample_held_out: NotNegative = 8
     sample_steps: Positive = 50
-    guidance: Annotated[float, Field(ge=0)] = 2.5
-    image_guidance: Annotated[float, Field(ge=0)] = 1.6
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.5
+    image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.6
     prompts: tuple[str, ...] = ()
     wandb: str | None = None
     peak_tflops: PositiveNumber | None = None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from omnigen.cli import main
 from omnigen.config import preset
-from omnigen.convert import save_model
+from omnigen.convert import load_model, save_model
 
 from .tiny import random_model
 
@@ -59,6 +63,13 @@ def test_an_edit_takes_the_size_of_its_image_and_any_format(run: Path, tmp_path:
         (["--prompt", "a cat", "--image", "{run}/none.png", "--out", "{out}"], "No such file"),
         (["--prompt", "a cat", "--image", "{run}/model/config.json", "--out", "{out}"], "not a readable image"),
         (["--prompt", "a cat", "--height", "50", "--out", "{out}"], "multiple of 16"),
+        (["--prompt", "a cat", "--height", "0", "--out", "{out}"], "height: found 0, expected a multiple of 16"),
+        (["--prompt", "a cat", "--seed", str(2**32), "--out", "{out}"], "is not in the range"),
+        (["--prompt", "a cat", "--guidance", "nan", "--out", "{out}"], "guidance: found nan, expected a number"),
+        (["--prompt", "a cat", "--out", "{run}/model/config.json/x.png"], "give another name"),
+        (["--prompt", "a cat", "--device", "meta", "--out", "{out}"], "--device meta: holds no numbers"),
+        (["--prompt", f"<|image_{'9' * 5000}|>", "--out", "{out}"], "a number of 5000 digits"),
+        (["--prompt", "a cat \udcff", "--out", "{out}"], "--prompt: not UTF-8 from character 7 on"),
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(
@@ -69,6 +80,57 @@ def test_a_mistake_is_told_without_a_traceback(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_picture_that_cannot_be_written_is_told_before_it_is_drawn(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cat.png").mkdir()
+    assert omnigen("generate", "--model", run, "--prompt", "a cat", "--out", tmp_path / "cat.png") == 2
+    error = capsys.readouterr().err
+    assert "cat.png: is a folder; give another name" in error
+    assert "drawing" not in error
+
+
+def edited(run: Path, folder: Path, **changes: object) -> Path:
+    shutil.copytree(run / "model", folder)
+    document = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**document, **changes}))
+    return folder
+
+
+def test_a_codec_or_a_tokenizer_that_does_not_fit_the_network_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = edited(run, tmp_path / "codec", codec="dct:12")
+    assert omnigen("generate", "--model", other, "--prompt", "a", "--out", tmp_path / "x.png") == 2
+    assert "its codec dct:12 has 12 channels, its network takes 8" in capsys.readouterr().err
+    config = preset(
+        "tiny", hidden_size=64, num_heads=2, num_layers=1, intermediate_size=64, in_channels=8, vocab_size=9
+    )
+    save_model(tmp_path / "ids", config, random_model(config).state_dict(), tokenizer="bytes", codec="dct:8")
+    assert omnigen("generate", "--model", tmp_path / "ids", "--prompt", "a", "--out", tmp_path / "x.png") == 2
+    assert "its tokenizer bytes has 272 ids, its network knows 9" in capsys.readouterr().err
+
+
+def test_an_input_larger_than_the_network_has_positions_for_is_shrunk(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 64, "num_heads": 2, "num_layers": 1, "intermediate_size": 64, "in_channels": 8}
+    config = preset("tiny", **sizes, pos_embed_max_size=4)
+    save_model(tmp_path / "m", config, random_model(config).state_dict(), tokenizer="bytes", codec="dct:8")
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "red.png")
+    options = ("--image", tmp_path / "red.png", "--prompt", "<|image_1|>", "--steps", 1, "--out", tmp_path / "x.png")
+    assert omnigen("generate", "--model", tmp_path / "m", *options) == 0
+    assert Image.open(tmp_path / "x.png").size == (64, 32)
+
+
+def test_weights_in_several_dtypes_are_drawn_with_in_the_widest(run: Path, tmp_path: Path) -> None:
+    mixed = edited(run, tmp_path / "mixed")
+    state = load_file(mixed / "model.safetensors")
+    state["llm.embed_tokens.weight"] = state["llm.embed_tokens.weight"].bfloat16()
+    save_file(state, mixed / "model.safetensors")
+    assert omnigen("generate", "--model", mixed, "--prompt", "a", "--steps", 1, "--out", tmp_path / "x.png") == 0
+    model = load_model(mixed).model
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,35 @@ def test_adapters_add_up_and_round_once(folders: Path) -> None:
     assert not equal(found, {name: tensor.bfloat16() for name, tensor in tensors(folders / "base").items()})
 
 
+def test_a_change_too_small_for_bf16_survives_a_merge_into_fp32(folders: Path) -> None:
+    assert omnigen("convert", folders / "base", folders / "half", "--to", "ours", "--dtype", "bf16") == 0
+    merge = ("merge", folders / "half", folders / "a", folders / "out", "--scale", 1e-4)
+    assert omnigen(*merge, "--dtype", "fp32") == 0
+    before, after = tensors(folders / "half"), tensors(folders / "out")
+    name = "llm.layers.0.self_attn.qkv_proj.weight"
+    state = lora_state(adapted(seed=1))
+    down, up = (state[name.replace("weight", f"lora_{part}.weight")] for part in "AB")
+    expected = before[name].float() + 1e-4 * CONFIGURED.scaling * (up @ down)
+    torch.testing.assert_close(after[name], expected, rtol=1e-6, atol=1e-9)
+    assert after[name].dtype == torch.float32
+    assert not torch.equal(after[name], before[name].float())
+
+
+@pytest.mark.parametrize("scale", ["nan", "inf"])
+def test_a_scale_that_is_no_number_is_refused(folders: Path, scale: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert omnigen("merge", folders / "base", folders / "a", folders / "out", "--scale", scale) == 2
+    assert f"scale: found {scale}, expected a number" in capsys.readouterr().err
+    assert not (folders / "out").exists()
+
+
+def test_an_adapter_that_lacks_layers_is_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {name: tensor for name, tensor in lora_state(adapted(seed=1)).items() if "layers.0." not in name}
+    save_adapter(folders / "part", CONFIGURED, state, base="base")
+    assert omnigen("merge", folders / "base", folders / "part", folders / "out") == 2
+    error = capsys.readouterr().err
+    assert "has nothing for 2 layers that its targets name, the first llm.layers.0.self_attn." in error
+
+
 def test_generate_draws_with_adapters(tmp_path: Path) -> None:
     config = preset("tiny", hidden_size=64, num_heads=2, num_layers=2, intermediate_size=64, in_channels=8)
     model = random_model(config)

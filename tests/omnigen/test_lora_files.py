@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,7 @@ def test_ours_loads_what_peft_wrote(tmp_path: Path, options: dict) -> None:
         ({"init_lora_weights": "olora"}, "init_lora_weights"),
         ({"lora_alpha": "six"}, "lora.alpha: found 'six'"),
         ({"target_modules": [1]}, "target_modules: found"),
+        ({"use_rslora": "false"}, "use_rslora: found 'false', expected true or false"),
         ({"r": 8}, "ranks 4 and 4"),
         ({"r": 0}, "adapter_config.json: lora.rank"),
         ({"target_modules": ["o_proj"]}, "qkv_proj, which target_modules"),
@@ -121,6 +124,35 @@ def test_damaged_and_missing_files_are_named(folder: Path, tmp_path: Path) -> No
         load_adapter(folder)
     save_file({"base_model.model.llm.embed_tokens.lora_embedding_A": torch.zeros(2, 2)}, weights)
     with pytest.raises(UserError, match="expected names such as"):
+        load_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_dora": True},
+        {"modules_to_save": ["final_layer.linear"]},
+        {"bias": "lora_only"},
+    ],
+)
+def test_what_peft_writes_of_other_kinds_is_refused_by_the_name_of_the_kind(tmp_path: Path, options: dict) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, target_modules=["final_layer.linear" if "bias" in options else "o_proj"], **options)
+    peft.get_peft_model(random_model(), config).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=next(iter(options))):
+        load_adapter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "message"),
+    [(lambda x: x.to(torch.int8), "quantized weights are not read"), (lambda x: x / 0, "values that are not finite")],
+)
+def test_an_adapters_numbers_are_looked_at(folder: Path, spoilt: Callable, message: str) -> None:
+    weights = folder / "adapter_model.safetensors"
+    state = load_file(weights)
+    name = next(iter(state))
+    save_file({**state, name: spoilt(state[name])}, weights)
+    with pytest.raises(UserError, match=f"{re.escape(name)}: .*{message}"):
         load_adapter(folder)
 
 
