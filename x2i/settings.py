@@ -89,7 +89,7 @@ def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
 
     try:
         text = json.dumps(document)
-    except TypeError as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: a value is of a kind that JSON does not have: {error}") from error
     mistakes = list(_unknown_keys(kind, document, ()))
     try:

@@ -184,10 +184,10 @@ def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str
     for task, weight in weights.items():
         if task not in rows:
             near = difflib.get_close_matches(task, rows, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"data.weights.{task}: the shards hold no such task{hint} They hold: {', '.join(rows)}")
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UserError(f"weights.{task}: the shards hold no such task{hint} They hold: {', '.join(rows)}")
         if weight > 0 and not len(rows[task]):
-            raise UserError(f"data.weights.{task}: every sample of it is held out for validation; set its weight to 0")
+            raise UserError(f"weights.{task}: every sample of it is held out for validation; set its weight to 0")
     return {task: float(weights.get(task, 0.0)) for task in rows}
 
 

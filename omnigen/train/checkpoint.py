@@ -1,7 +1,8 @@
 """Checkpoints by torch.distributed.checkpoint, with the state of the data beside them and a marker written last.
 
-A checkpoint folder holds DCP's files (trained weights, average, optimizer), `state.json` (`RunState`) and, once all of
-it is on disk, the empty file COMPLETE. A folder without it is what a killed run left, and is cleared away.
+A checkpoint folder holds DCP's files (trained weights, average, optimizer), `state.json` (`RunState`), `files.json`
+and, once all of it is on disk, the empty file COMPLETE. A folder without it is what a killed run left, and is cleared
+away.
 """
 
 from __future__ import annotations
@@ -14,33 +15,34 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint import CheckpointException
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from omnigen.data.packing import PackingState
+from omnigen.train.checkpoint_files import (
+    FILES,
+    MARKER,
+    STATE_FILE,
+    all_checkpoints,
+    checkpoint_name,
+    checkpoint_step,
+    complete_checkpoints,
+    require_undamaged,
+    written_by,
+)
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
 from x2i.store.atomic import write_bytes, write_json
 
-CHECKPOINTS = "checkpoints"  # in the folder of a run
-MARKER = "COMPLETE"
-STATE_FILE = "state.json"
-
-
-def complete_checkpoints(folder: Path) -> list[Path]:
-    """Returns the complete checkpoints in a run's folder of checkpoints, oldest first."""
-    return sorted((marker.parent for marker in folder.glob(f"step-*/{MARKER}")), key=checkpoint_step)
-
-
-def checkpoint_step(checkpoint: Path) -> int:
-    """Returns the number of steps done at a checkpoint, by the name of its folder."""
-    return int(checkpoint.name.removeprefix("step-"))
+OF_MODEL = "model."  # how DCP names the parameters
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int, ranks: Ranks, background: bool = False) -> None:
         self.folder, self.keep, self.ranks, self.background = folder, keep, ranks, background
         # The writing thread talks to the other ranks' threads on a channel of its own, beside training's.
-        self._group = dist.new_group(backend="gloo") if ranks.world > 1 else None
+        self._group = cast("dist.ProcessGroup", dist.new_group(backend="gloo")) if ranks.world > 1 else None
         self._writing: Thread | None = None
         self._failure: BaseException | None = None
 
@@ -94,7 +96,7 @@ class Checkpoints:
         Waits for the one before to be written. Raises what went wrong with it.
         """
         self.wait()
-        path = self.folder / f"step-{state.step:07d}"
+        path = self.folder / checkpoint_name(state.step)
         if self.ranks.is_main and path.exists():
             shutil.rmtree(path)
         self.ranks.wait()
@@ -104,7 +106,10 @@ class Checkpoints:
             self._writing = Thread(target=self._write_noting_failure, args=(path, state, _copied(tensors)), daemon=True)
             self._writing.start()
         else:
-            self._write(path, state, tensors)
+            try:
+                self._write(path, state, tensors)
+            except (OSError, CheckpointException) as error:
+                raise _told(error, path) from error
         return path
 
     def wait(self) -> None:
@@ -113,7 +118,7 @@ class Checkpoints:
             self._writing.join()
             self._writing = None
         if self._failure is not None:
-            raise self._failure
+            raise _told(self._failure, self.folder)
         self.ranks.wait()
 
     def complete(self) -> list[Path]:
@@ -123,7 +128,7 @@ class Checkpoints:
     def clear_incomplete(self) -> None:
         """Removes what killed saves left."""
         if self.ranks.is_main:
-            for path in self.folder.glob("step-*"):
+            for path in all_checkpoints(self.folder):
                 if not (path / MARKER).exists():
                     shutil.rmtree(path)
         self.ranks.wait()
@@ -147,9 +152,15 @@ class Checkpoints:
     def _write(self, path: Path, state: RunState, tensors: dict[str, Any]) -> None:
         with _single_process_is_meant():
             dcp.save(tensors, checkpoint_id=path, process_group=self._group, no_dist=self.ranks.world == 1)
+        if self.ranks.is_main:
+            write_json(path / STATE_FILE, state.to_json())
+        files: list[dict[str, list[int]]] = [written_by(path, self.ranks.rank)]
+        if self._group is not None:
+            mine, files = files[0], [{}] * self.ranks.world
+            dist.all_gather_object(files, mine, group=self._group)
         if not self.ranks.is_main:
             return
-        write_json(path / STATE_FILE, state.to_json())
+        write_json(path / FILES, {name: entry for part in files for name, entry in part.items()})
         write_bytes(path / MARKER, b"")
         for old in self.complete()[: -self.keep]:
             (old / MARKER).unlink()  # first, so that a half-removed checkpoint is never taken for a whole one
@@ -159,14 +170,46 @@ class Checkpoints:
 def load_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average, ranks: Ranks
 ) -> RunState:  # fmt: skip
-    """Loads a complete checkpoint into `model`, `optimizer` and `average`, in place. Raises UserError for any other."""
+    """Loads a complete checkpoint into `model`, `optimizer` and `average`, in place.
+
+    Raises UserError if it is damaged, or of other parameters than are trained here.
+    """
     if not (path / MARKER).is_file():
         raise UserError(f"{path}: not a complete checkpoint (no file {MARKER} in it)")
+    require_undamaged(path, ranks)
     tensors = _tensors(model, optimizer, average)
+    _require_same_parameters(path, tensors["model"])
     with _single_process_is_meant():
         dcp.load(tensors, checkpoint_id=path, no_dist=ranks.world == 1)
     set_optimizer_state_dict(model, optimizer, tensors["optimizer"])
     return RunState.from_json(json.loads((path / STATE_FILE).read_text()))
+
+
+def _require_same_parameters(path: Path, wanted: Mapping[str, Tensor]) -> None:
+    """DCP itself would pass over what a checkpoint has beyond what is asked of it."""
+    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    held = {
+        name.removeprefix(OF_MODEL): tuple(entry.size)
+        for name, entry in entries.items()
+        if name.startswith(OF_MODEL) and isinstance(entry, TensorStorageMetadata)
+    }
+    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    unequal = sorted(name for name in {*held, *shapes} if held.get(name) != shapes.get(name))
+    if unequal:
+        name = unequal[0]
+        raise UserError(
+            f"{path}: of another network or adapter than the one configured: {len(unequal)} of its parameters differ, "
+            f"such as {name}: {held.get(name, 'nothing')} there, {shapes.get(name, 'nothing')} here. Restore the "
+            f"settings of model and lora that it was trained with"
+        )
+
+
+def _told(error: BaseException, path: Path) -> BaseException:
+    """Returns what went wrong with writing, for people if it was the disk."""
+    causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+    if not all(isinstance(cause, OSError) for cause in causes):
+        return error
+    return UserError(f"{path}: the checkpoint could not be written: {causes[0]}; the one before is unharmed")
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,11 +13,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from x2i.errors import UserError
 from x2i.store.atomic import remove_temporaries, write_bytes
 
 if TYPE_CHECKING:
     from omnigen.train.config import TrainingConfig
+    from omnigen.train.parallel import Ranks
 
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ESTALE)
 CONFIG_FILE, SUMMARY_FILE = "config.yaml", "summary.json"
 
 
@@ -35,65 +40,86 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
         typer.echo(f"{run}: trained already, {steps} steps; nothing to do. See {run / SUMMARY_FILE}")
         return run
 
-    from omnigen.train.export import export
-    from omnigen.train.narrate import closing, describe, opening
+    from omnigen.train.holding import held
     from omnigen.train.parallel import Ranks
-    from omnigen.train.resume import checkpoint_to_resume
-    from omnigen.train.setup import assemble
-    from omnigen.train.trainer import Trainer
 
     ranks = Ranks.start()
     try:
-        checkpoint = checkpoint_to_resume(run, settings, resume)
-        setup = assemble(settings, ranks, typer.echo if ranks.is_main else lambda line: None)
-        with _stop_on_sigterm() as stop, _reproducible(settings.train.threads, ranks.device.type == "cpu"):
-            trainer = Trainer(setup, run, lambda: bool(stop))
-            trainer.checkpoints.clear_incomplete()
-            removed = trainer.resume(checkpoint) if checkpoint is not None else []
-            if ranks.is_main:
-                for folder in (run, *(path for path in run.glob("*") if path.is_dir())):
-                    remove_temporaries(folder)  # of lives that were killed as they wrote
-                for later in removed:
-                    typer.echo(f"removed {later}, which this life of the run does not continue")
-                (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
-                write_bytes(run / CONFIG_FILE, settings.to_yaml().encode())
-                typer.echo(opening(setup, run, checkpoint))
-            stopped = False
-            for event in trainer.train():
-                stopped = event.kind == "stopped"
-                if ranks.is_main and (line := describe(event, setup)):
-                    typer.echo(line)
-            trainer.close()
-        if not stopped:
-            export(setup, trainer.state, run)
-            if ranks.is_main:
-                typer.echo(closing(run))
-        ranks.wait()
+        with held(run, ranks):
+            _train(run, settings, resume, ranks)
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        raise UserError(
+            f"{error.filename or run}: {error.strerror}; once that is mended, the same command goes on from the last "
+            f"complete checkpoint"
+        ) from error
     finally:
         ranks.stop()
     return run
 
 
+def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> None:
+    from omnigen.train.export import export
+    from omnigen.train.narrate import closing, describe, opening
+    from omnigen.train.resume import checkpoint_to_resume
+    from omnigen.train.setup import assemble
+    from omnigen.train.trainer import Trainer
+
+    checkpoint = checkpoint_to_resume(run, settings, resume)
+    setup = assemble(settings, ranks, typer.echo if ranks.is_main else lambda line: None)
+    with _stop_on_sigterm() as stop, _reproducible(settings.train.threads, ranks.device.type == "cpu"):
+        trainer = Trainer(setup, run, lambda: bool(stop))
+        trainer.checkpoints.clear_incomplete()
+        removed = trainer.resume(checkpoint) if checkpoint is not None else []
+        if ranks.is_main:
+            for folder in (run, *(path for path in run.glob("*") if path.is_dir())):
+                remove_temporaries(folder)  # of lives that were killed as they wrote
+            for later in removed:
+                typer.echo(f"removed {later}, which this life of the run does not continue")
+            (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
+            write_bytes(run / CONFIG_FILE, settings.to_yaml().encode())
+            typer.echo(opening(setup, run, checkpoint))
+        stopped = False
+        for event in trainer.train():
+            stopped = event.kind == "stopped"
+            if ranks.is_main and (line := describe(event, setup)):
+                typer.echo(line)
+        trainer.close()
+    if not stopped:
+        export(setup, trainer.state, run)
+        if ranks.is_main:
+            typer.echo(closing(run))
+    ranks.wait()
+
+
 def plan(config: Path, overrides: list[str]) -> str:
     """Returns what a run would take, and which devices it fits; builds nothing and reads no data."""
-    from omnigen.codec import load_codec
-    from omnigen.tokenizer import load_tokenizer
     from omnigen.train.config import load_config
-    from omnigen.train.fits import report
-    from omnigen.train.setup import network_config
+    from omnigen.train.fits import planned_network, report
 
     settings = load_config(config, overrides)
-    tokenizer, codec = load_tokenizer(settings.model.tokenizer), load_codec(settings.model.codec)
-    return report(settings, network_config(settings, tokenizer, codec))
+    network, notes = planned_network(settings)
+    return "\n".join([*notes, report(settings, network)])
 
 
 def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
-    """Whether the run was trained to its end with these settings, so that not even the data need be opened."""
-    from omnigen.train.config import load_config
+    """Whether the run was trained to its end with these settings, so that not even the data need be opened.
 
-    if resume != "auto" or not (run / SUMMARY_FILE).is_file() or not (run / CONFIG_FILE).is_file():
+    What is missing or damaged of its results is made again from the last checkpoint.
+    """
+    from omnigen.train.config import load_config
+    from omnigen.train.stages import run_stages
+
+    kept = settings.model.image_attention == "bidirectional"
+    results = run / ("adapter/adapter_config.json" if settings.lora.rank else "model/config.json")
+    if resume != "auto" or (kept and not results.is_file()):
         return False
-    return load_config(run / CONFIG_FILE) == settings
+    try:
+        summary = json.loads((run / SUMMARY_FILE).read_text())
+        return summary["steps"] == run_stages(settings)[-1].last and load_config(run / CONFIG_FILE) == settings
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return False
 
 
 @contextmanager

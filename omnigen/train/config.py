@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _require_some_weight(weights: Weights | None) -> None:
+    if weights is not None and not sum(weights.values()) > 0:
+        raise ValueError("expected weights with at least one above 0, or null: every sample counts the same")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class DataConfig:
     shards: tuple[str, ...] = ()
     validation_fraction: Share = 0.05
     split_seed: int = 0
-    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    weights: Weights | None = None
     max_side: Annotated[int, Field(ge=16)] = 256
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
@@ -58,6 +64,7 @@ class DataConfig:
     stream: NotNegative = 0
 
     def __post_init__(self) -> None:
+        _require_some_weight(self.weights)
         if self.flip > 0 and self.latents == "require":
             raise ValueError(
                 "expected flip 0 with latents: require, as kept latents cannot be mirrored; to mirror, set "
@@ -118,11 +125,12 @@ class OptimizationConfig:
     attention: Literal["auto", "segment", "flex", "varlen"] = "auto"
     checkpointing: Literal["none", "selective", "full"] = "none"
     compile: bool = False
-    threads: NotNegative = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
 
     def __post_init__(self) -> None:
-        if self.dropout_text + self.dropout_images + self.dropout_both > 1:
-            raise ValueError("dropout_text + dropout_images + dropout_both of at most 1")
+        total = self.dropout_text + self.dropout_images + self.dropout_both
+        if total > 1:
+            raise ValueError(f"expected dropout_text + dropout_images + dropout_both of at most 1, they are {total:g}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class StageConfig:
     steps: Positive
     name: str | None = None
     max_side: Annotated[int, Field(ge=16)] | None = None
-    weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    weights: Weights | None = None
     pack_tokens: Positive | None = None
     packs_per_step: Positive | None = None
     lr: PositiveNumber | None = None
@@ -144,6 +152,9 @@ class StageConfig:
     schedule: Literal["cosine", "constant"] | None = None
     min_lr_ratio: Share | None = None
     timestep_shift: PositiveNumber | None = None
+
+    def __post_init__(self) -> None:
+        _require_some_weight(self.weights)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omnigen.codec import load_codec
+from omnigen.config import preset
 from omnigen.flops import BF16, FP32, TrainMemory, num_parameters, train_memory
 from omnigen.lora.config import LoraConfig
+from omnigen.tokenizer import ByteTokenizer, load_tokenizer
 from omnigen.train.stages import Stage, run_stages
 
 if TYPE_CHECKING:
@@ -36,6 +40,21 @@ class Way:
         """Returns the smallest of DEVICES on which this fits, such as "80 GB"."""
         fitting = [size for size in DEVICES if self.memory.total <= USABLE * size * GB]
         return f"{fitting[0]} GB" if fitting else "none"
+
+
+def planned_network(config: TrainingConfig) -> tuple[ModelConfig, list[str]]:
+    """Returns the network of a run without loading anything from elsewhere, and what was assumed for it."""
+    own, sizes, notes = preset(config.model.preset), {}, []
+    tokenizer, codec = config.model.tokenizer, config.model.codec
+    if tokenizer == ByteTokenizer.name or Path(tokenizer.partition(":")[2]).is_dir():
+        sizes["vocab_size"] = load_tokenizer(tokenizer).vocab_size
+    else:
+        notes.append(f"tokenizer {tokenizer}: is not here; assumed to have the preset's {own.vocab_size:,} ids")
+    if codec.partition(":")[0] == "dct":
+        sizes["in_channels"] = load_codec(codec).channels
+    else:
+        notes.append(f"codec {codec}: not loaded; assumed to have the preset's {own.in_channels} channels")
+    return preset(config.model.preset, **{**sizes, **config.model.overrides}), notes
 
 
 def needed(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool) -> TrainMemory:

@@ -7,6 +7,7 @@ resumed run gives the same bytes; `timing.jsonl` holds what the clock says.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,13 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.log(dict(numbers), step=step)
 
+    def sync(self) -> None:
+        """Returns when every line so far is on disk."""
+        for path in (self._folder / name for name in FILES):
+            if path.is_file():
+                with open(path, "rb") as stream:
+                    os.fsync(stream.fileno())
+
     def show(self, name: str, step: int, path: Path) -> None:
         """Puts a picture, written at `path`, on the boards."""
         import numpy as np
@@ -83,25 +91,39 @@ class RunLog:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of a JSON lines file; a last line that was cut short is left out. [] if there is none."""
-    if not path.is_file():
-        return []
-    whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
-    return [json.loads(line) for line in whole.splitlines() if line]
+    """Returns the whole lines of a JSON lines file; a last line that was cut short is left out. [] if there is none.
+
+    Raises UserError for a file that is damaged.
+    """
+    return [values for _, values in _lines(path)]
 
 
 def _keep_until(path: Path, step: int, stage: int) -> None:
     if not path.is_file():
         return
 
-    def stays(line: bytes) -> bool:
-        values = json.loads(line)
-        return values["step"] <= step and values.get("stage", stage) <= stage
-
-    lines = path.read_bytes().rpartition(b"\n")[0].splitlines(keepends=True)
-    kept = [line.rstrip(b"\n") + b"\n" for line in lines if stays(line)]
+    kept = [
+        line + b"\n" for line, values in _lines(path) if values["step"] <= step and values.get("stage", stage) <= stage
+    ]
     if (data := b"".join(kept)) != path.read_bytes():
         write_bytes(path, data)
+
+
+def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Returns the whole lines of a log, as they are and as they read."""
+    found = []
+    whole = path.read_bytes().rpartition(b"\n")[0] if path.is_file() else b""
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
+        try:
+            values = json.loads(line)
+            values["step"] + 0
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}: line {number} is damaged; restore the file, or move it away: the run goes on without what it "
+                f"had written"
+            ) from error
+        found.append((line, values))
+    return found
 
 
 def _numbers(values: Mapping[str, Any], prefix: str) -> list[tuple[str, float]]:

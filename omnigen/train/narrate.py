@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from omnigen.flops import FP32
 from omnigen.train.command import SUMMARY_FILE
@@ -68,8 +69,8 @@ def closing(run: Path) -> str:
     pictures = sorted((run / "samples").glob("*.png"))
     if pictures:
         lines.append(f"pictures of held-out samples: {pictures[-1]}")
-    lines.append(f"curves: tensorboard --logdir {run / 'tensorboard'}")
-    lines.append(f'draw: omnigen generate --model {run} --prompt "..." --out picture.png')
+    lines.append(f"curves: tensorboard --logdir {quote(str(run / 'tensorboard'))}")
+    lines.append(f'draw: omnigen generate --model {quote(str(run))} --prompt "..." --out picture.png')
     return "\n".join(lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnigen.train.checkpoint import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
+from omnigen.train.checkpoint_files import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
 from omnigen.train.command import CONFIG_FILE
 from omnigen.train.config import TrainingConfig, differences, load_config
 from omnigen.train.stages import require_same_past, run_stages
@@ -67,7 +67,15 @@ def _named(path: Path) -> Path:
 
 
 def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
-    before = load_config(run / CONFIG_FILE)
+    try:
+        if not (run / CONFIG_FILE).read_bytes().strip():
+            raise UserError(f"{run / CONFIG_FILE}: is empty")
+        before = load_config(run / CONFIG_FILE)
+    except (OSError, UserError) as error:
+        raise UserError(
+            f"{error}. That is the run's own record of its settings; to go on without comparing them, say "
+            f"--resume {run}"
+        ) from error
     changed = {
         name: values
         for name, values in differences(before, settings).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from omnigen.data.sample import DropoutRates
 from omnigen.images import TOKEN_PIXELS
 from omnigen.lora import add_lora
 from omnigen.model import OmniGen
+from omnigen.prompt import build_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.train.caches import Caches
 from omnigen.train.config import LoraSettings, TrainingConfig
@@ -34,6 +36,8 @@ from omnigen.train.stages import Stage, run_stages
 from omnigen.train.validate import ValidationSet
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
+
+CUDA_ONLY = ("flex", "varlen")
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,10 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     if config.lora.rank and config.model.init is None:
         raise UserError("lora.rank: an adapter is trained beside weights that are there: say which with model.init")
     require_possible(config.parallel, ranks.world)
+    _require_usable(config, ranks)
     tokenizer, codec = load_tokenizer(config.model.tokenizer), load_codec(config.model.codec)
     wanted = network_config(config, tokenizer, codec)
+    _require_plain_prompts(config.log.prompts, tokenizer)
     _require_room(wanted, run_stages(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.mode != "ddp" and ranks.world > 1
@@ -181,6 +187,22 @@ def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
     return model
 
 
+def _require_usable(config: TrainingConfig, ranks: Ranks) -> None:
+    if config.train.attention in CUDA_ONLY and ranks.device.type != "cuda":
+        raise UserError(
+            f"train.attention: found {config.train.attention}, which runs on CUDA devices only; set it to auto or "
+            f"segment"
+        )
+    if config.log.wandb and importlib.util.find_spec("wandb") is None:
+        raise UserError(f"log.wandb: {config.log.wandb!r}: wandb is not installed: pip install wandb")
+
+
+def _require_plain_prompts(prompts: Sequence[str], tokenizer: Tokenizer) -> None:
+    for text in prompts:
+        if build_prompt(text, tokenizer).image_numbers:
+            raise UserError(f"log.prompts: {text!r}: expected words alone, since no image is given with a prompt")
+
+
 def _require_room(network: ModelConfig, stages: Sequence[Stage]) -> None:
     largest = network.pos_embed_max_size * TOKEN_PIXELS
     for stage in stages:
@@ -192,6 +214,20 @@ def _require_room(network: ModelConfig, stages: Sequence[Stage]) -> None:
 
 
 def network_config(config: TrainingConfig, tokenizer: Tokenizer, codec: Codec) -> ModelConfig:
-    """Returns the preset with the tokenizer's vocabulary, the codec's channels and the overrides."""
+    """Returns the preset with the tokenizer's vocabulary, the codec's channels and the overrides.
+
+    Raises UserError for overrides that contradict tokenizer or codec.
+    """
     sizes = {"vocab_size": tokenizer.vocab_size, "in_channels": codec.channels}
+    given = {name: config.model.overrides.get(name, size) for name, size in sizes.items()}
+    if isinstance(given["vocab_size"], int) and given["vocab_size"] < tokenizer.vocab_size:
+        raise UserError(
+            f"model.overrides.vocab_size: found {given['vocab_size']}, expected at least {tokenizer.vocab_size}, the "
+            f"ids of the tokenizer {tokenizer.name}"
+        )
+    if given["in_channels"] != codec.channels:
+        raise UserError(
+            f"model.overrides.in_channels: found {given['in_channels']}, expected {codec.channels}, the channels of "
+            f"the codec {codec.name}; choose another with model.codec"
+        )
     return preset(config.model.preset, **{**sizes, **config.model.overrides})

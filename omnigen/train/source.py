@@ -103,10 +103,15 @@ class _CatalogSource:
         if not any(len(rows) for rows in training.values()):
             raise UserError(
                 f"{stage.prefix}data.shards: no sample is left to train on: of {len(catalog)}, "
-                f"{int(catalog.held_out.sum())} are held out and {too_long} are longer than train.pack_tokens "
-                f"({stage.train.pack_tokens})"
+                f"{int(catalog.held_out.sum())} are held out (data.validation_fraction, data.split_seed), and "
+                f"{too_long}, held out or not, are longer than train.pack_tokens ({stage.train.pack_tokens}). Hold "
+                f"less out, make packs longer, or give more photographs"
             )
-        draws = CatalogDraws(catalog, training, task_weights(training, stage.weights), stage.train.seed)
+        try:
+            weights = task_weights(training, stage.weights)
+        except UserError as error:
+            raise UserError(f"{stage.prefix or 'data.'}{error}") from error
+        draws = CatalogDraws(catalog, training, weights, stage.train.seed)
         slots = _choose(catalog, held_out, stage, config, tokenizer, caches.prompts)
         return StageSamples(draws, slots, catalog.tasks, catalog.reader(), caches, too_long)
 

@@ -18,7 +18,8 @@ from omnigen.data.collate import PackBatch
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.train import judge
-from omnigen.train.checkpoint import CHECKPOINTS, Checkpoints, RunState, load_checkpoint
+from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
+from omnigen.train.checkpoint_files import CHECKPOINTS
 from omnigen.train.clock import Clock
 from omnigen.train.grid import write_sheet
 from omnigen.train.ledger import BAD, SAMPLES, STOP, Ledger, report
@@ -58,7 +59,7 @@ class Trainer:
     def resume(self, checkpoint: Path) -> list[Path]:
         """Continues from `checkpoint`; returns the later checkpoints of the run, which it removes.
 
-        Raises UserError if it was trained on other samples.
+        Raises UserError if it is of another network, of other samples or of other stages, before anything is removed.
         """
         setup = self.setup
         state = load_checkpoint(checkpoint, setup.model, self.optimizer, setup.average, self.ranks)
@@ -67,8 +68,22 @@ class Trainer:
                 f"{checkpoint}: was trained on other samples than data.shards and data.validation_fraction now give; "
                 f"to train on these from its weights, begin a new run with model.init"
             )
+        self._require_fitting_step(checkpoint, state)
         self.state = state
         return self.checkpoints.clear_after(state.step)
+
+    def _require_fitting_step(self, checkpoint: Path, state: RunState) -> None:
+        if state.step > self._last:
+            raise UserError(
+                f"{checkpoint}: has taken {state.step} steps, the configuration has {self._last}; lengthen it with "
+                f"train.steps (or the last stage's steps), or resume an earlier checkpoint"
+            )
+        index = stage_at([parts.stage for parts in self.setup.stages], state.step - 1).index
+        if state.step and index != state.stage:
+            raise UserError(
+                f"{checkpoint}: its last step was of stage {state.stage + 1}, by the configuration it is of stage "
+                f"{index + 1}; restore the stages it was trained with"
+            )
 
     def train(self) -> Iterator[Event]:
         """Takes the steps that are left."""
@@ -187,6 +202,8 @@ class Trainer:
         else:
             yield from self._judge(parts)
         if stop or last or _due(step, self.config.checkpoint.every):
+            if self._log is not None:
+                self._log.sync()  # a checkpoint without the lines before it would leave a hole in them
             path = self.checkpoints.save(self.state, self.setup.model, self.optimizer, self.setup.average)
             yield Event("checkpoint", step, {"path": path})
 
@@ -255,8 +272,8 @@ class Trainer:
         )
 
     def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:
-        found = self.ranks.gather(bad)
-        for key, tar, reason in found:
+        found = [sample for sample in self.ranks.gather(bad) if sample[0] not in self.state.bad]
+        for key, tar, reason in dict.fromkeys(found):
             if self._log is not None:
                 self._log.write(BAD_SAMPLES, self.state.step, {"key": key, "tar": tar, "reason": reason})
         keys = tuple(dict.fromkeys([*self.state.bad, *(key for key, _, _ in found)]))

@@ -147,7 +147,7 @@ def test_weights_name_tasks_that_are_there(dataset):
     rows = Catalog.open([dataset]).training_rows()
     assert task_weights(rows, None) == {"colorize": 6.0, "text_to_image": 6.0}
     assert task_weights(rows, {"colorize": 0.3}) == {"colorize": 0.3, "text_to_image": 0.0}
-    with pytest.raises(UserError, match="data.weights.colorise: .* did you mean 'colorize'"):
+    with pytest.raises(UserError, match="weights.colorise: .* did you mean 'colorize'"):
         task_weights(rows, {"colorise": 1.0})
     with pytest.raises(UserError, match="held out"):
         task_weights({**rows, "colorize": np.array([], dtype=np.int64)}, {"colorize": 1.0})

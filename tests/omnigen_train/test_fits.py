@@ -9,7 +9,7 @@ import pytest
 from omnigen.config import preset
 from omnigen.flops import num_parameters
 from omnigen.train.config import LoraSettings, OptimizationConfig, ParallelConfig, StageConfig, TrainingConfig
-from omnigen.train.fits import drawing, in_words, needed, report
+from omnigen.train.fits import drawing, in_words, needed, planned_network, report
 
 NETWORK = preset("phi3-mini")
 RUN = TrainingConfig(train=OptimizationConfig(packs_per_step=8, pack_tokens=16384))
@@ -54,3 +54,12 @@ def test_a_whole_copy_for_pictures_is_told_where_it_is_the_peak():
 def test_the_plan_names_every_way(config):
     lines = report(config, NETWORK).splitlines()
     assert sum("whole network" in line for line in lines) == sum("LoRA, rank" in line for line in lines) == 12
+
+
+def test_a_plan_loads_nothing_from_elsewhere_and_says_what_it_assumes():
+    model = replace(RUN.model, preset="phi3-mini", tokenizer="hf:Shitao/OmniGen-v1", codec="sdxl:stabilityai/sdxl-vae")
+    network, notes = planned_network(replace(RUN, model=model))
+    assert num_parameters(network) == 3_762_072_592
+    assert [note.partition(":")[0] for note in notes] == ["tokenizer hf", "codec sdxl"]
+    network, notes = planned_network(replace(RUN, model=replace(model, tokenizer="bytes", codec="dct:12")))
+    assert (network.vocab_size, network.in_channels, notes) == (272, 12, [])

@@ -11,6 +11,7 @@ from omnigen.train.config import load_config
 from omnigen.train.setup import assemble
 from tests.omnigen_train.in_process import CPU
 from tests.omnigen_train.runs import write_config
+from x2i.errors import UserError
 
 NO_DROPOUT = {"dropout_text": 0.0, "dropout_images": 0.0, "dropout_both": 0.0}
 
@@ -63,3 +64,27 @@ def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_
         assemble(config, CPU, tell)
     attention = 2 * 4 * size**2 * 4  # bytes of two layers of four square matrices in fp32
     assert float(str(told.value).split()[1].replace(",", "")) > 4 * attention / 1e9, "with Adam's moments and gradients"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("log.prompts=['<img><|image_1|></img> a cat']", "log.prompts: .*expected words alone"),
+        ("train.attention=varlen", "train.attention: found varlen, which runs on CUDA devices only"),
+        ("model.overrides.vocab_size=5", "vocab_size: found 5, expected at least 272, the ids of the tokenizer bytes"),
+        ("model.overrides.in_channels=5", "in_channels: found 5, expected 6, the channels of the codec dct:6"),
+        (
+            "data.weights={colourize: 1}",
+            r"data.weights.colourize: the shards hold no such task; did you mean 'colorize'",
+        ),
+        (
+            "stages=[{steps: 1, name: big, weights: {x: 1}}]",
+            r"^big: weights.x: the shards hold no such task\. They hold",
+        ),
+        ("data.validation_fraction=1.0", r"of 32, 32 are held out \(data.validation_fraction.*Hold less out"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_built(shards, tmp_path, setting, message):
+    config = load_config(write_config(tmp_path / "c.yaml", shards), [setting])
+    with pytest.raises(UserError, match=message):
+        assemble(config, CPU)
