@@ -127,7 +127,7 @@ def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, S
     from omnigen.convert.load import open_network
     from omnigen.convert.phi3 import resized_embedding, with_fresh_rest
 
-    weights = open_network(found)
+    weights = open_network(found, mixed=conversion.dtype != "keep")
     if found.layout != "phi3":
         return weights, found.description
     codec = conversion.codec or found.description.codec

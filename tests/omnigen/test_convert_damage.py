@@ -1,0 +1,95 @@
+"""Weights and configurations that cannot be right are refused by name, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from omnigen.convert import load_initial_weights, load_model, save_model
+from omnigen.convert.command import Conversion, convert
+from x2i.errors import UserError
+
+from .model_folders import equal, tensors
+from .tiny import CONFIG, random_model
+
+State = dict[str, torch.Tensor]
+QUERY, KEY, VALUE = (f"layers.1.self_attn.to_{part}.weight" for part in "qkv")
+FUSED = "llm.layers.1.self_attn.qkv_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    return random_model().state_dict()
+
+
+@pytest.fixture
+def ours(tmp_path: Path, state: State) -> Path:
+    save_model(tmp_path / "ours", CONFIG, state, tokenizer="bytes", codec="dct:4", image_size=64)
+    return tmp_path / "ours"
+
+
+@pytest.fixture
+def diffusers(tmp_path: Path, ours: Path) -> Path:
+    convert(ours, tmp_path / "diffusers", Conversion("diffusers"))
+    return tmp_path / "diffusers"
+
+
+@pytest.fixture
+def official(tmp_path: Path, ours: Path) -> Path:
+    convert(ours, tmp_path / "official", Conversion("official"))
+    return tmp_path / "official"
+
+
+def change(file: Path, edit: Callable[[State], Any]) -> None:
+    """Rewrites a safetensors file after `edit` of its tensors."""
+    held = {name: tensor.clone() for name, tensor in load_file(file).items()}
+    edit(held)
+    save_file(held, file)
+
+
+def refused(source: Path, message: str, layout: str = "ours", **options: Any) -> None:
+    out = source.parent / "never"
+    with pytest.raises(UserError, match=message):
+        convert(source, out, Conversion(layout, **options))
+    assert not list(source.parent.glob("never*"))
+
+
+def weights_of(folder: Path) -> Path:
+    return folder / "transformer" / "diffusion_pytorch_model.safetensors"
+
+
+@pytest.mark.parametrize("narrow", [(QUERY,), (KEY, VALUE)])
+def test_query_key_and_value_of_different_dtypes_are_refused_unless_a_dtype_is_given(
+    diffusers: Path, tmp_path: Path, state: State, narrow: tuple[str, ...]
+) -> None:
+    change(weights_of(diffusers), lambda held: held.update({name: held[name].bfloat16() for name in narrow}))
+    for layout in ("ours", "diffusers"):
+        refused(diffusers, rf"{narrow[0]} torch\.bfloat16.* expected one dtype.*--dtype", layout)
+    with pytest.raises(UserError, match="--dtype"):
+        load_model(diffusers)
+    parts = zip((QUERY, KEY, VALUE), state[FUSED].chunk(3))
+    expected = torch.cat([part.bfloat16().float() if name in narrow else part for name, part in parts])
+    assert torch.equal(load_initial_weights(diffusers, CONFIG, 0).state_dict()[FUSED], expected)
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        convert(diffusers, tmp_path / name, Conversion("ours", dtype=name))
+        assert equal({FUSED: tensors(tmp_path / name)[FUSED]}, {FUSED: expected.to(dtype)})
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda s: s.update({QUERY: torch.zeros(288, 192), KEY: torch.zeros(96, 192)}), r"found \(96, 192\)"),
+        (lambda s: s.update({KEY: torch.zeros(192, 100)}), r"found \(192, 100\), expected \(192, 192\)"),
+        (lambda s: s.update({QUERY: torch.tensor(1.0)}), r"found \(\), expected \(192, 192\)"),
+    ],
+)
+def test_each_of_query_key_and_value_has_its_shape(
+    diffusers: Path, edit: Callable[[State], None], message: str
+) -> None:
+    change(weights_of(diffusers), edit)
+    refused(diffusers, rf"diffusers/transformer: layers\.1\.self_attn\.to_[qk]\.weight: {message}")
