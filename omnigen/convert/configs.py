@@ -162,6 +162,16 @@ def write_diffusers(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+def differences(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[str, str]]:
+    """Returns, by name, the fields in which two networks differ: both values as a message shows them."""
+
+    def shown(value: object) -> str:
+        return f"[{value[0]}, {value[1]}... {value[-1]}]" if isinstance(value, list) else f"{value}"
+
+    first, second = one.to_dict(), other.to_dict()
+    return {name: (shown(first[name]), shown(second[name])) for name in first if first[name] != second[name]}
+
+
 PARSERS: Mapping[str, Callable[[Mapping[str, Any], object], ModelConfig]] = {
     "official": parse_phi3,
     "diffusers": parse_diffusers,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnigen.config import ModelConfig
-from omnigen.convert.configs import DIFFUSERS_CLASS, PARSERS, WRITERS
+from omnigen.convert.configs import DIFFUSERS_CLASS, PARSERS, WRITERS, differences
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -170,11 +170,13 @@ def _ours(folder: Path, document: Mapping[str, Any]) -> ModelFolder:
 
 def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) -> ModelFolder:
     path = place / CONFIG_FILE
-    config = PARSERS["official" if layout == "phi3" else layout](document, path)
+    written = "official" if layout == "phi3" else layout
+    config = PARSERS[written](document, path)
     rest = read_document(place / CARRIED_FILE) if (place / CARRIED_FILE).is_file() else {}
     tokenizer = root / "tokenizer" if layout == "diffusers" else root
     usual = {"tokenizer": f"hf:{tokenizer}", "codec": f"sdxl:{root}", "image_size": PUBLISHED_IMAGE_SIZE}
     description = _described({"model": config.to_dict(), **usual, **rest}, place / CARRIED_FILE, root)
+    _require_agreement(path, config, PARSERS[written](WRITERS[written](description.config), path))
     config = description.config
     carried = _carried(rest, place / CARRIED_FILE)
     if layout in WRITERS and document != WRITERS[layout](config):
@@ -188,6 +190,19 @@ def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) 
             if file.is_file() and (found := read_document(file)) != usual_document:
                 carried[name] = found
     return ModelFolder(layout, root, place, document, description, carried)
+
+
+def _require_agreement(path: Path, found: ModelConfig, carried: ModelConfig) -> None:
+    """Refuses a config.json that was edited beside an omnigen.json, which would overrule the edit silently.
+
+    carried: the network of omnigen.json, as far as this layout's config.json can say it.
+    """
+    unequal = [f"{name}: found {one}, expected {other}" for name, (one, other) in differences(found, carried).items()]
+    if unequal:
+        raise UserError(
+            f"{path}: {'; '.join(unequal)}, as {CARRIED_FILE} beside it says. Restore {CONFIG_FILE}, or remove "
+            f"{CARRIED_FILE} (or only its model, to keep the rest)"
+        )
 
 
 def scheduler_document() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnigen.config import ModelConfig
+from omnigen.convert.configs import differences
 from omnigen.convert.layouts import CONFIG_FILE, WEIGHTS_FILE, Description, ModelFolder, open_folder, our_document
 from x2i.errors import UserError
 from x2i.store.atomic import write_json
@@ -154,18 +155,11 @@ def _differences(found: ModelFolder, wanted: ModelConfig) -> list[str]:
     ignored = {"vocab_size"}
     if found.layout == "phi3":
         ignored |= {"in_channels", "patch_size", "pos_embed_max_size"}
-    theirs, ours = found.description.config.to_dict(), wanted.to_dict()
-    if theirs["rope_short_factors"] is ours["rope_short_factors"] is None:
+    config = found.description.config
+    if config.rope_short_factors is wanted.rope_short_factors is None:
         ignored |= {"max_position_embeddings", "original_max_position_embeddings"}  # plain RoPE knows no lengths
-
-    def shown(value: object) -> str:
-        return f"[{value[0]}, {value[1]}... {value[-1]}]" if isinstance(value, list) else f"{value}"
-
-    return [
-        f"{name} {shown(theirs[name])} there, {shown(ours[name])} here"
-        for name in ours
-        if theirs[name] != ours[name] and name not in ignored
-    ]
+    unequal = differences(config, wanted)
+    return [f"{name} {theirs} there, {ours} here" for name, (theirs, ours) in unequal.items() if name not in ignored]
 
 
 def _skeleton(config: ModelConfig) -> OmniGen:

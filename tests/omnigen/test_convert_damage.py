@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ def change(file: Path, edit: Callable[[State], Any]) -> None:
     save_file(held, file)
 
 
+def edit_json(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **fields}))
+
+
 def refused(source: Path, message: str, layout: str = "ours", **options: Any) -> None:
     out = source.parent / "never"
     with pytest.raises(UserError, match=message):
@@ -93,3 +98,21 @@ def test_each_of_query_key_and_value_has_its_shape(
 ) -> None:
     change(weights_of(diffusers), edit)
     refused(diffusers, rf"diffusers/transformer: layers\.1\.self_attn\.to_[qk]\.weight: {message}")
+
+
+@pytest.mark.parametrize(
+    ("layout", "file", "fields", "message"),
+    [
+        ("official", "config.json", {"rope_theta": 9e4}, "rope_theta: found 90000.0, expected 10000.0"),
+        ("official", "config.json", {"num_hidden_layers": 1}, "num_layers: found 1, expected 2"),
+        ("diffusers", "transformer/config.json", {"patch_size": 4}, "patch_size: found 4, expected 2"),
+    ],
+)
+def test_omnigen_json_does_not_overrule_an_edited_config_json(
+    request: pytest.FixtureRequest, layout: str, file: str, fields: dict[str, Any], message: str
+) -> None:
+    path = request.getfixturevalue(layout) / file
+    edit_json(path.with_name("omnigen.json"), model=CONFIG.to_dict())
+    assert load_model(request.getfixturevalue(layout)).description.config == CONFIG
+    edit_json(path, **fields)
+    refused(request.getfixturevalue(layout), rf"{file}: .*{message}, as omnigen\.json beside it says.*[Rr]emove")
