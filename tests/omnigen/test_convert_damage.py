@@ -116,3 +116,37 @@ def test_omnigen_json_does_not_overrule_an_edited_config_json(
     assert load_model(request.getfixturevalue(layout)).description.config == CONFIG
     edit_json(path, **fields)
     refused(request.getfixturevalue(layout), rf"{file}: .*{message}, as omnigen\.json beside it says.*[Rr]emove")
+
+
+def factors(**more: Any) -> dict[str, Any]:
+    """Returns an edit of a config.json: LongRoPE with these fields."""
+    plain = [1.0] * (CONFIG.head_dim // 2)
+    return {"rope_scaling": {"type": "su", "short_factor": plain, "long_factor": plain, **more}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (factors(short_factor=[0.0] * 48), "rope_short_factors: found 0.0, expected a finite number above zero"),
+        (factors(long_factor=[1.0] * 47 + [True]), "rope_long_factors: found True"),
+        (factors(long_factor=[1.0] * 47 + [float("nan")]), r"rope_scaling.long_factor\[47\]: found nan"),
+        (factors(factor="4"), "rope_scaling.factor: found '4', expected 32"),
+        ({"rope_theta": float("inf")}, "rope_theta: found inf, expected a finite number"),
+        ({"rope_theta": 0}, "rope_theta: found 0.0, expected a finite number above zero"),
+        ({"rope_theta": 10**400}, "rope_theta: found 1000"),
+        ({"original_max_position_embeddings": 1}, "original_max_position_embeddings: found 1, expected more than 1"),
+        ({"original_max_position_embeddings": 0}, "original_max_position_embeddings: found 0"),
+        ({"attention_dropout": float("nan")}, "attention_dropout: found nan"),
+        ({"num_hidden_layers": 10_000_000}, "num_layers: found 10000000, expected at most 1000"),
+    ],
+)
+def test_a_configuration_that_cannot_be_right_is_refused_by_field(
+    official: Path, fields: dict[str, Any], message: str
+) -> None:
+    edit_json(official / "config.json", **fields)
+    refused(official, rf"config\.json: .*{message}")
+
+
+def test_a_configuration_nested_without_end_is_refused(official: Path) -> None:
+    (official / "config.json").write_text("[" * 100_000)
+    refused(official, r"config\.json: nested too deeply")
