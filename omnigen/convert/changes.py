@@ -77,8 +77,8 @@ def _casting(name: str, one: Stored, dtype: torch.dtype) -> Callable[[], Tensor]
     def read() -> Tensor:
         tensor = one.read()
         out = tensor.to(dtype)
-        # Least and greatest first: they cost no copy of the tensor, as a look at every element would.
-        if not all(end.isfinite() for end in out.aminmax()) and tensor.isfinite().all():
+        # Least and greatest first: they cost no copy of the tensor, as a look at every element does.
+        if not all(end.isfinite() for end in out.aminmax()) and (tensor.isfinite() & ~out.isfinite()).any():
             raise UserError(f"{name}: holds values beyond the range of {dtype}; use --dtype bf16")
         return out
 

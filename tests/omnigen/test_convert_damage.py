@@ -150,3 +150,14 @@ def test_a_configuration_that_cannot_be_right_is_refused_by_field(
 def test_a_configuration_nested_without_end_is_refused(official: Path) -> None:
     (official / "config.json").write_text("[" * 100_000)
     refused(official, r"config\.json: nested too deeply")
+
+
+@pytest.mark.parametrize("other", [float("nan"), float("inf"), -float("inf")])
+def test_a_value_beyond_fp16_is_refused_beside_one_that_is_not_finite_already(ours: Path, other: float) -> None:
+    file = ours / "model.safetensors"
+    change(file, lambda held: held["llm.norm.weight"][:2].copy_(torch.tensor([other, 1.0])))
+    convert(ours, ours.parent / "out", Conversion("ours", dtype="fp16"))
+    found = load_file(ours.parent / "out" / "model.safetensors")["llm.norm.weight"]
+    assert torch.equal(found[:1].float().nan_to_num(7.0), torch.tensor([other]).nan_to_num(7.0))
+    change(file, lambda held: held["llm.norm.weight"][1].fill_(1e9))
+    refused(ours, r"llm\.norm\.weight: holds values beyond the range", dtype="fp16")
