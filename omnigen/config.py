@@ -28,8 +28,11 @@ PHI3_LONG_FACTORS: tuple[float, ...] = (
     64.80001068115234, 64.81001281738281, 64.81001281738281,
 )  # fmt: skip
 
-# A mistyped number of layers would be built for hours before it is found not to fit any weights.
-MAX_LAYERS = 1000
+# Far beyond any network. A mistyped number would be built for hours, or overflow, before it is found to fit no weights.
+MOST: Mapping[str, int] = {
+    "hidden_size": 1 << 17, "num_layers": 1000, "num_heads": 1 << 12, "intermediate_size": 1 << 20,
+    "vocab_size": 1 << 24, "in_channels": 1 << 12, "patch_size": 1 << 8, "pos_embed_max_size": 1 << 11,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class ModelConfig:
         for name in ("rope_short_factors", "rope_long_factors"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(float(factor) for factor in value))
-        _require(self.num_layers <= MAX_LAYERS, "num_layers", self.num_layers, f"at most {MAX_LAYERS}")
+        for name, most in MOST.items():
+            _require(getattr(self, name) <= most, name, getattr(self, name), f"at most {most}")
         _require(self.hidden_size % self.num_heads == 0, "hidden_size", self.hidden_size, "a multiple of num_heads")
         _require(self.head_dim % 2 == 0, "hidden_size", self.hidden_size, "an even number of dimensions per head")
         _require(self.hidden_size % 4 == 0, "hidden_size", self.hidden_size, "a multiple of 4")

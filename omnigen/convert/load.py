@@ -140,14 +140,19 @@ def _diffusers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[
 
 
 def _require_tensors(origin: object, weights: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    from omnigen.convert.stored import READ
+
     for name, one in weights.items():
         if one.shape != shapes[name]:
             raise UserError(
                 f"{origin}: {name}: found {one.shape}, expected {shapes[name]}; the weights do not belong to the "
                 f"config.json beside them"
             )
-        if not one.dtype.is_floating_point:
-            raise UserError(f"{origin}: {name}: found {one.dtype}; quantized weights are not read")
+        if one.dtype not in READ:
+            raise UserError(
+                f"{origin}: {name}: found {one.dtype}, expected {', '.join(map(str, READ))}: quantized weights are not "
+                f"read. Save them in one of these where they were made"
+            )
 
 
 def _differences(found: ModelFolder, wanted: ModelConfig) -> list[str]:

@@ -28,6 +28,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 }  # fmt: skip
 
 
+# Dtypes of a network's weights. Those of fewer bits are quantized: they mean something only with scales kept elsewhere.
+READ = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
 @dataclass(frozen=True)
 class Stored:
     """A tensor that is not in memory yet. `read` gives it, of this shape and dtype, on the CPU."""
@@ -97,9 +101,9 @@ def _open_shards(index: Path) -> dict[str, Stored]:
     try:
         files: dict[str, str] = json.loads(index.read_text())["weight_map"]
         names = set(files.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index}: expected JSON with the file of each tensor in weight_map: {error}") from error
-    strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    strange = [name for name in names if not _is_shard(name)]
     if strange:
         raise UserError(f"{index}: weight_map: found {strange[0]!r}, expected the name of a file beside it")
     missing = sorted(name for name in names if not (index.parent / name).is_file())
@@ -110,6 +114,10 @@ def _open_shards(index: Path) -> dict[str, Stored]:
         if tensor not in shards[name]:
             raise UserError(f"{index}: weight_map says that {tensor} is in {name}, which does not hold it")
     return {tensor: shards[name][tensor] for tensor, name in files.items()}
+
+
+def _is_shard(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
 def _open_legacy(path: Path) -> dict[str, Stored]:
@@ -123,8 +131,14 @@ def _open_legacy(path: Path) -> dict[str, Stored]:
             f"{path}: a pickle that holds more than tensors, or is damaged; it is not read, for reading it can run any "
             f"code. Convert it to safetensors where it was made"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole file of torch.save: {error}") from error
+    except Exception as error:  # whatever the bytes lead the unpickler to: KeyError, IndexError, AssertionError...
+        raise UserError(f"{path}: not a whole file of torch.save: {error!r}; copy it again") from error
     if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
         raise UserError(f"{path}: expected a state dict, a mapping from names to tensors")
+    for name, tensor in document.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path}: found a tensor named {name!r}, expected names that are text")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            kind = tensor.device.type if tensor.is_meta else tensor.layout
+            raise UserError(f"{path}: {name}: found a tensor of kind {kind}, expected a plain one with its values")
     return {name: in_memory(tensor) for name, tensor in document.items()}

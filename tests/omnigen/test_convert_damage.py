@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from omnigen.convert import load_initial_weights, load_model, save_model
 from omnigen.convert.command import Conversion, convert
+from omnigen.convert.companions import tokenizer_size
 from x2i.errors import UserError
 
 from .model_folders import equal, tensors
@@ -161,3 +162,67 @@ def test_a_value_beyond_fp16_is_refused_beside_one_that_is_not_finite_already(ou
     assert torch.equal(found[:1].float().nan_to_num(7.0), torch.tensor([other]).nan_to_num(7.0))
     change(file, lambda held: held["llm.norm.weight"][1].fill_(1e9))
     refused(ours, r"llm\.norm\.weight: holds values beyond the range", dtype="fp16")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("layout", ["official", "diffusers"])
+def test_weights_of_eight_bits_are_refused(request: pytest.FixtureRequest, layout: str, dtype: torch.dtype) -> None:
+    folder = request.getfixturevalue(layout)
+    file, name = (folder / "model.safetensors", FUSED) if layout == "official" else (weights_of(folder), QUERY)
+    change(file, lambda held: held.update({name: held[name].to(dtype)}))
+    for option in ("keep", "bf16"):
+        refused(folder, rf"{name}: found {dtype}, .*quantized", dtype=option)
+    with pytest.raises(UserError, match="quantized"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("file", [5, None])
+def test_an_index_that_names_no_file_is_refused(official: Path, file: object) -> None:
+    index = official / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"llm.norm.weight": file}}))
+    (official / "model.safetensors").rename(official / "model-00001-of-00001.safetensors")
+    refused(official, r"model\.safetensors\.index\.json: ")
+
+
+@pytest.mark.parametrize("content", [b"hello world", b"a.", b"\x85"])
+def test_a_legacy_file_of_junk_is_refused(official: Path, content: bytes) -> None:
+    (official / "model.safetensors").unlink()
+    (official / "model.pt").write_bytes(content)
+    refused(official, r"model\.pt: ")
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({1: torch.ones(2)}, "found a tensor named 1, expected names that are text"),
+        ({"llm.norm.weight": torch.ones(192).to_sparse()}, "llm.norm.weight: found a tensor of kind torch.sparse_coo"),
+        ({"llm.norm.weight": torch.ones(192, device="meta")}, "llm.norm.weight: found a tensor of kind meta"),
+        ({"llm.norm.weight": torch.ones(192, dtype=torch.complex64)}, "found torch.complex64, expected torch.float32"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+def test_a_legacy_tensor_that_is_none_of_a_network_is_refused(
+    official: Path, state: State, odd: dict[Any, torch.Tensor], message: str
+) -> None:
+    (official / "model.safetensors").unlink()
+    torch.save({**state, **odd}, official / "model.pt")
+    refused(official, message)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"model": {"vocab": {"a": "x"}}},
+        {"model": {"vocab": {"a": True}}},
+        {"model": {"vocab": 5}},
+        {"model": [1]},
+        {"added_tokens": [{"content": "x"}]},
+        {"added_tokens": ["x"]},
+        {"added_tokens": {"id": 5}},
+        {"added_tokens": 5},
+    ],
+)
+def test_a_tokenizer_of_odd_content_is_refused(tmp_path: Path, document: dict[str, Any]) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(UserError, match=r"tokenizer\.json: .*remove it"):
+        tokenizer_size(tmp_path)
