@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omnigen.convert.documents import read_document
 from omnigen.convert.layouts import (
     CONFIG_FILE,
     INSIDE,
@@ -15,7 +16,6 @@ from omnigen.convert.layouts import (
     SCHEDULER_FILE,
     Description,
     pipeline_document,
-    read_document,
     scheduler_document,
 )
 from x2i.errors import UserError
