@@ -72,12 +72,23 @@ class ModelFolder:
 
         path = find_weights(self.place, self.weights_file)
         if path is None:
+            self._require_no_shards()
             others = sorted(each.name for each in self.place.iterdir())[:8]
             raise UserError(
                 f"{self.place / self.weights_file}: no such file, nor its shards; a model folder holds {CONFIG_FILE} "
                 f"and {self.weights_file} (found: {', '.join(others)})"
             )
         return open_weights(path)
+
+    def _require_no_shards(self) -> None:
+        from omnigen.convert.stored import INDEX
+
+        shards = sorted(self.place.glob(f"{Path(self.weights_file).stem}-*-of-*.safetensors"))
+        if shards:
+            raise UserError(
+                f"{self.place / self.weights_file}{INDEX}: no such file, though shards such as {shards[0].name} are "
+                f"there; it says which tensor is in which, so copy it too"
+            )
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -216,7 +227,7 @@ def _described(document: Mapping[str, Any], path: Path, root: Path) -> Descripti
         if not isinstance(document[name], kind):
             raise UserError(f"{path}: {name}: found {document[name]!r}, expected {words}")
     size = document.get("image_size")
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is not None and (type(size) is not int or size < 1):
         raise UserError(f"{path}: image_size: found {size!r}, expected a number of pixels, or null")
     try:
         config = ModelConfig.from_dict(document["model"])
@@ -229,6 +240,11 @@ def _carried(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     carried = document.get("carried") or {}
     if not isinstance(carried, dict) or not all(isinstance(value, dict) for value in carried.values()):
         raise UserError(f"{path}: carried: expected JSON objects by name; it may be removed")
+    for layout in carried.keys() & PARSERS.keys():
+        try:
+            PARSERS[layout](carried[layout], f"carried.{layout}")
+        except UserError as error:
+            raise UserError(f"{path}: {error}; carried.{layout} may be removed") from error
     return dict(carried)
 
 

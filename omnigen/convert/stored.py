@@ -7,7 +7,6 @@ more than one tensor is in memory at a time.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from omnigen.convert.documents import read_document
 from x2i.errors import UserError
 
 INDEX = ".index.json"
@@ -98,21 +98,30 @@ def _read(path: Path, name: str) -> Tensor:
 
 
 def _open_shards(index: Path) -> dict[str, Stored]:
-    try:
-        files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        names = set(files.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{index}: expected JSON with the file of each tensor in weight_map: {error}") from error
-    strange = [name for name in names if not _is_shard(name)]
+    files = read_document(index).get("weight_map")
+    if not isinstance(files, dict):
+        raise UserError(
+            f"{index}: weight_map: found {type(files).__name__}, expected a JSON object with the file of each tensor"
+        )
+    strange = [name for name in files.values() if not _is_shard(name)]
     if strange:
         raise UserError(f"{index}: weight_map: found {strange[0]!r}, expected the name of a file beside it")
-    missing = sorted(name for name in names if not (index.parent / name).is_file())
+    names = sorted(set(files.values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise UserError(f"{index}: {len(missing)} of {len(names)} files are not there, the first {missing[0]}")
-    shards = {name: open_safetensors(index.parent / name) for name in sorted(names)}
+    shards = {name: open_safetensors(index.parent / name) for name in names}
     for tensor, name in files.items():
         if tensor not in shards[name]:
             raise UserError(f"{index}: weight_map says that {tensor} is in {name}, which does not hold it")
+    for name, held in shards.items():
+        others = [tensor for tensor in held if files.get(tensor) != name]
+        if others:
+            there = files.get(others[0], "no file")
+            raise UserError(
+                f"{index}: weight_map: {others[0]}: found {there}, expected {name}, which holds it; the files are "
+                f"not of one network, copy all of them again"
+            )
     return {tensor: shards[name][tensor] for tensor, name in files.items()}
 
 

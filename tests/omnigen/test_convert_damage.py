@@ -226,3 +226,17 @@ def test_a_tokenizer_of_odd_content_is_refused(tmp_path: Path, document: dict[st
     (tmp_path / "tokenizer.json").write_text(json.dumps(document))
     with pytest.raises(UserError, match=r"tokenizer\.json: .*remove it"):
         tokenizer_size(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"image_size": True}, "image_size: found True"),
+        ({"carried": {"official": {"hidden_size": 1}}}, "carried.official: missing num_hidden_layers.*may be removed"),
+    ],
+)
+def test_what_omnigen_json_says_is_looked_at_before_anything_is_written(
+    diffusers: Path, fields: dict[str, Any], message: str
+) -> None:
+    edit_json(diffusers / "transformer" / "omnigen.json", **fields)
+    refused(diffusers, rf"omnigen\.json: {message}", "official")
