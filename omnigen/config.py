@@ -30,7 +30,7 @@ PHI3_LONG_FACTORS: tuple[float, ...] = (
 
 # Far beyond any network. A mistyped number would be built for hours, or overflow, before it is found to fit no weights.
 MOST: Mapping[str, int] = {
-    "hidden_size": 1 << 17, "num_layers": 1000, "num_heads": 1 << 12, "intermediate_size": 1 << 20,
+    "hidden_size": 1 << 24, "num_layers": 1000, "num_heads": 1 << 12, "intermediate_size": 1 << 26,
     "vocab_size": 1 << 24, "in_channels": 1 << 12, "patch_size": 1 << 8, "pos_embed_max_size": 1 << 11,
 }  # fmt: skip
 

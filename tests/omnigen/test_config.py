@@ -38,7 +38,7 @@ def test_a_preset_takes_overrides() -> None:
         ({"rope_short_factors": [1.0]}, "both factor lists"),
         ({"rope_short_factors": [1.0], "rope_long_factors": [1.0]}, "32 factors"),
         ({"num_layers": 10_000_000}, "model.num_layers: found 10000000, expected at most 1000"),
-        ({"hidden_size": 2**40}, "model.hidden_size: found 1099511627776, expected at most 131072"),
+        ({"hidden_size": 2**40}, "model.hidden_size: found 1099511627776, expected at most 16777216"),
         ({"rope_theta": 10**400}, "model.rope_theta: .*expected a finite number above zero"),
         ({"rope_theta": math.inf}, "model.rope_theta: found inf"),
         *(
