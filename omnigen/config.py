@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -26,6 +27,12 @@ PHI3_LONG_FACTORS: tuple[float, ...] = (
     63.48000717163086, 63.66000747680664, 63.850006103515625, 64.08000946044922, 64.760009765625,
     64.80001068115234, 64.81001281738281, 64.81001281738281,
 )  # fmt: skip
+
+# Far beyond any network. A mistyped number would be built for hours, or overflow, before it is found to fit no weights.
+MOST: Mapping[str, int] = {
+    "hidden_size": 1 << 24, "num_layers": 1000, "num_heads": 1 << 12, "intermediate_size": 1 << 26,
+    "vocab_size": 1 << 24, "in_channels": 1 << 12, "patch_size": 1 << 8, "pos_embed_max_size": 1 << 11,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,16 @@ class ModelConfig:
     pos_embed_max_size: int = 192
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, list | tuple) else [value]:
+                fits = not isinstance(number, int | float) or _is_positive(number)
+                _require(fits, field.name, number, "a finite number above zero")
         for name in ("rope_short_factors", "rope_long_factors"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(float(factor) for factor in value))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or (isinstance(value, int | float) and not value > 0):
-                raise UserError(f"model.{field.name}: found {value!r}, expected a number above zero")
+        for name, most in MOST.items():
+            _require(getattr(self, name) <= most, name, getattr(self, name), f"at most {most}")
         _require(self.hidden_size % self.num_heads == 0, "hidden_size", self.hidden_size, "a multiple of num_heads")
         _require(self.head_dim % 2 == 0, "hidden_size", self.hidden_size, "an even number of dimensions per head")
         _require(self.hidden_size % 4 == 0, "hidden_size", self.hidden_size, "a multiple of 4")
@@ -69,6 +79,10 @@ class ModelConfig:
         for name, factors in (("rope_short_factors", short), ("rope_long_factors", long)):
             fits = factors is None or len(factors) == self.head_dim // 2
             _require(fits, name, factors, f"{self.head_dim // 2} factors, one per pair of head dimensions")
+        original = self.original_max_position_embeddings
+        # Its logarithm divides LongRoPE's scaling.
+        fits = short is None or original > 1
+        _require(fits, "original_max_position_embeddings", original, "more than 1, as there are rope_short_factors")
 
     @property
     def head_dim(self) -> int:
@@ -115,6 +129,13 @@ def _nearest(name: str, valid: Mapping[str, Any]) -> str:
 def _require(holds: bool, name: str, found: object, expected: str) -> None:
     if not holds:
         raise UserError(f"model.{name}: found {found!r}, expected {expected}")
+
+
+def _is_positive(number: int | float) -> bool:
+    try:
+        return not isinstance(number, bool) and math.isfinite(number) and number > 0
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _require_type(name: str, value: object, annotation: str) -> None:

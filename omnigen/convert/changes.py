@@ -21,10 +21,23 @@ if TYPE_CHECKING:
 TABLE = "pos_embed"
 
 
-def from_diffusers_weights(weights: Weights) -> dict[str, Stored]:
-    """Returns weights with diffusers' names under ours, query, key and value fused."""
-    ours = dict.fromkeys(our_name(name) for name in weights)
-    return {name: _joined([weights[theirs] for theirs in diffusers_names(name)]) for name in ours}
+def from_diffusers_weights(origin: object, weights: Weights, mixed: bool = False) -> dict[str, Stored]:
+    """Returns weights with diffusers' names under ours, query, key and value fused.
+
+    mixed: fuse those of different dtypes in one that holds the values of all; else they raise UserError, for one fused
+    tensor cannot keep them bit for bit. origin: the folder, for the message.
+    """
+    fused = {}
+    for name in dict.fromkeys(our_name(name) for name in weights):
+        parts = {theirs: weights[theirs] for theirs in diffusers_names(name)}
+        if len({part.dtype for part in parts.values()}) > 1 and not mixed:
+            found = ", ".join(f"{theirs} {part.dtype}" for theirs, part in parts.items())
+            raise UserError(
+                f"{origin}: found {found}; expected one dtype, for they are one tensor here. Choose one for the whole "
+                f"network: omnigen convert --dtype fp32 (or bf16, fp16)"
+            )
+        fused[name] = _joined(list(parts.values()))
+    return fused
 
 
 def cast(weights: Weights, dtype: torch.dtype) -> dict[str, Stored]:
@@ -66,15 +79,16 @@ def _joined(parts: list[Stored]) -> Stored:
     if len(parts) == 1:
         return parts[0]
     rows = sum(part.shape[0] for part in parts)
-    return Stored((rows, *parts[0].shape[1:]), parts[0].dtype, lambda: torch.cat([part.read() for part in parts]))
+    dtype = functools.reduce(torch.promote_types, [part.dtype for part in parts])
+    return Stored((rows, *parts[0].shape[1:]), dtype, lambda: torch.cat([part.read().to(dtype) for part in parts]))
 
 
 def _casting(name: str, one: Stored, dtype: torch.dtype) -> Callable[[], Tensor]:
     def read() -> Tensor:
         tensor = one.read()
         out = tensor.to(dtype)
-        # Least and greatest first: they cost no copy of the tensor, as a look at every element would.
-        if not all(end.isfinite() for end in out.aminmax()) and tensor.isfinite().all():
+        # Least and greatest first: they cost no copy of the tensor, as a look at every element does.
+        if not all(end.isfinite() for end in out.aminmax()) and (tensor.isfinite() & ~out.isfinite()).any():
             raise UserError(f"{name}: holds values beyond the range of {dtype}; use --dtype bf16")
         return out
 

@@ -59,6 +59,8 @@ class Conversion:
         for option, value, valid in (("--to", self.layout, LAYOUTS), ("--dtype", self.dtype, DTYPES)):
             if value is not None and value not in valid:
                 raise UserError(f"{option} {value!r}: {nearest(value, valid)}")
+        if not 0 <= self.seed < 1 << 63:
+            raise UserError(f"--seed {self.seed}: expected a whole number from 0 to 2^63 - 1")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,13 @@ def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, S
     from omnigen.convert.load import open_network
     from omnigen.convert.phi3 import resized_embedding, with_fresh_rest
 
-    weights = open_network(found)
+    weights = open_network(found, mixed=conversion.dtype != "keep")
     if found.layout != "phi3":
+        if conversion.codec:
+            raise UserError(
+                f"--codec {conversion.codec!r}: {found.root} is no Phi-3 but a whole network, trained with the codec "
+                f"{found.description.codec!r}; leave --codec out"
+            )
         return weights, found.description
     codec = conversion.codec or found.description.codec
     config = found.description.config
@@ -190,10 +197,11 @@ def _source_notes(found: ModelFolder) -> list[str]:
 
 def _channels(codec: str) -> int:
     """Latent channels that a codec's name tells; the SDXL autoencoder has 4."""
-    if codec.partition(":")[0] == "dct":
+    family, _, path = codec.partition(":")
+    if family == "dct":
         from omnigen.codec import load_codec
 
         return load_codec(codec).channels
-    if codec.startswith("sdxl:"):
+    if family == "sdxl" and path:
         return 4
     raise UserError(f"--codec {codec!r}: expected dct:<channels> or sdxl:<folder or hub id>")

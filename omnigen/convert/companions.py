@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omnigen.convert.documents import read_document
 from omnigen.convert.layouts import (
     CONFIG_FILE,
     INSIDE,
@@ -15,15 +16,16 @@ from omnigen.convert.layouts import (
     SCHEDULER_FILE,
     Description,
     pipeline_document,
-    read_document,
     scheduler_document,
 )
+from x2i.errors import UserError
 from x2i.store.atomic import atomic_file, write_json
 
 TOKENIZER_FILES = (
     "added_tokens.json", "chat_template.jinja", "merges.txt", "special_tokens_map.json", "tokenizer.json",
     "tokenizer.model", "tokenizer_config.json", "vocab.json",
 )  # fmt: skip
+REPAIR = "copy the file again, or remove it"
 VAE_SUFFIXES = (".json", ".safetensors")
 
 
@@ -68,14 +70,25 @@ def moved(description: Description, companions: Companions, root: Path) -> Descr
 
 
 def tokenizer_size(folder: Path) -> int:
-    """Returns one more than the largest id in a folder's tokenizer.json; 0 where there is none."""
+    """Returns one more than the largest id in a folder's tokenizer.json; 0 where there is none.
+
+    Raises UserError if it is none that the tokenizers library writes.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return 0
     document = read_document(path)
-    vocabulary = (document.get("model") or {}).get("vocab") or {}
-    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
-    ids += [token["id"] for token in document.get("added_tokens") or []]
+    try:
+        vocabulary = (document.get("model") or {}).get("vocab") or {}
+        ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
+        ids += [token["id"] for token in document.get("added_tokens") or []]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a tokenizer as the tokenizers library writes it ({error!r}); {REPAIR}") from error
+    strange = [one for one in ids if type(one) is not int]
+    if strange:
+        raise UserError(
+            f"{path}: found the id {strange[0]!r}, expected whole numbers in model.vocab and added_tokens; {REPAIR}"
+        )
     return max(ids, default=-1) + 1
 
 

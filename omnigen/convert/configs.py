@@ -46,7 +46,6 @@ def parse_phi3(document: Mapping[str, Any], origin: object, in_channels: int = P
     partial = rope.get("partial_rotary_factor", document.get("partial_rotary_factor"))
     expected = "1: OmniGen turns all dimensions of a head"
     _require_value(partial in (None, 1), origin, "partial_rotary_factor", partial, expected)
-    original = document.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
     short, long = _factors(rope, origin)
     fields = {
         "hidden_size": hidden,
@@ -56,9 +55,9 @@ def parse_phi3(document: Mapping[str, Any], origin: object, in_channels: int = P
         "vocab_size": document["vocab_size"],
         "in_channels": in_channels,
         "rms_norm_eps": document.get("rms_norm_eps", 1e-5),
-        "rope_theta": _number(rope.get("rope_theta") or document.get("rope_theta") or 10000.0),
+        "rope_theta": _number(_first("rope_theta", rope, document, 10000.0)),
         "max_position_embeddings": document.get("max_position_embeddings", 4096),
-        "original_max_position_embeddings": original or 4096,
+        "original_max_position_embeddings": _first("original_max_position_embeddings", document, rope, 4096),
         "rope_short_factors": short,
         "rope_long_factors": long,
     }
@@ -162,6 +161,16 @@ def write_diffusers(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+def differences(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[str, str]]:
+    """Returns, by name, the fields in which two networks differ: both values as a message shows them."""
+
+    def shown(value: object) -> str:
+        return f"[{value[0]}, {value[1]}... {value[-1]}]" if isinstance(value, list) else f"{value}"
+
+    first, second = one.to_dict(), other.to_dict()
+    return {name: (shown(first[name]), shown(second[name])) for name in first if first[name] != second[name]}
+
+
 PARSERS: Mapping[str, Callable[[Mapping[str, Any], object], ModelConfig]] = {
     "official": parse_phi3,
     "diffusers": parse_diffusers,
@@ -191,7 +200,8 @@ def _require_usual_scaling(rope: Mapping[str, Any], config: ModelConfig, origin:
     scaling = attention_scaling(config)
     for name, usual in (("factor", ratio), ("attention_factor", scaling)):
         found = rope.get(name)
-        fits = found is None or math.isclose(_number(found), usual, rel_tol=1e-6)
+        number = _number(found)
+        fits = found is None or (isinstance(number, float) and math.isclose(number, usual, rel_tol=1e-6))
         _require_value(fits, origin, f"rope_scaling.{name}", found, f"{usual:g}, which the context lengths give")
 
 
@@ -201,9 +211,17 @@ def _mapping(document: Mapping[str, Any], name: str, origin: object) -> dict[str
     return found or {}
 
 
+def _first(name: str, one: Mapping[str, Any], other: Mapping[str, Any], usual: object) -> Any:
+    """Returns the field of the first that has it, not null, or what is usual."""
+    return next((found for found in (one.get(name), other.get(name)) if found is not None), usual)
+
+
 def _number(value: Any) -> Any:
-    """Returns a number as a float; anything else as it is, for `ModelConfig` to refuse."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """Returns a number as a float; anything else, a number beyond every float too, as it is for others to refuse."""
+    try:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    except OverflowError:
+        return value
 
 
 def _config(fields: Mapping[str, Any], origin: object) -> ModelConfig:

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from x2i.errors import UserError
@@ -19,11 +19,13 @@ from x2i.store.atomic import TEMPORARY_MARK
 def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
     """Gives a temporary folder to fill, and renames it to `path` if the block succeeds; removes it if it fails.
 
-    What killed writers of the same folder left is cleared away first. num_bytes: that will be written. Raises UserError
-    if there is something at `path` already, no room for that much, or the disk refuses.
+    The folders above it are made, and go again if the block fails. What killed writers of the same folder left is
+    cleared away first. num_bytes: that will be written. Raises UserError if there is something at `path` already, no
+    room for that much, or the disk refuses.
     """
+    require_free(path)
     try:
-        with _filling(path, num_bytes) as temporary:
+        with _parents(path), _filling(path, num_bytes) as temporary:
             yield temporary
     except OSError as error:
         raise UserError(
@@ -32,9 +34,21 @@ def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
 
 
 @contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Makes the folders above `path`; if the block fails, removes those that were not there and are empty."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+@contextmanager
 def _filling(path: Path, num_bytes: int) -> Iterator[Path]:
-    require_free(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     _clear_stale(path)
     room = shutil.disk_usage(path.parent).free
     if room < num_bytes:
@@ -57,8 +71,16 @@ def _filling(path: Path, num_bytes: int) -> Iterator[Path]:
 
 def require_free(path: Path) -> None:
     """Raises UserError unless `path` is free for a new folder: nothing, or an empty folder."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path}: exists already; give a new folder, or remove this one")
+    try:
+        if path.is_symlink():
+            raise UserError(f"{path}: a symbolic link, which is not written through; give the folder itself")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: exists already; give a new folder, or remove this one")
+        # A rename puts the new folder in the place of the old; whoever stands in the old one would be nowhere.
+        if path.name in ("", "..") or (path.exists() and path.samefile(Path.cwd())):
+            raise UserError(f"{path}: the folder that this runs in cannot be replaced; give a new folder in it")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; give another folder") from error
 
 
 def _rename(temporary: Path, path: Path) -> None:

@@ -6,14 +6,14 @@ layout to layout comes back as it was: our names of tokenizer and codec, and con
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnigen.config import ModelConfig
-from omnigen.convert.configs import DIFFUSERS_CLASS, PARSERS, WRITERS
+from omnigen.convert.configs import DIFFUSERS_CLASS, PARSERS, WRITERS, differences
+from omnigen.convert.documents import read_document
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,12 +72,23 @@ class ModelFolder:
 
         path = find_weights(self.place, self.weights_file)
         if path is None:
+            self._require_no_shards()
             others = sorted(each.name for each in self.place.iterdir())[:8]
             raise UserError(
                 f"{self.place / self.weights_file}: no such file, nor its shards; a model folder holds {CONFIG_FILE} "
                 f"and {self.weights_file} (found: {', '.join(others)})"
             )
         return open_weights(path)
+
+    def _require_no_shards(self) -> None:
+        from omnigen.convert.stored import INDEX
+
+        shards = sorted(self.place.glob(f"{Path(self.weights_file).stem}-*-of-*.safetensors"))
+        if shards:
+            raise UserError(
+                f"{self.place / self.weights_file}{INDEX}: no such file, though shards such as {shards[0].name} are "
+                f"there; it says which tensor is in which, so copy it too"
+            )
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -109,20 +120,6 @@ def read_description(folder: Path) -> Description:
     if found.layout == "phi3":
         raise UserError(f"{folder}: a Phi-3 language model, not an OmniGen network; omnigen convert makes one of it")
     return found.description
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """Returns the JSON object in a file. Raises UserError if there is none."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{path}: {reason.lower()}; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{path}: expected a JSON object, found {type(document).__name__}")
-    return document
 
 
 def our_document(description: Description, carried: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,11 +167,13 @@ def _ours(folder: Path, document: Mapping[str, Any]) -> ModelFolder:
 
 def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) -> ModelFolder:
     path = place / CONFIG_FILE
-    config = PARSERS["official" if layout == "phi3" else layout](document, path)
+    written = "official" if layout == "phi3" else layout
+    config = PARSERS[written](document, path)
     rest = read_document(place / CARRIED_FILE) if (place / CARRIED_FILE).is_file() else {}
     tokenizer = root / "tokenizer" if layout == "diffusers" else root
     usual = {"tokenizer": f"hf:{tokenizer}", "codec": f"sdxl:{root}", "image_size": PUBLISHED_IMAGE_SIZE}
     description = _described({"model": config.to_dict(), **usual, **rest}, place / CARRIED_FILE, root)
+    _require_agreement(path, config, PARSERS[written](WRITERS[written](description.config), path))
     config = description.config
     carried = _carried(rest, place / CARRIED_FILE)
     if layout in WRITERS and document != WRITERS[layout](config):
@@ -188,6 +187,19 @@ def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) 
             if file.is_file() and (found := read_document(file)) != usual_document:
                 carried[name] = found
     return ModelFolder(layout, root, place, document, description, carried)
+
+
+def _require_agreement(path: Path, found: ModelConfig, carried: ModelConfig) -> None:
+    """Refuses a config.json that was edited beside an omnigen.json, which would overrule the edit silently.
+
+    carried: the network of omnigen.json, as far as this layout's config.json can say it.
+    """
+    unequal = [f"{name}: found {one}, expected {other}" for name, (one, other) in differences(found, carried).items()]
+    if unequal:
+        raise UserError(
+            f"{path}: {'; '.join(unequal)}, as {CARRIED_FILE} beside it says. Restore {CONFIG_FILE}, or remove "
+            f"{CARRIED_FILE} (or only its model, to keep the rest)"
+        )
 
 
 def scheduler_document() -> dict[str, Any]:
@@ -215,7 +227,7 @@ def _described(document: Mapping[str, Any], path: Path, root: Path) -> Descripti
         if not isinstance(document[name], kind):
             raise UserError(f"{path}: {name}: found {document[name]!r}, expected {words}")
     size = document.get("image_size")
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is not None and (type(size) is not int or size < 1):
         raise UserError(f"{path}: image_size: found {size!r}, expected a number of pixels, or null")
     try:
         config = ModelConfig.from_dict(document["model"])
@@ -228,6 +240,11 @@ def _carried(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
     carried = document.get("carried") or {}
     if not isinstance(carried, dict) or not all(isinstance(value, dict) for value in carried.values()):
         raise UserError(f"{path}: carried: expected JSON objects by name; it may be removed")
+    for layout in carried.keys() & PARSERS.keys():
+        try:
+            PARSERS[layout](carried[layout], f"carried.{layout}")
+        except UserError as error:
+            raise UserError(f"{path}: {error}; carried.{layout} may be removed") from error
     return dict(carried)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omnigen.config import ModelConfig
+from omnigen.convert.configs import differences
 from omnigen.convert.layouts import CONFIG_FILE, WEIGHTS_FILE, Description, ModelFolder, open_folder, our_document
 from x2i.errors import UserError
 from x2i.store.atomic import write_json
@@ -86,17 +87,17 @@ def load_initial_weights(path: Path, wanted: ModelConfig, seed: int) -> OmniGen:
         raise UserError(
             f"{path}: another network than the one configured: {'; '.join(unequal)}. Set model.overrides to its values"
         )
-    weights = resized_embedding(open_network(found), wanted.vocab_size, seed)
+    weights = resized_embedding(open_network(found, mixed=True), wanted.vocab_size, seed)
     if found.layout == "phi3":
         weights = with_fresh_rest(weights, wanted, seed)
     return _assemble(wanted, cast(weights, torch.float32), "cpu", own=True).train()
 
 
-def open_network(found: ModelFolder) -> dict[str, Stored]:
+def open_network(found: ModelFolder, mixed: bool = False) -> dict[str, Stored]:
     """Returns a folder's weights under our names, complete and of the shapes that its config.json says.
 
-    Of a Phi-3 only the decoder. Raises UserError for missing, unknown and misshapen parameters, by the names they have
-    in the folder.
+    Of a Phi-3 only the decoder. mixed: see `from_diffusers_weights`. Raises UserError for missing, unknown and
+    misshapen parameters, by the names they have in the folder.
     """
     from omnigen.convert.changes import TABLE, from_diffusers_weights
     from omnigen.convert.names import diffusers_names, require_names
@@ -110,19 +111,13 @@ def open_network(found: ModelFolder) -> dict[str, Stored]:
     if found.layout == "phi3":
         weights = from_phi3(found.place, weights, shapes)
     elif found.layout == "diffusers":
-        expected = [each for name in shapes for each in diffusers_names(name)]
+        expected = _diffusers_shapes(shapes)
         require_names(found.place, weights, expected, optional=diffusers_names(TABLE))
-        weights = from_diffusers_weights(weights)
+        _require_tensors(found.place, weights, expected)
+        weights = from_diffusers_weights(found.place, weights, mixed)
     else:
         require_names(found.place, weights, shapes, optional=[TABLE])
-    for name, one in weights.items():
-        if one.shape != shapes[name]:
-            raise UserError(
-                f"{found.place}: {name}: found {one.shape}, expected {shapes[name]}; the weights do not belong to the "
-                f"config.json beside them"
-            )
-        if not one.dtype.is_floating_point:
-            raise UserError(f"{found.place}: {name}: found {one.dtype}; quantized weights are not read")
+    _require_tensors(found.place, weights, shapes)
     if TABLE not in weights and found.layout != "phi3":
         weights[TABLE] = in_memory(position_table(config.hidden_size, config.pos_embed_max_size))
     return weights
@@ -133,23 +128,44 @@ def network_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in _skeleton(config).state_dict().items()}
 
 
+def _diffusers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes by diffusers' names: a fused parameter's parts have equal numbers of its rows."""
+    from omnigen.convert.names import diffusers_names
+
+    return {
+        theirs: (rows // len(parts), *rest)
+        for name, (rows, *rest) in shapes.items()
+        for parts in [diffusers_names(name)]
+        for theirs in parts
+    }
+
+
+def _require_tensors(origin: object, weights: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    from omnigen.convert.stored import READ
+
+    for name, one in weights.items():
+        if one.shape != shapes[name]:
+            raise UserError(
+                f"{origin}: {name}: found {one.shape}, expected {shapes[name]}; the weights do not belong to the "
+                f"config.json beside them"
+            )
+        if one.dtype not in READ:
+            raise UserError(
+                f"{origin}: {name}: found {one.dtype}, expected {', '.join(map(str, READ))}: quantized weights are not "
+                f"read. Save them in one of these where they were made"
+            )
+
+
 def _differences(found: ModelFolder, wanted: ModelConfig) -> list[str]:
     """Returns a line for each field in which the network found cannot become the one wanted."""
     ignored = {"vocab_size"}
     if found.layout == "phi3":
         ignored |= {"in_channels", "patch_size", "pos_embed_max_size"}
-    theirs, ours = found.description.config.to_dict(), wanted.to_dict()
-    if theirs["rope_short_factors"] is ours["rope_short_factors"] is None:
+    config = found.description.config
+    if config.rope_short_factors is wanted.rope_short_factors is None:
         ignored |= {"max_position_embeddings", "original_max_position_embeddings"}  # plain RoPE knows no lengths
-
-    def shown(value: object) -> str:
-        return f"[{value[0]}, {value[1]}... {value[-1]}]" if isinstance(value, list) else f"{value}"
-
-    return [
-        f"{name} {shown(theirs[name])} there, {shown(ours[name])} here"
-        for name in ours
-        if theirs[name] != ours[name] and name not in ignored
-    ]
+    unequal = differences(config, wanted)
+    return [f"{name} {theirs} there, {ours} here" for name, (theirs, ours) in unequal.items() if name not in ignored]
 
 
 def _skeleton(config: ModelConfig) -> OmniGen:

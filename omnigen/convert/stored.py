@@ -7,7 +7,6 @@ more than one tensor is in memory at a time.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from omnigen.convert.documents import read_document
 from x2i.errors import UserError
 
 INDEX = ".index.json"
@@ -26,6 +26,10 @@ DTYPES: Mapping[str, torch.dtype] = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
+
+
+# Dtypes of a network's weights. Those of fewer bits are quantized: they mean something only with scales kept elsewhere.
+READ = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -94,22 +98,35 @@ def _read(path: Path, name: str) -> Tensor:
 
 
 def _open_shards(index: Path) -> dict[str, Stored]:
-    try:
-        files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        names = set(files.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index}: expected JSON with the file of each tensor in weight_map: {error}") from error
-    strange = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
+    files = read_document(index).get("weight_map")
+    if not isinstance(files, dict):
+        raise UserError(
+            f"{index}: weight_map: found {type(files).__name__}, expected a JSON object with the file of each tensor"
+        )
+    strange = [name for name in files.values() if not _is_shard(name)]
     if strange:
         raise UserError(f"{index}: weight_map: found {strange[0]!r}, expected the name of a file beside it")
-    missing = sorted(name for name in names if not (index.parent / name).is_file())
+    names = sorted(set(files.values()))
+    missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise UserError(f"{index}: {len(missing)} of {len(names)} files are not there, the first {missing[0]}")
-    shards = {name: open_safetensors(index.parent / name) for name in sorted(names)}
+    shards = {name: open_safetensors(index.parent / name) for name in names}
     for tensor, name in files.items():
         if tensor not in shards[name]:
             raise UserError(f"{index}: weight_map says that {tensor} is in {name}, which does not hold it")
+    for name, held in shards.items():
+        others = [tensor for tensor in held if files.get(tensor) != name]
+        if others:
+            there = files.get(others[0], "no file")
+            raise UserError(
+                f"{index}: weight_map: {others[0]}: found {there}, expected {name}, which holds it; the files are "
+                f"not of one network, copy all of them again"
+            )
     return {tensor: shards[name][tensor] for tensor, name in files.items()}
+
+
+def _is_shard(name: object) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
 def _open_legacy(path: Path) -> dict[str, Stored]:
@@ -123,8 +140,14 @@ def _open_legacy(path: Path) -> dict[str, Stored]:
             f"{path}: a pickle that holds more than tensors, or is damaged; it is not read, for reading it can run any "
             f"code. Convert it to safetensors where it was made"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole file of torch.save: {error}") from error
+    except Exception as error:  # whatever the bytes lead the unpickler to: KeyError, IndexError, AssertionError...
+        raise UserError(f"{path}: not a whole file of torch.save: {error!r}; copy it again") from error
     if not isinstance(document, Mapping) or not all(isinstance(value, Tensor) for value in document.values()):
         raise UserError(f"{path}: expected a state dict, a mapping from names to tensors")
+    for name, tensor in document.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path}: found a tensor named {name!r}, expected names that are text")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            kind = tensor.device.type if tensor.is_meta else tensor.layout
+            raise UserError(f"{path}: {name}: found a tensor of kind {kind}, expected a plain one with its values")
     return {name: in_memory(tensor) for name, tensor in document.items()}

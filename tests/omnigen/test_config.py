@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -36,6 +37,18 @@ def test_a_preset_takes_overrides() -> None:
         ({"num_layers": 0}, "above zero"),
         ({"rope_short_factors": [1.0]}, "both factor lists"),
         ({"rope_short_factors": [1.0], "rope_long_factors": [1.0]}, "32 factors"),
+        ({"num_layers": 10_000_000}, "model.num_layers: found 10000000, expected at most 1000"),
+        ({"hidden_size": 2**40}, "model.hidden_size: found 1099511627776, expected at most 16777216"),
+        ({"rope_theta": 10**400}, "model.rope_theta: .*expected a finite number above zero"),
+        ({"rope_theta": math.inf}, "model.rope_theta: found inf"),
+        *(
+            ({"rope_short_factors": [1.0] * 32, "rope_long_factors": [1.0] * 31 + [wrong]}, f"factors: found {wrong},")
+            for wrong in (0.0, -1.5, math.nan, math.inf, True)
+        ),
+        (
+            {"rope_short_factors": [1.0] * 32, "rope_long_factors": [1.0] * 32, "original_max_position_embeddings": 1},
+            "model.original_max_position_embeddings: found 1, expected more than 1",
+        ),
     ],
 )
 def test_a_wrong_value_names_the_field_and_the_remedy(change: dict[str, object], message: str) -> None:

@@ -171,6 +171,14 @@ def test_what_our_decoder_does_not_have_is_refused(tmp_path: Path, fields: dict[
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("codec", ["sdxl:", "sdxl", "sdx", "dct:x", "dct:500"])
+def test_a_codec_that_is_none_is_refused(tmp_path: Path, codec: str) -> None:
+    phi3(tmp_path / "phi3", LONG)
+    with pytest.raises(UserError, match=f"codec '{codec}': expected"):
+        convert(tmp_path / "phi3", tmp_path / "out", Conversion(codec=codec))
+    assert not (tmp_path / "out").exists()
+
+
 def test_training_begins_from_a_phi3_with_another_vocabulary(tmp_path: Path) -> None:
     theirs = phi3(tmp_path / "phi3", LONG)
     for vocabulary in (272, 300, 320):

@@ -172,6 +172,10 @@ def test_damaged_shards_are_named(sharded: Path, tmp_path: Path) -> None:
     name = next(iter(state))
     save_file({("x" if key == name else key): tensor for key, tensor in state.items()}, second)
     refused("weight_map says that")
+    first = sharded / second.name.replace("00002", "00001")
+    for other, place in (("y", "no file"), (next(iter(load_file(first))), first.name)):
+        save_file({**state, other: torch.ones(1)}, second)
+        refused(rf"weight_map: {other}: found {place}, expected {second.name}, which holds it;")
     second.write_bytes(whole)
     index = sharded / "model.safetensors.index.json"
     document = json.loads(index.read_text())
@@ -179,9 +183,13 @@ def test_damaged_shards_are_named(sharded: Path, tmp_path: Path) -> None:
         json.dumps({**document, "weight_map": {**document["weight_map"], "x": "../one/model.safetensors"}})
     )
     refused("expected the name of a file beside it")
-    index.write_text("[]")
-    refused("weight_map")
+    for content in ("[]", "{}", '{"weight_map": []}', "[" * 100_000):
+        index.write_text(content)
+        refused(r"model\.safetensors\.index\.json: (expected|weight_map: found|nested)")
     index.unlink()
+    refused(r"model\.safetensors\.index\.json: no such file, though shards such as model-00001-of-")
+    for shard in sharded.glob("*.safetensors"):
+        shard.unlink()
     refused("no such file, nor its shards")
 
 
