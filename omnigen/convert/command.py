@@ -59,8 +59,8 @@ class Conversion:
         for option, value, valid in (("--to", self.layout, LAYOUTS), ("--dtype", self.dtype, DTYPES)):
             if value is not None and value not in valid:
                 raise UserError(f"{option} {value!r}: {nearest(value, valid)}")
-        if not 0 <= self.seed < 1 << 63:
-            raise UserError(f"--seed {self.seed}: expected a whole number from 0 to 2^63 - 1")
+        if not 0 <= self.seed < 1 << 32:
+            raise UserError(f"--seed {self.seed}: expected a whole number from 0 to 2^32 - 1")
 
 
 @dataclass(frozen=True)

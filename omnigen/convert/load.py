@@ -65,7 +65,7 @@ def load_model(folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = 
     found = open_folder(folder)
     if found.layout == "phi3":
         raise UserError(f"{folder}: a Phi-3 language model, not an OmniGen network; omnigen convert makes one of it")
-    weights = uniform(merged(open_network(found), adapters))
+    weights = uniform(merged(open_network(found, mixed=True), adapters))
     return SavedModel(_assemble(found.description.config, weights, device).eval(), found.description)
 
 

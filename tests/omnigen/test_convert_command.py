@@ -319,7 +319,7 @@ def test_the_command_line_says_what_it_did_and_where_files_are_missing(
         (["{ours}", "{out}", "--to", "ours", "--dtype", "int8"], "expected one of"),
         (["{ours}", "{ours}", "--to", "ours"], "exists already"),
         (["{ours}", "{out}", "--to", "ours", "--max-shard-size", "lots"], "such as 5GB"),
-        (["{ours}", "{out}", "--to", "ours", "--seed", str(1 << 64)], "from 0 to 2^63 - 1"),
+        (["{ours}", "{out}", "--to", "ours", "--seed", str(1 << 32)], r"from 0 to 2^32 - 1"),
         (["{ours}", "{out}", "--to", "ours", "--codec", "dct:12"], "leave --codec out"),
         (["{out}", "{out}", "--to", "ours"], "expected the folder of a training run"),
         (["{ours}", "{out}", "--to", "ours", "--lora", "{ours}"], "adapter_config.json"),

@@ -70,17 +70,16 @@ def weights_of(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("narrow", [(QUERY,), (KEY, VALUE)])
-def test_query_key_and_value_of_different_dtypes_are_refused_unless_a_dtype_is_given(
+def test_query_key_and_value_of_different_dtypes_are_converted_to_a_dtype_alone_and_used_in_the_widest(
     diffusers: Path, tmp_path: Path, state: State, narrow: tuple[str, ...]
 ) -> None:
     change(weights_of(diffusers), lambda held: held.update({name: held[name].bfloat16() for name in narrow}))
     for layout in ("ours", "diffusers"):
         refused(diffusers, rf"{narrow[0]} torch\.bfloat16.* expected one dtype.*--dtype", layout)
-    with pytest.raises(UserError, match="--dtype"):
-        load_model(diffusers)
     parts = zip((QUERY, KEY, VALUE), state[FUSED].chunk(3))
     expected = torch.cat([part.bfloat16().float() if name in narrow else part for name, part in parts])
-    assert torch.equal(load_initial_weights(diffusers, CONFIG, 0).state_dict()[FUSED], expected)
+    for model in (load_initial_weights(diffusers, CONFIG, 0), load_model(diffusers).model):
+        assert torch.equal(model.state_dict()[FUSED], expected)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         convert(diffusers, tmp_path / name, Conversion("ours", dtype=name))
         assert equal({FUSED: tensors(tmp_path / name)[FUSED]}, {FUSED: expected.to(dtype)})
