@@ -30,6 +30,7 @@ from omnigen.train.checkpoint_files import (
     FILES,
     MARKER,
     STATE_FILE,
+    FileEntry,
     all_checkpoints,
     checkpoint_name,
     checkpoint_step,
@@ -154,7 +155,7 @@ class Checkpoints:
             dcp.save(tensors, checkpoint_id=path, process_group=self._group, no_dist=self.ranks.world == 1)
         if self.ranks.is_main:
             write_json(path / STATE_FILE, state.to_json())
-        files: list[dict[str, list[int]]] = [written_by(path, self.ranks.rank)]
+        files: list[dict[str, FileEntry]] = [written_by(path, self.ranks.rank)]
         if self._group is not None:
             mine, files = files[0], [{}] * self.ranks.world
             dist.all_gather_object(files, mine, group=self._group)

@@ -1,4 +1,4 @@
-"""What lies in a checkpoint's folder, and whether all of it is as it was written: sizes and CRC-32 in `files.json`.
+"""What lies in a checkpoint's folder, and whether all of it is as it was written: sizes and sha256 in `files.json`.
 
 Every rank sums up the files that it wrote, as DCP names them after ranks; the first one also those without a rank. On
 loading each rank looks at its share again.
@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from pathlib import Path
+from typing import TypedDict
 
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
+from x2i.store.commits import file_digest
 
 CHECKPOINTS = "checkpoints"  # in the folder of a run
 MARKER, STATE_FILE, FILES = "COMPLETE", "state.json", "files.json"
 NAME = re.compile(r"step-(\d{7,})")
 OF_A_RANK = re.compile(r"__(\d+)_\d+\.distcp")
-CHUNK = 1 << 22
+
+
+class FileEntry(TypedDict):
+    """What a file was when it was written."""
+
+    bytes: int
+    sha256: str
 
 
 def checkpoint_name(step: int) -> str:
@@ -45,10 +52,10 @@ def complete_checkpoints(folder: Path) -> list[Path]:
     return [path for path in all_checkpoints(folder) if (path / MARKER).is_file()]
 
 
-def written_by(checkpoint: Path, rank: int) -> dict[str, list[int]]:
-    """Returns {name: [bytes, CRC-32]} of the files that a rank wrote."""
+def written_by(checkpoint: Path, rank: int) -> dict[str, FileEntry]:
+    """Returns the entries in `files.json` of the files that a rank wrote, by name."""
     return {
-        path.name: [path.stat().st_size, _crc32(path)]
+        path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(checkpoint.iterdir())
         if path.name not in (MARKER, FILES) and _rank_of(path.name) == rank
     }
@@ -57,10 +64,10 @@ def written_by(checkpoint: Path, rank: int) -> dict[str, list[int]]:
 def require_undamaged(checkpoint: Path, ranks: Ranks) -> None:
     """Raises UserError, on every rank, if a file of a complete checkpoint is not what was written."""
     try:
-        written: dict[str, list[int]] = json.loads((checkpoint / FILES).read_text())
+        written: dict[str, FileEntry] = json.loads((checkpoint / FILES).read_text())
         share = list(written.items())[ranks.rank :: ranks.world]
-        problems = [problem for name, entry in share if (problem := _problem(checkpoint / name, *entry))]
-    except (OSError, ValueError, AttributeError, TypeError):
+        problems = [problem for name, entry in share if (problem := _problem(checkpoint / name, entry))]
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         problems = [f"{FILES} cannot be read"]
     if problems := ranks.gather(problems):
         older = [path for path in complete_checkpoints(checkpoint.parent) if path.name < checkpoint.name]
@@ -70,12 +77,12 @@ def require_undamaged(checkpoint: Path, ranks: Ranks) -> None:
         raise UserError(f"{checkpoint}: damaged: {'; '.join(dict.fromkeys(problems))}. Restore it, or {remedy}")
 
 
-def _problem(path: Path, size: int, crc32: int) -> str:
+def _problem(path: Path, entry: FileEntry) -> str:
     try:
         found = path.stat().st_size
-        if found != size:
-            return f"{path.name} has {found} bytes, {size} were written"
-        return "" if _crc32(path) == crc32 else f"{path.name} does not hold what was written"
+        if found != entry["bytes"]:
+            return f"{path.name} has {found} bytes, {entry['bytes']} were written"
+        return "" if file_digest(path) == entry["sha256"] else f"{path.name} does not hold what was written"
     except OSError as error:
         return f"{path.name}: {error.strerror or error}"
 
@@ -83,11 +90,3 @@ def _problem(path: Path, size: int, crc32: int) -> str:
 def _rank_of(name: str) -> int:
     of_a_rank = OF_A_RANK.fullmatch(name)
     return int(of_a_rank[1]) if of_a_rank else 0
-
-
-def _crc32(path: Path) -> int:
-    total = 0
-    with open(path, "rb") as stream:
-        while chunk := stream.read(CHUNK):
-            total = zlib.crc32(chunk, total)
-    return total
