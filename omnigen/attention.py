@@ -23,6 +23,7 @@ from torch import Tensor
 from omnigen.layout import PackLayout, Segment
 from x2i.errors import UserError
 
+CUDA_ONLY = ("flex", "varlen")
 FLEX_BLOCK = 128
 # Hopper's copy engine: 9 percent off at 96 dimensions a head; torch leaves it out where there is none.
 FLEX_OPTIONS: dict[str, Any] = {"USE_TMA": True}
@@ -51,6 +52,8 @@ def plan_attention(layout: PackLayout, implementation: str) -> Attention:
         raise UserError(
             f"attention {implementation!r}: no such implementation; expected auto, {', '.join(IMPLEMENTATIONS)}"
         )
+    if implementation in CUDA_ONLY and layout.device.type != "cuda":
+        raise UserError(f"attention {implementation!r} runs on CUDA devices only; use 'segment'")
     return IMPLEMENTATIONS[implementation](layout)
 
 
@@ -94,8 +97,6 @@ class FlexAttention:
     """FlexAttention, whose kernel skips every block of keys that no query of a block may see."""
 
     def __init__(self, layout: PackLayout, kernel_options: dict[str, Any] | None = None) -> None:
-        if layout.device.type != "cuda":
-            raise UserError("attention 'flex' runs on CUDA devices only (it has no CPU backward); use 'segment'")
         self._mask = flex_block_mask(layout)
         self._kernel_options = FLEX_OPTIONS if kernel_options is None else kernel_options
 
@@ -144,8 +145,6 @@ class VarlenAttention:
     """Two calls of torch's variable-length FlashAttention: one for the causal segments, one for the images."""
 
     def __init__(self, layout: PackLayout) -> None:
-        if layout.device.type != "cuda":
-            raise UserError("attention 'varlen' runs on CUDA devices only; use 'segment'")
         groups = (SequenceGroup.of(layout, causal) for causal in (True, False))
         self._groups = [group for group in groups if group is not None]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ESTALE)
 CONFIG_FILE, SUMMARY_FILE = "config.yaml", "summary.json"
+MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
 
 
 def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | None = None) -> Path:
@@ -112,8 +113,8 @@ def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
     from omnigen.train.stages import run_stages
 
     kept = settings.model.image_attention == "bidirectional"
-    results = run / ("adapter/adapter_config.json" if settings.lora.rank else "model/config.json")
-    if resume != "auto" or (kept and not results.is_file()):
+    results = run / (ADAPTER_FOLDER if settings.lora.rank else MODEL_FOLDER)
+    if resume != "auto" or (kept and not list(results.glob("*config.json"))):
         return False
     try:
         summary = json.loads((run / SUMMARY_FILE).read_text())

@@ -186,6 +186,10 @@ class ParallelConfig:
     mode: Literal["ddp", "fsdp", "hsdp"] = "ddp"
     shard: NotNegative = 0
 
+    def is_sharded(self, world: int) -> bool:
+        """Returns whether each of `world` ranks holds a part of the network only."""
+        return self.mode != "ddp" and world > 1
+
 
 @dataclass(frozen=True)
 class LogConfig:

@@ -9,13 +9,11 @@ import omnigen
 from omnigen.convert import save_model
 from omnigen.lora import lora_state, save_adapter
 from omnigen.train.checkpoint import RunState
-from omnigen.train.command import SUMMARY_FILE
+from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
 from omnigen.train.metrics import METRICS, VALIDATION, read_lines
 from omnigen.train.setup import Setup
 from omnigen.train.sharding import whole, whole_state
 from x2i.store.atomic import write_json
-
-MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
 
 
 def export(setup: Setup, state: RunState, run: Path) -> None:

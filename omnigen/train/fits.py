@@ -81,8 +81,8 @@ def drawing(config: TrainingConfig, network: ModelConfig, world: int) -> int:
     """Returns the bytes that the first device needs for pictures, beside what is held: of a network in shards, another
     that is whole.
     """
-    sharded = config.parallel.mode != "ddp" and world > 1
-    return num_parameters(network) * FP32 if sharded and config.log.sample_every else 0
+    whole_copy = config.parallel.is_sharded(world) and config.log.sample_every
+    return num_parameters(network) * FP32 if whole_copy else 0
 
 
 def ways(config: TrainingConfig, network: ModelConfig) -> list[Way]:

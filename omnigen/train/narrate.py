@@ -6,8 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from omnigen.flops import FP32
-from omnigen.train.command import SUMMARY_FILE
-from omnigen.train.export import ADAPTER_FOLDER, MODEL_FOLDER
+from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
 from omnigen.train.fits import sized
 from omnigen.train.setup import Setup
 from omnigen.train.stages import Stage

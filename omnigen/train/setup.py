@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from omnigen.attention import CUDA_ONLY
 from omnigen.blocks import compile_blocks
 from omnigen.codec import Codec, load_codec
 from omnigen.config import ModelConfig, preset
@@ -36,8 +37,6 @@ from omnigen.train.stages import Stage, run_stages
 from omnigen.train.validate import ValidationSet
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
-
-CUDA_ONLY = ("flex", "varlen")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     _require_plain_prompts(config.log.prompts, tokenizer)
     _require_room(wanted, run_stages(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
-    sharded = config.parallel.mode != "ddp" and ranks.world > 1
+    sharded = config.parallel.is_sharded(ranks.world)
     tell(in_words(needed(config, wanted, ranks.world, bf16), drawing(config, wanted, ranks.world)))
     source, codec = open_source(config.data), codec.to(ranks.device)
     stages = tuple(_open_stage(stage, config, source, tokenizer, codec, ranks) for stage in run_stages(config))
