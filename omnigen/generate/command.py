@@ -55,9 +55,9 @@ def generate_picture(
         raise UserError(f"--prompt: not UTF-8 from character {error.start + 1} on") from error
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(FORMATS)}")
-    _require_writable(out)
     folder, own = find_trained(model_folder)
     pixels = [read_image(path) for path in images]
+    _require_writable(out)
 
     from omnigen.codec import load_codec
     from omnigen.convert import load_model

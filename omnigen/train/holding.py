@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
+
+# What a file system says that knows no such locks: there a second run is not kept out.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 @contextmanager
@@ -42,6 +46,8 @@ def _hold(run: Path) -> tuple[int | None, str]:
     except BlockingIOError:
         os.close(descriptor)
         return None, "another process trains in this folder; wait for it, or give another folder with --out"
-    except OSError:
-        pass  # a file system without locks, on which nobody can be kept out
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            os.close(descriptor)
+            return None, f"cannot be locked: {error.strerror}"
     return descriptor, ""

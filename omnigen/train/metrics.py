@@ -116,8 +116,9 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
             values = json.loads(line)
-            values["step"] + 0
-        except (ValueError, TypeError, KeyError) as error:
+            if not (isinstance(values, dict) and isinstance(values.get("step"), int)):
+                raise ValueError("expected an object with its step")
+        except ValueError as error:
             raise UserError(
                 f"{path}: line {number} is damaged; restore the file, or move it away: the run goes on without what it "
                 f"had written"
