@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALA
 
 from omnigen.train.command import train
 from omnigen.train.metrics import read_lines
+from tests.omnigen_train.in_process import go_on, training
 from tests.omnigen_train.runs import write_config
 from x2i.errors import UserError
 
@@ -54,6 +55,24 @@ def test_tensorboard_shows_every_number_of_the_files_and_the_pictures(shards, tm
     assert picture.step == 4
     on_board = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
     assert np.array_equal(on_board, np.asarray(Image.open(run / "samples" / "step-0000004.png").convert("RGB")))
+
+
+@pytest.mark.slow
+def test_weights_and_biases_gets_the_numbers_if_it_is_installed(shards, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log = {"wandb": "pictures", "sample_every": 3, "sample_held_out": 1}
+    config = write_config(tmp_path / "c.yaml", shards, train={"steps": 3}, log=log)
+    run = tmp_path / "run"
+    with training(config, run) as trainer:
+        go_on(trainer.train())
+        assert trainer._log is not None
+        summary = dict(trainer._log._wandb.summary)
+    (line,) = [line for line in read_lines(run / "metrics.jsonl") if line["step"] == summary["_step"]]
+    assert summary["metrics/loss"] == line["loss"]
+    assert summary["metrics/tasks/colorize"] == line["tasks"]["colorize"]
+    assert summary["validation/loss"] == read_lines(run / "validation.jsonl")[0]["loss"]  # at the beginning
+    assert len(list(run.glob("wandb/offline-run-*/files/media/images/samples_3_*.png"))) == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed")
