@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from x2i.store.remote import is_remote, local_copy, publish, scratch_file
 
 TEMPORARY_MARK = ".tmp-"
+WRITE_BUFFER = 2**20  # bytes; large writes lie in large pieces in the page cache, from which reads are quicker
 _ROW_GROUP = 64 * 1024
 
 
@@ -36,7 +37,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "wb", WRITE_BUFFER) as stream:
             yield stream
             stream.flush()
             if durable:
@@ -53,7 +54,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
 def _stored_file(path: Path) -> Iterator[IO[bytes]]:
     temporary = scratch_file(path)
     try:
-        with open(temporary, "wb") as stream:
+        with open(temporary, "wb", WRITE_BUFFER) as stream:
             yield stream
         publish(temporary, path)
     finally:
