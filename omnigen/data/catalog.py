@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 from omnigen.data.columns import number_column, numbers, text_column, texts
 from omnigen.data.foreign import foreign_index
 from omnigen.data.held_out import ShardSplit, held_out_uids, join_splits, split_shard
+from omnigen.data.row import Row, RowColumns
 from omnigen.data.shard_check import require_matching_tar
 from omnigen.data.shard_index import ShardIndex, read_shard_index
 from omnigen.data.shard_set import FoundShard, find_shard_set
@@ -27,27 +29,8 @@ from x2i.store.reading import RangeReader
 from x2i.store.remote import cache_folder
 from x2i.store.shards import Shard
 
-__all__ = ["Catalog", "Row", "held_out_uids", "open_cache", "task_weights"]
+__all__ = ["Catalog", "held_out_uids", "open_cache", "task_weights"]
 OPENED_AT_A_TIME = {False: 4, True: 32}  # shards, by whether they lie on a store; there, waiting is all the work
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sample of the catalog: what it takes to read it, without its pixels.
-
-    tar: where the shard lies, a path or a URL's. images: (byte offset, byte count, width, height) of every input in
-    placeholder order, then of the output.
-    """
-
-    key: str
-    task: str
-    instruction: str
-    tar: Path
-    images: tuple[tuple[int, int, int, int], ...]
-
-    @property
-    def num_inputs(self) -> int:
-        return len(self.images) - 1
 
 
 @dataclass(frozen=True)
@@ -132,14 +115,21 @@ class Catalog:
         return len(self.task_id)
 
     def row(self, number: int) -> Row:
-        """Returns sample `number`."""
-        first, end = self.first_image[number : number + 2]
-        return Row(
-            key=self.keys[number].as_py(),
-            task=self.tasks[self.task_id[number]],
-            instruction=self.instructions[number].as_py(),
-            tar=self.shards[self.shard_id[number]].tar,
-            images=tuple(self.images[first:end].tolist()),
+        """Returns sample `number`. Raises IndexError if there is none."""
+        return self._rows.row(number)
+
+    @cached_property
+    def _rows(self) -> RowColumns:
+        tars = [shard.tar for shard in self.shards]
+        return RowColumns(
+            self.keys,
+            self.instructions,
+            self.tasks,
+            self.task_id,
+            tars,
+            self.shard_id,
+            self.images,
+            self.first_image,
         )
 
     def reader(self) -> RangeReader:

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from omnigen.data.cache_filler import CacheFiller
-from omnigen.data.catalog import Catalog, Row
+from omnigen.data.catalog import Catalog
 from omnigen.data.mixture import Mixture
 from omnigen.data.order import epoch_seed, permute
+from omnigen.data.row import Row
 from x2i.seeding import stable_hash
 from x2i.store.reading import RangeReader
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from omnigen.data.catalog import Row
 from omnigen.data.encoded import CacheKey, cache_file, why_not
+from omnigen.data.row import Row
 from omnigen.data.sample import Dropout, condition
 from omnigen.prompt import Prompt
 from omnigen.tokenizer import Tokenizer

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from omnigen.data.catalog import Row
 from omnigen.data.decode import decode_prepared
+from omnigen.data.row import Row
 from omnigen.images import TOKEN_PIXELS, prepared_size
 from omnigen.layout import Grid, SampleLayout
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from omnigen.data.row import IMAGE
 from x2i.errors import UserError
 from x2i.store.shards import SHARD_SCHEMA
 from x2i.store.tar import HEADER_BYTES
@@ -28,8 +29,6 @@ COLUMNS = (
     "image_bytes",
     "uids",
 )
-IMAGE = np.dtype([("offset", "<i8"), ("bytes", "<u4"), ("width", "<i4"), ("height", "<i4")])
-"""Where an image lies in its tar, in bytes, and its size in pixels."""
 KEY_RULE = r"^[^./\\\x00-\x1f]{1,250}$"
 NAME_RULE = r"^(?:input_[1-9][0-9]*|output)\.(?:jpg|jpeg|png|webp)$"
 

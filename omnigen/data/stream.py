@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from omnigen.data.cache_filler import CacheFiller
-from omnigen.data.catalog import Catalog, Row
+from omnigen.data.catalog import Catalog
 from omnigen.data.order import epoch_seed, permute
+from omnigen.data.row import Row
 from omnigen.data.shard_set import FoundShard
 from x2i.errors import UserError
 from x2i.seeding import stable_hash, unit_interval

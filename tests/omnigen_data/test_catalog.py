@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnigen.data.catalog import Catalog, held_out_uids, task_weights
+from omnigen.data.row import IMAGE, Row, RowColumns
 from omnigen.data.unique_keys import hash_texts
 from tests.omnigen_data.photographs import make_sample, make_shards
 from x2i.errors import UserError
@@ -36,6 +39,33 @@ def test_a_row_leads_to_the_pixels(dataset):
         for offset, count, width, height in row.images:
             assert decode(read_range(row.tar, offset, count)).shape == (height, width, 3)
         assert row.num_inputs == (1 if row.task == "colorize" else 0)
+
+
+def test_a_number_that_no_sample_has_is_an_error(dataset):
+    catalog = Catalog.open([dataset])
+    for number in (-1, len(catalog)):
+        with pytest.raises(IndexError):
+            catalog.row(number)
+
+
+def test_rows_say_what_the_columns_hold_however_these_are_cut_into_chunks():
+    words = ["naïve", "", "日本 🎨", "plain", "x" * 1000, "é"]
+    keys = [f"key-{number}" for number in range(len(words))]
+    tasks, tars = ("colorize", "text_to_image"), [Path("a.tar"), Path("b.tar")]
+    images = np.array([(n, 2**32 - 1 - n, n + 1, n + 2) for n in range(9)], IMAGE)
+    first_image = np.array([0, 1, 3, 4, 6, 7, 9])
+    task_id, shard_id = np.array([0, 1, 0, 1, 0, 1], np.int16), np.array([0, 0, 0, 1, 1, 1], np.int32)
+    whole = pa.array(["left out", *words, "left out"], pa.large_string())[1:-1]
+    for cuts in ([0, 6], [0, 1, 6], [0, 2, 2, 4, 6]):
+        pieces = pa.chunked_array([whole[a:b] for a, b in pairwise(cuts)], pa.large_string())
+        columns = RowColumns(
+            pa.chunked_array([pa.array(keys, pa.large_string())]),
+            pieces, tasks, task_id, tars, shard_id, images, first_image,
+        )  # fmt: skip
+        for number, text in enumerate(words):
+            places = tuple(images[first_image[number] : first_image[number + 1]].tolist())
+            expected = Row(keys[number], tasks[number % 2], text, tars[number // 3], places)
+            assert columns.row(number) == expected
 
 
 def test_a_folder_of_shards_is_as_good_as_a_dataset(dataset):

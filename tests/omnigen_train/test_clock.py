@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from omnigen.config import ModelConfig
-from omnigen.data.catalog import Row
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import StepPlan
+from omnigen.data.row import Row
 from omnigen.data.sample import Dropout, Slot
 from omnigen.layout import Grid, SampleLayout
 from omnigen.train import clock as clock_module
