@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,13 @@ import torch
 from torch import Tensor
 
 from omnigen.data.encoded import CacheKey, cache_file, read_record, why_not
+from omnigen.data.row import Place
 from omnigen.data.sample import Reader, Slot
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
 from x2i.store.atomic import read_table
+from x2i.store.reading import RangeReader
 from x2i.store.shards import Shard
-from x2i.store.tar import read_range
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TENSORS, INDEX = ".safetensors", ".parquet"
@@ -69,28 +70,33 @@ class LatentReader:
     def __init__(self, shards: Mapping[Path, LatentShard], pixels: Reader) -> None:
         self._shards, self._pixels = dict(shards), pixels
         self._open: OrderedDict[Path, _Index] = OrderedDict()
+        self._files = RangeReader()
 
-    def read(self, tar: Path, offset: int, count: int, size: tuple[int, int]) -> Tensor:
-        """Returns the posterior (P, H / 8, W / 8), in the cache's dtype, of the image at `offset` of `tar`; of a shard
+    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
+        """Yields the posteriors (P, H / 8, W / 8), in the cache's dtype, of the images at `places` of `tar`; of a shard
         without a cache, what `pixels` reads.
 
-        Raises DroppedError if the image could not be decoded when it was encoded, or its posterior is damaged.
+        Raises DroppedError at an image that could not be decoded when it was encoded, or whose posterior is damaged.
         """
         if tar not in self._shards:
-            return self._pixels.read(tar, offset, count, size)
+            yield from self._pixels.read(tar, places)
+            return
         shard, index = self._shards[tar], self._index(tar)
-        place = index.place(offset)
-        if place in index.reasons:
-            raise DroppedError(*index.reasons[place])
-        data = read_range(shard.file, int(index.start[place]), int(index.bytes[place]))
-        if zlib.crc32(data) != index.crc32[place]:
-            raise DroppedError(Reason.IMAGE_CORRUPT, f"its latents in {shard.file.name} are damaged; encode it again")
-        shape = shard.channels, int(index.height[place]), int(index.width[place])
-        return torch.frombuffer(bytearray(data), dtype=shard.dtype).view(shape)
+        for offset, _, _, _ in places:
+            yield self._posterior(shard, index, index.place(offset))
 
     def fetch_ahead(self, slots: Sequence[Slot]) -> None:
         """Asks for the pixels of samples whose shard has no cache."""
         self._pixels.fetch_ahead([slot for slot in slots if slot.row.tar not in self._shards])
+
+    def _posterior(self, shard: LatentShard, index: _Index, place: int) -> Tensor:
+        if place in index.reasons:
+            raise DroppedError(*index.reasons[place])
+        data = self._files.read(shard.file, int(index.start[place]), int(index.bytes[place]))
+        if zlib.crc32(data) != index.crc32[place]:
+            raise DroppedError(Reason.IMAGE_CORRUPT, f"its latents in {shard.file.name} are damaged; encode it again")
+        shape = shard.channels, int(index.height[place]), int(index.width[place])
+        return torch.frombuffer(bytearray(data), dtype=shard.dtype).view(shape)
 
     def _index(self, tar: Path) -> _Index:
         if tar in self._open:

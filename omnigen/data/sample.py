@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from omnigen.data.decode import decode_prepared
-from omnigen.data.row import Row
+from omnigen.data.row import Place, Row
 from omnigen.images import TOKEN_PIXELS, prepared_size
 from omnigen.layout import Grid, SampleLayout
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
@@ -66,6 +66,16 @@ class Slot:
     image_numbers: tuple[int, ...]
     layout: SampleLayout
     mirrored: bool = False
+
+    @property
+    def loaded(self) -> tuple[int, ...]:
+        """The numbers of the images to load, each once: those at the marks, then the output's."""
+        return (*dict.fromkeys(self.image_numbers), len(self.row.images))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the images to load lie."""
+        return tuple(self.row.images[number - 1] for number in self.loaded)
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,8 @@ def image_grid(width: int, height: int, max_side: int) -> Grid:
 class Reader(Protocol):
     """Where the images of samples come from: pixels from an ImageReader, posteriors from a latent cache."""
 
-    def read(self, tar: Path, offset: int, count: int, size: tuple[int, int]) -> Tensor:
-        """Returns the image in `count` bytes of `tar` from `offset`. Raises DroppedError if it cannot be had."""
+    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
+        """Yields the images at `places` of `tar`, in order. Raises DroppedError at one that cannot be had."""
         ...
 
     def fetch_ahead(self, slots: Sequence[Slot]) -> None:
@@ -173,34 +183,34 @@ class ImageReader:
         self._room = cache_bytes
         self._kept: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
 
-    def read(self, tar: Path, offset: int, count: int, size: tuple[int, int]) -> Tensor:
-        """Returns the image in `count` bytes of `tar` from `offset`, uint8 (height, width, 3).
+    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
+        """Yields the images at `places` of `tar`, in order, uint8 (height, width, 3).
 
-        size: its (width, height) by the index. Raises DroppedError if it cannot be decoded or has another size, and
-        UserError if the tar is shorter than it was when the run began.
+        Raises DroppedError at one that cannot be decoded or has another size than its place says, and UserError if the
+        tar is shorter than it was when the run began.
         """
-        if (tar, offset) in self._kept:
-            self._kept.move_to_end((tar, offset))
-            return self._kept[tar, offset]
-        data = self._files.read(tar, offset, count)
-        image = torch.from_numpy(decode_prepared(data, size, self._max_side).copy())
-        self._keep((tar, offset), image)
-        return image
+        kept = [self._kept.get((tar, offset)) for offset, _, _, _ in places]
+        encoded = iter(self._files.read_all(tar, [place[:2] for place, image in zip(places, kept) if image is None]))
+        for (offset, _, width, height), image in zip(places, kept):
+            if image is None:
+                image = torch.from_numpy(decode_prepared(next(encoded), (width, height), self._max_side).copy())
+            self._keep((tar, offset), image)
+            yield image
 
     def fetch_ahead(self, slots: Sequence[Slot]) -> None:
         """Asks for all images of `slots` at once where a request takes long; drops what the last call left unread."""
         self._files.forget()
         wanted = [
-            (slot.row.tar, offset, count)
+            (slot.row.tar, [place[:2] for place in slot.places if (slot.row.tar, place[0]) not in self._kept])
             for slot in slots
-            for offset, count, _, _ in (slot.row.images[number - 1] for number in (*slot.image_numbers, 0))
-            if (slot.row.tar, offset) not in self._kept
         ]
         self._files.fetch_ahead(wanted)
 
     def _keep(self, name: tuple[Path, int], image: Tensor) -> None:
+        if name not in self._kept:
+            self._room -= image.numel()
         self._kept[name] = image
-        self._room -= image.numel()
+        self._kept.move_to_end(name)
         while self._room < 0:
             _, oldest = self._kept.popitem(last=False)
             self._room += oldest.numel()
@@ -208,15 +218,13 @@ class ImageReader:
 
 def load(slot: Slot, reader: Reader) -> LoadedSample | BadSample:
     """Returns `slot` with its images, or a BadSample where one of them cannot be had."""
-    target = len(slot.row.images)
     pixels: dict[int, Tensor] = {}
-    for number in (*dict.fromkeys(slot.image_numbers), target):
-        offset, count, width, height = slot.row.images[number - 1]
-        try:
-            image = reader.read(slot.row.tar, offset, count, (width, height))
+    try:
+        for number, image in zip(slot.loaded, reader.read(slot.row.tar, slot.places)):
             assert not slot.mirrored or image.dtype == torch.uint8, "posteriors cannot be mirrored"
             pixels[number] = image.flip(1) if slot.mirrored else image
-        except DroppedError as error:
-            name = "output" if number == target else f"input {number}"
-            return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")
-    return LoadedSample(slot, tuple(pixels[number] for number in slot.image_numbers), pixels[target])
+    except DroppedError as error:
+        number = slot.loaded[len(pixels)]
+        name = "output" if number == len(slot.row.images) else f"input {number}"
+        return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")
+    return LoadedSample(slot, tuple(pixels[number] for number in slot.image_numbers), pixels[len(slot.row.images)])

@@ -230,7 +230,7 @@ def test_a_mirrored_sample_trains_on_mirrored_latents(dataset):
 
 def test_a_reader_without_caches_reads_pixels(dataset):
     catalog = Catalog.open([dataset])
-    offset, count, width, height = catalog.row(0).images[0]
-    pixels = ImageReader(32)
-    read = LatentReader({}, pixels).read(catalog.row(0).tar, offset, count, (width, height))
-    assert read.equal(pixels.read(catalog.row(0).tar, offset, count, (width, height)))
+    row, pixels = catalog.row(0), ImageReader(32)
+    found = list(LatentReader({}, pixels).read(row.tar, row.images))
+    assert len(found) == len(row.images)
+    assert all(one.equal(other) for one, other in zip(found, pixels.read(row.tar, row.images)))

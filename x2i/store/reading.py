@@ -7,15 +7,19 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
 from x2i.store.remote import is_remote
 
+Place = tuple[int, int]
+"""In a file: the first byte wanted, and how many."""
 Range = tuple[Path, int, int]
-"""A file, the first byte wanted, and how many."""
+"""A file and a place in it."""
 
+LARGEST_GAP = 2**16  # bytes; getting that many for nothing is quicker than asking a store once more
 MOST_OPEN = 256  # files; half of the usual limit of a process, which its libraries share
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds before the second attempt; each pause is twice as long as the one before
@@ -35,26 +39,34 @@ class RangeReader:
 
     def read(self, path: Path, offset: int, size: int) -> bytes:
         """Returns `size` bytes of `path` from `offset`. Raises UserError if they cannot be had."""
-        data = self._ahead.pop((path, offset, size), None) if self._ahead else None
-        if data is None:
-            descriptor = self._descriptor(path)
-            if descriptor is None:
-                [data] = fetch_ranges([(path, offset, size)])
-            else:
-                data = os.pread(descriptor, size, offset)
-        if len(data) > size:
-            raise UserError(f"{path}: asked for {size} bytes, was sent {len(data)}: its server ignores byte ranges")
-        if len(data) < size:
-            raise UserError(f"{path}: wanted {size} bytes at {offset}, found {len(data)}: the file is truncated")
-        return data
+        return self.read_all(path, [(offset, size)])[0]
 
-    def fetch_ahead(self, ranges: Sequence[Range]) -> None:
-        """Asks for the ranges that only a store has, all at once; `read` then finds them, and `forget` drops them."""
-        wanted = [
-            part for part in dict.fromkeys(ranges) if part not in self._ahead and self._descriptor(part[0]) is None
+    def read_all(self, path: Path, places: Sequence[Place]) -> list[bytes]:
+        """Returns the bytes of `path` at `places`, in order. Raises UserError if they cannot be had."""
+        descriptor = self._descriptor(path)
+        if descriptor is None:
+            return self._fetched(path, places)
+        # Reading what lies side by side at once, and cutting it, takes longer than asking the kernel twice.
+        found = [os.pread(descriptor, size, offset) for offset, size in places]
+        for data, (offset, size) in zip(found, places):
+            if len(data) != size:
+                raise _truncated(path, offset, size, data)
+        return found
+
+    def fetch_ahead(self, wanted: Sequence[tuple[Path, Sequence[Place]]]) -> None:
+        """Asks for what only a store has, all at once; `read_all` with the same places then finds it.
+
+        What is not read is kept until `forget`.
+        """
+        ranges = [
+            (path, joint.offset, joint.size)
+            for path, places in wanted
+            if self._descriptor(path) is None
+            for joint in join(places)
         ]
-        if wanted:
-            self._ahead.update(zip(wanted, fetch_ranges(wanted)))
+        missing = [part for part in dict.fromkeys(ranges) if part not in self._ahead]
+        if missing:
+            self._ahead.update(zip(missing, fetch_ranges(missing)))
 
     def forget(self) -> None:
         """Drops what was fetched ahead and not read."""
@@ -77,6 +89,23 @@ class RangeReader:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict(), "_ahead": {}}
 
+    def _fetched(self, path: Path, places: Sequence[Place]) -> list[bytes]:
+        found: list[bytes] = []
+        for joint in join(places):
+            data = self._ahead.pop((path, joint.offset, joint.size), None)
+            if data is None:
+                [data] = fetch_ranges([(path, joint.offset, joint.size)])
+            if len(data) > joint.size:
+                raise UserError(
+                    f"{path}: asked for {joint.size} bytes, was sent {len(data)}: its server ignores byte ranges"
+                )
+            for offset, size in joint.places:
+                part = data[offset - joint.offset : offset - joint.offset + size]
+                if len(part) != size:
+                    raise _truncated(path, offset, size, part)
+                found.append(part)
+        return found
+
     def _descriptor(self, path: Path) -> int | None:
         found = self._open.get(path)
         if found is not None:
@@ -92,6 +121,31 @@ class RangeReader:
     def _open_copy(self, path: Path) -> int | None:
         copy = self._copies.get(str(path))
         return None if copy is None else open_in_use(copy)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One request for several places that follow upon each other."""
+
+    offset: int
+    size: int
+    places: tuple[Place, ...]
+
+
+def join(places: Sequence[Place]) -> list[Joint]:
+    """Returns the requests to make for `places`, in order: what lies close behind the place before it is had with it.
+
+    Close: at most LARGEST_GAP bytes after its end.
+    """
+    groups: list[list[Place]] = []
+    end = 0
+    for offset, size in places:
+        if groups and end <= offset <= end + LARGEST_GAP:
+            groups[-1].append((offset, size))
+        else:
+            groups.append([(offset, size)])
+        end = offset + size
+    return [Joint(group[0][0], sum(group[-1]) - group[0][0], tuple(group)) for group in groups]
 
 
 def open_in_use(copy: Path) -> int | None:
@@ -143,6 +197,10 @@ def _ask(ranges: Sequence[Range]) -> list[Any]:
         return list(store.fs.cat_ranges(keys, starts, ends, on_error="return"))
     except Exception as error:  # noqa: BLE001 - every fsspec library raises its own kinds, and they are told
         return [error] * len(ranges)
+
+
+def _truncated(path: Path, offset: int, size: int, found: bytes) -> UserError:
+    return UserError(f"{path}: wanted {size} bytes at {offset}, found {len(found)}: the file is truncated")
 
 
 def _open_local(path: Path) -> int:

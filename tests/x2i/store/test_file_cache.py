@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
@@ -15,7 +16,7 @@ from upath import UPath
 from x2i.errors import UserError
 from x2i.store import file_cache, reading
 from x2i.store.file_cache import FileCache, StoredFile
-from x2i.store.reading import RangeReader, fetch_ranges, open_in_use
+from x2i.store.reading import Joint, RangeReader, fetch_ranges, join, open_in_use
 
 
 class FolderStore(LocalFileSystem):
@@ -192,6 +193,30 @@ def test_a_failed_request_is_made_again_and_then_is_an_error(root):
     with pytest.raises(UserError, match=r"a\.tar: could not be read, 4 attempts: .*rude store"):
         fetch_ranges(ranges)
     RudeStore.failures = 0
+
+
+def test_places_side_by_side_are_one_request():
+    gap = reading.LARGEST_GAP
+    places = [(512, 10), (1000, 24), (1024 + gap, 5), (1030 + 2 * gap, 7), (40, 8)]
+    assert join(places) == [
+        Joint(512, 517 + gap, tuple(places[:3])),
+        Joint(1030 + 2 * gap, 7, (places[3],)),
+        Joint(40, 8, (places[4],)),
+    ]
+    assert join([]) == []
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_ranges_read_together_are_the_ranges_read_one_by_one(root, remote):
+    data = np.random.default_rng(0).bytes(300_000)
+    path = stored(root, "a.tar").path if remote else root / "a.tar"
+    (root / "a.tar").write_bytes(data)
+    places = [(0, 1), (1, 500), (700, 0), (900, 90_000), (99_000, 5), (250_000, 50_000), (4, 4)]
+    with RangeReader() as reader:
+        assert reader.read_all(path, places) == [data[offset : offset + size] for offset, size in places]
+        assert reader.read_all(path, []) == []
+        with pytest.raises(UserError, match=r"a\.tar: wanted 11 bytes at 299990, found 10"):
+            reader.read_all(path, [(299_000, 10), (299_990, 11)])
 
 
 def test_a_range_past_the_end_is_told(root, tmp_path):
