@@ -65,6 +65,7 @@ def read_shard_index(source: Path | bytes, name: str) -> ShardIndex:
             schema = file.schema_arrow
             _require_columns(schema, name)
             table = file.read(list(COLUMNS), use_threads=False)
+        table.validate(full=True)  # Parquet's strings may hold any bytes, and its offsets any numbers
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: not a readable Parquet file: {error}. Copy it again, or rebuild the shard") from error
     for column in COLUMNS:

@@ -98,6 +98,18 @@ def test_a_missing_index_is_refused(dataset):
         Catalog.open([dataset])
 
 
+@pytest.mark.parametrize("column", ["key", "task", "instruction"])
+def test_an_index_with_letters_that_are_no_utf_8_is_refused(dataset, column):
+    index = find_shards(dataset)[0].index_path
+    table = pq.read_table(index)
+    letters = [value.encode() for value in table.column(column).to_pylist()]
+    damaged = pa.array([b"\xff" + letters[0], *letters[1:]], pa.binary()).view(pa.string())
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, table.schema.field(place), damaged), index)
+    with pytest.raises(UserError, match=rf"{index.name}: .*UTF8"):
+        Catalog.open([dataset])
+
+
 def test_an_index_that_is_no_parquet_is_refused(dataset):
     index = find_shards(dataset)[0].index_path
     index.write_bytes(b"PAR1 but not really")
