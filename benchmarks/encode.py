@@ -197,7 +197,7 @@ def measure_steps(folder: Path, repeats: int, photographs: int) -> None:
 def step(setup: Setup, latents: Mapping[Path, LatentShard]) -> tuple[float, float]:
     """Takes the first step without the optimizer; returns its loss, and the share of time until the network's turn."""
     started = time.process_time()
-    plan = setup.planner.step(0, PackingState())
+    plan = setup.stages[0].planner.step(0, PackingState())
     reader = LatentReader(latents, ImageReader(setup.config.data.max_side, cache_bytes=0))
     packs = [prepare_pack(load_pack(slots, reader), setup.codec, setup.config.train, CPU) for slots in plan.packs]
     prepared = time.process_time()

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class Contender:
 def contenders() -> Iterator[Contender]:
     """Yields every implementation with every kernel and option worth trying."""
     for name, options in FLEX_VARIANTS.items():
-        yield Contender("flex", name, lambda layout, options=options: FlexAttention(layout, options))
+        yield Contender("flex", name, partial(FlexAttention, kernel_options=options))
     yield Contender("varlen", "flash", lambda layout: plan_attention(layout, "varlen"))
     for name, backend in SDPA_KERNELS.items():
         yield Contender(
@@ -63,9 +64,7 @@ def contenders() -> Iterator[Contender]:
             name,
             lambda layout: plan_attention(layout, "segment"),
             # A kernel that cannot take a call (a mask, say) leaves it to the next in the list.
-            lambda backend=backend: sdpa_kernel(
-                [backend, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH], set_priority=True
-            ),
+            partial(sdpa_kernel, [backend, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH], set_priority=True),
         )
 
 

@@ -52,6 +52,7 @@ def make_photographs(megapixels: float, count: int) -> list[bytes]:
 
 def store_with_cv2(file: bytes, side: int) -> bytes:
     image = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
     scale = side / max(image.shape[:2])
     if scale < 1:
         size = round(image.shape[1] * scale), round(image.shape[0] * scale)

@@ -34,7 +34,7 @@ from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
-from omnigen.data.sample import DropoutRates, ImageReader
+from omnigen.data.sample import DropoutRates, ImageReader, Slot
 from omnigen.images import TOKEN_PIXELS, prepare_image
 from omnigen.layout import Grid, PackLayout, SampleLayout
 from omnigen.prompt import build_prompt
@@ -89,7 +89,9 @@ def make_planner(root: Path, budget: int) -> Planner:
 
 def our_batches(root: Path, workers: int) -> Iterator[PackLayout]:
     for step in StepLoader(make_planner(root, BUDGET), PackingState(), 0, 10**9, max_side=SIDE, workers=workers):
-        yield step.packs[0].layout
+        layout = step.packs[0].layout
+        assert layout is not None
+        yield layout
 
 
 class Decode:
@@ -169,20 +171,23 @@ def plan(root: Path, steps: int = 200) -> None:
 
 def collation(root: Path, repeats: int = 50) -> None:
     planner = make_planner(root, BUDGET)
-    kinds: dict[int, object] = {}
+    kinds: dict[int, Slot] = {}
     for counter in range(200):
         slot = planner.slot(counter)
+        assert slot is not None
         kinds.setdefault(slot.row.num_inputs, slot)
     slots = list(kinds.values())[:4]
     reader = ImageReader(SIDE, files=planner.draws.reader())
-    tokens = load_pack(slots, reader).layout.num_tokens
+    layout = load_pack(slots, reader).layout
+    assert layout is not None
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         load_pack(slots, reader)
         seconds.append(time.perf_counter() - started)
     milliseconds = round(statistics.median(seconds) * 1e3, 3)
-    print(json.dumps({"what": "collate", "samples": len(slots), "tokens": tokens, "milliseconds": milliseconds}))
+    line = {"what": "collate", "samples": len(slots), "tokens": layout.num_tokens}
+    print(json.dumps({**line, "milliseconds": milliseconds}))
 
 
 def train(root: Path, folder: Path, steps: int) -> None:

@@ -169,6 +169,7 @@ def judge(model: Any, held_out: Tensor) -> float:
 def windows(ids: Tensor, starts: np.ndarray) -> Tensor:
     """Returns windows of text (B, L), each after the beginning-of-sequence id, as a prompt begins."""
     text_BL = torch.stack([ids[start : start + WINDOW] for start in starts.tolist()]).long()
+    assert ByteTokenizer.bos_id is not None
     return torch.cat([torch.full((len(starts), 1), ByteTokenizer.bos_id), text_BL], 1)
 
 

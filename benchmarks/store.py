@@ -1,6 +1,6 @@
 """Reading and writing training shards: this store against webdataset, on the same shard in one run.
 
-    python benchmarks/store.py [--samples 2000] [--repeats 3]
+    python benchmarks/store.py [--samples 2000] [--side 256] [--repeats 9]
 
 read: every sample's encoded bytes in a random order of the whole shard, by the trainer's catalog and reader, against
 webdataset's stream through its shuffle buffer; both must give the same bytes. write: samples with their index against
@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from skimage import data
 from webdataset import TarWriter, WebDataset
 
@@ -33,19 +34,19 @@ Take = Callable[[str, list[bytes]], None]
 NAME = shard_name("deblur", 1, 0)
 
 
-def make_samples(count: int) -> list[tuple[Sample, EncodedImage, EncodedImage]]:
-    """Pairs of 256 px crops of a real photograph as JPEG: about 25 kB a sample."""
-    photograph = data.astronaut()
+def make_samples(count: int, side: int) -> list[tuple[Sample, EncodedImage, EncodedImage]]:
+    """Pairs of square crops of a real photograph, enlarged to twice `side`, as JPEG: at 256 px 32 kB a sample."""
+    photograph = np.asarray(Image.fromarray(data.astronaut()).resize((2 * side, 2 * side), Image.Resampling.LANCZOS))
     samples = []
     for number in range(count):
-        top, left = (number * 37) % 256, (number * 101) % 256
-        crop = np.ascontiguousarray(photograph[top : top + 256, left : left + 256])
+        top, left = (number * 37) % side, (number * 101) % side
+        crop = np.ascontiguousarray(photograph[top : top + side, left : left + side])
         image = EncodedImage(encode(crop, "jpeg", 90), "jpeg")
         sample = Sample(
             f"deblur-{number:06d}",
             "deblur",
             "Sharpen <img><|image_1|></img>.",
-            ((256, 256), (256, 256)),
+            ((side, side), (side, side)),
             Lineage(("u",), ("",), ("",)),
             RecipeStamp("deblur", 1),
         )
@@ -75,7 +76,7 @@ def write_webdataset(root: Path, samples: list[tuple[Sample, EncodedImage, Encod
 def read_ours(catalog: Catalog, reader: RangeReader, seed: int, take: Take) -> None:
     for number in np.random.default_rng(seed).permutation(len(catalog)).tolist():
         row = catalog.row(number)
-        take(row.key, [reader.read(row.tar, offset, count) for offset, count, _, _ in row.images])
+        take(row.key, reader.read_all(row.tar, [place[:2] for place in row.images]))
 
 
 def read_webdataset(root: Path, seed: int, take: Take) -> None:
@@ -102,42 +103,38 @@ def count_bytes(read: Callable[[Take], None]) -> int:
     return total
 
 
-def rate(function: Callable[[], object], count: int, repeats: int) -> float:
-    """Samples per second, the median of `repeats` runs."""
-    seconds = []
+def rates(ours: Callable[[], object], theirs: Callable[[], object], count: int, repeats: int) -> tuple[float, float]:
+    """Returns both contenders' samples per second, the medians of `repeats` runs made in turn."""
+    seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
-        started = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - started)
-    return count / statistics.median(seconds)
+        for taken, function in zip(seconds, (ours, theirs)):
+            started = time.perf_counter()
+            function()
+            taken.append(time.perf_counter() - started)
+    return count / statistics.median(seconds[0]), count / statistics.median(seconds[1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--side", type=int, default=256, help="Of every image, in pixels.")
+    parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
-    samples = make_samples(options.samples)
+    samples = make_samples(options.samples, options.side)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        rates = {
-            "write": (
-                rate(lambda: write_ours(root, samples), len(samples), options.repeats),
-                rate(lambda: write_webdataset(root, samples), len(samples), options.repeats),
-            )
-        }
+        written = rates(
+            lambda: write_ours(root, samples), lambda: write_webdataset(root, samples), len(samples), options.repeats
+        )
         catalog = Catalog.open([root])
         with catalog.reader() as reader:
             ours, theirs = partial(read_ours, catalog, reader, 1), partial(read_webdataset, root, 1)
             assert digests(ours) == digests(theirs), "the contenders read different samples"
-            rates["read, random order"] = (
-                rate(lambda: count_bytes(ours), len(samples), options.repeats),
-                rate(lambda: count_bytes(theirs), len(samples), options.repeats),
-            )
-    for what, (ours, theirs) in rates.items():
-        print(json.dumps({"what": what, "contender": "x2i", "samples_per_s": round(ours)}))
-        print(json.dumps({"what": what, "contender": "webdataset", "samples_per_s": round(theirs)}))
-        print(json.dumps({"what": what, "ratio": round(ours / theirs, 2)}))
+            read = rates(lambda: count_bytes(ours), lambda: count_bytes(theirs), len(samples), options.repeats)
+    for what, (rate, their_rate) in {"write": written, "read, random order": read}.items():
+        print(json.dumps({"what": what, "contender": "x2i", "samples_per_s": round(rate)}))
+        print(json.dumps({"what": what, "contender": "webdataset", "samples_per_s": round(their_rate)}))
+        print(json.dumps({"what": what, "ratio": round(rate / their_rate, 2)}))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -221,7 +222,7 @@ def measure(side: int, count: int, rows: int, rounds: int) -> None:
 
     def theirs(batches: Sequence[Batch], run: Callable[..., list[Tensor]]) -> Cost:
         parameters = list(other.parameters())
-        costs = [timed(lambda batch=batch: run(other, batch), parameters) for batch in batches]
+        costs = [timed(partial(run, other, batch), parameters) for batch in batches]
         return Cost(*map(sum, zip(*costs)))
 
     contenders: dict[str, tuple[Callable[[], Cost], int]] = {
