@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from workload import mixture
 
-from omnigen.attention import FLEX_OPTIONS, Attention, FlexAttention, plan_attention
+from omnigen.attention import FLEX_OPTIONS, Attention, FlexAttention, plan_attention, require_device
 from omnigen.flops import visible_pairs
 from omnigen.layout import PackLayout, SampleLayout
 from x2i.errors import UserError
@@ -96,6 +96,7 @@ def _row(contender: Contender, layout: PackLayout, heads: int, repeats: int) -> 
         "samples": layout.num_samples,
     }
     try:
+        require_device(contender.attention, layout.device)
         return row | _timed(contender, layout, heads, repeats)
     except UserError as error:
         return row | {"note": str(error)}

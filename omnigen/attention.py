@@ -52,9 +52,14 @@ def plan_attention(layout: PackLayout, implementation: str) -> Attention:
         raise UserError(
             f"attention {implementation!r}: no such implementation; expected auto, {', '.join(IMPLEMENTATIONS)}"
         )
-    if implementation in CUDA_ONLY and layout.device.type != "cuda":
-        raise UserError(f"attention {implementation!r} runs on CUDA devices only; use 'segment'")
+    require_device(implementation, layout.device)
     return IMPLEMENTATIONS[implementation](layout)
+
+
+def require_device(implementation: str, device: torch.device) -> None:
+    """Raises UserError for `flex` and `varlen` without CUDA."""
+    if implementation in CUDA_ONLY and device.type != "cuda":
+        raise UserError(f"attention {implementation!r} runs on CUDA devices only; use 'segment'")
 
 
 class SegmentAttention:
