@@ -68,14 +68,14 @@ class Slot:
     mirrored: bool = False
 
     @property
-    def loaded(self) -> tuple[int, ...]:
+    def wanted(self) -> tuple[int, ...]:
         """The numbers of the images to load, each once: those at the marks, then the output's."""
         return (*dict.fromkeys(self.image_numbers), len(self.row.images))
 
     @property
     def places(self) -> tuple[Place, ...]:
         """Where the images to load lie."""
-        return tuple(self.row.images[number - 1] for number in self.loaded)
+        return tuple(self.row.images[number - 1] for number in self.wanted)
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,10 @@ class ImageReader:
         """Asks for all images of `slots` at once where a request takes long; drops what the last call left unread."""
         self._files.forget()
         wanted = [
-            (slot.row.tar, [place[:2] for place in slot.places if (slot.row.tar, place[0]) not in self._kept])
+            (slot.row.tar, offset, size)
             for slot in slots
+            for offset, size, _, _ in slot.places
+            if (slot.row.tar, offset) not in self._kept
         ]
         self._files.fetch_ahead(wanted)
 
@@ -220,11 +222,11 @@ def load(slot: Slot, reader: Reader) -> LoadedSample | BadSample:
     """Returns `slot` with its images, or a BadSample where one of them cannot be had."""
     pixels: dict[int, Tensor] = {}
     try:
-        for number, image in zip(slot.loaded, reader.read(slot.row.tar, slot.places)):
+        for number, image in zip(slot.wanted, reader.read(slot.row.tar, slot.places)):
             assert not slot.mirrored or image.dtype == torch.uint8, "posteriors cannot be mirrored"
             pixels[number] = image.flip(1) if slot.mirrored else image
     except DroppedError as error:
-        number = slot.loaded[len(pixels)]
+        number = slot.wanted[len(pixels)]
         name = "output" if number == len(slot.row.images) else f"input {number}"
         return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")
     return LoadedSample(slot, tuple(pixels[number] for number in slot.image_numbers), pixels[len(slot.row.images)])

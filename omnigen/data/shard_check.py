@@ -44,7 +44,7 @@ def require_matching_tar(tar: Path, size: int, index: ShardIndex, index_name: st
     gaps = np.flatnonzero(ahead > behind)
     with RangeReader() as reader:
         looked_at = [int(index.json_offset[number]) - HEADER_BYTES for number in outermost] + behind[gaps].tolist()
-        reader.fetch_ahead([(tar, [(position, HEADER_BYTES)]) for position in looked_at])
+        reader.fetch_ahead([(tar, position, HEADER_BYTES) for position in looked_at])
         for number in outermost:
             _require_header(reader, tar, int(index.json_offset[number]), index.keys[number].as_py(), index_name)
         for gap in gaps:

@@ -10,17 +10,19 @@ import pytest
 import torch
 
 from omnigen.data.catalog import Catalog
+from omnigen.data.collate import load_pack
 from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import LoadedStep, StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner, rows_that_fit
-from omnigen.data.sample import Dropout, DropoutRates, LoadedSample, condition
+from omnigen.data.sample import Dropout, DropoutRates, ImageReader, LoadedSample, condition, make_slot
 from omnigen.layout import PackLayout
 from omnigen.tokenizer import ByteTokenizer
 from tests.omnigen_data.photographs import make_shards, photograph
 from x2i.errors import UserError
 from x2i.image import encode
 from x2i.sample import placeholder
+from x2i.store.reading import RangeReader
 from x2i.store.shards import find_shards
 
 SIDE, BUDGET = 48, 600
@@ -251,3 +253,21 @@ def make_slot_of(row, kind):
     from omnigen.data.sample import make_slot
 
     return make_slot(0, row, kind, SIDE, TOKENIZER)
+
+
+def test_images_are_kept_as_far_as_they_fit_the_last_read_first(tmp_path):
+    data = make_shards(tmp_path / "data", ("text_to_image",), ("astronaut", "chelsea", "coffee"), ((32, 32),))
+    catalog = Catalog.open([data])
+    slots = [make_slot(0, catalog.row(row), Dropout.NONE, 32, ByteTokenizer()) for row in range(3)]
+    room_for_two = 2 * 32 * 32 * 3
+    files = RangeReader()
+    reader, plain = ImageReader(32, cache_bytes=room_for_two, files=files), ImageReader(32, cache_bytes=0)
+    for place in (0, 1, 2, 0, 2, 2, 1, 0, 1, 2, 0, 1):  # the last two are 0 and 1
+        [one], [other] = load_pack([slots[place]], reader).samples, load_pack([slots[place]], plain).samples
+        assert one.target.equal(other.target)
+    files.close()
+    catalog.shards[0].tar.unlink()
+    for place in (1, 0, 1):
+        assert load_pack([slots[place]], reader).samples
+    with pytest.raises(UserError, match="not any more"):
+        load_pack([slots[2]], reader)

@@ -13,11 +13,12 @@ import torch
 
 from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.catalog import Catalog
+from omnigen.data.collate import load_pack
 from omnigen.data.draws import CatalogDraws
 from omnigen.data.loader import StepLoader
 from omnigen.data.packing import PackingState
 from omnigen.data.plan import Planner
-from omnigen.data.sample import DropoutRates
+from omnigen.data.sample import Dropout, DropoutRates, ImageReader, make_slot
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config
 from tests.omnigen_data.photographs import make_shards
@@ -102,8 +103,31 @@ def test_once_the_cache_holds_the_shards_the_store_is_not_asked(local, remote, t
     filler.start()
     filler.wait()
     monkeypatch.setattr("x2i.store.reading.ATTEMPTS", 1)
-    monkeypatch.setattr(type(catalog.shards[0].tar.fs), "cat_ranges", None)
+    monkeypatch.setattr(catalog.shards[0].tar.fs, "cat_ranges", None)  # of the instance: fsspec puts it there
     assert same(load(catalog), load(Catalog.open([local], 0.2)))
+
+
+def test_a_pack_asks_once_and_for_each_sample_in_one_range(local, remote, monkeypatch):
+    catalog, near = Catalog.open([remote]), Catalog.open([local])
+    asked = []
+    store = catalog.shards[0].tar.fs
+    cat_ranges = store.cat_ranges
+
+    def counted(paths, starts, ends, **options):
+        asked.append(len(paths))
+        return cat_ranges(paths, starts, ends, **options)
+
+    monkeypatch.setattr(store, "cat_ranges", counted)
+    firsts = [int(rows[0]) for rows in catalog.training_rows().values()]
+    packs = [
+        load_pack(
+            [make_slot(0, one.row(row), Dropout.NONE, SIDE, ByteTokenizer()) for row in firsts], ImageReader(SIDE)
+        )
+        for one in (catalog, near)
+    ]
+    assert asked == [len(firsts)]
+    for sample, other in zip(*(pack.samples for pack in packs), strict=True):
+        assert all(map(torch.equal, (*sample.references, sample.target), (*other.references, other.target)))
 
 
 def test_a_shard_that_vanishes_from_the_store_is_named(remote, tmp_path, monkeypatch):

@@ -6,21 +6,20 @@ import fcntl
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
 from x2i.store.remote import is_remote
 
-Place = tuple[int, int]
+Extent = tuple[int, int]
 """In a file: the first byte wanted, and how many."""
 Range = tuple[Path, int, int]
-"""A file and a place in it."""
+"""A file, and an extent of it."""
 
 LARGEST_GAP = 2**16  # bytes; getting that many for nothing is quicker than asking a store once more
-MOST_OPEN = 256  # files; half of the usual limit of a process, which its libraries share
+MOST_OPEN = 256  # files of a reader; a quarter of the usual limit of a process, which has a few
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds before the second attempt; each pause is twice as long as the one before
 
@@ -41,32 +40,32 @@ class RangeReader:
         """Returns `size` bytes of `path` from `offset`. Raises UserError if they cannot be had."""
         return self.read_all(path, [(offset, size)])[0]
 
-    def read_all(self, path: Path, places: Sequence[Place]) -> list[bytes]:
-        """Returns the bytes of `path` at `places`, in order. Raises UserError if they cannot be had."""
+    def read_all(self, path: Path, extents: Sequence[Extent]) -> list[bytes]:
+        """Returns what stands at `extents` of `path`, in their order. Raises UserError if it cannot be had."""
+        if not extents:
+            return []
         descriptor = self._descriptor(path)
         if descriptor is None:
-            return self._fetched(path, places)
+            return self._fetched([(path, offset, size) for offset, size in extents])
         # Reading what lies side by side at once, and cutting it, takes longer than asking the kernel twice.
-        found = [os.pread(descriptor, size, offset) for offset, size in places]
-        for data, (offset, size) in zip(found, places):
+        try:
+            found = [os.pread(descriptor, size, offset) for offset, size in extents]
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+        for data, (offset, size) in zip(found, extents):
             if len(data) != size:
-                raise _truncated(path, offset, size, data)
+                raise _truncated((path, offset, size), data)
         return found
 
-    def fetch_ahead(self, wanted: Sequence[tuple[Path, Sequence[Place]]]) -> None:
-        """Asks for what only a store has, all at once; `read_all` with the same places then finds it.
+    def fetch_ahead(self, ranges: Sequence[Range]) -> None:
+        """Asks for the ranges that only a store has, all at once; reading then finds them, and `forget` drops them.
 
-        What is not read is kept until `forget`.
+        Raises UserError as `fetch_ranges` does.
         """
-        ranges = [
-            (path, joint.offset, joint.size)
-            for path, places in wanted
-            if self._descriptor(path) is None
-            for joint in join(places)
+        missing = [
+            part for part in dict.fromkeys(ranges) if part not in self._ahead and self._descriptor(part[0]) is None
         ]
-        missing = [part for part in dict.fromkeys(ranges) if part not in self._ahead]
-        if missing:
-            self._ahead.update(zip(missing, fetch_ranges(missing)))
+        self._ahead.update(fetch_ranges(missing))
 
     def forget(self) -> None:
         """Drops what was fetched ahead and not read."""
@@ -83,28 +82,17 @@ class RangeReader:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        for descriptor in self._open.values():  # `os` is gone where this is the last thing that a program does
+            close(descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict(), "_ahead": {}}
 
-    def _fetched(self, path: Path, places: Sequence[Place]) -> list[bytes]:
-        found: list[bytes] = []
-        for joint in join(places):
-            data = self._ahead.pop((path, joint.offset, joint.size), None)
-            if data is None:
-                [data] = fetch_ranges([(path, joint.offset, joint.size)])
-            if len(data) > joint.size:
-                raise UserError(
-                    f"{path}: asked for {joint.size} bytes, was sent {len(data)}: its server ignores byte ranges"
-                )
-            for offset, size in joint.places:
-                part = data[offset - joint.offset : offset - joint.offset + size]
-                if len(part) != size:
-                    raise _truncated(path, offset, size, part)
-                found.append(part)
-        return found
+    def _fetched(self, ranges: Sequence[Range]) -> list[bytes]:
+        found = {part: self._ahead.pop(part) for part in dict.fromkeys(ranges) if part in self._ahead}
+        found |= fetch_ranges([part for part in dict.fromkeys(ranges) if part not in found])
+        return [found[part] for part in ranges]
 
     def _descriptor(self, path: Path) -> int | None:
         found = self._open.get(path)
@@ -121,31 +109,6 @@ class RangeReader:
     def _open_copy(self, path: Path) -> int | None:
         copy = self._copies.get(str(path))
         return None if copy is None else open_in_use(copy)
-
-
-@dataclass(frozen=True)
-class Joint:
-    """One request for several places that follow upon each other."""
-
-    offset: int
-    size: int
-    places: tuple[Place, ...]
-
-
-def join(places: Sequence[Place]) -> list[Joint]:
-    """Returns the requests to make for `places`, in order: what lies close behind the place before it is had with it.
-
-    Close: at most LARGEST_GAP bytes after its end.
-    """
-    groups: list[list[Place]] = []
-    end = 0
-    for offset, size in places:
-        if groups and end <= offset <= end + LARGEST_GAP:
-            groups[-1].append((offset, size))
-        else:
-            groups.append([(offset, size)])
-        end = offset + size
-    return [Joint(group[0][0], sum(group[-1]) - group[0][0], tuple(group)) for group in groups]
 
 
 def open_in_use(copy: Path) -> int | None:
@@ -166,40 +129,85 @@ def open_in_use(copy: Path) -> int | None:
     return descriptor
 
 
-def fetch_ranges(ranges: Sequence[Range]) -> list[bytes]:
-    """Returns ranges of files of one store, asked for side by side; what fails is asked for again a few times.
+def fetch_ranges(ranges: Sequence[Range]) -> dict[Range, bytes]:
+    """Returns ranges of files on stores, asked for side by side; those that lie close together are one request.
 
-    Raises UserError naming the file and the last failure. A file that is not there is not asked for twice.
+    What fails is asked for again a few times; a file that is not there is not. Raises UserError naming the file and the
+    last failure, or if a file has fewer bytes, or its server sends more than it was asked for.
     """
-    found: dict[int, bytes] = {}
+    requests = join_ranges(ranges)
+    answers: dict[Range, bytes] = {}
     for attempt in range(ATTEMPTS):
-        missing = [number for number in range(len(ranges)) if number not in found]
-        answers = _ask([ranges[number] for number in missing])
-        failed = [(number, answer) for number, answer in zip(missing, answers) if isinstance(answer, BaseException)]
-        found.update(
-            (number, bytes(data)) for number, data in zip(missing, answers) if not isinstance(data, BaseException)
-        )
-        if not failed:
-            return [found[number] for number in range(len(ranges))]
-        number, error = failed[0]
+        missing = [request for request in requests if request not in answers]
+        failed: tuple[Range, BaseException] | None = None
+        for request, answer in _ask(missing):
+            if isinstance(answer, BaseException):
+                failed = failed or (request, answer)
+            else:
+                answers[request] = bytes(answer)
+        if failed is None:
+            return {part: _cut(part, request, answers[request]) for request in requests for part in requests[request]}
+        (path, _, _), error = failed
         if attempt == ATTEMPTS - 1 or isinstance(error, FileNotFoundError | PermissionError):
             break
         time.sleep(FIRST_PAUSE * 2**attempt)
-    raise UserError(f"{ranges[number][0]}: could not be read, {attempt + 1} attempts: {error!r}") from error
+    raise UserError(f"{path}: could not be read, {attempt + 1} attempts: {error!r}") from error
 
 
-def _ask(ranges: Sequence[Range]) -> list[Any]:
-    store: Any = ranges[0][0]
-    keys = [str(path.path) for path, _, _ in ranges]  # type: ignore[attr-defined]
-    starts = [offset for _, offset, _ in ranges]
-    ends = [offset + size for _, offset, size in ranges]
-    try:
-        return list(store.fs.cat_ranges(keys, starts, ends, on_error="return"))
-    except Exception as error:  # noqa: BLE001 - every fsspec library raises its own kinds, and they are told
-        return [error] * len(ranges)
+def join_ranges(ranges: Sequence[Range]) -> dict[Range, list[Range]]:
+    """Returns the requests to make for `ranges`, and which of these lie in each.
+
+    A request is for one file, and goes on until the next range begins more than LARGEST_GAP bytes behind it.
+    """
+    by_path: dict[Path, list[Range]] = {}
+    for part in ranges:
+        by_path.setdefault(part[0], []).append(part)
+    requests: dict[Range, list[Range]] = {}
+    for path, parts in by_path.items():
+        parts.sort(key=lambda part: part[1])
+        first = end = parts[0][1]
+        inside: list[Range] = []
+        for part in parts:
+            _, offset, size = part
+            if offset > end + LARGEST_GAP:
+                requests[path, first, end - first] = inside
+                first, end, inside = offset, offset, []
+            inside.append(part)
+            end = max(end, offset + size)
+        requests[path, first, end - first] = inside
+    return requests
 
 
-def _truncated(path: Path, offset: int, size: int, found: bytes) -> UserError:
+def _cut(part: Range, request: Range, answer: bytes) -> bytes:
+    (path, offset, size), (_, first, asked) = part, request
+    if len(answer) > asked:
+        raise UserError(f"{path}: asked for {asked} bytes, was sent {len(answer)}: its server ignores byte ranges")
+    data = answer[offset - first : offset - first + size]
+    if len(data) != size:
+        raise _truncated(part, data)
+    return data
+
+
+def _ask(requests: Sequence[Range]) -> Iterator[tuple[Range, Any]]:
+    """Yields what the stores answer: bytes, or an exception. Every store is asked once, for all its files."""
+    by_store: dict[int, list[Range]] = {}
+    for request in requests:
+        store: Any = request[0]
+        by_store.setdefault(id(store.fs), []).append(request)
+    for asked in by_store.values():
+        store = asked[0][0]
+        keys = [str(path.path) for path, _, _ in asked]  # type: ignore[attr-defined]
+        starts = [offset for _, offset, _ in asked]
+        ends = [offset + size for _, offset, size in asked]
+        try:
+            answers = list(store.fs.cat_ranges(keys, starts, ends, on_error="return"))
+        except Exception as error:  # noqa: BLE001 - every fsspec library raises its own kinds, and they are told
+            answers = [error] * len(asked)
+        yield from zip(asked, answers)
+
+
+def _truncated(part: Range, found: bytes) -> UserError:
+    path, offset, size = part
     return UserError(f"{path}: wanted {size} bytes at {offset}, found {len(found)}: the file is truncated")
 
 
@@ -208,3 +216,5 @@ def _open_local(path: Path) -> int:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError as error:
         raise UserError(f"{path}: it was there when the run began, and is not any more") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened: {error.strerror}") from error

@@ -16,7 +16,7 @@ from upath import UPath
 from x2i.errors import UserError
 from x2i.store import file_cache, reading
 from x2i.store.file_cache import FileCache, StoredFile
-from x2i.store.reading import Joint, RangeReader, fetch_ranges, join, open_in_use
+from x2i.store.reading import RangeReader, fetch_ranges, join_ranges, open_in_use
 
 
 class FolderStore(LocalFileSystem):
@@ -188,22 +188,37 @@ def test_a_failed_request_is_made_again_and_then_is_an_error(root):
     RudeStore.failures = 2
     ranges = [(file.path, place, 4) for place in (0, 100, 900)]
     data = (root / "a.tar").read_bytes()
-    assert fetch_ranges(ranges) == [data[place : place + 4] for _, place, _ in ranges]
+    assert fetch_ranges(ranges) == {part: data[part[1] : part[1] + 4] for part in ranges}
     RudeStore.failures = 1000
     with pytest.raises(UserError, match=r"a\.tar: could not be read, 4 attempts: .*rude store"):
         fetch_ranges(ranges)
     RudeStore.failures = 0
 
 
-def test_places_side_by_side_are_one_request():
-    gap = reading.LARGEST_GAP
-    places = [(512, 10), (1000, 24), (1024 + gap, 5), (1030 + 2 * gap, 7), (40, 8)]
-    assert join(places) == [
-        Joint(512, 517 + gap, tuple(places[:3])),
-        Joint(1030 + 2 * gap, 7, (places[3],)),
-        Joint(40, 8, (places[4],)),
+def test_ranges_side_by_side_are_one_request(tmp_path):
+    gap, one, two = reading.LARGEST_GAP, tmp_path / "1.tar", tmp_path / "2.tar"
+    first, second, third = (one, 512, 10), (one, 520, 24), (one, 544 + gap, 5)
+    far, other = (one, 550 + 2 * gap, 7), (two, 40, 8)
+    assert join_ranges([third, first, far, other, second]) == {
+        (one, 512, 37 + gap): [first, second, third],
+        far: [far],
+        other: [other],
+    }
+    assert join_ranges([(one, 0, 100), (one, 10, 5)]) == {(one, 0, 100): [(one, 0, 100), (one, 10, 5)]}
+    assert join_ranges([]) == {}
+
+
+def test_ranges_of_two_stores_are_asked_of_each(root):
+    parts = [
+        (stored(root, name, protocol=store).path, 3, 5) for name, store in (("a", "folderstore"), ("b", "rudestore"))
     ]
-    assert join([]) == []
+    for ranges in (parts, parts[::-1]):
+        with RangeReader() as reader:
+            reader.fetch_ahead(ranges)
+            (root / "a").unlink()
+            (root / "b").unlink()
+            assert [reader.read(*part) for part in parts] == [b"aaaaa", b"bbbbb"]
+        stored(root, "a"), stored(root, "b")
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -211,10 +226,10 @@ def test_ranges_read_together_are_the_ranges_read_one_by_one(root, remote):
     data = np.random.default_rng(0).bytes(300_000)
     path = stored(root, "a.tar").path if remote else root / "a.tar"
     (root / "a.tar").write_bytes(data)
-    places = [(0, 1), (1, 500), (700, 0), (900, 90_000), (99_000, 5), (250_000, 50_000), (4, 4)]
+    extents = [(0, 1), (1, 500), (700, 0), (900, 90_000), (99_000, 5), (250_000, 50_000), (4, 4)]
     with RangeReader() as reader:
-        assert reader.read_all(path, places) == [data[offset : offset + size] for offset, size in places]
-        assert reader.read_all(path, []) == []
+        assert reader.read_all(path, extents) == [data[offset : offset + size] for offset, size in extents]
+        assert reader.read_all(path, extents[::-1]) == [data[offset : offset + size] for offset, size in extents[::-1]]
         with pytest.raises(UserError, match=r"a\.tar: wanted 11 bytes at 299990, found 10"):
             reader.read_all(path, [(299_000, 10), (299_990, 11)])
 
