@@ -14,7 +14,7 @@ PREFIX = "<|user|>\nGenerate an image according to the following instructions\n"
 SUFFIX = "<|end|>\n<|assistant|>\n<|diffusion|>"
 UNCONDITIONAL = "<cfg>"
 MOST_DIGITS = 6  # of an image's number
-IMAGE_MARK = re.compile(r"<\|image_(\d+)\|>")
+IMAGE_MARK = re.compile(r"<\|image_(\d+)\|>", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from x2i.reasons import Reason, Status
 
 KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 TASK_PATTERN = re.compile(r"[a-z0-9_]{1,40}")
-PLACEHOLDER_PATTERN = re.compile(r"<img><\|image_(\d+)\|></img>")
-IMAGE_TOKEN_PATTERN = re.compile(r"<\|image_(\d+)\|>")
+PLACEHOLDER_PATTERN = re.compile(r"<img><\|image_(\d+)\|></img>", re.ASCII)
+IMAGE_TOKEN_PATTERN = re.compile(r"<\|image_(\d+)\|>", re.ASCII)
 
 
 class Task(StrEnum):

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +118,9 @@ class Catalog:
     def row(self, number: int) -> Row:
         """Returns sample `number`. Raises IndexError if there is none."""
         return self._rows.row(number)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_rows"}
 
     @cached_property
     def _rows(self) -> RowColumns:

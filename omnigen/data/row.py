@@ -1,4 +1,4 @@
-"""One sample of a catalog, and the columns it is made from: drawn by the million, so made with little work."""
+"""One sample of a catalog, made from its columns: with little work, since samples are drawn by the million."""
 
 from __future__ import annotations
 
@@ -80,6 +80,8 @@ class _Texts:
     """The strings of a column of large strings, without nulls: UTF-8 end to end, and 64-bit offsets into it."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
+        assert column.type == pa.large_string()
+        assert not column.null_count
         chunks = [chunk for chunk in column.chunks if len(chunk)]
         self._firsts = np.cumsum([0, *map(len, chunks)]).tolist()
         self._chunks: list[tuple[memoryview, memoryview]] = []

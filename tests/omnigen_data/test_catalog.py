@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,8 @@ from omnigen.data.unique_keys import hash_texts
 from tests.omnigen_data.photographs import make_sample, make_shards
 from x2i.errors import UserError
 from x2i.image import decode
-from x2i.store.shards import find_shards, shard_name, training_shard
+from x2i.sample import placeholder
+from x2i.store.shards import SHARD_SCHEMA, find_shards, shard_name, training_shard
 from x2i.store.tar import read_range
 
 TASKS = ("text_to_image", "colorize")
@@ -96,6 +99,39 @@ def test_a_missing_index_is_refused(dataset):
     shard.index_path.unlink()
     with pytest.raises(UserError, match=rf"{shard.index_path.name}: missing"):
         Catalog.open([dataset])
+
+
+@pytest.mark.parametrize("text", ["", "{1}{2}", "{2}", "{1} and {17}", "{0}{1}", "<|image_2|> {1}"])
+def test_an_index_whose_instructions_mark_other_images_than_the_inputs_is_refused(dataset, text):
+    index = find_shards(dataset)[0].index_path
+    rows = pq.read_table(index).to_pylist()
+    assert rows[1]["task"] == "colorize"
+    rows[1]["instruction"] = re.sub(r"\{(\d+)\}", lambda mark: placeholder(int(mark[1])), text)
+    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), index)
+    with pytest.raises(UserError, match=rf"{index.name}: column instruction: sample {rows[1]['key']!r}: .* 1 inputs"):
+        Catalog.open([dataset])
+
+
+def test_marks_may_be_repeated_and_stand_in_any_order(tmp_path):
+    index = find_shards(make_shards(tmp_path / "dataset", ("few_shot",), NAMES))[0].index_path
+    rows = pq.read_table(index).to_pylist()
+    inputs = rows[0]["num_inputs"]
+    rows[0]["instruction"] = "".join(map(placeholder, [*range(inputs, 0, -1), 1]))
+    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), index)
+    assert Catalog.open([index.parent]).row(0).num_inputs == inputs
+
+
+def test_an_index_whose_column_names_are_damaged_is_refused(dataset):
+    index = find_shards(dataset)[0].index_path
+    index.write_bytes(index.read_bytes().replace(b"instruction_bytes", b"instruction\xff\xfeytes"))
+    with pytest.raises(UserError, match=rf"{index.name}: not a readable Parquet"):
+        Catalog.open([dataset])
+
+
+def test_a_catalog_can_be_pickled_whether_or_not_it_was_read(dataset):
+    catalog = Catalog.open([dataset])
+    row = catalog.row(3)
+    assert pickle.loads(pickle.dumps(catalog)).row(3) == row
 
 
 @pytest.mark.parametrize("column", ["key", "task", "instruction"])
