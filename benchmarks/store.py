@@ -2,8 +2,9 @@
 
     python benchmarks/store.py [--samples 2000] [--side 256] [--repeats 9]
 
-read: every sample's encoded bytes in a random order of the whole shard, by the trainer's catalog and reader, against
-webdataset's stream through its shuffle buffer; both must give the same bytes. write: samples with their index against
+read: every sample's encoded images in a random order of the whole shard, by the trainer's catalog and reader, against
+webdataset's stream through its shuffle buffer; both must give the same bytes. Task and instruction come with them: from
+the index here, in the JSON there. write: samples with their index against
 bare `webdataset.TarWriter`.
 """
 
@@ -35,13 +36,11 @@ NAME = shard_name("deblur", 1, 0)
 
 
 def make_samples(count: int, side: int) -> list[tuple[Sample, EncodedImage, EncodedImage]]:
-    """Pairs of square crops of a real photograph, enlarged to twice `side`, as JPEG: at 256 px 32 kB a sample."""
+    """Pairs of square crops, as JPEG, of a real photograph scaled to twice `side`."""
     photograph = np.asarray(Image.fromarray(data.astronaut()).resize((2 * side, 2 * side), Image.Resampling.LANCZOS))
     samples = []
     for number in range(count):
-        top, left = (number * 37) % side, (number * 101) % side
-        crop = np.ascontiguousarray(photograph[top : top + side, left : left + side])
-        image = EncodedImage(encode(crop, "jpeg", 90), "jpeg")
+        source, target = (crop(photograph, shift, side) for shift in (2 * number, 2 * number + 1))
         sample = Sample(
             f"deblur-{number:06d}",
             "deblur",
@@ -50,8 +49,14 @@ def make_samples(count: int, side: int) -> list[tuple[Sample, EncodedImage, Enco
             Lineage(("u",), ("",), ("",)),
             RecipeStamp("deblur", 1),
         )
-        samples.append((sample, image, image))
+        samples.append((sample, source, target))
     return samples
+
+
+def crop(photograph: np.ndarray, number: int, side: int) -> EncodedImage:
+    top, left = (number * 37) % side, (number * 101) % side
+    pixels = np.ascontiguousarray(photograph[top : top + side, left : left + side])
+    return EncodedImage(encode(pixels, "jpeg", 90), "jpeg")
 
 
 def write_ours(root: Path, samples: list[tuple[Sample, EncodedImage, EncodedImage]]) -> None:
@@ -131,6 +136,8 @@ def main() -> None:
             ours, theirs = partial(read_ours, catalog, reader, 1), partial(read_webdataset, root, 1)
             assert digests(ours) == digests(theirs), "the contenders read different samples"
             read = rates(lambda: count_bytes(ours), lambda: count_bytes(theirs), len(samples), options.repeats)
+    kilobytes = sum(len(source.data) + len(target.data) for _, source, target in samples) / len(samples) / 1000
+    print(json.dumps({"samples": len(samples), "side": options.side, "kilobytes_per_sample": round(kilobytes, 1)}))
     for what, (rate, their_rate) in {"write": written, "read, random order": read}.items():
         print(json.dumps({"what": what, "contender": "x2i", "samples_per_s": round(rate)}))
         print(json.dumps({"what": what, "contender": "webdataset", "samples_per_s": round(their_rate)}))
