@@ -12,7 +12,7 @@ import numpy.typing as npt
 from omnigen.data.cache_filler import CacheFiller
 from omnigen.data.catalog import Catalog
 from omnigen.data.mixture import Mixture
-from omnigen.data.order import epoch_seed, permute
+from omnigen.data.order import epoch_seed, permute_each
 from omnigen.data.row import Row
 from x2i.seeding import stable_hash
 from x2i.store.reading import RangeReader
@@ -85,7 +85,7 @@ class CatalogDraws:
                 continue
             epochs, positions = np.divmod(block.visit[places], len(rows))
             seed = stable_hash("order", self._seed, self.tasks[task])
-            for epoch in np.unique(epochs):
-                now = epochs == epoch
-                found[places[now]] = rows[permute(positions[now], len(rows), epoch_seed(seed, int(epoch)))]
+            unique, chosen = np.unique(epochs, return_inverse=True)
+            seeds = [epoch_seed(seed, epoch) for epoch in unique.tolist()]
+            found[places] = rows[permute_each(positions, len(rows), seeds, chosen)]
         return found

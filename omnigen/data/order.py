@@ -7,6 +7,8 @@ Arbitrary Finite Domains", 2002).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,17 +28,29 @@ def permute(index: npt.ArrayLike, length: int, seed: int) -> npt.NDArray[np.int6
 
     Returns: int64 of the shape of `index`; a bijection of range(length) for every seed.
     """
+    return permute_each(index, length, [seed], np.int64(0))
+
+
+def permute_each(
+    index: npt.ArrayLike, length: int, seeds: Sequence[int], chosen: npt.ArrayLike
+) -> npt.NDArray[np.int64]:
+    """Like `permute`, with a seed for each index: the one at `chosen`, of a shape that broadcasts to that of `index`.
+
+    A thousand orders of eight samples cost little more than one order of eight thousand.
+    """
     values = np.asarray(index, dtype=np.int64)
     if length < 1 or (values.size and (values.min() < 0 or values.max() >= length)):
         raise ValueError(f"indices must lie in [0, {length})")
     if length == 1:
         return np.zeros_like(values)
     half_bits = max(SMALLEST_HALF_BITS, ((length - 1).bit_length() + 1) // 2)
-    keys = [np.uint64(stable_hash("feistel", seed, number)) for number in range(ROUNDS)]
+    keys = np.array([[stable_hash("feistel", seed, number) for seed in seeds] for number in range(ROUNDS)], np.uint64)
+    which = np.broadcast_to(chosen, values.shape).reshape(-1)
     result = values.astype(np.uint64).reshape(-1)
     outside = np.arange(result.size)
     while outside.size:
-        result[outside] = _feistel(result[outside], half_bits, keys)
+        theirs = keys[:, which[outside]] if len(seeds) > 1 else keys
+        result[outside] = _feistel(result[outside], half_bits, theirs)
         outside = outside[result[outside] >= np.uint64(length)]
     return result.astype(np.int64).reshape(values.shape)
 
@@ -46,7 +60,8 @@ def epoch_seed(seed: int, epoch: int) -> int:
     return stable_hash("epoch", seed, epoch)
 
 
-def _feistel(values: npt.NDArray[np.uint64], half_bits: int, keys: list[np.uint64]) -> npt.NDArray[np.uint64]:
+def _feistel(values: npt.NDArray[np.uint64], half_bits: int, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """keys: (rounds, values), or (rounds, 1) for the same ones everywhere."""
     shift, mask = np.uint64(half_bits), np.uint64((1 << half_bits) - 1)
     left, right = values >> shift, values & mask
     for key in keys:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen.data.order import epoch_seed, permute
+from omnigen.data.order import epoch_seed, permute, permute_each
 
 
 @settings(max_examples=60, deadline=None)
@@ -22,6 +22,16 @@ def test_one_index_alone_goes_where_it_goes_in_company(length, seed, data):
     assert [int(permute(index, length, seed)) for index in indices] == list(together)
     assert together.min() >= 0
     assert together.max() < length
+
+
+@given(length=st.integers(1, 300), data=st.data())
+@settings(deadline=None)
+def test_many_orders_at_once_are_the_orders_one_by_one(length, data):
+    seeds = data.draw(st.lists(st.integers(0, 2**63), min_size=1, max_size=4))
+    chosen = data.draw(st.lists(st.integers(0, len(seeds) - 1), max_size=8))
+    indices = data.draw(st.lists(st.integers(0, length - 1), min_size=len(chosen), max_size=len(chosen)))
+    expected = [int(permute(index, length, seeds[which])) for index, which in zip(indices, chosen)]
+    assert permute_each(indices, length, seeds, np.array(chosen, int)).tolist() == expected
 
 
 def test_the_order_is_the_same_on_every_machine_and_in_every_version():
