@@ -18,6 +18,7 @@ Extent = tuple[int, int]
 Range = tuple[Path, int, int]
 """A file, and an extent of it."""
 
+LARGEST_REQUEST = 2**23  # bytes; more are better had side by side
 LARGEST_GAP = 2**16  # bytes; getting that many for nothing is quicker than asking a store once more
 MOST_OPEN = 256  # files of a reader; a quarter of the usual limit of a process, which has a few
 ATTEMPTS = 4
@@ -62,9 +63,8 @@ class RangeReader:
 
         Raises UserError as `fetch_ranges` does.
         """
-        missing = [
-            part for part in dict.fromkeys(ranges) if part not in self._ahead and self._descriptor(part[0]) is None
-        ]
+        stored = {path for path in dict.fromkeys(path for path, _, _ in ranges) if self._descriptor(path) is None}
+        missing = [part for part in dict.fromkeys(ranges) if part[0] in stored and part not in self._ahead]
         self._ahead.update(fetch_ranges(missing))
 
     def forget(self) -> None:
@@ -130,25 +130,26 @@ def open_in_use(copy: Path) -> int | None:
 
 
 def fetch_ranges(ranges: Sequence[Range]) -> dict[Range, bytes]:
-    """Returns ranges of files on stores, asked for side by side; those that lie close together are one request.
+    """Returns ranges of files on stores; those that lie close together are one request, all of a store side by side.
 
-    What fails is asked for again a few times; a file that is not there is not. Raises UserError naming the file and the
-    last failure, or if a file has fewer bytes, or its server sends more than it was asked for.
+    What fails is asked for again a few times, unless a file is not there. Raises UserError naming the file and the last
+    failure, or if a file has fewer bytes, or its server sends more than it was asked for.
     """
     requests = join_ranges(ranges)
     answers: dict[Range, bytes] = {}
     for attempt in range(ATTEMPTS):
         missing = [request for request in requests if request not in answers]
-        failed: tuple[Range, BaseException] | None = None
+        failed: list[tuple[Path, BaseException]] = []
         for request, answer in _ask(missing):
             if isinstance(answer, BaseException):
-                failed = failed or (request, answer)
+                failed.append((request[0], answer))
             else:
                 answers[request] = bytes(answer)
-        if failed is None:
+        if not failed:
             return {part: _cut(part, request, answers[request]) for request in requests for part in requests[request]}
-        (path, _, _), error = failed
-        if attempt == ATTEMPTS - 1 or isinstance(error, FileNotFoundError | PermissionError):
+        hopeless = [failure for failure in failed if isinstance(failure[1], FileNotFoundError | PermissionError)]
+        path, error = (hopeless or failed)[0]
+        if hopeless or attempt == ATTEMPTS - 1:
             break
         time.sleep(FIRST_PAUSE * 2**attempt)
     raise UserError(f"{path}: could not be read, {attempt + 1} attempts: {error!r}") from error
@@ -157,7 +158,8 @@ def fetch_ranges(ranges: Sequence[Range]) -> dict[Range, bytes]:
 def join_ranges(ranges: Sequence[Range]) -> dict[Range, list[Range]]:
     """Returns the requests to make for `ranges`, and which of these lie in each.
 
-    A request is for one file, and goes on until the next range begins more than LARGEST_GAP bytes behind it.
+    A request is for one file, and goes on until it has LARGEST_REQUEST bytes, or the next range begins more than
+    LARGEST_GAP bytes behind it.
     """
     by_path: dict[Path, list[Range]] = {}
     for part in ranges:
@@ -169,7 +171,7 @@ def join_ranges(ranges: Sequence[Range]) -> dict[Range, list[Range]]:
         inside: list[Range] = []
         for part in parts:
             _, offset, size = part
-            if offset > end + LARGEST_GAP:
+            if offset > end + LARGEST_GAP or end - first >= LARGEST_REQUEST:
                 requests[path, first, end - first] = inside
                 first, end, inside = offset, offset, []
             inside.append(part)
@@ -190,17 +192,16 @@ def _cut(part: Range, request: Range, answer: bytes) -> bytes:
 
 def _ask(requests: Sequence[Range]) -> Iterator[tuple[Range, Any]]:
     """Yields what the stores answer: bytes, or an exception. Every store is asked once, for all its files."""
-    by_store: dict[int, list[Range]] = {}
+    by_store: dict[Any, list[Range]] = {}
     for request in requests:
-        store: Any = request[0]
-        by_store.setdefault(id(store.fs), []).append(request)
-    for asked in by_store.values():
-        store = asked[0][0]
+        path: Any = request[0]
+        by_store.setdefault(path.fs, []).append(request)
+    for store, asked in by_store.items():
         keys = [str(path.path) for path, _, _ in asked]  # type: ignore[attr-defined]
         starts = [offset for _, offset, _ in asked]
         ends = [offset + size for _, offset, size in asked]
         try:
-            answers = list(store.fs.cat_ranges(keys, starts, ends, on_error="return"))
+            answers = list(store.cat_ranges(keys, starts, ends, on_error="return"))
         except Exception as error:  # noqa: BLE001 - every fsspec library raises its own kinds, and they are told
             answers = [error] * len(asked)
         yield from zip(asked, answers)

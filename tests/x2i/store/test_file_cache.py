@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -53,8 +54,10 @@ class RudeStore(FolderStore):
 
     protocol = "rudestore"
     failures = 0
+    asked: ClassVar[list[int]] = []
 
     def cat_file(self, path, start=None, end=None, **options):
+        RudeStore.asked.append(start)
         if RudeStore.failures:
             RudeStore.failures -= 1
             raise RuntimeError("connection reset by rude store")
@@ -184,14 +187,21 @@ def test_ranges_come_from_the_store_until_the_copy_is_there(root, tmp_path):
 
 
 def test_a_failed_request_is_made_again_and_then_is_an_error(root):
-    file = stored(root, "a.tar", protocol="rudestore")
-    RudeStore.failures = 2
-    ranges = [(file.path, place, 4) for place in (0, 100, 900)]
+    file = stored(root, "a.tar", size=3 * reading.LARGEST_GAP, protocol="rudestore")
+    starts = [0, reading.LARGEST_GAP + 50, 2 * reading.LARGEST_GAP + 100]
+    ranges = [(file.path, start, 4) for start in starts]
     data = (root / "a.tar").read_bytes()
+    RudeStore.failures, RudeStore.asked[:] = 2, []
     assert fetch_ranges(ranges) == {part: data[part[1] : part[1] + 4] for part in ranges}
+    assert sorted(RudeStore.asked) == sorted([*starts, *RudeStore.asked[3:]])
+    assert len(RudeStore.asked) == 5
     RudeStore.failures = 1000
     with pytest.raises(UserError, match=r"a\.tar: could not be read, 4 attempts: .*rude store"):
         fetch_ranges(ranges)
+    RudeStore.failures = 1
+    gone = UPath(f"rudestore://{root / 'gone.tar'}")
+    with pytest.raises(UserError, match=r"gone\.tar: could not be read, 1 attempts: FileNotFoundError"):
+        fetch_ranges([ranges[0], (gone, 0, 4)])
     RudeStore.failures = 0
 
 
@@ -208,17 +218,31 @@ def test_ranges_side_by_side_are_one_request(tmp_path):
     assert join_ranges([]) == {}
 
 
+def test_a_request_does_not_grow_without_end(tmp_path):
+    path, size = tmp_path / "1.tar", 2**20
+    requests = join_ranges([(path, number * size, size) for number in range(64)])
+    assert {count for _, _, count in requests} == {reading.LARGEST_REQUEST}
+    assert sum(map(len, requests.values())) == 64
+
+
 def test_ranges_of_two_stores_are_asked_of_each(root):
-    parts = [
-        (stored(root, name, protocol=store).path, 3, 5) for name, store in (("a", "folderstore"), ("b", "rudestore"))
-    ]
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/two-stores/b", b"in memory")
+    parts = [(stored(root, "a").path, 3, 5), (UPath("memory://two-stores/b"), 3, 6)]
     for ranges in (parts, parts[::-1]):
         with RangeReader() as reader:
             reader.fetch_ahead(ranges)
-            (root / "a").unlink()
-            (root / "b").unlink()
-            assert [reader.read(*part) for part in parts] == [b"aaaaa", b"bbbbb"]
-        stored(root, "a"), stored(root, "b")
+            assert [reader.read(*part) for part in parts] == [b"aaaaa", b"memory"]
+    memory.rm("/two-stores", recursive=True)
+
+
+def test_a_file_that_cannot_be_opened_or_read_is_named(tmp_path):
+    (tmp_path / "not-a-folder").touch()
+    with RangeReader() as reader:
+        with pytest.raises(UserError, match=r"a\.tar: cannot be opened: Not a directory"):
+            reader.read(tmp_path / "not-a-folder" / "a.tar", 0, 1)
+        with pytest.raises(UserError, match=r"cannot be read: Is a directory"):
+            reader.read(tmp_path, 0, 1)
 
 
 @pytest.mark.parametrize("remote", [False, True])
