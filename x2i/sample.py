@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -46,6 +46,23 @@ def placeholder(number: int) -> str:
 def placeholder_numbers(instruction: str) -> list[int]:
     """Returns the image numbers that `instruction` marks, in reading order, repetitions included."""
     return [int(number) for number in PLACEHOLDER_PATTERN.findall(instruction)]
+
+
+def wrong_marks(instruction: str, num_inputs: int) -> str:
+    """Returns what is wrong with the marks of input images in `instruction`; "" if it marks each of them and no other.
+
+    It may mark them repeatedly, and in any order.
+    """
+    marked = PLACEHOLDER_PATTERN.findall(instruction)
+    if len(IMAGE_TOKEN_PATTERN.findall(instruction)) != len(marked):
+        return f"instruction: write each marker whole, as {placeholder(1)}"
+    if set(marked) != {str(number) for number in range(1, num_inputs + 1)}:
+        found = ", ".join(sorted(set(marked)))
+        return (
+            f"instruction marks images [{found}], but it has {num_inputs} input images: number them from 1 without a "
+            f"gap and use each"
+        )
+    return ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,8 @@ class Sample:
         _require(len(self.sizes) >= 1, self.key, "sizes", "one (width, height) per input image, then the output's")
         _require(all(min(size) >= 1 for size in self.sizes), self.key, "sizes", "sides of at least 1 pixel")
         _require(bool(self.instruction.strip()), self.key, "instruction", "some text")
-        _require_placeholders(self.key, self.instruction, self.num_inputs)
+        if problem := wrong_marks(self.instruction, self.num_inputs):
+            raise InvalidSampleError(f"sample {self.key!r}: {problem}")
         uids, urls, licences = self.source.uids, self.source.urls, self.source.licences
         _require(len(uids) >= 1, self.key, "source.uids", "at least one source image")
         _require(len(uids) == len(urls) == len(licences), self.key, "source", "uids, urls and licences of one length")
@@ -195,15 +213,3 @@ def canonical_json(document: Any) -> str:
 def _require(holds: bool, key: str, field_name: str, expected: str) -> None:
     if not holds:
         raise InvalidSampleError(f"sample {key!r}: {field_name}: expected {expected}")
-
-
-def _require_placeholders(key: str, instruction: str, num_inputs: int) -> None:
-    wrapped = placeholder_numbers(instruction)
-    every: Sequence[str] = IMAGE_TOKEN_PATTERN.findall(instruction)
-    if len(every) != len(wrapped):
-        raise InvalidSampleError(f"sample {key!r}: instruction: write each marker whole, as {placeholder(1)}")
-    if sorted(set(wrapped)) != list(range(1, num_inputs + 1)):
-        raise InvalidSampleError(
-            f"sample {key!r}: instruction marks images {sorted(set(wrapped))}, but it has {num_inputs} input images: "
-            f"number them from 1 without a gap and use each"
-        )

@@ -23,7 +23,7 @@ from omnigen.data.shard_set import FoundShard
 from x2i.errors import UserError
 from x2i.image import read_header
 from x2i.reasons import DroppedError
-from x2i.sample import TASK_PATTERN, placeholder_numbers
+from x2i.sample import TASK_PATTERN, wrong_marks
 from x2i.store.file_cache import FileCache
 from x2i.store.reading import RangeReader
 from x2i.store.scan import MAX_JSON_BYTES, sample_images
@@ -31,7 +31,7 @@ from x2i.store.shards import SHARD_SCHEMA
 from x2i.store.tar import Member, survey_members
 
 log = logging.getLogger(__name__)
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 MOST_SHOWN = 5
 
 
@@ -105,9 +105,8 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         raise ValueError(f"task: found {task!r}, expected 1 to 40 of the characters a-z 0-9 _")
     if not isinstance(instruction, str) or not instruction.strip():
         raise ValueError(f"instruction: found {instruction!r}, expected some text")
-    marked = sorted(set(placeholder_numbers(instruction)))
-    if marked != list(range(1, len(names))):
-        raise ValueError(f"instruction marks images {marked}, the tar holds {len(names) - 1} inputs")
+    if problem := wrong_marks(instruction, len(names) - 1):
+        raise ValueError(problem)
     source = document.get("source")
     uids = source.get("uids") if isinstance(source, dict) else None
     known = isinstance(uids, list) and uids and all(isinstance(uid, str) and uid for uid in uids)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from omnigen.data.row import IMAGE
 from x2i.errors import UserError
-from x2i.sample import IMAGE_TOKEN_PATTERN
+from x2i.sample import IMAGE_TOKEN_PATTERN, placeholder, wrong_marks
 from x2i.store.shards import SHARD_SCHEMA
 from x2i.store.tar import HEADER_BYTES
 
@@ -59,8 +59,8 @@ def read_shard_index(source: Path | bytes, name: str) -> ShardIndex:
     """Reads and checks an index file, given as a path or as its bytes; `name` is what errors call it.
 
     Raises UserError if it is not readable, lacks a column, or holds what no shard may: an empty or path-like key, a
-    member that is not an image, lists of unequal lengths, sizes and places below zero, marks of other
-    images than the inputs.
+    member that is not an image, lists of unequal lengths, sizes and places below zero, instructions that
+    mark other images than the inputs.
     """
     try:
         with pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
@@ -121,21 +121,21 @@ def _require_sane(index: ShardIndex, counts: npt.NDArray[np.int64], names: pa.Ar
 
 
 def _require_marks(index: ShardIndex, name: str) -> None:
-    """Raises UserError unless instructions mark every input of their sample, and nothing else: not its output."""
+    """Raises UserError unless every instruction passes `wrong_marks`; all of them are looked at together."""
     inputs = index.num_images - 1
     marks = pc.count_substring_regex(index.instructions, IMAGE_TOKEN_PATTERN.pattern).to_numpy()
     known = np.zeros_like(marks)
     unmarked = np.zeros(len(marks), np.bool_)
     for number in range(1, int(inputs.max(initial=0)) + 1):
         rows = np.flatnonzero(inputs >= number)
-        count = pc.count_substring(index.instructions.take(pa.array(rows)), f"<|image_{number}|>").to_numpy()
+        count = pc.count_substring(index.instructions.take(pa.array(rows)), placeholder(number)).to_numpy()
         known[rows] += count
         unmarked[rows] |= count == 0
-    for row in np.flatnonzero((known != marks) | unmarked)[:1]:
-        raise UserError(
-            f"{name}: column instruction: sample {index.keys[row].as_py()!r}: expected marks of its {inputs[row]} "
-            f"inputs, each, and of nothing else; found {index.instructions[row].as_py()!r}. Rebuild the shard"
-        )
+    wrong = np.flatnonzero((known != marks) | unmarked)
+    if wrong.size:
+        row = int(wrong[0])
+        problem = wrong_marks(index.instructions[row].as_py(), int(inputs[row]))
+        raise UserError(f"{name}: sample {index.keys[row].as_py()!r}: {problem}. Rebuild the shard")
 
 
 def _require_match(values: pa.Array, rule: str, name: str, column: str, expected: str) -> None:

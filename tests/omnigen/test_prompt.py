@@ -56,6 +56,10 @@ def test_an_image_may_be_marked_twice_and_in_any_order() -> None:
     assert build_prompt("<|image_2|> a <|image_1|> b <|image_2|>", ByteTokenizer()).image_numbers == (2, 1, 2)
 
 
+def test_a_number_in_other_digits_than_ours_is_text() -> None:
+    assert build_prompt("like <|image_\u0661|>", ByteTokenizer()).image_numbers == ()  # an Arabic one
+
+
 def test_a_gap_in_the_numbers_is_refused() -> None:
     with pytest.raises(UserError, match="from 1 without a gap"):
         build_prompt("<img><|image_2|></img> make it snow", ByteTokenizer())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from omnigen.data.catalog import Catalog, held_out_uids, task_weights
 from omnigen.data.row import IMAGE, Row, RowColumns
+from omnigen.data.shard_index import read_shard_index
 from omnigen.data.unique_keys import hash_texts
 from tests.omnigen_data.photographs import make_sample, make_shards
 from x2i.errors import UserError
@@ -108,8 +109,25 @@ def test_an_index_whose_instructions_mark_other_images_than_the_inputs_is_refuse
     assert rows[1]["task"] == "colorize"
     rows[1]["instruction"] = re.sub(r"\{(\d+)\}", lambda mark: placeholder(int(mark[1])), text)
     pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), index)
-    with pytest.raises(UserError, match=rf"{index.name}: column instruction: sample {rows[1]['key']!r}: .* 1 inputs"):
+    with pytest.raises(UserError, match=rf"{index.name}: sample {rows[1]['key']!r}: instruction"):
         Catalog.open([dataset])
+
+
+@pytest.mark.parametrize("extra", [None, 2])
+def test_samples_with_other_numbers_of_inputs_in_one_index_are_judged_each_by_its_own(tmp_path, extra):
+    tasks = ("text_to_image", "colorize", "few_shot")
+    shards = find_shards(make_shards(tmp_path / "dataset", tasks, NAMES))
+    rows = [row for shard in shards for row in pq.read_table(shard.index_path).to_pylist()]
+    if extra is not None:
+        [one] = [row for row in rows if row["task"] == "colorize"][:1]
+        one["instruction"] += placeholder(extra)
+    joined = tmp_path / "joined.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), joined)
+    if extra is None:
+        assert len(read_shard_index(joined, "joined")) == len(rows)
+    else:
+        with pytest.raises(UserError, match=rf"joined: sample {one['key']!r}: instruction marks images \[1, {extra}\]"):
+            read_shard_index(joined, "joined")
 
 
 def test_marks_may_be_repeated_and_stand_in_any_order(tmp_path):

@@ -101,6 +101,8 @@ def test_every_sample_has_the_same_json_keys_with_the_same_types(sample: Sample)
         ("instruction", placeholder(2), "without a gap"),
         ("instruction", placeholder(1) + placeholder(3), "without a gap"),
         ("instruction", f"{placeholder(1)} and <|image_1|>", "marker whole"),
+        ("instruction", "<img><|image_01|></img>", r"images \[01\]"),
+        ("instruction", "<img><|image_\u0661|></img>", r"images \[\]"),  # an Arabic one
         ("source", Lineage((), (), ()), "at least one source"),
         ("source", Lineage(("a",), ("b", "c"), ("d",)), "of one length"),
     ],
