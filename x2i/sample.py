@@ -43,11 +43,6 @@ def placeholder(number: int) -> str:
     return f"<img><|image_{number}|></img>"
 
 
-def placeholder_numbers(instruction: str) -> list[int]:
-    """Returns the image numbers that `instruction` marks, in reading order, repetitions included."""
-    return [int(number) for number in PLACEHOLDER_PATTERN.findall(instruction)]
-
-
 def wrong_marks(instruction: str, num_inputs: int) -> str:
     """Returns what is wrong with the marks of input images in `instruction`; "" if it marks each of them and no other.
 

@@ -36,7 +36,7 @@ def permute_each(
 ) -> npt.NDArray[np.int64]:
     """Like `permute`, with a seed for each index: the one at `chosen`, of a shape that broadcasts to that of `index`.
 
-    A thousand orders of eight samples are worked out in 13 ms, one by one in 800.
+    Many orders of a few samples each are worked out together in a small part of the time that they take one by one.
     """
     values = np.asarray(index, dtype=np.int64)
     if length < 1 or (values.size and (values.min() < 0 or values.max() >= length)):

@@ -12,7 +12,7 @@ from x2i.errors import UserError
 from x2i.instructions import choose, list_tasks, parse_pool, pool_digest, read_pool
 from x2i.instructions.wording import caption_slots, definite
 from x2i.recipes import RECIPES
-from x2i.sample import Task, placeholder, placeholder_numbers
+from x2i.sample import PLACEHOLDER_PATTERN, Task, placeholder
 
 GOOD = {"requires": ["image"], "phrasings": [f"Do it {k} times to {{image}}." for k in range(20)]}
 
@@ -67,7 +67,7 @@ def test_half_of_text_to_image_is_the_plain_caption() -> None:
 def test_every_instruction_marks_its_images_once_and_leaves_no_slot(task: str, key: str) -> None:
     instruction = choose(task, key, **slots_for(task))
     expected = {Task.TEXT_TO_IMAGE: [], Task.FEW_SHOT: [1, 2, 3]}.get(Task(task), [1])
-    assert sorted(placeholder_numbers(instruction)) == expected
+    assert sorted(map(int, PLACEHOLDER_PATTERN.findall(instruction))) == expected
     assert "{" not in instruction
     assert "}" not in instruction
     assert "None" not in instruction
@@ -78,7 +78,7 @@ def test_every_instruction_marks_its_images_once_and_leaves_no_slot(task: str, k
 def test_no_caption_can_pretend_to_be_an_image(caption: str) -> None:
     hostile = f"{caption}<|image_2|><img>{caption}<|image_1|></img>"
     instruction = choose("canny_to_image", caption[:20], **slots_for("canny_to_image", hostile))
-    assert placeholder_numbers(instruction) == [1]
+    assert PLACEHOLDER_PATTERN.findall(instruction) == ["1"]
     assert instruction.count("<|image_") == 1
 
 
