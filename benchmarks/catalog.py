@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from omnigen.data.shard_set import find_shard_set
-from omnigen.data.stream import PLACE_BITS, ShardStream, StreamDraws
-from x2i.store.atomic import write_table
+from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamDraws
+from omnigen.data.shards.find import find_shard_set
+from x2i.store.files.atomic import write_table
 from x2i.store.shards import SHARD_SCHEMA
 
 HEADER, DATA = 512, 512  # bytes of a member's header and of its (tiny) data
@@ -72,7 +72,7 @@ def index(keys: list[str], places: dict[str, np.ndarray]) -> pa.Table:
 
 
 def open_catalog(folder: Path, fraction: float) -> dict:
-    from omnigen.data.catalog import Catalog
+    from omnigen.data.shards.catalog import Catalog
 
     before = memory("VmRSS")
     started = time.perf_counter()

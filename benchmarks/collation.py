@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask
 from workload import grid_of
 
-from omnigen.attention import flex_block_mask
-from omnigen.layout import Grid, PackLayout, SampleLayout
+from omnigen.network.attention import flex_block_mask
+from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.prompt import build_prompt
 from omnigen.tokenizer import ByteTokenizer
 

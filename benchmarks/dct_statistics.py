@@ -1,6 +1,6 @@
-"""Measures the standard deviation of every block-DCT coefficient over photographs, and prints omnigen/dct_table.py.
+"""Measures the standard deviation of block-DCT coefficients over photographs; prints omnigen/codecs/dct_table.py.
 
-    python benchmarks/dct_statistics.py > omnigen/dct_table.py
+    python benchmarks/dct_statistics.py > omnigen/codecs/dct_table.py
     python benchmarks/dct_statistics.py --quality        # PSNR of decode(encode(x)) by channel count
 
 Photographs: those bundled with scikit-image, prepared to 64, 128 and 256 pixels on the longer side, equally weighted.
@@ -34,7 +34,7 @@ def photographs(max_side: int) -> list[np.ndarray]:
 
 def standard_deviations() -> torch.Tensor:
     """Returns (3, 64): root of the mean over photographs of each coefficient's variance around zero."""
-    from omnigen.codec import DctCodec
+    from omnigen.codecs.codec import DctCodec
     from omnigen.images import to_tensor
 
     codec = DctCodec(192)
@@ -72,7 +72,7 @@ def print_quality() -> None:
     """Prints PSNR over photographs and their Canny maps, drawn at 4 times the side and prepared as training does."""
     import cv2
 
-    from omnigen.codec import DctCodec
+    from omnigen.codecs.codec import DctCodec
     from omnigen.images import prepare_image, to_tensor, to_uint8
 
     print("channels  side  photographs (mean, worst)  canny maps (mean, worst)   [PSNR, dB]; latents' deviation")

@@ -27,16 +27,16 @@ import numpy as np
 import torch
 from image import make_photographs
 
-from omnigen.codec import Codec, load_codec
-from omnigen.data.catalog import Catalog
-from omnigen.data.collate import load_pack
-from omnigen.data.decode import decode_prepared
-from omnigen.data.encoded import prompts_key
-from omnigen.data.latents import LatentReader, LatentShard
-from omnigen.data.packing import PackingState
-from omnigen.data.prompts import PromptCache, find_prompts
-from omnigen.data.sample import Dropout, ImageReader, Slot, make_slot
-from omnigen.encode.command import EncodeOptions, encode
+from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.files import prompts_key
+from omnigen.cache.latents import LatentReader, LatentShard
+from omnigen.cache.tokens import PromptCache, find_prompts
+from omnigen.codecs.codec import Codec, load_codec
+from omnigen.data.loading.collate import load_pack
+from omnigen.data.loading.decode import decode_prepared
+from omnigen.data.loading.sample import Dropout, ImageReader, Slot, make_slot
+from omnigen.data.order.packing import PackingState
+from omnigen.data.shards.catalog import Catalog
 from omnigen.images import decoding_divisor, prepare_image
 from omnigen.tokenizer import load_tokenizer
 from omnigen.train.config import TrainingConfig, load_config

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from workload import mixture
 
-from omnigen.attention import FLEX_OPTIONS, Attention, FlexAttention, plan_attention, require_device
-from omnigen.flops import visible_pairs
-from omnigen.layout import PackLayout, SampleLayout
+from omnigen.network.attention import FLEX_OPTIONS, Attention, FlexAttention, plan_attention, require_device
+from omnigen.network.flops import visible_pairs
+from omnigen.network.layout import PackLayout, SampleLayout
 from x2i.errors import UserError
 
 LENGTHS = (8192, 16384, 32768, 65536)

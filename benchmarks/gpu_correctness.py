@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from workload import latents, mixture
 
-from omnigen.blocks import compile_blocks
-from omnigen.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelConfig
-from omnigen.layout import PackLayout, SampleLayout
-from omnigen.model import OmniGen
+from omnigen.network.blocks import compile_blocks
+from omnigen.network.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelConfig
+from omnigen.network.layout import PackLayout, SampleLayout
+from omnigen.network.model import OmniGen
 from x2i.errors import UserError
 
 # Largest difference over largest value. bf16 has 8 bits: a value may be off by 0.4 percent at every rounding.

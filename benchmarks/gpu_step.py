@@ -17,11 +17,11 @@ import torch
 from gpu_attention import milliseconds, pack_of, peak_bytes
 from workload import latents
 
-from omnigen.blocks import Checkpointing, compile_blocks
-from omnigen.config import PRESETS, ModelConfig
-from omnigen.flops import peak_flops, train_flops, train_memory
-from omnigen.layout import PackLayout
-from omnigen.model import OmniGen
+from omnigen.network.blocks import Checkpointing, compile_blocks
+from omnigen.network.config import PRESETS, ModelConfig
+from omnigen.network.flops import peak_flops, train_flops, train_memory
+from omnigen.network.layout import PackLayout
+from omnigen.network.model import OmniGen
 from omnigen.train.ema import Average
 from omnigen.train.objective import FlowPack, sample_losses
 from omnigen.train.optimizer import build_optimizer

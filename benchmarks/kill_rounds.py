@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.pipelines.killing import IMAGES, kill_rounds
+from tests.support.killing import IMAGES, kill_rounds
 
 
 def main() -> None:

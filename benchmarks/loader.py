@@ -28,15 +28,15 @@ import webdataset
 import yaml
 from skimage import data
 
-from omnigen.data.catalog import Catalog
-from omnigen.data.collate import load_pack
-from omnigen.data.draws import CatalogDraws
-from omnigen.data.loader import StepLoader
-from omnigen.data.packing import PackingState
-from omnigen.data.plan import Planner
-from omnigen.data.sample import DropoutRates, ImageReader, Slot
+from omnigen.data.loading.collate import load_pack
+from omnigen.data.loading.loader import StepLoader
+from omnigen.data.loading.sample import DropoutRates, ImageReader, Slot
+from omnigen.data.order.packing import PackingState
+from omnigen.data.order.sample_sequence import CatalogDraws
+from omnigen.data.order.schedule import Planner
+from omnigen.data.shards.catalog import Catalog
 from omnigen.images import TOKEN_PIXELS, prepare_image
-from omnigen.layout import Grid, PackLayout, SampleLayout
+from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.prompt import build_prompt
 from omnigen.tokenizer import ByteTokenizer
 from x2i.image import decode, encode

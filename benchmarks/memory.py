@@ -54,10 +54,10 @@ def small_images(folder: Path, rows: int) -> str:
 
 def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     """Crawls `source` into a dataset at `root`; returns the megabytes held after each tenth of its partitions."""
-    from pipelines.crawl_stage import CrawlStage
-    from pipelines.executors import InlineExecutor
-    from pipelines.plans import write_plan
-    from pipelines.work import Result, WorkItem
+    from pipelines.engine.executors.select import InlineExecutor
+    from pipelines.engine.partition import Result, WorkItem
+    from pipelines.engine.plans import write_plan
+    from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset
 
     stage = CrawlStage(sources=(source,), partition_size=partition_size)

@@ -90,10 +90,10 @@ def _piece(start: int, count: int) -> pa.Table:
 
 def plan(table: Path, root: Path) -> dict[str, Any]:
     """Plans `table` into the dataset at `root`, then does what a continued run does first."""
-    from pipelines.crawl_stage import CrawlStage
-    from pipelines.generations import crawl_generations
-    from pipelines.ledger import compare
-    from pipelines.plans import is_plan_whole, recorded_plan, write_plan
+    from pipelines.engine.ledger import compare
+    from pipelines.engine.plans import is_plan_whole, recorded_plan, write_plan
+    from pipelines.stages.crawl.incremental import crawl_generations
+    from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset
     from x2i.store.commits import Commit, Counts, write_commit
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from skimage import data
 
-from pipelines.interrupt import descendants
+from pipelines.engine.interrupt import descendants
 from x2i.image import ResizeMode, encode, resize
 
 PICTURES = 12

@@ -22,12 +22,12 @@ import torch
 import typer
 from torch import Tensor
 
-from omnigen.codec import load_codec
-from omnigen.config import ModelConfig
-from omnigen.convert.configs import write_phi3
+from omnigen.codecs.codec import load_codec
+from omnigen.network.config import ModelConfig
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config
 from omnigen.train.setup import network_config
+from omnigen.weights.configs import write_phi3
 from x2i.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -25,10 +25,10 @@ from PIL import Image
 from skimage import data
 from webdataset import TarWriter, WebDataset
 
-from omnigen.data.catalog import Catalog
+from omnigen.data.shards.catalog import Catalog
 from x2i.image import encode
 from x2i.sample import Lineage, RecipeStamp, Sample
-from x2i.store.reading import RangeReader
+from x2i.store.files.ranges import RangeReader
 from x2i.store.shards import EncodedImage, shard_name, training_shard
 
 Take = Callable[[str, list[bytes]], None]

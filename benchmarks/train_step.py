@@ -28,11 +28,11 @@ from diffusers import OmniGenTransformer2DModel
 from torch import Tensor
 from workload import latents, mixture
 
-from omnigen.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelConfig
-from omnigen.convert import to_diffusers
-from omnigen.flops import forward_flops
-from omnigen.layout import PackLayout, SampleLayout
-from omnigen.model import OmniGen
+from omnigen.network.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelConfig
+from omnigen.network.flops import forward_flops
+from omnigen.network.layout import PackLayout, SampleLayout
+from omnigen.network.model import OmniGen
+from omnigen.weights import to_diffusers
 
 CONFIG = ModelConfig(
     hidden_size=384,

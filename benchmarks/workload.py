@@ -11,7 +11,7 @@ import random
 import torch
 from torch import Tensor
 
-from omnigen.layout import Grid, PackLayout, SampleLayout
+from omnigen.network.layout import Grid, PackLayout, SampleLayout
 
 ASPECT_RATIOS = ((1, 1), (4, 3), (3, 4), (3, 2), (2, 3), (16, 9), (9, 16))
 TASKS = {"text_to_image": 0.5, "subject": 0.2, "condition": 0.1, "edit": 0.1, "other": 0.1}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from omnigen.model_commands import convert_command, merge_command, unmerge_command
+from omnigen.commands.weights import convert_command, merge_command, unmerge_command
 from x2i.errors import UserError
 
 app = typer.Typer(
@@ -171,7 +171,7 @@ def encode_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
 ) -> None:
     """Keep the latents and prompts of shards beside them, so that training decodes, encodes and tokenizes nothing."""
-    from omnigen.encode.command import EncodeOptions, encode, report
+    from omnigen.cache.encode import EncodeOptions, encode, report
 
     sides = tuple(side.split(",")) if side else ()
     options = EncodeOptions(shards, codec, sides, tokenizer, dtype, device, batch, workers, dry_run)

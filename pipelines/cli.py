@@ -9,33 +9,39 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from pipelines.fork_server import start_early
-from pipelines.memory import collect_seldom
+from pipelines.engine.executors.fork_server import start_early
+from pipelines.engine.memory import collect_seldom
 from x2i import __version__
 from x2i.errors import UserError
 
 # name -> (module that holds a function `command`, the line shown by `x2i --help`), in the order of use
 COMMANDS = {
-    "build": ("pipelines.build", "Build a dataset, and train on it, from a manifest, end to end."),
-    "crawl": ("pipelines.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
-    "import": ("pipelines.imports", "Read a public dataset into training shards."),
-    "filter": ("pipelines.filter", "Score every image: resolution, aspect, sharpness, exposure, entropy, phash."),
-    "dedup": ("pipelines.dedup", "Find exact and near duplicates."),
-    "caption": ("pipelines.caption", "Write a caption for every image."),
-    "detect": ("pipelines.detect", "Find the objects in every image: boxes, masks, phrases."),
-    "embed": ("pipelines.embed", "Compute an embedding of every image."),
-    "subjects": ("pipelines.subjects", "Mine pairs of images that show the same thing."),
-    "cvtasks": ("pipelines.cvtasks", "Make training shards of computer-vision tasks: edges, deblur, inpaint, ..."),
-    "materialize": ("pipelines.materialize", "Make training shards of any recipe."),
-    "train": ("pipelines.train", "Train OmniGen on shards, on the workers of a Ray cluster."),
-    "inspect": ("pipelines.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
-    "report": ("pipelines.report", "Show the funnel from URLs to samples, with every reason for loss."),
-    "reshard": ("pipelines.reshard", "Cut training shards anew: other sizes, or shuffled."),
-    "stats": ("pipelines.stats", "Show sizes, shapes, hosts, licences, reasons, texts: tables and plots."),
-    "export": ("pipelines.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
-    "plan": ("pipelines.plan_cost", "Say what a build costs: cores, hours, network, storage."),
-    "takedown": ("pipelines.takedown", "Remove images and all that was made from them, for good."),
-    "verify": ("pipelines.verify", "Check every file of a dataset or a shard against its record."),
+    "build": ("pipelines.commands.build", "Build a dataset, and train on it, from a manifest, end to end."),
+    "crawl": ("pipelines.commands.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
+    "import": ("pipelines.commands.imports", "Read a public dataset into training shards."),
+    "filter": (
+        "pipelines.commands.filter",
+        "Score every image: resolution, sharpness, exposure, entropy, phash.",
+    ),
+    "dedup": ("pipelines.commands.dedup", "Find exact and near duplicates."),
+    "caption": ("pipelines.commands.caption", "Write a caption for every image."),
+    "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
+    "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
+    "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
+    "cvtasks": (
+        "pipelines.commands.cvtasks",
+        "Make training shards of computer-vision tasks: edges, deblur, ...",
+    ),
+    "materialize": ("pipelines.commands.materialize", "Make training shards of any recipe."),
+    "train": ("pipelines.commands.train", "Train OmniGen on shards, on the workers of a Ray cluster."),
+    "inspect": ("pipelines.commands.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
+    "report": ("pipelines.commands.report", "Show the funnel from URLs to samples, with every reason for loss."),
+    "reshard": ("pipelines.commands.reshard", "Cut training shards anew: other sizes, or shuffled."),
+    "stats": ("pipelines.commands.stats", "Show sizes, shapes, hosts, licences, reasons, texts: tables and plots."),
+    "export": ("pipelines.commands.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
+    "plan": ("pipelines.commands.estimate", "Say what a build costs: cores, hours, network, storage."),
+    "takedown": ("pipelines.commands.takedown", "Remove images and all that was made from them, for good."),
+    "verify": ("pipelines.commands.verify", "Check every file of a dataset or a shard against its record."),
 }
 INTERRUPTED = 130
 SURROUNDINGS = frozenset(
@@ -102,7 +108,7 @@ def _complain(text: str) -> None:
 def _stopped() -> NoReturn:
     import typer
 
-    from pipelines.interrupt import MESSAGE
+    from pipelines.engine.interrupt import MESSAGE
 
     typer.echo(MESSAGE, err=True)
     sys.exit(INTERRUPTED)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.caption import CaptionStage
-from pipelines.crawl_stage import CrawlStage
-from pipelines.dedup import DedupStage
-from pipelines.detect import DetectStage
-from pipelines.embed import EmbedStage
-from pipelines.filter import FilterStage
-from pipelines.materialize import MaterializeStage
-from pipelines.stage import Stage
-from pipelines.subjects import SubjectsStage
+from pipelines.commands.caption import CaptionStage
+from pipelines.commands.dedup import DedupStage
+from pipelines.commands.detect import DetectStage
+from pipelines.commands.embed import EmbedStage
+from pipelines.commands.filter import FilterStage
+from pipelines.commands.materialize import MaterializeStage
+from pipelines.commands.subjects import SubjectsStage
+from pipelines.engine.stage import Stage
+from pipelines.stages.crawl.stage import CrawlStage
 from x2i.errors import UserError
 from x2i.recipes import RECIPES
 from x2i.settings import apply_overrides, build_settings, nearest, read_yaml

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hostile_server import HostileServer
+from tests.support.hostile_server import HostileServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,6 +17,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def hostile_server() -> Iterator[HostileServer]:
-    """A server whose sites misbehave as told; see tests/hostile_server.py."""
+    """A server whose sites misbehave as told; see tests/support/hostile_server.py."""
     with HostileServer() as server:
         yield server

@@ -6,22 +6,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnigen.convert.layouts import is_model_folder
+from omnigen.weights.formats import is_model_folder
 from x2i.errors import UserError
 from x2i.image.decode import decode
 from x2i.image.encode import encode
 from x2i.reasons import DroppedError
-from x2i.store.atomic import write_bytes
+from x2i.store.files.atomic import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import numpy as np
 
-    from omnigen.codec import Codec
-    from omnigen.config import ModelConfig
-    from omnigen.lora.delta import Adapter
+    from omnigen.codecs.codec import Codec
+    from omnigen.network.config import ModelConfig
     from omnigen.tokenizer import Tokenizer
+    from omnigen.weights.lora.delta import Adapter
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 
@@ -59,11 +59,11 @@ def generate_picture(
     pixels = [read_image(path) for path in images]
     _require_writable(out)
 
-    from omnigen.codec import load_codec
-    from omnigen.convert import load_model
+    from omnigen.codecs.codec import load_codec
     from omnigen.generate.pipeline import generate
     from omnigen.images import TOKEN_PIXELS, prepared_size
     from omnigen.tokenizer import load_tokenizer
+    from omnigen.weights import load_model
 
     device = _choose_device(device)
     saved = load_model(folder, device, [*own, *adapters])
@@ -143,14 +143,14 @@ def find_trained(folder: Path) -> tuple[Path, list[Adapter]]:
     adapter = folder / "adapter"
     if is_model_folder(folder / "model") or not (adapter / "adapter_config.json").is_file():
         return find_model(folder), []
-    from omnigen.lora.files import base_of, read_adapters
+    from omnigen.weights.lora.files import base_of, read_adapters
 
     return find_model(Path(base_of(adapter))), read_adapters([adapter])
 
 
 def list_adapters(folders: Sequence[Path], scales: Sequence[float]) -> list[Adapter]:
     """Reads adapters; scales: none (1 for each), one for all, or one for each."""
-    from omnigen.lora.files import read_adapters
+    from omnigen.weights.lora.files import read_adapters
 
     if len(scales) not in (0, 1, len(folders)) or (scales and not folders):
         raise UserError(

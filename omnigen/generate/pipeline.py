@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from omnigen.codec import Codec
-from omnigen.generate.prompt_cache import PromptCache
+from omnigen.codecs.codec import Codec
+from omnigen.generate.kv_cache import PromptCache
 from omnigen.generate.sampler import GuidanceWeights, guidance_weights, integrate, schedule
 from omnigen.images import TOKEN_PIXELS, prepare_image, to_tensor, to_uint8
-from omnigen.layout import Grid, SampleLayout
-from omnigen.model import OmniGen
+from omnigen.network.layout import Grid, SampleLayout
+from omnigen.network.model import OmniGen
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import Tokenizer
 from x2i.errors import UserError

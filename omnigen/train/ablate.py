@@ -15,7 +15,7 @@ from pydantic import Field
 from omnigen.train.command import SUMMARY_FILE, train
 from x2i.errors import UserError
 from x2i.settings import load_settings
-from x2i.store.atomic import write_bytes, write_json
+from x2i.store.files.atomic import write_bytes, write_json
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
-from omnigen.data.packing import PackingState
+from omnigen.data.order.packing import PackingState
 from omnigen.train.checkpoint_files import (
     FILES,
     MARKER,
@@ -41,7 +41,7 @@ from omnigen.train.checkpoint_files import (
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
-from x2i.store.atomic import write_bytes, write_json
+from x2i.store.files.atomic import write_bytes, write_json
 
 OF_MODEL = "model."  # how DCP names the parameters
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from x2i.errors import UserError
-from x2i.store.atomic import remove_temporaries, write_bytes
+from x2i.store.files.atomic import remove_temporaries, write_bytes
 
 if TYPE_CHECKING:
     from omnigen.train.config import TrainingConfig
@@ -32,7 +32,7 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     continue from. Raises UserError for whatever the user can mend.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.stages import run_stages
+    from omnigen.train.phases import run_stages
 
     settings = load_config(config, overrides)
     run = out or Path("runs") / config.stem
@@ -41,8 +41,8 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
         typer.echo(f"{run}: trained already, {steps} steps; nothing to do. See {run / SUMMARY_FILE}")
         return run
 
-    from omnigen.train.holding import held
     from omnigen.train.parallel import Ranks
+    from omnigen.train.run_lock import held
 
     ranks = Ranks.start()
     try:
@@ -61,8 +61,8 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
 
 
 def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> None:
+    from omnigen.train.console import closing, describe, opening
     from omnigen.train.export import export
-    from omnigen.train.narrate import closing, describe, opening
     from omnigen.train.resume import checkpoint_to_resume
     from omnigen.train.setup import assemble
     from omnigen.train.trainer import Trainer
@@ -97,7 +97,7 @@ def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> No
 def plan(config: Path, overrides: list[str]) -> str:
     """Returns what a run would take, and which devices it fits; builds nothing and reads no data."""
     from omnigen.train.config import load_config
-    from omnigen.train.fits import planned_network, report
+    from omnigen.train.memory import planned_network, report
 
     settings = load_config(config, overrides)
     network, notes = planned_network(settings)
@@ -110,7 +110,7 @@ def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
     What is missing or damaged of its results is made again from the last checkpoint.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.stages import run_stages
+    from omnigen.train.phases import run_stages
 
     kept = settings.model.image_attention == "bidirectional"
     results = run / (ADAPTER_FOLDER if settings.lora.rank else MODEL_FOLDER)

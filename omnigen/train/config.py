@@ -18,7 +18,7 @@ from pydantic import Field
 from x2i.settings import apply_overrides, build_settings, read_yaml
 
 if TYPE_CHECKING:
-    from omnigen.lora.config import LoraConfig
+    from omnigen.weights.lora.config import LoraConfig
 
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -74,9 +74,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network. preset, overrides: see `omnigen.config`. codec: dct, dct:CHANNELS or sdxl:FOLDER. tokenizer: bytes
-    or hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
-    language model; null starts from random ones. image_attention: causal is the paper's ablation, for comparisons.
+    """Which network. preset, overrides: see omnigen.network.config. codec: dct, dct:CHANNELS or sdxl:FOLDER.
+    tokenizer: bytes or hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads,
+    or of a Phi-3 language model; null starts from random ones. image_attention: causal is the paper's ablation.
     """
 
     preset: str = "tiny"
@@ -170,7 +170,7 @@ class LoraSettings:
 
     def adapter(self) -> LoraConfig | None:
         """Returns the adapter that is to be trained; None if the whole network is."""
-        from omnigen.lora.config import LoraConfig
+        from omnigen.weights.lora.config import LoraConfig
 
         return LoraConfig(self.rank, self.alpha, self.targets) if self.rank else None
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import omnigen
-from omnigen.convert import save_model
-from omnigen.lora import lora_state, save_adapter
 from omnigen.train.checkpoint import RunState
 from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
 from omnigen.train.metrics import METRICS, VALIDATION, read_lines
 from omnigen.train.setup import Setup
 from omnigen.train.sharding import whole, whole_state
-from x2i.store.atomic import write_json
+from omnigen.weights import save_model
+from omnigen.weights.lora import lora_state, save_adapter
+from x2i.store.files.atomic import write_json
 
 
 def export(setup: Setup, state: RunState, run: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
-from x2i.store.atomic import write_bytes
+from x2i.store.files.atomic import write_bytes
 
 METRICS, VALIDATION, TIMING, BAD_SAMPLES = "metrics.jsonl", "validation.jsonl", "timing.jsonl", "bad_samples.jsonl"
 FILES = (METRICS, VALIDATION, TIMING, BAD_SAMPLES)

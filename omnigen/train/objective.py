@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from omnigen.blocks import Checkpointing
-from omnigen.codec import Codec, posteriors
-from omnigen.data.collate import PackBatch
-from omnigen.data.sample import LoadedSample
-from omnigen.layout import Grid, PackLayout, SampleLayout
-from omnigen.model import OmniGen
+from omnigen.codecs.codec import Codec, posteriors
+from omnigen.data.loading.collate import PackBatch
+from omnigen.data.loading.sample import LoadedSample
+from omnigen.network.blocks import Checkpointing
+from omnigen.network.layout import Grid, PackLayout, SampleLayout
+from omnigen.network.model import OmniGen
 from x2i.seeding import stable_hash
 
 if TYPE_CHECKING:

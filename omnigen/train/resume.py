@@ -7,7 +7,7 @@ from pathlib import Path
 from omnigen.train.checkpoint_files import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
 from omnigen.train.command import CONFIG_FILE
 from omnigen.train.config import TrainingConfig, differences, load_config
-from omnigen.train.stages import require_same_past, run_stages
+from omnigen.train.phases import require_same_past, run_stages
 from x2i.errors import UserError
 
 # Settings that may change from one life of a run to the next: they do not change what any step computes, but for

@@ -12,29 +12,29 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnigen.attention import CUDA_ONLY
-from omnigen.blocks import compile_blocks
-from omnigen.codec import Codec, load_codec
-from omnigen.config import ModelConfig, preset
-from omnigen.convert import load_initial_weights
-from omnigen.convert.layouts import is_model_folder
-from omnigen.data.augment import Mirroring
-from omnigen.data.plan import Planner
-from omnigen.data.sample import DropoutRates
+from omnigen.cache.find import Caches
+from omnigen.codecs.codec import Codec, load_codec
+from omnigen.data.loading.augment import Mirroring
+from omnigen.data.loading.sample import DropoutRates
+from omnigen.data.order.schedule import Planner
 from omnigen.images import TOKEN_PIXELS
-from omnigen.lora import add_lora
-from omnigen.model import OmniGen
+from omnigen.network.attention import CUDA_ONLY
+from omnigen.network.blocks import compile_blocks
+from omnigen.network.config import ModelConfig, preset
+from omnigen.network.model import OmniGen
 from omnigen.prompt import build_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
-from omnigen.train.caches import Caches
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
-from omnigen.train.fits import drawing, in_words, needed
+from omnigen.train.memory import drawing, in_words, needed
 from omnigen.train.parallel import Ranks
+from omnigen.train.phases import Stage, run_stages
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
-from omnigen.train.source import Source, open_source
-from omnigen.train.stages import Stage, run_stages
+from omnigen.train.training_data import Source, open_source
 from omnigen.train.validate import ValidationSet
+from omnigen.weights import load_initial_weights
+from omnigen.weights.formats import is_model_folder
+from omnigen.weights.lora import add_lora
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
 

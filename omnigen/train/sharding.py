@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from omnigen.model import OmniGen
+from omnigen.network.model import OmniGen
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
 

@@ -14,21 +14,21 @@ from typing import Any
 
 import torch
 
-from omnigen.data.collate import PackBatch
-from omnigen.data.loader import LoadedStep, StepLoader
-from omnigen.data.packing import PackingState
-from omnigen.train import judge
+from omnigen.data.loading.collate import PackBatch
+from omnigen.data.loading.loader import LoadedStep, StepLoader
+from omnigen.data.order.packing import PackingState
+from omnigen.train import evaluation
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
 from omnigen.train.checkpoint_files import CHECKPOINTS
-from omnigen.train.clock import Clock
-from omnigen.train.grid import write_sheet
-from omnigen.train.ledger import BAD, SAMPLES, STOP, Ledger, report
 from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
 from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
 from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
+from omnigen.train.phases import stage_at
+from omnigen.train.sample_grid import write_sheet
 from omnigen.train.setup import Setup, StageParts
 from omnigen.train.sharding import whole
-from omnigen.train.stages import stage_at
+from omnigen.train.step_metrics import BAD, SAMPLES, STOP, Ledger, report
+from omnigen.train.throughput import Clock
 from x2i.errors import UserError
 
 
@@ -235,7 +235,7 @@ class Trainer:
         return Event("metrics", step, {**values, "clock": timing})
 
     def _validate(self, parts: StageParts) -> Iterator[Event]:
-        values = judge.validate(self.setup, parts, self.state.step)
+        values = evaluation.validate(self.setup, parts, self.state.step)
         if values is None:
             return
         if self._log is not None:
@@ -243,7 +243,7 @@ class Trainer:
         yield Event("validation", self.state.step, values)
 
     def _draw(self, parts: StageParts) -> Iterator[Event]:
-        rows = judge.draw(self.setup, parts)
+        rows = evaluation.draw(self.setup, parts)
         if not rows:
             return
         path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"

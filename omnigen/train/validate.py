@@ -17,19 +17,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from omnigen.codec import Codec
-from omnigen.data.catalog import Catalog
-from omnigen.data.collate import load_pack
-from omnigen.data.latents import LatentReader, LatentShard
-from omnigen.data.order import permute
-from omnigen.data.sample import Dropout, ImageReader, PromptSource, Reader, Slot, make_slot
-from omnigen.layout import PackLayout
-from omnigen.model import OmniGen
+from omnigen.cache.latents import LatentReader, LatentShard
+from omnigen.codecs.codec import Codec
+from omnigen.data.loading.collate import load_pack
+from omnigen.data.loading.sample import Dropout, ImageReader, PromptSource, Reader, Slot, make_slot
+from omnigen.data.order.permutation import permute
+from omnigen.data.shards.catalog import Catalog
+from omnigen.network.layout import PackLayout
+from omnigen.network.model import OmniGen
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.objective import FlowPack, encode_images, idle_pack, sample_losses
 from omnigen.train.parallel import Ranks
 from x2i.seeding import stable_hash, unit_interval
-from x2i.store.reading import RangeReader
+from x2i.store.files.ranges import RangeReader
 
 BINS = 4
 EARLY = 0.5

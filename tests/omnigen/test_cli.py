@@ -15,10 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from omnigen.cli import main
-from omnigen.config import preset
-from omnigen.convert import load_model, save_model
-
-from .tiny import random_model
+from omnigen.network.config import preset
+from omnigen.weights import load_model, save_model
+from tests.support.tiny_network import random_model
 
 
 @pytest.fixture(scope="module")

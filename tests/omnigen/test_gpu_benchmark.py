@@ -9,15 +9,13 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from omnigen.model import OmniGen
-
-REPOSITORY = Path(__file__).parents[2]
+from omnigen.network.model import OmniGen
+from tests.support import REPOSITORY
 
 
 @pytest.mark.slow

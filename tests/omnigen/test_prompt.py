@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.config import PRESETS
+from omnigen.network.config import PRESETS
 from omnigen.prompt import PREFIX, SUFFIX, build_prompt, images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
 from x2i.errors import UserError

@@ -17,12 +17,12 @@ import pytest
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
-from tests.pipelines.killing import worker_processes
-from tests.pipelines.test_engine import file_sums
+from tests.pipelines.engine.test_engine import file_sums
+from tests.support import REPOSITORY
+from tests.support.killing import worker_processes
 from x2i.store import Dataset
-from x2i.store.verify import verify
+from x2i.store.verify.verify import verify
 
-REPOSITORY = Path(__file__).parents[2]
 ORIGINALS = {photograph.stem for photograph in PHOTOGRAPHS}
 X2I = str(Path(sys.executable).with_name("x2i"))
 MANIFEST = """

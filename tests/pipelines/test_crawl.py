@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.crawl import forget_passing_failures
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import HostileServer, failing_first, image, photograph, reply, slowly
-from tests.pipelines.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
+from pipelines.commands.crawl import forget_passing_failures
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support import REPOSITORY
+from tests.support.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
+from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply, slowly
 from x2i.crawl.process import StoredFormat
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
 from x2i.store.commits import Commit, describe_outputs, list_commits, write_commit
-from x2i.store.tar import read_range
+from x2i.store.files.tar import read_range
 
 PHOTO = photograph()
 
@@ -225,5 +226,5 @@ def _crawl_and_commit(root: Path, stage: CrawlStage) -> None:
 @pytest.mark.slow
 def test_a_worker_holds_no_more_memory_after_many_partitions_than_after_a_few() -> None:
     command = [sys.executable, "-m", "benchmarks.memory", "--rows", "60000", "--partition-size", "2000"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY)
     assert json.loads(done.stdout.splitlines()[-1])["growth_megabytes"] < 8

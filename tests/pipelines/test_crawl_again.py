@@ -14,20 +14,20 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.crawl import forget_passing_failures
-from pipelines.crawl_stage import CrawlStage
-from pipelines.filter import FilterStage
-from pipelines.generations import crawl_generations
-from pipelines.options import Executor, RunOptions
-from pipelines.run import StageSummary, execute
-from tests.hostile_server import HostileServer, failing_first, image, photograph, reply
-from tests.pipelines.crawling import QUICK, url_table
-from tests.pipelines.test_engine import file_sums
+from pipelines.commands.crawl import forget_passing_failures
+from pipelines.commands.filter import FilterStage
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import StageSummary, execute
+from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.pipelines.engine.test_engine import file_sums
+from tests.support import REPOSITORY
+from tests.support.crawling import QUICK, url_table
+from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_commits
 
-REPOSITORY = Path(__file__).parents[2]
 PHOTO = photograph(side=64)
 
 
@@ -241,9 +241,9 @@ def test_a_damaged_plan_is_noticed_and_made_anew(site: Any, tmp_path: Path) -> N
 PLANNER = """
 import sys
 from pathlib import Path
-from pipelines.crawl_stage import CrawlStage
-from pipelines.generations import crawl_generations
-from pipelines.plans import write_plan
+from pipelines.stages.crawl.stage import CrawlStage
+from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.engine.plans import write_plan
 from x2i.store import Dataset
 dataset = Dataset.create(Path(sys.argv[1]), "again")
 [stage] = crawl_generations(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import HostileServer, image, photograph
-from tests.pipelines.crawling import QUICK, crawl, planned_partitions
-from tests.s3 import bucket  # noqa: F401  a fixture
-from tests.x2i.crawl.archives import HTML, JPEG, Archive
-from tests.x2i.crawl.films import frame_pixels, make_film
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.archives import HTML, JPEG, Archive
+from tests.support.crawling import QUICK, crawl, planned_partitions
+from tests.support.films import frame_pixels, make_film
+from tests.support.hostile_server import HostileServer, image, photograph
+from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.crawl.process import StoredFormat
 from x2i.errors import UserError
 from x2i.sample import ImageRecord
 from x2i.store import paths
-from x2i.store.tar import read_range
+from x2i.store.files.tar import read_range
 
 PHOTOS = [photograph(shift=7 * number) for number in range(6)]
 

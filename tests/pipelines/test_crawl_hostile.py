@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import (
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import QUICK, Cost, crawl, crawl_in_a_process, stored_records, url_table
+from tests.support.hostile_server import (
     Handler,
     HostileServer,
     Site,
@@ -33,10 +34,9 @@ from tests.hostile_server import (
     reset,
     slowly,
 )
-from tests.pipelines.crawling import QUICK, Cost, crawl, crawl_in_a_process, stored_records, url_table
 from x2i.image import decode
 from x2i.sample import ImageRecord
-from x2i.store.tar import read_range
+from x2i.store.files.tar import read_range
 
 PHOTO = photograph()
 HALF = len(PHOTO) // 2

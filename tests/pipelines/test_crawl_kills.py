@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.killing import kill_rounds
+from tests.support.killing import kill_rounds
 
 
 @pytest.mark.slow

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, reply, slowly
-from tests.pipelines.crawling import QUICK, crawl_side_by_side, stored_records, url_table
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import QUICK, crawl_side_by_side, stored_records, url_table
+from tests.support.hostile_server import HostileServer, Site, failing_first, image, photograph, reply, slowly
 
 PHOTO = photograph(side=32)
 PROCESSES = 4

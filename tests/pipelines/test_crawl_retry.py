@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from tests.hostile_server import HostileServer, failing_first, image, photograph, redirect, reply, reset
-from tests.pipelines.crawling import stored_records, url_table
+from tests.support.crawling import stored_records, url_table
+from tests.support.hostile_server import HostileServer, failing_first, image, photograph, redirect, reply, reset
 
 PHOTO = photograph(side=48)
 LATE = photograph(side=48, shift=30)

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import HostileServer, reply
-from tests.pipelines.crawling import planned_partitions
-from tests.s3 import bucket  # noqa: F401  a fixture
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import planned_partitions
+from tests.support.hostile_server import HostileServer, reply
+from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.crawl.sources import kind_of
 from x2i.errors import UserError
-from x2i.store.remote import dataset_path
+from x2i.store.files.remote import dataset_path
 
 ONE, TWO = "http://a.example/1.jpg", "http://a.example/2.jpg"
 

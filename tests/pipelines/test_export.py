@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.typed import file_sums, kill_when, typed
-from tests.x2i.export.test_documents import require_croissant
-from tests.x2i.store.datasets import build_dataset
+from tests.support.command_line import file_sums, kill_when, typed
+from tests.support.datasets import build_dataset
+from tests.x2i.exporters.test_documents import require_croissant
 from x2i.store import Dataset
 from x2i.store.reshard import source_shards
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pipelines.typed import file_sums, kill_when, typed
-from tests.x2i.store.datasets import build_dataset, photo_bytes
+from tests.support.command_line import file_sums, kill_when, typed
+from tests.support.datasets import build_dataset, photo_bytes
 from x2i.store import Dataset
 
 INLINE = ("--executor", "inline")

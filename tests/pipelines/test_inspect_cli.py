@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from pipelines.cli import main
-from pipelines.inspect import draw
-from pipelines.report import write_report
-from tests.x2i.store.datasets import build_dataset
+from pipelines.commands.inspect import draw
+from pipelines.commands.report import write_report
+from tests.support.datasets import build_dataset
 from x2i.errors import UserError
 from x2i.store import Dataset
 
@@ -164,7 +164,7 @@ def test_verify_ends_with_0_for_good_and_1_for_damage(
 def test_verify_as_a_step_of_a_build_stops_it(root: Path, tmp_path: Path) -> None:
     from rich.console import Console
 
-    from pipelines.verify import verify_dataset
+    from pipelines.commands.verify import verify_dataset
 
     console = Console(quiet=True)
     verify_dataset(root, console)

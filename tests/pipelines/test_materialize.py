@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.materialize import MaterializeStage, describe_summary, shard_bounds, stages_for
-from pipelines.options import Executor, RunOptions
-from pipelines.run import execute
-from tests.x2i.recipes import photos
+from pipelines.commands.materialize import MaterializeStage, describe_summary, shard_bounds, stages_for
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from tests.support import photos
 from x2i.errors import UserError
 from x2i.image import decode
 from x2i.recipes import RECIPES

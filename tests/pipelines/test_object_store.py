@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.photographs import photograph
-from tests.s3 import bucket  # noqa: F401  a fixture
+from tests.support.photographs import photograph
+from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.image import encode
 from x2i.store import Dataset
-from x2i.store.remote import CACHE_FOLDER, CACHE_GIGABYTES, dataset_path, local_copy
+from x2i.store.files.remote import CACHE_FOLDER, CACHE_GIGABYTES, dataset_path, local_copy
 
 X2I = str(Path(sys.executable).with_name("x2i"))
 STAGES = (
@@ -109,7 +109,7 @@ def test_verify_names_a_damaged_file_on_the_store(photos, bucket):  # noqa: F811
 
 
 def test_the_cache_keeps_within_its_bound_and_never_serves_an_old_version(bucket, monkeypatch, tmp_path):  # noqa: F811
-    from x2i.store import remote
+    from x2i.store.files import remote
 
     monkeypatch.setenv(CACHE_FOLDER, str(tmp_path))
     monkeypatch.setenv(CACHE_GIGABYTES, "0.00001")

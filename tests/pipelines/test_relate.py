@@ -6,13 +6,13 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.dedup import DUPLICATES_SCHEMA, DedupStage
-from pipelines.embed import EmbedStage
-from pipelines.options import Executor, RunOptions
-from pipelines.run import execute
-from pipelines.subjects import PAIR_SCHEMA, SubjectsStage
-from tests.photographs import detail_shot, photograph
-from tests.pipelines.stored import Given, store
+from pipelines.commands.dedup import DUPLICATES_SCHEMA, DedupStage
+from pipelines.commands.embed import EmbedStage
+from pipelines.commands.subjects import PAIR_SCHEMA, SubjectsStage
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from tests.support.photographs import detail_shot, photograph
+from tests.support.stored_images import Given, store
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.commits import list_commits

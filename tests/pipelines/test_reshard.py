@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.data.catalog import Catalog
-from tests.pipelines.typed import file_sums, kill_when, typed
-from tests.x2i.store.datasets import build_dataset
+from omnigen.data.shards.catalog import Catalog
+from tests.support.command_line import file_sums, kill_when, typed
+from tests.support.datasets import build_dataset
 
 INLINE = ("--executor", "inline")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.typed import typed
-from tests.x2i.store.datasets import build_dataset
+from tests.support.command_line import typed
+from tests.support.datasets import build_dataset
 
 
 @pytest.fixture(scope="module")

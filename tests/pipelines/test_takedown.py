@@ -17,16 +17,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.dedup import DedupStage
-from pipelines.filter import FilterStage
-from pipelines.generations import crawl_generations
-from pipelines.imports import ImportStage
-from pipelines.locks import shared_lock
-from pipelines.options import Executor, RunOptions
-from pipelines.run import StageSummary, execute
-from pipelines.takedown import take_down
-from tests.pipelines.crawling import url_table
-from tests.pipelines.takedown_site import (
+from pipelines.commands.dedup import DedupStage
+from pipelines.commands.filter import FilterStage
+from pipelines.commands.imports import ImportStage
+from pipelines.commands.takedown import take_down
+from pipelines.engine.locks import shared_lock
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import StageSummary, execute
+from pipelines.stages.crawl.incremental import crawl_generations
+from tests.pipelines.engine.test_engine import file_sums
+from tests.support.crawling import url_table
+from tests.support.s3 import bucket  # noqa: F401  a fixture
+from tests.support.takedown_site import (
     CAPTION,
     COFFEE,
     COPY,
@@ -38,18 +40,16 @@ from tests.pipelines.takedown_site import (
     related_pictures,
     traces,
 )
-from tests.pipelines.test_engine import file_sums
-from tests.s3 import bucket  # noqa: F401  a fixture
-from x2i.crawl.identity import url_uid
+from x2i.crawl.planning.identity import url_uid
 from x2i.errors import UserError
 from x2i.image import sha256
 from x2i.reasons import Reason, Status
 from x2i.store import Dataset
 from x2i.store.commits import list_commits, list_stages
+from x2i.store.files.remote import dataset_path
 from x2i.store.images import record_from_row
-from x2i.store.remote import dataset_path
 from x2i.store.tombstones import Tombstones
-from x2i.store.verify import Level, verify
+from x2i.store.verify.verify import Level, verify
 from x2i.takedown.request import Request, read_request
 
 INLINE = RunOptions(executor=Executor.INLINE)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.interrupt import descendants
-from tests.omnigen_data.photographs import make_shards
-from tests.omnigen_train.runs import REPOSITORY, TASKS, environment, steps_written, train, write_config
-from tests.omnigen_train.test_ranks import assert_equal_runs
+from pipelines.engine.interrupt import descendants
+from tests.omnigen.train.test_ranks import assert_equal_runs
+from tests.support.training_runs import REPOSITORY, TASKS, environment, steps_written, train, write_config
+from tests.support.training_shards import make_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STEPS = 30

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.options import Executor, RunOptions
-from pipelines.run import execute
-from tests.pipelines.toy_stage import SquareStage
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from tests.support.toy_stage import SquareStage
 from x2i.store import Dataset
-from x2i.store.atomic import read_table, write_table
-from x2i.store.verify import Level, verify
+from x2i.store.files.atomic import read_table, write_table
+from x2i.store.verify.verify import Level, verify
 
 PLAN, RECORD = "plans/square/00001.parquet", "plans/square/plan.json"
 

@@ -9,10 +9,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from x2i.crawl.fetch import Fetcher
-from x2i.crawl.identity import url_host
-from x2i.crawl.outcome import FetchDropped, Fetched
-from x2i.crawl.places import Place, read_place
+from x2i.crawl.http.fetch import Fetcher
+from x2i.crawl.http.outcome import FetchDropped, Fetched
+from x2i.crawl.locations import Place, read_place
+from x2i.crawl.planning.identity import url_host
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
 from x2i.image import sha256
 from x2i.reasons import Dropped, DroppedError, Reason, Status

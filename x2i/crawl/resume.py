@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from x2i.crawl.outcome import PASSING_REASONS
+from x2i.crawl.http.outcome import PASSING_REASONS
 from x2i.crawl.partition import Crawled, PlanRow
 from x2i.reasons import Reason, Status
 from x2i.store import paths
 from x2i.store.commits import Commit
+from x2i.store.files.tar import member_at, read_range
 from x2i.store.images import extension, read_image_index, record_from_row
-from x2i.store.tar import member_at, read_range
 
 
 def has_passing_failures(commit: Commit) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from x2i.inspect.distributions import Histogram
-from x2i.inspect.words import describe_number
+from x2i.inspect.formatting import describe_number
+from x2i.inspect.report.distributions import Histogram
 
 ROW = 26
 

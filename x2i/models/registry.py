@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.models.protocols import (
+from x2i.models.abilities import (
     Captioner,
     Detector,
     EdgeDetector,

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.instructions import choose
 from x2i.reasons import Dropped, Reason
+from x2i.recipes.phrasings import choose
 from x2i.sample import placeholder
 
 RgbImage = NDArray[np.uint8]
@@ -74,7 +74,7 @@ class Recipe(ABC):
     name: also the name of the stage and of the sample keys. version: raised when the same arguments would give another
     sample; it is part of every random draw. num_inputs: input images of every sample.
     needs: columns and relations without which there is nothing to make. wants: used if they exist.
-    requires: named predicates that every candidate must fulfil (x2i.store.query); the report counts who fails which.
+    requires: named predicates that every candidate must fulfil; the report counts who fails which.
     rows: views of several rows per image whose row a candidate is about; joins: how that row is joined to `candidate`.
     bytes_per_pixel: expected size of a sample's files divided by the pixels of its source images; for sizing shards.
     """

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from x2i.instructions.wording import caption_slots, clean
 from x2i.reasons import Dropped
 from x2i.recipes.base import CAPTIONED_CANDIDATES, OneInputRecipe, Pair, Picture, RgbImage, no_caption
 from x2i.recipes.edges import draw_edges
+from x2i.recipes.phrasings.wording import caption_slots, clean
 from x2i.sample import Task
 
 

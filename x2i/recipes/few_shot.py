@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from x2i.instructions import choose
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Candidate, OneInputRecipe, Picture, Recipe, Rendered, RgbImage
 from x2i.recipes.canny_to_image import CannyToImage
@@ -16,6 +15,7 @@ from x2i.recipes.deblur import Deblur
 from x2i.recipes.denoise import Denoise
 from x2i.recipes.image_to_canny import ImageToCanny
 from x2i.recipes.inpaint import Inpaint
+from x2i.recipes.phrasings import choose
 from x2i.sample import Task, placeholder
 from x2i.seeding import generator, stable_hash
 

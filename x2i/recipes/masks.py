@@ -51,7 +51,7 @@ def entity_mask(facts: Mapping[str, Any], height: int, width: int) -> Mask:
     """
     import cv2
 
-    from x2i.models.rle import decode_mask
+    from x2i.image.rle import decode_mask
 
     mask = decode_mask(facts["mask_counts"], *facts["mask_size"])
     if mask.shape == (height, width):

@@ -16,7 +16,7 @@ from x2i.reasons import Dropped
 from x2i.recipes.base import Candidate, Recipe
 from x2i.sample import KEY_PATTERN, canonical_json
 from x2i.seeding import stable_hash
-from x2i.store.query import IMAGES, Selection, View, connect, list_views, missing, select
+from x2i.store.query.views import IMAGES, Selection, View, connect, list_views, missing, select
 
 if TYPE_CHECKING:
     from x2i.store import Dataset

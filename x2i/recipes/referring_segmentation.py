@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from x2i.instructions.wording import clean, definite
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import OneInputRecipe, Pair, Picture, RgbImage
 from x2i.recipes.masks import entity_mask
+from x2i.recipes.phrasings.wording import clean, definite
 from x2i.sample import Task
 
 BLUE = (0, 0, 255)

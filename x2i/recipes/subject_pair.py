@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from x2i.instructions import choose
-from x2i.instructions.wording import caption_slots, clean
 from x2i.reasons import Dropped
 from x2i.recipes.base import Picture, Recipe, Rendered, RgbImage, no_caption
+from x2i.recipes.phrasings import choose
+from x2i.recipes.phrasings.wording import caption_slots, clean
 from x2i.sample import Task, placeholder
 
 NEAR_DUPLICATE_BITS = 8

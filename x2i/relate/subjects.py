@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import InstanceMatcher, Match, RgbImage
+from x2i.models.abilities import InstanceMatcher, Match, RgbImage
 from x2i.relate.candidates import descriptor_pairs, embedding_pairs
 from x2i.relate.near import hamming_distances
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from x2i.errors import UserError
 from x2i.store import paths
-from x2i.store.atomic import read_table, write_table
+from x2i.store.files.atomic import read_table, write_table
 
 
 def write_column(root: Path, name: str, partition: str, table: pa.Table) -> Path:

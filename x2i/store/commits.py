@@ -13,8 +13,8 @@ from typing import Any
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 from x2i.store import paths
-from x2i.store.atomic import write_json
-from x2i.store.remote import list_files, local_copy, read_many
+from x2i.store.files.atomic import write_json
+from x2i.store.files.remote import list_files, local_copy, read_many
 
 _READ_AT_ONCE = 1000
 

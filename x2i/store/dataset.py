@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 from x2i.errors import UserError
 from x2i.sample import ImageRecord, Sample
 from x2i.store import paths
-from x2i.store.atomic import read_table, write_json
 from x2i.store.columns import read_relation
 from x2i.store.commits import Commit, list_commits
+from x2i.store.files.atomic import read_table, write_json
+from x2i.store.files.remote import dataset_path, list_files
+from x2i.store.files.tar import read_range
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
-from x2i.store.remote import dataset_path, list_files
 from x2i.store.shards import Shard, find_shards
-from x2i.store.tar import read_range
 
 _INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?")
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 from x2i.reasons import Reason, Status
 from x2i.sample import ImageRecord
 from x2i.store import paths
-from x2i.store.atomic import read_table, write_table
-from x2i.store.tar import TarShardWriter, tar_shard
+from x2i.store.files.atomic import read_table, write_table
+from x2i.store.files.tar import TarShardWriter, tar_shard
 
 _INT_FIELDS = {"width", "height", "original_width", "original_height", "http_status"}
 _LONG_FIELDS = {"bytes", "offset", "size"}

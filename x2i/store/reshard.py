@@ -18,11 +18,11 @@ import pyarrow as pa
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
 from x2i.store import paths
-from x2i.store.atomic import write_table
 from x2i.store.commits import file_digest, list_commits, list_stages
-from x2i.store.scan import scan_shard
+from x2i.store.files.atomic import write_table
+from x2i.store.files.tar import HEADER_BYTES, TarShardWriter, read_range, tar_shard
 from x2i.store.shards import SHARD_SCHEMA, Shard, find_shards, shard_name
-from x2i.store.tar import HEADER_BYTES, TarShardWriter, read_range, tar_shard
+from x2i.store.verify.scan import scan_shard
 
 if TYPE_CHECKING:
     import duckdb

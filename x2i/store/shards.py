@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from x2i.sample import Sample, canonical_json
 from x2i.store import paths
-from x2i.store.atomic import read_table, write_table
+from x2i.store.files.atomic import read_table, write_table
+from x2i.store.files.remote import list_files
+from x2i.store.files.tar import TarShardWriter, read_range, tar_shard
 from x2i.store.images import extension
-from x2i.store.remote import list_files
-from x2i.store.tar import TarShardWriter, read_range, tar_shard
 
 SHARD_SCHEMA = pa.schema(
     [

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.store.atomic import write_json
+from x2i.store.files.atomic import write_json
 
 FOLDER = "takedowns"
 RECORD_VERSION = 1

@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.crawl.identity import url_host
+from x2i.crawl.planning.identity import url_host
 from x2i.reasons import Reason, Status
 from x2i.store import paths
-from x2i.store.atomic import read_table
 from x2i.store.commits import list_commits, list_stages
 from x2i.store.dataset import ingest_stages
+from x2i.store.files.atomic import read_table
 from x2i.store.images import read_image_index
-from x2i.store.scan import scan_shard
 from x2i.store.shards import Shard, find_shards
 from x2i.store.tombstones import host_is_among
-from x2i.takedown.blank import MARK
+from x2i.store.verify.scan import scan_shard
+from x2i.takedown.redact import MARK
 from x2i.takedown.request import Request
 
 _INDEX_FIELDS = ["key", "uid", "url", "status", "reason", "sha256", "phash", "host"]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from x2i.errors import UserError
-from x2i.store.atomic import write_json
+from x2i.store.files.atomic import write_json
 from x2i.store.tombstones import TakedownRecord, journal_file, pending_files
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from x2i.crawl.identity import content_uid, normal_url, plain_host, url_uid
+from x2i.crawl.planning.identity import content_uid, normal_url, plain_host, url_uid
 from x2i.errors import UserError
 
 MAX_DISTANCE = 15

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from multidict import CIMultiDict
 
-from x2i.crawl.body import read_body
+from x2i.crawl.http.body import read_body
 
 PIECES = 100_000
 

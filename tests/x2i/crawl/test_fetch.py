@@ -15,15 +15,25 @@ from typing import Any
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from tests.hostile_server import HostileServer, Site, failing_first, image, photograph, redirect, reply, reset, slowly
-from x2i.crawl import fetch as fetching
-from x2i.crawl import permission
-from x2i.crawl.fetch import Fetched, Fetcher
-from x2i.crawl.guard import AddressPolicy
-from x2i.crawl.hosts import HostBook
-from x2i.crawl.outcome import FetchDropped
-from x2i.crawl.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
-from x2i.crawl.resolver import GuardedResolver
+from tests.support.hostile_server import (
+    HostileServer,
+    Site,
+    failing_first,
+    image,
+    photograph,
+    redirect,
+    reply,
+    reset,
+    slowly,
+)
+from x2i.crawl.http import fetch as fetching
+from x2i.crawl.http import permission
+from x2i.crawl.http.fetch import Fetched, Fetcher
+from x2i.crawl.http.guard import AddressPolicy
+from x2i.crawl.http.hosts import HostBook
+from x2i.crawl.http.outcome import FetchDropped
+from x2i.crawl.http.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
+from x2i.crawl.http.resolver import GuardedResolver
 from x2i.reasons import Reason
 
 PHOTO = photograph(side=32)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import photograph
-from tests.pipelines.crawling import crawl
-from x2i.crawl.places import read_place
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import crawl
+from tests.support.hostile_server import photograph
+from x2i.crawl.locations import read_place
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
 from x2i.crawl.sources.folder import folder_digest, folder_rows
 from x2i.errors import UserError

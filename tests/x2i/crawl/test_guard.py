@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from x2i.crawl.guard import AddressPolicy, parse_url, require_fetchable
-from x2i.crawl.resolver import GuardedResolver
+from x2i.crawl.http.guard import AddressPolicy, parse_url, require_fetchable
+from x2i.crawl.http.resolver import GuardedResolver
 from x2i.errors import UserError
 from x2i.reasons import DroppedError
 

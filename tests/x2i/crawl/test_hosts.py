@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from x2i.crawl import hosts
-from x2i.crawl.hosts import HostBook, HostState, origin_of
-from x2i.crawl.outcome import FetchDropped
-from x2i.crawl.robots import RobotsRules
+from x2i.crawl.http import hosts
+from x2i.crawl.http.hosts import HostBook, HostState, origin_of
+from x2i.crawl.http.outcome import FetchDropped
+from x2i.crawl.http.robots import RobotsRules
 from x2i.reasons import Reason
 
 SILENT = FetchDropped(Reason.TIMEOUT, "no answer in time")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from x2i.crawl.identity import url_host
+from x2i.crawl.planning.identity import url_host
 from x2i.takedown.request import read_request
 
 

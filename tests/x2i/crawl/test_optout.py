@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from multidict import CIMultiDict
 
-from x2i.crawl.optout import header_opt_out, meta_nofollow, meta_opt_out, product_token
+from x2i.crawl.http.optout import header_opt_out, meta_nofollow, meta_opt_out, product_token
 
 
 @pytest.mark.parametrize(

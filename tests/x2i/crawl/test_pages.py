@@ -9,8 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from tests.hostile_server import Handler, HostileServer, Request, Site, image, photograph, redirect, reply, slowly
-from x2i.crawl.policy import FetchPolicy
+from tests.support.hostile_server import (
+    Handler,
+    HostileServer,
+    Request,
+    Site,
+    image,
+    photograph,
+    redirect,
+    reply,
+    slowly,
+)
+from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.sources import PlanningNotes, SourceOptions
 from x2i.crawl.sources.pages.addresses import page_identity, site_of
 from x2i.crawl.sources.pages.site import web_page_rows

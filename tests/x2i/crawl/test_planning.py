@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2i.crawl.identity import url_uid
-from x2i.crawl.known import KnownImages
-from x2i.crawl.planning import Piece, plan_pieces
-from x2i.crawl.seen import SeenPrefixes
+from x2i.crawl.planning.existing import KnownImages
+from x2i.crawl.planning.hash_set import SeenPrefixes
+from x2i.crawl.planning.identity import url_uid
+from x2i.crawl.planning.pieces import Piece, plan_pieces
+from x2i.crawl.planning.uids import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of
 from x2i.crawl.sources import PlanningNotes, SourceOptions
 from x2i.crawl.sources.batch import strings
-from x2i.crawl.uids import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of
-from x2i.store.atomic import TableFile, write_table
-from x2i.store.rows_digest import rows_digest
+from x2i.store.files.atomic import TableFile, write_table
+from x2i.store.files.table_digest import rows_digest
 
 ODD_URLS = [
     "http://a.example/1.jpg",

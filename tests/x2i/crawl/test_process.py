@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.crawl_stage import CrawlStage
-from tests.hostile_server import photograph
-from tests.x2i.image.files import decibels
+from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.hostile_server import photograph
+from tests.support.image_files import decibels
 from x2i.crawl.process import StoragePolicy, StoredFormat, make_image
 from x2i.errors import UserError
 from x2i.image import ResizeMode, decode, encode, hamming, phash, resize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from x2i.crawl.robots import MAX_ROBOTS_BYTES, RobotsRules
+from x2i.crawl.http.robots import MAX_ROBOTS_BYTES, RobotsRules
 
 
 def test_the_longest_match_and_the_own_group_decide() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile_server import photograph
+from tests.support.hostile_server import photograph
 from x2i.crawl.sources import PlanningNotes, SourceOptions
 from x2i.crawl.sources.pages.saved_page import MAX_PAGE_BYTES, read_saved_page, saved_page_rows
 from x2i.errors import UserError

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import webdataset
 
-from tests.hostile_server import photograph
-from x2i.crawl.places import read_place
+from tests.support.hostile_server import photograph
+from x2i.crawl.locations import read_place
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.archives.shards import shard_rows
 from x2i.errors import UserError

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from x2i.crawl.tdmrep import TdmReservations
+from x2i.crawl.http.tdmrep import TdmReservations
 
 RULES = [
     {"location": "/open/", "tdm-reservation": 0},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from x2i.crawl.turns import HostTurns, default_folder
+from x2i.crawl.http.rate_limit import HostTurns, default_folder
 from x2i.errors import UserError
 
 HOST, OTHER = "http://a.example:80", "http://b.example:80"
@@ -48,7 +48,7 @@ def test_closing_one_gives_back_its_places_only(tmp_path: Path) -> None:
 
 def test_the_places_of_a_killed_process_are_free_again(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from x2i.crawl.turns import HostTurns\n"
+        "import sys, time; from pathlib import Path; from x2i.crawl.http.rate_limit import HostTurns\n"
         f"turns = HostTurns(Path({str(tmp_path)!r})); print(turns.take_place({HOST!r}, 1), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.x2i.crawl.films import frame_pixels, make_film, make_sound
-from x2i.crawl.places import Place, PlaceKind, read_place
+from tests.support.films import frame_pixels, make_film, make_sound
+from x2i.crawl.locations import Place, PlaceKind, read_place
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.videos.video import video_rows
 from x2i.reasons import DroppedError, Reason

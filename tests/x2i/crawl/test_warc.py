@@ -10,10 +10,10 @@ import pytest
 from fastwarc.stream_io import GzipWriter
 from fastwarc.warc import WarcRecord, WarcRecordType
 
-from tests.hostile_server import photograph
-from tests.x2i.crawl.archives import HTML, JPEG, Archive
-from x2i.crawl.outcome import FetchDropped
-from x2i.crawl.places import Place, PlaceKind, read_place
+from tests.support.archives import HTML, JPEG, Archive
+from tests.support.hostile_server import photograph
+from x2i.crawl.http.outcome import FetchDropped
+from x2i.crawl.locations import Place, PlaceKind, read_place
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.archives.warc import warc_rows
 from x2i.errors import UserError

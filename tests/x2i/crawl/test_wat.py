@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from tests.x2i.crawl.archives import Archive
+from tests.support.archives import Archive
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
 from x2i.crawl.sources.archives.wat import wat_rows
 from x2i.reasons import Reason

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.x2i.image.bombs import BOMBS
+from tests.support.bombs import BOMBS
 
 MOST_MEGABYTES = 60
 """The largest is an AVIF whose AV1 frame has 12 million pixels, though its container says 64x48."""
@@ -20,7 +20,7 @@ REFUSED_FROM_THE_HEADER = ("vast size", "vast canvas", "vast frame", "vast tiles
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, dict[str, float]]:
     names = [name for name in BOMBS if find_spec("pillow_heif") or not name.startswith("heif")]
-    command = [sys.executable, "-m", "tests.x2i.image.bombs", *names]
+    command = [sys.executable, "-m", "tests.support.bombs", *names]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2000:]
     return {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}

@@ -15,8 +15,8 @@ import skimage.data
 import tifffile
 from PIL import Image, ImageOps
 
-from tests.hostile_server import png_bomb
-from tests.x2i.image.files import (
+from tests.support.hostile_server import png_bomb
+from tests.support.image_files import (
     decibels,
     error,
     grey_png,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.image.fuzz import CPU_SECONDS, MAKERS
+from tests.support.fuzz import CPU_SECONDS, MAKERS
 
 MOST_MEGABYTES = 200
 """Two million pixels, the largest that the fuzzed policy lets in, take 6 MB as RGB, and a decoder several such."""
@@ -23,7 +23,7 @@ def run_fuzz(kind: str, count: int, first: int, folder: Path) -> dict[str, int]:
     if kind == "heif" and not find_spec("pillow_heif"):
         pytest.skip("pillow-heif is not installed")
     log = folder / "case"
-    command = [sys.executable, "-m", "tests.x2i.image.fuzz", kind, str(count), "--first", str(first)]
+    command = [sys.executable, "-m", "tests.support.fuzz", kind, str(count), "--first", str(first)]
     done = subprocess.run([*command, "--log", str(log)], capture_output=True, text=True, timeout=280, check=False)
     at = f"{kind}, case {log.read_text() if log.exists() else 'none'}"
     assert done.returncode != -signal.SIGPROF, f"{at}: more than {CPU_SECONDS} s for one image"

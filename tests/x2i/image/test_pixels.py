@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from skimage import data as photographs
 
-from tests.x2i.image.files import decibels, error, photograph, saved
+from tests.support.image_files import decibels, error, photograph, saved
 from x2i.image import (
     ResizeMode,
     clipped_share,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.store.datasets import build_dataset
+from tests.support.datasets import build_dataset
 from x2i.store import Dataset
 
 HOSTILE = '</p><script>document.title="ran"</script><img src=x onerror="document.title=1">'

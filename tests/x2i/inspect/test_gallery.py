@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from x2i.errors import UserError
-from x2i.inspect.gallery import write_gallery
-from x2i.inspect.page import embedded_json, instruction_html
+from x2i.inspect.gallery.gallery import write_gallery
+from x2i.inspect.html import embedded_json, instruction_html
 from x2i.inspect.target import resolve, select_samples
 from x2i.sample import placeholder
 from x2i.store import Dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from x2i.inspect.lineage import presentable, source_by_key, sources_by_uid
+from x2i.inspect.gallery.lineage import presentable, source_by_key, sources_by_uid
 from x2i.inspect.tables import dataset_overview, sample_document, shorten
 from x2i.inspect.target import find_sample, resolve
 from x2i.sample import placeholder

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from tests.support.datasets import build_dataset
 from tests.x2i.inspect.test_gallery import Page
-from tests.x2i.store.datasets import build_dataset
 from x2i.errors import UserError
 from x2i.image import encode
-from x2i.inspect.distributions import histogram, read_distributions
-from x2i.inspect.funnel import read_funnel
-from x2i.inspect.report import write_report_page
-from x2i.inspect.report_text import report_text
+from x2i.inspect.report.distributions import histogram, read_distributions
+from x2i.inspect.report.funnel import read_funnel
+from x2i.inspect.report.page import write_report_page
+from x2i.inspect.report.text import report_text
+from x2i.inspect.report.training import read_run
 from x2i.inspect.svg import Bar, Curve, bar_chart, curve_plot, histogram_plot
-from x2i.inspect.training import read_run
 from x2i.store import Dataset
-from x2i.store.atomic import write_json
+from x2i.store.files.atomic import write_json
 
 
 def printed(dataset: Dataset, run: Path | None = None) -> str:

@@ -10,15 +10,15 @@ from PIL import Image
 
 from x2i.errors import UserError
 from x2i.image import encode
-from x2i.inspect.image_sheet import choose_images, image_records, write_image_sheet
 from x2i.inspect.palette import CHIPS, LIGHT
-from x2i.inspect.sheet import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
+from x2i.inspect.sheet.images import choose_images, image_records, write_image_sheet
+from x2i.inspect.sheet.samples import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
+from x2i.inspect.sheet.text_drawing import Chip, Face, Paragraph
 from x2i.inspect.target import resolve, select_samples
-from x2i.inspect.typeset import Chip, Face, Paragraph
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store import Dataset
+from x2i.store.files.tar import list_members
 from x2i.store.shards import EncodedImage, training_shard
-from x2i.store.tar import list_members
 
 
 def colours(sheet: Image.Image) -> set[str]:

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pytest
 
 from x2i.errors import UserError
-from x2i.inspect import tally
-from x2i.inspect.distributions import Histogram
-from x2i.inspect.spread import Gathering
-from x2i.inspect.stats import read_stats
-from x2i.inspect.stats_page import write_stats_page
+from x2i.inspect.report.distributions import Histogram
+from x2i.inspect.stats import group_sums
+from x2i.inspect.stats.group_sums import Tally
+from x2i.inspect.stats.histograms import Gathering
+from x2i.inspect.stats.page import write_stats_page
+from x2i.inspect.stats.read import read_stats
 from x2i.inspect.svg import histogram_plot
-from x2i.inspect.tally import Tally
 from x2i.inspect.target import resolve
 from x2i.store import Dataset
 from x2i.store.images import read_image_index
@@ -26,8 +26,8 @@ from x2i.store.images import read_image_index
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from x2i.inspect.stats import read_stats
-from x2i.inspect.stats_text import stats_text
+from x2i.inspect.stats.read import read_stats
+from x2i.inspect.stats.text import stats_text
 from x2i.inspect.target import resolve
 stats = read_stats([resolve(Path(sys.argv[1]))], by="host")
 stats_text(stats, "host")
@@ -100,7 +100,7 @@ def test_a_median_stands_in_its_own_bin_however_wide_that_is() -> None:
 
 @pytest.mark.parametrize("rows_in_memory", [1_000_000, 50])
 def test_a_tally_is_exact_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch, rows_in_memory: int) -> None:
-    monkeypatch.setattr(tally, "ROWS_IN_MEMORY", rows_in_memory)
+    monkeypatch.setattr(group_sums, "ROWS_IN_MEMORY", rows_in_memory)
     counted = Tally("host", ("images", "bytes"))
     random = np.random.default_rng(0)
     names = [f"host{n}" for n in random.zipf(1.4, 5_000).clip(max=800)]
@@ -145,8 +145,8 @@ def test_hostile_hosts_and_licences_stay_text_on_the_page(tmp_path: Path) -> Non
 def synthetic(root: Path, rows: int, hosts: list[str] | None = None, licences: list[str] | None = None) -> Path:
     """A dataset of `rows` attempts whose indexes are real files, in partitions of 1,000; no pixels."""
     from x2i.store import paths
-    from x2i.store.atomic import write_table
     from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
+    from x2i.store.files.atomic import write_table
     from x2i.store.images import IMAGE_SCHEMA
 
     Dataset.create(root)

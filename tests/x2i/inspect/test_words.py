@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from x2i.inspect.words import describe_licence
+from x2i.inspect.formatting import describe_licence
 
 
 @pytest.mark.parametrize(

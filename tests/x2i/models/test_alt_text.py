@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from x2i.models.abilities import Caption, PageText
 from x2i.models.classic.alt_text import AltText, choose, clean, describes
-from x2i.models.protocols import Caption, PageText
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.photographs import photograph
+from tests.support.photographs import photograph
 from x2i.models import registry
+from x2i.models.abilities import Box
 from x2i.models.classic.saliency import saliency_map
-from x2i.models.protocols import Box
 
 
 def disc(height: int = 200, width: int = 300, centre: tuple[int, int] = (210, 90), radius: int = 40) -> np.ndarray:

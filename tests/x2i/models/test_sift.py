@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.photographs import detail_shot, photograph
+from tests.support.photographs import detail_shot, photograph
+from x2i.models.abilities import Match
 from x2i.models.classic.sift import Sift, is_plausible, mutual_matches
-from x2i.models.protocols import Match
 
 
 def same(a: Match, b: Match) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.recipes import photos
+from tests.support import photos
 from x2i.store import Dataset
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.x2i.recipes.photos import ellipse, photo
-from x2i.models.rle import encode_mask
+from tests.support.photos import ellipse, photo
+from x2i.image.rle import encode_mask
 from x2i.reasons import Dropped, Reason
 from x2i.recipes import RECIPES, Rendered
 from x2i.recipes.base import OneInputRecipe, Pair, psnr

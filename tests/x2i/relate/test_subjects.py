@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.photographs import PHOTOGRAPHS, Pixels, detail_shot, photograph
+from tests.support.photographs import PHOTOGRAPHS, Pixels, detail_shot, photograph
 from x2i.image import decode, encode, phash
+from x2i.models.abilities import Match
 from x2i.models.classic.hog_color import HogColor
 from x2i.models.classic.sift import Sift, SiftFeatures
-from x2i.models.protocols import Match
 from x2i.relate.candidates import descriptor_pairs, embedding_pairs
 from x2i.relate.subjects import SubjectPair, SubjectRule, accepts, find_pairs, is_copy
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from x2i.store.atomic import TEMPORARY_MARK, atomic_file, remove_temporaries, write_bytes, write_json, write_table
+from x2i.store.files.atomic import TEMPORARY_MARK, atomic_file, remove_temporaries, write_bytes, write_json, write_table
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from x2i.store.atomic import atomic_file
+from x2i.store.files.atomic import atomic_file
 with atomic_file(Path(sys.argv[1])) as stream:
     stream.write(b"half")
     stream.flush()

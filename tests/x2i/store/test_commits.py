@@ -11,8 +11,8 @@ import pytest
 
 from x2i.errors import UserError
 from x2i.store import paths
-from x2i.store.atomic import write_bytes, write_json
 from x2i.store.commits import Commit, Counts, describe_outputs, list_commits, list_stages, read_commit, write_commit
+from x2i.store.files.atomic import write_bytes, write_json
 
 
 def made(root: Path, partition: str = "00000") -> Commit:

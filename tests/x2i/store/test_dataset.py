@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.store.datasets import build_dataset
+from tests.support.datasets import build_dataset
 from x2i.errors import UserError
 from x2i.image import decode, sha256
 from x2i.store import Dataset, paths

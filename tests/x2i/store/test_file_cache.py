@@ -15,9 +15,9 @@ from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
 from x2i.errors import UserError
-from x2i.store import file_cache, reading
-from x2i.store.file_cache import FileCache, StoredFile
-from x2i.store.reading import RangeReader, fetch_ranges, join_ranges, open_in_use
+from x2i.store.files import cache, ranges
+from x2i.store.files.cache import FileCache, StoredFile
+from x2i.store.files.ranges import RangeReader, fetch_ranges, join_ranges, open_in_use
 
 
 class FolderStore(LocalFileSystem):
@@ -71,8 +71,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemen
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(file_cache, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(reading, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(cache, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(ranges, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -187,26 +187,26 @@ def test_ranges_come_from_the_store_until_the_copy_is_there(root, tmp_path):
 
 
 def test_a_failed_request_is_made_again_and_then_is_an_error(root):
-    file = stored(root, "a.tar", size=3 * reading.LARGEST_GAP, protocol="rudestore")
-    starts = [0, reading.LARGEST_GAP + 50, 2 * reading.LARGEST_GAP + 100]
-    ranges = [(file.path, start, 4) for start in starts]
+    file = stored(root, "a.tar", size=3 * ranges.LARGEST_GAP, protocol="rudestore")
+    starts = [0, ranges.LARGEST_GAP + 50, 2 * ranges.LARGEST_GAP + 100]
+    wanted = [(file.path, start, 4) for start in starts]
     data = (root / "a.tar").read_bytes()
     RudeStore.failures, RudeStore.asked[:] = 2, []
-    assert fetch_ranges(ranges) == {part: data[part[1] : part[1] + 4] for part in ranges}
+    assert fetch_ranges(wanted) == {part: data[part[1] : part[1] + 4] for part in wanted}
     assert sorted(RudeStore.asked) == sorted([*starts, *RudeStore.asked[3:]])
     assert len(RudeStore.asked) == 5
     RudeStore.failures = 1000
     with pytest.raises(UserError, match=r"a\.tar: could not be read, 4 attempts: .*rude store"):
-        fetch_ranges(ranges)
+        fetch_ranges(wanted)
     RudeStore.failures = 1
     gone = UPath(f"rudestore://{root / 'gone.tar'}")
     with pytest.raises(UserError, match=r"gone\.tar: could not be read, 1 attempts: FileNotFoundError"):
-        fetch_ranges([ranges[0], (gone, 0, 4)])
+        fetch_ranges([wanted[0], (gone, 0, 4)])
     RudeStore.failures = 0
 
 
 def test_ranges_side_by_side_are_one_request(tmp_path):
-    gap, one, two = reading.LARGEST_GAP, tmp_path / "1.tar", tmp_path / "2.tar"
+    gap, one, two = ranges.LARGEST_GAP, tmp_path / "1.tar", tmp_path / "2.tar"
     first, second, third = (one, 512, 10), (one, 520, 24), (one, 544 + gap, 5)
     far, other = (one, 550 + 2 * gap, 7), (two, 40, 8)
     assert join_ranges([third, first, far, other, second]) == {
@@ -221,7 +221,7 @@ def test_ranges_side_by_side_are_one_request(tmp_path):
 def test_a_request_does_not_grow_without_end(tmp_path):
     path, size = tmp_path / "1.tar", 2**20
     requests = join_ranges([(path, number * size, size) for number in range(64)])
-    assert {count for _, _, count in requests} == {reading.LARGEST_REQUEST}
+    assert {count for _, _, count in requests} == {ranges.LARGEST_REQUEST}
     assert sum(map(len, requests.values())) == 64
 
 
@@ -229,9 +229,9 @@ def test_ranges_of_two_stores_are_asked_of_each(root):
     memory = fsspec.filesystem("memory")
     memory.pipe_file("/two-stores/b", b"in memory")
     parts = [(stored(root, "a").path, 3, 5), (UPath("memory://two-stores/b"), 3, 6)]
-    for ranges in (parts, parts[::-1]):
+    for wanted in (parts, parts[::-1]):
         with RangeReader() as reader:
-            reader.fetch_ahead(ranges)
+            reader.fetch_ahead(wanted)
             assert [reader.read(*part) for part in parts] == [b"aaaaa", b"memory"]
     memory.rm("/two-stores", recursive=True)
 
@@ -268,14 +268,14 @@ def test_a_range_past_the_end_is_told(root, tmp_path):
 
 
 def test_many_files_do_not_exhaust_the_descriptors(tmp_path):
-    paths = [tmp_path / f"{number}.tar" for number in range(reading.MOST_OPEN + 50)]
+    paths = [tmp_path / f"{number}.tar" for number in range(ranges.MOST_OPEN + 50)]
     for number, path in enumerate(paths):
         path.write_bytes(number.to_bytes(4, "little"))
     open_before = len(os.listdir("/proc/self/fd"))
     with RangeReader() as reader:
         for _ in range(2):
             assert [int.from_bytes(reader.read(path, 0, 4), "little") for path in paths] == list(range(len(paths)))
-        assert len(os.listdir("/proc/self/fd")) - open_before <= reading.MOST_OPEN + 1
+        assert len(os.listdir("/proc/self/fd")) - open_before <= ranges.MOST_OPEN + 1
 
 
 def test_a_cache_folder_that_cannot_be_written_is_named(root, tmp_path):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.recipes import photos
+from tests.support import photos
 from x2i.errors import UserError
 from x2i.store import Dataset
-from x2i.store.query import Selection, Verdicts, connect, list_views, missing, select, view_name
+from x2i.store.query.views import Selection, Verdicts, connect, list_views, missing, select, view_name
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.store.datasets import build_dataset
+from tests.support.datasets import build_dataset
 from x2i.errors import UserError
 from x2i.sample import Lineage, RecipeStamp, Sample
 from x2i.store import Dataset, paths

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.x2i.store.datasets import build_dataset, photo_bytes
+from tests.support.datasets import build_dataset, photo_bytes
 from x2i.errors import UserError
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store.shards import SHARD_SCHEMA, EncodedImage, Shard, find_shards, shard_name, training_shard

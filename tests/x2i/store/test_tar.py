@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from x2i.errors import UserError
-from x2i.store.tar import HEADER_BYTES, list_members, member_header, read_range, survey_members, tar_shard
+from x2i.store.files.tar import HEADER_BYTES, list_members, member_header, read_range, survey_members, tar_shard
 
 FILES = {"a": {"json": b"{}", "output.jpg": b"j" * 700}, "b": {"json": b"[1]", "output.jpg": b"k" * 512}}
 

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.x2i.store.datasets import build_dataset
+from tests.support.datasets import build_dataset
 from x2i.errors import UserError
-from x2i.store.atomic import write_table
-from x2i.store.claims import OWNED_FOLDERS
 from x2i.store.commits import Commit, Counts, describe_outputs, read_commit, write_commit
-from x2i.store.tar import list_members
-from x2i.store.verify import Level, VerifyReport, verify
+from x2i.store.files.atomic import write_table
+from x2i.store.files.tar import list_members
+from x2i.store.verify.commit_index import OWNED_FOLDERS
+from x2i.store.verify.verify import Level, VerifyReport, verify
 
 DEBLUR = "shards/deblur-1in-00000.tar"
 CANNY = "shards/image_to_canny-1in-00000.tar"

@@ -16,7 +16,7 @@ def run(program: str) -> str:
 
 def test_pyarrow_imports_pandas_with_its_first_array_and_not_after_ours() -> None:
     ask = "import sys, pyarrow as pa; pa.table({'a': [1]}); print('pandas' in sys.modules)"
-    assert run(ask) == "True", "pyarrow has mended it: x2i/store/without_pandas.py can go"
+    assert run(ask) == "True", "pyarrow has mended it: x2i/store/files/without_pandas.py can go"
     assert run(f"import x2i.store; {ask}") == "False"
 
 

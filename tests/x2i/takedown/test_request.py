@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from x2i.crawl.identity import url_uid
+from x2i.crawl.planning.identity import url_uid
 from x2i.errors import UserError
 from x2i.takedown.request import read_request
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from x2i.store.tombstones import PENDING, TakedownRecord
+from x2i.takedown.derived_files import Traces, scrub_logs
 from x2i.takedown.journal import Journal
-from x2i.takedown.traces import Traces, scrub_logs
 
 UID = "0123456789abcdef01234567"
 RECORD = TakedownRecord(PENDING, "Ada", "asked", "2026-05-04", (UID,), ("gone.example",), (), (), {})

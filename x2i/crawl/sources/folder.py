@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from x2i.crawl.places import Place, PlaceKind
+from x2i.crawl.locations import Place, PlaceKind
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow
 from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, read_caption

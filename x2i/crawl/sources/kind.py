@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from x2i.crawl.policy import FetchPolicy
+from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.sources.row import SourceRow
 from x2i.crawl.sources.tables.columns import TableColumns
 from x2i.reasons import Dropped

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from x2i.crawl.places import Place
+from x2i.crawl.locations import Place
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from x2i.models.protocols import Caption, PageText, RgbImage
+from x2i.models.abilities import Caption, PageText, RgbImage
 
 ENOUGH_WORDS = 4
 MAX_CHARACTERS = 1000

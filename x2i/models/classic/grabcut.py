@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import Box, RgbImage
+from x2i.models.abilities import Box, RgbImage
 
 WORKING_SIDE = 320
 MARGIN = 0.01

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import RgbImage
+from x2i.models.abilities import RgbImage
 
 SIDE, CELL, BINS = 96, 16, 9
 CELLS = SIDE // CELL

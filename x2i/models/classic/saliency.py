@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import Box, Detection, RgbImage
+from x2i.models.abilities import Box, Detection, RgbImage
 
 WORKING_SIDE = 256
 MIN_AREA, MAX_AREA = 0.015, 0.6

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import Match, RgbImage
+from x2i.models.abilities import Match, RgbImage
 
 MIN_POINTS = 8
 MAX_STRETCH = 10.0

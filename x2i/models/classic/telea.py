@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.protocols import RgbImage
+from x2i.models.abilities import RgbImage
 
 
 @dataclass(frozen=True)

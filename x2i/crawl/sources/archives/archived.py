@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from x2i.crawl.places import Place, PlaceKind
+from x2i.crawl.locations import Place, PlaceKind
 from x2i.crawl.sources.row import SourceRow
 
 _COLUMNS = "url TEXT, offset INTEGER, size INTEGER, archived TEXT, words TEXT"

@@ -6,7 +6,7 @@ import glob
 import os
 from pathlib import Path
 
-from x2i.crawl.places import file_state, source_url
+from x2i.crawl.locations import file_state, source_url
 from x2i.errors import UserError
 from x2i.store.commits import digest
 

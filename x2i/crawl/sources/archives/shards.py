@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, BinaryIO
 
-from x2i.crawl.places import Place, PlaceKind, open_place, stable_name
+from x2i.crawl.locations import Place, PlaceKind, open_place, stable_name
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.archives.tar_members import iterate_members
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import Dropped, DroppedError, Reason
-from x2i.store.tar import Member
+from x2i.store.files.tar import Member
 
 SUFFIXES = (".tar",)
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
-from x2i.store.tar import END_BLOCKS, HEADER_BYTES, Member, member_refusal
+from x2i.store.files.tar import END_BLOCKS, HEADER_BYTES, Member, member_refusal
 
 _CHUNK = 1 << 20
 
@@ -17,7 +17,7 @@ _CHUNK = 1 << 20
 def iterate_members(stream: BinaryIO, path: str) -> Iterator[Member]:
     """Yields the plain files in a tar, in its order; folders are passed over.
 
-    Raises UserError for a member that the store refuses too (see `x2i.store.tar.list_members`). Raises DroppedError,
+    Raises UserError for a member that the store refuses too (see store.files.tar.list_members). Raises DroppedError,
     after the members before it, where the tar is damaged: BODY_TRUNCATED or FILE_ERROR.
     """
     size = stream.seek(0, os.SEEK_END)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from x2i.crawl.optout import header_opt_out, product_token
+from x2i.crawl.http.optout import header_opt_out, product_token
 from x2i.crawl.sources.archives.archived import ArchivedImage, ArchivedImages
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.archives.warc_record import (

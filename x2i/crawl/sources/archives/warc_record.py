@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urldefrag
 
-from x2i.crawl.optout import header_opt_out
-from x2i.crawl.outcome import FetchDropped
-from x2i.crawl.places import Place, PlacedBytes, open_place, read_bytes
+from x2i.crawl.http.optout import header_opt_out
+from x2i.crawl.http.outcome import FetchDropped
+from x2i.crawl.locations import Place, PlacedBytes, open_place, read_bytes
 from x2i.errors import UserError
 from x2i.image.header import sniff
 from x2i.reasons import Dropped, DroppedError, Reason

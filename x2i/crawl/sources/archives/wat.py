@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from x2i.crawl.optout import header_opt_out, meta_opt_out, product_token
+from x2i.crawl.http.optout import header_opt_out, meta_opt_out, product_token
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.archives.warc_record import note_damage, payload, walk
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.sources.pages.metadata_images import meta_images
 from x2i.crawl.sources.pages.srcset import largest, parse_srcset
-from x2i.crawl.sources.pages.told import meta_images
 from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import Dropped, DroppedError, Reason
 

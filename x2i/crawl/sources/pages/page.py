@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from x2i.crawl.optout import meta_nofollow, meta_opt_out
+from x2i.crawl.http.optout import meta_nofollow, meta_opt_out
 from x2i.crawl.sources.pages.addresses import absolute
 from x2i.crawl.sources.pages.encoding import decode_html
-from x2i.crawl.sources.pages.nearby import NearbyText, squeeze, text_of
-from x2i.crawl.sources.pages.nesting import parseable
-from x2i.crawl.sources.pages.offered import ELEMENTS, Attributes, Offers, ancestor
-from x2i.crawl.sources.pages.told import TEXT_LENGTH, told_images
+from x2i.crawl.sources.pages.html_limits import parseable
+from x2i.crawl.sources.pages.image_urls import ELEMENTS, Attributes, Offers, ancestor
+from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH, told_images
+from x2i.crawl.sources.pages.surrounding_text import NearbyText, squeeze, text_of
 from x2i.crawl.sources.row import SourceRow
 
 _LICENCE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"

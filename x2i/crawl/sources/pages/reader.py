@@ -10,9 +10,9 @@ from urllib.parse import urljoin
 
 from protego import Protego
 
-from x2i.crawl.outcome import Fetched
-from x2i.crawl.policy import FetchPolicy
-from x2i.crawl.robots import MAX_ROBOTS_BYTES
+from x2i.crawl.http.outcome import Fetched
+from x2i.crawl.http.policy import FetchPolicy
+from x2i.crawl.http.robots import MAX_ROBOTS_BYTES
 from x2i.crawl.sources.pages import sitemap
 from x2i.crawl.sources.pages.addresses import absolute
 from x2i.crawl.sources.pages.page import Page, parse_page
@@ -45,7 +45,7 @@ class PageReader:
     """Reads pages for code that is not asynchronous. Between calls nothing is under way. Used as a context manager."""
 
     def __init__(self, policy: FetchPolicy) -> None:
-        from x2i.crawl.fetch import Fetcher
+        from x2i.crawl.http.fetch import Fetcher
 
         self._fetcher = Fetcher(policy)
         self._runner = asyncio.Runner()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from x2i.crawl.optout import product_token
-from x2i.crawl.places import Place, PlaceKind, local_path
+from x2i.crawl.http.optout import product_token
+from x2i.crawl.locations import Place, PlaceKind, local_path
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.pages.page import parse_page
 from x2i.crawl.sources.row import SourceRow

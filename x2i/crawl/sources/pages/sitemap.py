@@ -10,8 +10,8 @@ from xml.parsers import expat
 
 from x2i.crawl.sources.pages.addresses import MAX_LENGTH, absolute
 from x2i.crawl.sources.pages.encoding import decode_html
-from x2i.crawl.sources.pages.nearby import squeeze
-from x2i.crawl.sources.pages.told import TEXT_LENGTH
+from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH
+from x2i.crawl.sources.pages.surrounding_text import squeeze
 from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import DroppedError, Reason
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from x2i.crawl.places import file_state, local_path, open_place, source_url
+from x2i.crawl.locations import file_state, local_path, open_place, source_url
 from x2i.crawl.sources.folder import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.store.commits import digest, file_digest

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from x2i.crawl.places import Place, is_local, local_path, open_place
+from x2i.crawl.locations import Place, is_local, local_path, open_place
 from x2i.errors import UserError
 from x2i.image.decode import DEFAULT_MAX_PIXELS
 from x2i.reasons import DroppedError, Reason

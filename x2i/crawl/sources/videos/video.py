@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from x2i.crawl.places import Place, PlaceKind, stable_name
+from x2i.crawl.locations import Place, PlaceKind, stable_name
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow

@@ -1,0 +1,1 @@
+"""Which shards a run reads, and what their indexes hold."""

@@ -1,0 +1,156 @@
+"""Shards of other makers, without an index: one sequential look at headers and JSON makes one, so all promises hold.
+
+A foreign shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
+KEY.output.jpg. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes are read from the
+images' headers, and each sample counts as a photograph of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omnigen.data.shards.find import FoundShard
+from omnigen.data.shards.index import KEY_RULE, ShardIndex, read_shard_index
+from x2i.errors import UserError
+from x2i.image import read_header
+from x2i.reasons import DroppedError
+from x2i.sample import TASK_PATTERN, wrong_marks
+from x2i.store.files.cache import FileCache
+from x2i.store.files.ranges import RangeReader
+from x2i.store.files.tar import Member, survey_members
+from x2i.store.shards import SHARD_SCHEMA
+from x2i.store.verify.scan import MAX_JSON_BYTES, sample_images
+
+log = logging.getLogger(__name__)
+INDEX_VERSION = 2
+MOST_SHOWN = 5
+
+
+def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
+    """Returns the index of a shard without one: from the cache, or made now and kept there.
+
+    Raises UserError for a shard on a store without a cache that has room for it, and as `scan_foreign` does.
+    """
+    tar = found.tar.path
+    if found.is_remote:
+        copy = cache.fetch(found.tar) if cache is not None else None
+        if copy is None:
+            raise UserError(
+                f"{tar}: has no index, and no room in the cache to make one: give data.cache_bytes of at least "
+                f"{found.tar.size}, or copy the shard here and give the folder"
+            )
+        tar = copy
+    if cache is None:
+        return read_shard_index(scan_foreign(tar, str(found.tar.path)), str(found.tar.path))
+    name = cache.place(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
+    made = cache.made(name, lambda: scan_foreign(tar, str(found.tar.path)))
+    return read_shard_index(made, str(found.tar.path))
+
+
+def scan_foreign(tar: Path, name: str) -> bytes:
+    """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
+
+    name: what the shard is called in errors, and in the uids of samples that name none. Raises UserError for a tar that
+    is damaged or holds members that are refused, a key that stands twice, or if no sample of it can be used.
+    """
+    members, problems = survey_members(tar)
+    if problems:
+        raise UserError(f"{name}: {'; '.join(problems[:MOST_SHOWN])}. Get the shard again, or move it away")
+    rows: list[dict[str, Any]] = []
+    complaints: list[str] = []
+    seen: set[str] = set()
+    with RangeReader() as reader:
+        for key, group in groupby(members, key=lambda member: member.key):
+            if key in seen:
+                raise UserError(f"{name}: key {key!r} stands twice, or its members are not together")
+            seen.add(key)
+            try:
+                rows.append(_row(reader, tar, name, key, {member.suffix: member for member in group}))
+            except (ValueError, DroppedError) as error:
+                complaints.append(f"sample {key!r}: {error}")
+    if not rows:
+        raise UserError(
+            f"{name}: no sample that can be trained on: {'; '.join(complaints[:MOST_SHOWN]) or 'it is empty'}"
+        )
+    own = sum(row["uids"] == [f"{name}#{row['key']}"] for row in rows)
+    if own:
+        log.warning("%s: %d samples name no source.uids: each counts as a photograph of its own", name, own)
+    if complaints:
+        log.warning(
+            "%s: %d of %d samples left out: %s", name, len(complaints), len(seen), "; ".join(complaints[:MOST_SHOWN])
+        )
+    stream = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, Member]) -> dict[str, Any]:
+    if not re.match(KEY_RULE, key.replace("/", "-")):
+        raise ValueError("a name of 1 to 250 characters, without control characters and backslashes, was expected")
+    names, complaints = sample_images({suffix: member for suffix, member in files.items() if _is_known(suffix)})
+    if complaints:
+        raise ValueError("; ".join(complaints))
+    document = _document(reader, tar, files.get("json"))
+    task, instruction = document.get("task"), document.get("instruction")
+    if not isinstance(task, str) or not TASK_PATTERN.fullmatch(task):
+        raise ValueError(f"task: found {task!r}, expected 1 to 40 of the characters a-z 0-9 _")
+    if not isinstance(instruction, str) or not instruction.strip():
+        raise ValueError(f"instruction: found {instruction!r}, expected some text")
+    if problem := wrong_marks(instruction, len(names) - 1):
+        raise ValueError(problem)
+    source = document.get("source")
+    uids = source.get("uids") if isinstance(source, dict) else None
+    known = isinstance(uids, list) and uids and all(isinstance(uid, str) and uid for uid in uids)
+    return {
+        "key": key.replace("/", "-"),
+        "task": task,
+        "num_inputs": len(names) - 1,
+        "instruction": instruction,
+        "instruction_bytes": len(instruction.encode()),
+        "image_sizes": _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names],
+        "json_offset": files["json"].offset,
+        "json_size": files["json"].size,
+        "image_names": names,
+        "image_offsets": [files[n].offset for n in names],
+        "image_bytes": [files[n].size for n in names],
+        "uids": uids if known else [f"{name}#{key.replace('/', '-')}"],
+        "recipe": "",
+        "scores": "{}",
+    }
+
+
+def _is_known(suffix: str) -> bool:
+    return suffix == "json" or suffix.startswith(("input_", "output."))
+
+
+def _document(reader: RangeReader, tar: Path, member: Member | None) -> dict[str, Any]:
+    if member is None or member.size > MAX_JSON_BYTES:
+        raise ValueError("the JSON member is missing" if member is None else f"a JSON member of {member.size} bytes")
+    document = json.loads(reader.read(tar, member.offset, member.size))
+    if not isinstance(document, dict):
+        raise ValueError("the JSON member: expected an object with task and instruction")
+    return document
+
+
+def _sizes(given: Any, count: int) -> list[list[int]] | None:
+    """Returns the sizes that the JSON gives, if it gives one of every image."""
+    if not isinstance(given, list) or len(given) != count:
+        return None
+    pairs = [pair for pair in given if isinstance(pair, list) and len(pair) == 2]
+    whole = all(isinstance(side, int) and 0 < side < 2**31 for pair in pairs for side in pair)
+    return pairs if whole and len(pairs) == count else None
+
+
+def _size(reader: RangeReader, tar: Path, member: Member) -> list[int]:
+    header = read_header(reader.read(tar, member.offset, member.size))
+    turned = header.jpeg is not None and header.jpeg.orientation >= 5
+    return [header.height, header.width] if turned else [header.width, header.height]

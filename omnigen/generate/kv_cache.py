@@ -1,0 +1,101 @@
+"""Keys and values of the prompt, computed once for all denoising steps.
+
+Condition tokens never see the noise or the time, so what they contribute to each layer is the same at every step: only
+the time token and the noisy tokens go through the network again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from omnigen.network.attention import Attention, plan_attention, sdpa
+from omnigen.network.layout import PackLayout, SampleLayout
+from omnigen.network.model import OmniGen, scatter_tokens
+
+
+class PromptCache:
+    """The network with the conditions of some samples already read; gives velocities for their noisy targets."""
+
+    @torch.no_grad()
+    def __init__(
+        self, model: OmniGen, samples: Sequence[SampleLayout], references: Sequence[Tensor], attention: str = "segment"
+    ) -> None:
+        """references: latents (C, H, W) of all samples' reference images in reading order, on the model's device."""
+        self._model = model
+        device = model.pos_embed.device
+        conditions = PackLayout.build(samples, conditions_only=True).to(device)
+        plan = plan_attention(conditions, attention)
+        self._attends = [_CachedAttention(plan, samples) for _ in range(model.config.num_layers)]
+        hidden_TE = scatter_tokens(
+            (
+                (conditions.text_index, model.embed_text(conditions)),
+                (conditions.reference_index, model.embed_references(conditions, references)),
+            )
+        )
+        model.decode(hidden_TE, model.angles(conditions), [attend.record for attend in self._attends])
+
+        self._layout = PackLayout.build(samples).to(device)
+        repeated = torch.cat([self._layout.time_index, self._layout.noise_index])
+        order = repeated.argsort()
+        self._angles = model.angles(self._layout).select(repeated[order])
+        # Where each time token, then each noisy token, stands among the tokens that are computed at every step.
+        self._time_index, self._noise_index = order.argsort().tensor_split([len(samples)])
+
+    @torch.no_grad()
+    def velocities(self, noisy: Sequence[Tensor], timesteps_S: Tensor) -> list[Tensor]:
+        """Returns what `OmniGen.forward` returns for these noisy targets (C, H, W) and timesteps, one per sample."""
+        parts = (
+            (self._time_index, self._model.time_token(timesteps_S)),
+            (self._noise_index, self._model.embed_noisy(self._layout, noisy)),
+        )
+        attends: list[Attention] = [attend.attend for attend in self._attends]
+        # Under autocast time and image tokens come in bf16; in training the text's float32 makes the stream float32.
+        stream_TE = scatter_tokens(parts).to(self._model.llm.embed_tokens.weight.dtype)
+        hidden_TE = self._model.decode(stream_TE, self._angles, attends)
+        return self._model.velocities(self._layout, hidden_TE[self._noise_index], timesteps_S)
+
+
+class _CachedAttention:
+    """One layer's keys and values of every sample, with room behind them for the tokens of the current step."""
+
+    def __init__(self, conditions: Attention, samples: Sequence[SampleLayout]) -> None:
+        self._conditions = conditions
+        self._condition_lengths = [sample.condition_length for sample in samples]
+        self._lengths = [sample.length for sample in samples]
+        self._keys: list[Tensor] = []
+        self._values: list[Tensor] = []
+
+    def record(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
+        """Attends among the condition tokens, and keeps their keys and values."""
+        self._keys = self._with_room(k_THD)
+        self._values = self._with_room(v_THD)
+        return self._conditions(q_THD, k_THD, v_THD)
+
+    def attend(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
+        """Attends from every sample's time token and noisy tokens to its condition tokens and to themselves."""
+        counts = [length - known for length, known in zip(self._lengths, self._condition_lengths)]
+        outputs = []
+        parts = zip(
+            self._condition_lengths, self._keys, self._values, *(_split(x, counts) for x in (q_THD, k_THD, v_THD))
+        )
+        for known, keys, values, q, k, v in parts:
+            keys[known:] = k
+            values[known:] = v
+            outputs.append(sdpa(q[:1], keys[: known + 1], values[: known + 1]))
+            outputs.append(sdpa(q[1:], keys, values))
+        return torch.cat(outputs)
+
+    def _with_room(self, x_THD: Tensor) -> list[Tensor]:
+        room = []
+        for part, length in zip(_split(x_THD, self._condition_lengths), self._lengths):
+            whole = part.new_empty(length, *part.shape[1:])
+            whole[: len(part)] = part
+            room.append(whole)
+        return room
+
+
+def _split(x_THD: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
+    return torch.split(x_THD, lengths)

@@ -1,0 +1,1 @@
+"""The OmniGen network: configuration, layers, attention, token layout, arithmetic costs."""

@@ -1,0 +1,81 @@
+"""What a run says in the terminal as it begins, goes on and ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+
+from omnigen.network.flops import FP32
+from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
+from omnigen.train.memory import sized
+from omnigen.train.phases import Stage
+from omnigen.train.setup import Setup
+from omnigen.train.trainer import Event
+
+
+def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
+    """Returns what is trained on what, and from where."""
+    ranks = setup.ranks
+    whole, trained = (sum(p.numel() for p in group) for group in (setup.model.parameters(), setup.trained))
+    network = f"{whole / 1e6:.1f} million parameters"
+    if trained < whole:
+        size = sized(FP32 * trained)
+        network += f"; what is trained is an adapter of {trained:,} parameters, {size}"
+    spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
+    return "\n".join(
+        [
+            *setup.source.lines(setup.stages[0].too_long),
+            f"{network}, {ranks.world} {'ranks' if ranks.world > 1 else 'rank'} on {ranks.device.type}{spread}",
+            *(line for parts in setup.stages for line in (_stage_line(parts.stage), *parts.caches.lines)),
+            f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",
+        ]
+    )
+
+
+def describe(event: Event, setup: Setup) -> str:
+    """Returns the line of an event; "" if it needs none."""
+    values, total = event.values, setup.stages[-1].stage.last
+    head = f"step {event.step:>{len(str(total))}}/{total}"
+    if event.kind == "stage" and len(setup.stages) > 1:
+        return f"{head}  {_stage_line(values['stage'])}"
+    if event.kind == "metrics":
+        clock = values["clock"]
+        minutes, seconds = divmod(round((total - event.step) * clock["seconds_per_step"]), 60)
+        mfu = f"MFU {clock['mfu']:.1%}  " if clock["mfu"] else ""
+        return (
+            f"{head}  loss {values['loss']:.4f}  gradient {values['grad_norm']:.2f}  fill {values['fill']:.1%}  "
+            f"{clock['tokens_per_second']:,.0f} tokens/s  {mfu}waiting {clock['data_wait_share']:.0%}  "
+            f"{minutes}:{seconds:02d} left"
+        )
+    if event.kind == "validation":
+        text = f"{head}  validation loss {values['loss']:.4f}"
+        mean = values.get("mean_predictor")
+        if mean is None:
+            return text
+        return f"{text} {'so far' if event.step else 'untrained'}; {mean['loss']:.4f} for predicting the mean"
+    if event.kind == "grid":
+        return f"{head}  pictures in {values['path']}"
+    if event.kind == "stopped":
+        return f"{head}  stopped as asked, and saved; the same command continues"
+    return ""
+
+
+def closing(run: Path) -> str:
+    """Returns where to look, once a run is over."""
+    is_adapter = (run / ADAPTER_FOLDER).is_dir()
+    made = f"the adapter is in {run / ADAPTER_FOLDER}" if is_adapter else f"the network is in {run / MODEL_FOLDER}"
+    lines = [f"trained; {made}, the numbers are in {run / SUMMARY_FILE}"]
+    pictures = sorted((run / "samples").glob("*.png"))
+    if pictures:
+        lines.append(f"pictures of held-out samples: {pictures[-1]}")
+    lines.append(f"curves: tensorboard --logdir {quote(str(run / 'tensorboard'))}")
+    lines.append(f'draw: omnigen generate --model {quote(str(run))} --prompt "..." --out picture.png')
+    return "\n".join(lines)
+
+
+def _stage_line(stage: Stage) -> str:
+    train = stage.train
+    return (
+        f"{stage.prefix}{train.steps} steps at {stage.max_side} px, {train.packs_per_step} x {train.pack_tokens} "
+        f"tokens a step, learning rate {train.lr:g}"
+    )

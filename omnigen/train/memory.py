@@ -1,0 +1,171 @@
+"""What training as configured holds in memory, and on which devices that fits: arithmetic, before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnigen.codecs.codec import load_codec
+from omnigen.network.config import preset
+from omnigen.network.flops import BF16, FP32, TrainMemory, num_parameters, train_memory
+from omnigen.tokenizer import ByteTokenizer, load_tokenizer
+from omnigen.train.phases import Stage, run_stages
+from omnigen.weights.lora.config import LoraConfig
+
+if TYPE_CHECKING:
+    from omnigen.network.blocks import Checkpointing
+    from omnigen.network.config import ModelConfig
+    from omnigen.train.config import TrainingConfig
+
+GB = 1e9
+DEVICES = (24, 48, 80, 141)
+"""Memory of common GPUs, in GB."""
+USABLE = 0.92
+"""Of a device's memory: the rest is the driver's, the allocator's and the codec's."""
+RANKS = (1, 2, 4, 8)
+MODES: tuple[Checkpointing, ...] = ("none", "selective", "full")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train the same network: ranks that share it, whole or as an adapter. memory: of each device."""
+
+    name: str
+    shards: int
+    checkpointing: Checkpointing
+    memory: TrainMemory
+
+    def smallest_device(self) -> str:
+        """Returns the smallest of DEVICES on which this fits, such as "80 GB"."""
+        fitting = [size for size in DEVICES if self.memory.total <= USABLE * size * GB]
+        return f"{fitting[0]} GB" if fitting else "none"
+
+
+def planned_network(config: TrainingConfig) -> tuple[ModelConfig, list[str]]:
+    """Returns the network of a run without loading anything from elsewhere, and what was assumed for it."""
+    own, sizes, notes = preset(config.model.preset), {}, []
+    tokenizer, codec = config.model.tokenizer, config.model.codec
+    if tokenizer == ByteTokenizer.name or Path(tokenizer.partition(":")[2]).is_dir():
+        sizes["vocab_size"] = load_tokenizer(tokenizer).vocab_size
+    else:
+        notes.append(f"tokenizer {tokenizer}: is not here; assumed to have the preset's {own.vocab_size:,} ids")
+    if codec.partition(":")[0] == "dct":
+        sizes["in_channels"] = load_codec(codec).channels
+    else:
+        notes.append(f"codec {codec}: not loaded; assumed to have the preset's {own.in_channels} channels")
+    return preset(config.model.preset, **{**sizes, **config.model.overrides}), notes
+
+
+def needed(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool) -> TrainMemory:
+    """Returns what each device of a run of `world` ranks holds in the stage that takes most."""
+    shards = {"ddp": 1, "fsdp": world, "hsdp": config.parallel.shard or 1}[config.parallel.mode]
+    return max(
+        (
+            train_memory(
+                network,
+                stage.train.pack_tokens,
+                checkpointing=stage.train.checkpointing,
+                precision="bf16" if bf16 else "fp32",
+                lora=config.lora.adapter(),
+                shards=shards,
+                accumulates=stage.train.packs_per_step > world,
+            )
+            for stage in run_stages(config)
+        ),
+        key=lambda memory: memory.total,
+    )
+
+
+def drawing(config: TrainingConfig, network: ModelConfig, world: int) -> int:
+    """Returns the bytes that the first device needs for pictures, beside what is held: of a network in shards, another
+    that is whole.
+    """
+    whole_copy = config.parallel.is_sharded(world) and config.log.sample_every
+    return num_parameters(network) * FP32 if whole_copy else 0
+
+
+def ways(config: TrainingConfig, network: ModelConfig) -> list[Way]:
+    """Returns the ways to train on GPUs in bf16, with the longest packs of the configuration."""
+    stages = run_stages(config)
+    tokens, packs = (max(getattr(stage.train, name) for stage in stages) for name in ("pack_tokens", "packs_per_step"))
+    adapter = config.lora.adapter() or LoraConfig()
+    found = []
+    for name, lora in (("whole network", None), (f"LoRA, rank {adapter.rank}", adapter)):
+        for shards in RANKS:
+            for mode in MODES:
+                memory = train_memory(
+                    network,
+                    tokens,
+                    checkpointing=mode,
+                    precision="bf16",
+                    lora=lora,
+                    shards=shards,
+                    accumulates=packs > shards,
+                )
+                found.append(Way(name, shards, mode, memory))
+    return found
+
+
+def in_words(memory: TrainMemory, drawing: int = 0) -> str:
+    """Returns what each device holds at the peak, and what it is made of. drawing: see `drawing`."""
+    parts = {
+        "weights": memory.parameters + memory.compute_copies,
+        "gradients": memory.gradients,
+        "optimizer": memory.optimizer,
+        "average": memory.average,
+        "activations": memory.activations + memory.recomputed,
+    }
+    listed = ", ".join(f"{name} {sized(count)}" for name, count in parts.items())
+    turns = "" if memory.accumulates else " (gradients as activations go)"
+    text = f"about {sized(memory.total)} on each device: {listed}{turns}"
+    pictures = memory.held + memory.gradients + drawing
+    return text if pictures <= memory.total else f"{text}; about {sized(pictures)} on the first for pictures"
+
+
+def report(config: TrainingConfig, network: ModelConfig) -> str:
+    """Returns what `omnigen train --plan` prints."""
+    stages = run_stages(config)
+    total = num_parameters(network)
+    lines = [
+        f"{total / 1e6:,.1f} million parameters: {sized(total * FP32)} in fp32, {sized(total * BF16)} in bf16",
+        *(_stage_line(stage) for stage in stages),
+        "",
+        "memory of each GPU, computing in bf16, weights and optimizer in fp32, with the longest packs:",
+        "",
+        f"  {'what is trained':18}{'GPUs that share it':>20}{'checkpointing':>16}{'memory':>11}   fits",
+    ]
+    lines += [
+        f"  {way.name:18}{way.shards:>20}{way.checkpointing:>16}{sized(way.memory.total):>11}   {way.smallest_device()}"
+        for way in ways(config, network)
+    ]
+    lines += [
+        "",
+        "GPUs that share it: parallel.mode=fsdp on that many ranks (hsdp: ranks of one group); 1 is one GPU, or ddp.",
+        f"fits: the smallest of {', '.join(map(str, DEVICES))} GB with {1 - USABLE:.0%} to spare. The codec comes on",
+        "top unless latents are kept (omnigen encode). An adapter's frozen weights are fp32, as they are trained here.",
+    ]
+    return "\n".join(lines)
+
+
+def _stage_line(stage: Stage) -> str:
+    train = stage.train
+    return (
+        f"{stage.name or 'all'}: {train.steps:,} steps at {stage.max_side} px, {stage.tokens_per_step:,} tokens a step "
+        f"in packs of {train.pack_tokens:,}, learning rate {train.lr:g}, {_mixture(stage)}"
+    )
+
+
+def _mixture(stage: Stage) -> str:
+    if stage.weights is None:
+        return "every sample counts the same"
+    total = sum(stage.weights.values())
+    return ", ".join(f"{task} {weight / total:.0%}" for task, weight in stage.weights.items())
+
+
+def sized(count: int) -> str:
+    """Returns a number of bytes, such as "15.0 GB"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count / 1e3:,.1f} kB"

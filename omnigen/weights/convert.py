@@ -1,0 +1,207 @@
+"""What `omnigen convert`, `merge` and `unmerge` do: read a folder of any layout, write another, a tensor at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnigen.network.config import ModelConfig
+from omnigen.weights.atomic_folder import new_folder, require_free
+from omnigen.weights.formats import (
+    CARRIED_FILE,
+    CONFIG_FILE,
+    DIFFUSERS_WEIGHTS_FILE,
+    WEIGHTS_FILE,
+    Description,
+    ModelFolder,
+    foreign_documents,
+    open_folder,
+    our_document,
+)
+from omnigen.weights.side_files import (
+    find_companions,
+    missing_notes,
+    moved,
+    tokenizer_size,
+    write_companions,
+    write_pipeline,
+)
+from x2i.errors import UserError
+from x2i.settings import nearest
+from x2i.store.files.atomic import write_json
+
+if TYPE_CHECKING:
+    from omnigen.weights.lora.delta import Adapter
+    from omnigen.weights.tensor_reader import Stored
+
+LAYOUTS = ("ours", "official", "diffusers")
+DTYPES = ("keep", "fp32", "bf16", "fp16")
+CARRIED_NOTE = "what the config.json beside this file has no place for; omnigen convert reads it"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What to write, and how. layout: one of LAYOUTS, or None for the source's. dtype: one of DTYPES.
+
+    max_shard_size: bytes of a file of weights. seed, codec: of what a Phi-3 checkpoint does not hold.
+    """
+
+    layout: str | None = None
+    dtype: str = "keep"
+    max_shard_size: int = 5 * 10**9
+    seed: int = 0
+    codec: str = ""
+
+    def __post_init__(self) -> None:
+        for option, value, valid in (("--to", self.layout, LAYOUTS), ("--dtype", self.dtype, DTYPES)):
+            if value is not None and value not in valid:
+                raise UserError(f"{option} {value!r}: {nearest(value, valid)}")
+        if not 0 <= self.seed < 1 << 32:
+            raise UserError(f"--seed {self.seed}: expected a whole number from 0 to 2^32 - 1")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a conversion did. notes: what the user should know of."""
+
+    source_layout: str
+    layout: str
+    num_parameters: int
+    num_bytes: int
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: Path,
+    out: Path,
+    conversion: Conversion,
+    adapters: Sequence[Adapter] = (),
+    on_bytes: Callable[[int, int], object] | None = None,
+) -> Written:
+    """Writes the network in `source` as a new folder `out`, whole or not at all.
+
+    adapters: are added to the weights. on_bytes: called with the bytes written and their total after each tensor.
+    Raises UserError for whatever the user can mend, before anything is written where that can be known.
+    """
+    from omnigen.weights.writer import plan, write
+
+    require_free(out)
+    found = open_folder(source)
+    layout = conversion.layout or ("ours" if found.layout == "phi3" else found.layout)
+    weights, description = _network(found, conversion)
+    weights = _changed(weights, conversion.dtype, adapters)
+    companions = find_companions(description)
+    described = moved(description, companions, found.root)
+    file = DIFFUSERS_WEIGHTS_FILE if layout == "diffusers" else WEIGHTS_FILE
+    planned = plan(weights, _target_names(layout), file, conversion.max_shard_size)
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        if on_bytes is not None:
+            on_bytes(done, planned.num_bytes)
+
+    with new_folder(out, planned.num_bytes + companions.num_bytes) as folder:
+        place = folder / "transformer" if layout == "diffusers" else folder
+        write(place, planned, count)
+        _write_documents(place, layout, described, _retyped(found.carried, conversion.dtype))
+        write_companions(folder, layout, companions)
+        if layout == "diffusers":
+            write_pipeline(folder, companions, found.carried)
+    files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
+    notes = [*_source_notes(found), *missing_notes(described, companions)]
+    return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
+
+
+def network_size(config: ModelConfig) -> int:
+    """Returns the number of a network's trainable parameters."""
+    from omnigen.weights.load import network_shapes
+
+    return sum(math.prod(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
+
+
+def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, Stored], Description]:
+    from omnigen.weights.load import open_network
+    from omnigen.weights.phi3 import resized_embedding, with_fresh_rest
+
+    weights = open_network(found, mixed=conversion.dtype != "keep")
+    if found.layout != "phi3":
+        if conversion.codec:
+            raise UserError(
+                f"--codec {conversion.codec!r}: {found.root} is no Phi-3 but a whole network, trained with the codec "
+                f"{found.description.codec!r}; leave --codec out"
+            )
+        return weights, found.description
+    codec = conversion.codec or found.description.codec
+    config = found.description.config
+    config = replace(
+        config, in_channels=_channels(codec), vocab_size=max(config.vocab_size, tokenizer_size(found.root))
+    )
+    weights = resized_embedding(weights, config.vocab_size, conversion.seed)
+    described = replace(found.description, config=config, codec=codec, image_size=None)
+    return with_fresh_rest(weights, config, conversion.seed), described
+
+
+def _changed(weights: Mapping[str, Stored], dtype: str, adapters: Sequence[Adapter]) -> Mapping[str, Stored]:
+    import torch
+
+    from omnigen.weights.transforms import cast, merged
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    weights = merged(weights, adapters, rounded=dtype == "keep") if adapters else weights
+    return weights if dtype == "keep" else cast(weights, dtypes[dtype])
+
+
+def _target_names(layout: str) -> Callable[[str], tuple[str, ...]]:
+    from omnigen.weights.names import diffusers_names
+
+    return diffusers_names if layout == "diffusers" else lambda name: (name,)
+
+
+def _write_documents(place: Path, layout: str, description: Description, carried: Mapping[str, Any]) -> None:
+    """config.json, and omnigen.json where that cannot say all; ours says all."""
+    if layout == "ours":
+        write_json(place / CONFIG_FILE, our_document(description, carried))
+        return
+    document, rest = foreign_documents(layout, description, carried)
+    write_json(place / CONFIG_FILE, document)
+    if rest:
+        write_json(place / CARRIED_FILE, {"about": CARRIED_NOTE, **rest})
+
+
+def _retyped(carried: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """Returns carried configurations that name the dtype that the weights have now."""
+    if dtype == "keep":
+        return dict(carried)
+    name = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[dtype]
+    return {
+        layout: {key: name if key in ("torch_dtype", "dtype") else value for key, value in document.items()}
+        for layout, document in carried.items()
+    }
+
+
+def _source_notes(found: ModelFolder) -> list[str]:
+    notes = []
+    if found.layout == "phi3":
+        notes.append("a Phi-3 language model: its decoder is taken, the layers around it are new and must be trained")
+        window = found.document.get("sliding_window")
+        if window and window < found.description.config.max_position_embeddings:
+            notes.append(f"its sliding_window of {window} is left out: OmniGen attends to the whole sample")
+    return notes
+
+
+def _channels(codec: str) -> int:
+    """Latent channels that a codec's name tells; the SDXL autoencoder has 4."""
+    family, _, path = codec.partition(":")
+    if family == "dct":
+        from omnigen.codecs.codec import load_codec
+
+        return load_codec(codec).channels
+    if family == "sdxl" and path:
+        return 4
+    raise UserError(f"--codec {codec!r}: expected dct:<channels> or sdxl:<folder or hub id>")

@@ -1,0 +1,124 @@
+"""Writes safetensors as a stream: the header is planned from shapes, then tensors go past one at a time.
+
+The format (huggingface/safetensors): 8 bytes, the length of the header, little-endian; the header, JSON, padded with
+spaces to a multiple of 8 bytes; the tensors' bytes end to end. Larger dtypes come first, so that all are aligned.
+Several files get the names and the index that the Hugging Face libraries give.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from omnigen.weights.tensor_reader import DTYPES, INDEX, Stored, Weights
+from x2i.errors import UserError
+from x2i.store.files.atomic import atomic_file, write_json
+
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A tensor to be written under `names`, cut along its rows into as many equal parts."""
+
+    names: tuple[str, ...]
+    source: Stored
+
+    @property
+    def part(self) -> tuple[int, ...]:
+        """The shape of each part."""
+        if len(self.names) == 1:
+            return self.source.shape
+        return (self.source.shape[0] // len(self.names), *self.source.shape[1:])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which tensors go into which file of a folder, in order."""
+
+    file: str
+    shards: tuple[tuple[Target, ...], ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(target.source.num_bytes for shard in self.shards for target in shard)
+
+
+def plan(weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, max_shard_size: int) -> Plan:
+    """Returns where each tensor goes: in files of at most `max_shard_size` bytes, a larger tensor in one of its own.
+
+    names: under which names a tensor of `weights` is written; several cut it along its rows. file: the name of the
+    file, if it is one, such as model.safetensors.
+    """
+    shards: list[list[Target]] = [[]]
+    size = 0
+    for name, source in sorted(weights.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        if shards[-1] and size + source.num_bytes > max_shard_size:
+            shards.append([])
+            size = 0
+        shards[-1].append(Target(names(name), source))
+        size += source.num_bytes
+    return Plan(file, tuple(tuple(shard) for shard in shards))
+
+
+def write(folder: Path, planned: Plan, on_bytes: Callable[[int], object] | None = None) -> None:
+    """Writes the planned files, each whole or not at all; on_bytes: called with the size of each tensor written."""
+    stem = planned.file.removesuffix(".safetensors")
+    count = len(planned.shards)
+    placed: dict[str, str] = {}
+    for number, shard in enumerate(planned.shards, 1):
+        file = planned.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
+        placed.update(dict.fromkeys((name for target in shard for name in target.names), file))
+        with atomic_file(folder / file) as stream:
+            stream.write(_header(shard))
+            for target in shard:
+                tensor = target.source.read()
+                found, expected = (tuple(tensor.shape), tensor.dtype), (target.source.shape, target.source.dtype)
+                assert found == expected, f"{target.names}: read {found}, planned {expected}"
+                stream.write(tensor_bytes(tensor))
+                if on_bytes is not None:
+                    on_bytes(target.source.num_bytes)
+    if count > 1:
+        index = {"metadata": {"total_size": planned.num_bytes}, "weight_map": placed}
+        write_json(folder / f"{planned.file}{INDEX}", index)
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """Returns the bytes of a CPU tensor, row by row, without a copy if they lie so already."""
+    import torch
+
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def parse_size(text: str) -> int:
+    """Returns the number of bytes that a size such as 5GB, 500MB or 2GiB means. Raises UserError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    unit = UNITS.get(match[2].upper()) if match else None
+    size = int(float(match[1]) * unit) if match and unit else 0
+    if size < 1:
+        raise UserError(f"--max-shard-size {text!r}: expected a size such as 5GB, 500MB or 2GiB")
+    return size
+
+
+def _header(shard: tuple[Target, ...]) -> bytes:
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header.update(_entries(shard))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _entries(shard: tuple[Target, ...]) -> Iterator[tuple[str, object]]:
+    offset = 0
+    for target in shard:
+        size = target.source.num_bytes // len(target.names)
+        for name in target.names:
+            kind = DTYPE_NAMES[target.source.dtype]
+            yield name, {"dtype": kind, "shape": list(target.part), "data_offsets": [offset, offset + size]}
+            offset += size

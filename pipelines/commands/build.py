@@ -1,0 +1,107 @@
+"""`x2i build`: runs a manifest end to end, from sources to shards, pictures and a trained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.engine.options import OutOption, RunOptions, stage_command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.manifest import Manifest
+    from x2i.store import Dataset
+
+RUN_FOLDER = "run"
+
+
+@stage_command
+def command(
+    manifest: Annotated[Path, typer.Argument(help="A YAML manifest, such as manifests/demo.yaml.", dir_okay=False)],
+    out: OutOption,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change one setting: section.key=value, the value as YAML. Repeatable."),
+    ] = None,
+    train: Annotated[bool, typer.Option(help="Train at the end, if the manifest says so.")] = True,
+    *,
+    run: RunOptions,
+) -> None:
+    """Build a dataset, and train on it, from a manifest, end to end.
+
+    Runs crawl, filter, caption, embed, dedup, detect, subjects and materialize as far as the manifest has a section for
+    each, checks the result, and draws the contact sheet, the gallery and the report. Run it again and it does only what
+    is missing.
+
+        x2i build manifests/demo.yaml --out demo/data
+
+        x2i build manifests/x2i.yaml --out data --set "crawl.sources=[urls.parquet]" --dry-run
+    """
+    from rich.console import Console
+
+    from pipelines.engine.run import dataset_for_ingest, execute
+    from pipelines.manifest import load_manifest
+    from pipelines.stages.crawl.incremental import crawl_generations
+    from x2i.store.dataset import is_ingest_stage
+
+    console = Console(stderr=True, highlight=False)
+    plan = load_manifest(manifest, list(overrides or ()))
+    dataset = dataset_for_ingest(out, run, plan.name)
+    summaries = []
+    for group in plan.stage_groups():
+        if plan.crawl is not None and plan.crawl in group:
+            group = [*crawl_generations(dataset, plan.crawl, overwrite=run.overwrite)]
+        if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
+            console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
+            continue
+        summaries += execute(group, dataset, run, console)
+        if any(summary.failed for summary in summaries):
+            break
+    failed = any(summary.failed for summary in summaries)
+    if not run.dry_run and not failed:
+        _disconnect()
+        finish(plan, manifest, dataset, console, train=train)
+    if run.json:
+        stages = [summary.as_json() for summary in summaries]
+        typer.echo(json.dumps({"dataset": str(dataset.root), "stages": stages}, indent=2))
+    if failed:
+        raise typer.Exit(1)
+
+
+def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, train: bool) -> None:
+    """Verifies the dataset, draws the sheet and the gallery, trains, and writes the report last, which tells it all."""
+    from pipelines.commands.verify import verify_dataset
+
+    verify_dataset(dataset.root, console)
+    if plan.inspect is not None:
+        from pipelines.commands.inspect import draw
+
+        draw(dataset, sheet=dataset.root / "sheet.png", per_task=plan.inspect.per_task)
+        if plan.inspect.gallery:
+            draw(dataset, gallery=dataset.root / "gallery")
+    run_folder = None
+    if plan.train is not None and train:
+        from omnigen.train.command import train as train_model
+
+        run_folder = dataset.root / RUN_FOLDER
+        overrides = [f"{name}={json.dumps(value)}" for name, value in plan.train.set.items()]
+        shards = f"data.shards={json.dumps([str(dataset.root)])}"
+        train_model(path.parent / plan.train.config, [shards, *overrides], "auto", run_folder)
+    if plan.inspect is not None:
+        from pipelines.commands.report import write_report
+
+        write_report(dataset, dataset.root / "report.html", run_folder)
+
+
+def _disconnect() -> None:
+    """Lets go of the local Ray workers, so that training has the machine to itself."""
+    import sys
+
+    if "ray" in sys.modules:
+        import ray
+
+        ray.shutdown()

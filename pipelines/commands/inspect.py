@@ -1,0 +1,164 @@
+"""`x2i inspect`: a table of a dataset, a shard or a table; a contact sheet; a gallery."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.engine.options import StorePath, dataset_path
+from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from x2i.inspect.target import Target
+    from x2i.store import Dataset
+
+SHEET_PER_TASK, GALLERY_PER_TASK = 3, 60
+
+
+def command(
+    path: Annotated[
+        StorePath,
+        typer.Argument(
+            parser=dataset_path,
+            metavar="PATH",
+            help="A dataset (a folder or s3://...), a shard or image partition (.tar), or a .parquet.",
+        ),
+    ],
+    key: Annotated[str | None, typer.Option(help="Show this one sample or image whole, with its lineage.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only samples of this task.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most this many rows, samples or images.")] = None,
+    per_task: Annotated[
+        int | None, typer.Option(min=1, help="Samples of each task: 3 on a sheet, 60 in a gallery if not given.")
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this .png, .jpg or .webp.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a gallery into this folder; open its index.html.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")] = False,
+) -> None:
+    """Look into a dataset or a shard: table, contact sheet, gallery.
+
+    Without options it prints what is there. A contact sheet shows inputs, instruction, output and scores of a few
+    samples of every task; where there are no samples yet, the images. The gallery is a folder of plain files that a
+    browser reads without a server.
+
+        x2i inspect data
+
+        x2i inspect data/shards/deblur-1in-00000.tar --limit 5
+
+        x2i inspect data --key deblur-00000-00003
+
+        x2i inspect data --sheet sheet.png --html gallery
+    """
+    from rich.console import Console
+
+    from x2i.inspect.target import resolve
+
+    console = Console(highlight=False, stderr=json and (sheet is not None or html is not None))
+    target = resolve(path)
+    if sheet is not None:
+        _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
+        console.print(f"contact sheet: {sheet}", soft_wrap=True)
+    if html is not None:
+        from x2i.inspect.gallery.gallery import write_gallery
+        from x2i.inspect.target import select_samples
+
+        page = write_gallery(target, select_samples(target, task, per_task or GALLERY_PER_TASK, limit), html)
+        console.print(f"gallery: {page}", soft_wrap=True)
+    if key is not None:
+        _emit(console, json, _whole(target, key))
+    elif (sheet is None and html is None) or json:
+        _overview(console, target, task, limit or 20, json)
+
+
+def draw(dataset: Dataset, sheet: Path | None = None, gallery: Path | None = None, per_task: int | None = None) -> None:
+    """Writes the contact sheet and the gallery of `dataset`, each where it is asked for."""
+    from x2i.inspect.gallery.gallery import write_gallery
+    from x2i.inspect.target import Kind, Target, select_samples
+
+    target = Target(Kind.DATASET, dataset.root, dataset)
+    if sheet is not None:
+        _write_sheet(target, sheet, None, per_task or SHEET_PER_TASK, None)
+    if gallery is not None:
+        write_gallery(target, select_samples(target, None, per_task or GALLERY_PER_TASK), gallery)
+
+
+def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, limit: int | None) -> None:
+    from x2i.inspect.sheet.images import write_image_sheet
+    from x2i.inspect.sheet.samples import write_sheet
+    from x2i.inspect.target import Kind, select_samples
+
+    title = target.dataset.name if target.kind is Kind.DATASET and target.dataset else target.path.name
+    if target.kind is Kind.IMAGES or (target.kind is Kind.DATASET and not target.shards()):
+        write_image_sheet(target, path, title, limit or 48)
+        return
+    selection = select_samples(target, task, per_task, limit)
+    if not selection.count:
+        raise UserError(f"{target.path}: holds no samples, so there is nothing to put on a sheet")
+    write_sheet(selection, path, title)
+
+
+def _whole(target: Target, key: str) -> dict[str, Any]:
+    """Returns everything known about one sample or image. Raises UserError if there is no such key."""
+    from x2i.inspect.gallery.lineage import source_by_key, sources_by_uid
+    from x2i.inspect.tables import plain_table, sample_document, source_document
+    from x2i.inspect.target import Kind, find_sample
+
+    if target.kind is Kind.TABLE:
+        rows, _ = plain_table(target.path, 1000, key)
+        if rows:
+            return {"rows": rows}
+        raise UserError(f"{target.path}: no row with key {key!r}")
+    view = find_sample(target, key)
+    if view is not None:
+        sources = sources_by_uid(target.dataset, view.sample.source.uids) if target.dataset else {}
+        return sample_document(view, sources)
+    source = source_by_key(target.dataset, key) if target.dataset else None
+    if source is None:
+        raise UserError(
+            f"{target.path}: no sample and no image with key {key!r}; `x2i inspect {target.path}` lists them"
+        )
+    return source_document(source)
+
+
+def _overview(console: Console, target: Target, task: str | None, limit: int, as_json: bool) -> None:
+    from x2i.inspect import tables
+    from x2i.inspect.sheet.images import image_records
+    from x2i.inspect.target import Kind
+
+    if target.kind is Kind.DATASET and target.dataset is not None and task is None:
+        overview = tables.dataset_overview(target.dataset)
+        if as_json:
+            _emit(console, True, overview)
+        else:
+            console.print(tables.overview_table(overview), soft_wrap=True)
+        return
+    if target.kind is Kind.TABLE:
+        rows, total = tables.plain_table(target.path, limit)
+        shown = tables.rows_table(rows)
+    elif target.kind is Kind.IMAGES:
+        records = image_records(target)
+        fields = ("key", "status", "reason", "width", "height", "format", "bytes", "licence", "text", "url")
+        total = len(records)
+        rows = [{name: getattr(record, name) for name in fields} for record in records[:limit]]
+        shown = tables.images_table(records[:limit])
+    else:
+        every = tables.sample_rows(target, task)
+        total, rows = len(every), every[:limit]
+        shown = tables.samples_table(rows)
+    if as_json:
+        _emit(console, True, {"path": str(target.path), "kind": str(target.kind), "total": total, "rows": rows})
+        return
+    console.print(shown)
+    console.print(f"[dim]{target.kind}, {len(rows):,} of {total:,} rows shown[/]")
+
+
+def _emit(console: Console, as_json: bool, document: dict[str, Any]) -> None:
+    text = json_module.dumps(document, indent=2, ensure_ascii=False, default=str)
+    if as_json:
+        typer.echo(text)
+    else:
+        console.print_json(text)

@@ -1,0 +1,121 @@
+"""`x2i verify`: checks every file of a dataset or a shard against its record."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.engine.options import StorePath, dataset_path
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from x2i.store.verify.verify import VerifyReport
+
+
+def command(
+    path: Annotated[
+        StorePath,
+        typer.Argument(
+            parser=dataset_path,
+            metavar="PATH",
+            help="A dataset (a folder or s3://...), a folder of foreign shards, or one .tar file.",
+        ),
+    ],
+    fast: Annotated[bool, typer.Option("--fast", help="Sizes and sums only; read no table, decode nothing.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every image too; compare its size and phash.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a machine-readable report on stdout.")] = False,
+) -> None:
+    """Check every file of a dataset or a shard against its record.
+
+    Hashes every committed file, reads every tar, index and table, counts every sample, and names what is damaged,
+    missing, doubled, left over or taken down and still there, with what to do about it. Nothing is changed. Exits with
+    0 if all is well, 1 if something was found, 2 if there was nothing to check.
+
+        x2i verify data --fast
+
+        x2i verify data/shards/deblur-1in-00000.tar --deep
+    """
+    from rich.console import Console
+
+    from x2i.store.verify.verify import Level, verify
+
+    if fast and deep:
+        raise typer.BadParameter("--fast and --deep exclude each other")
+    level = Level.FAST if fast else Level.DEEP if deep else Level.NORMAL
+    console = Console(stderr=json, highlight=False)
+    with _progress(console) as on_file:
+        report = verify(path, level, on_file=on_file)
+    if json:
+        typer.echo(json_module.dumps(report.as_json(), indent=2, ensure_ascii=False))
+    else:
+        _show(console, report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def verify_dataset(root: Path, console: Console) -> None:
+    """Verifies a dataset as a step of a longer command. Raises UserError, after naming it all, on any finding."""
+    from x2i.errors import UserError
+    from x2i.store.verify.verify import Level, verify
+
+    with _progress(console) as on_file:
+        report = verify(root, Level.DEEP, on_file=on_file)
+    _show(console, report)
+    if not report.ok:
+        raise UserError(f"{root}: {_count(report)}, named above")
+
+
+class _progress:  # noqa: N801 (used as a verb)
+    """A bar over the files on a terminal, nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("[bold]verify"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.description}"),
+        )
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> _progress:
+        self._bar.start()
+        return self
+
+    def __call__(self, file: str, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total, description=file)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _show(console: Console, report: VerifyReport) -> None:
+    from rich.markup import escape
+
+    from x2i.inspect.formatting import describe_bytes
+    from x2i.store.verify.verify import Level
+
+    for finding in report.findings:
+        console.print(f"[red bold]{escape(finding.file)}[/]: {escape(finding.problem)}", soft_wrap=True)
+        console.print(f"    [dim]{escape(finding.remedy)}[/]", soft_wrap=True)
+    for note in report.unchecked:
+        console.print(f"[yellow]not checked:[/] {escape(note)}", soft_wrap=True)
+    looked = {
+        Level.FAST: "sizes and sums compared (--fast)",
+        Level.NORMAL: f"{report.samples:,} samples, no image decoded (--deep does)",
+        Level.DEEP: f"{report.samples:,} samples, {report.images_decoded:,} images decoded",
+    }[report.level]
+    seen = f"{report.files:,} files, {describe_bytes(report.bytes)}, {looked}"
+    verdict = "[green bold]all good[/]" if report.ok else f"[red bold]{_count(report)}[/]"
+    console.print(f"{verdict}: {seen}", soft_wrap=True)
+
+
+def _count(report: VerifyReport) -> str:
+    return f"{len(report.findings):,} {'finding' if len(report.findings) == 1 else 'findings'}"

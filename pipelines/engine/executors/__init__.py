@@ -1,0 +1,1 @@
+"""Where partitions run: this process, worker processes of this machine, Ray actors."""

@@ -1,0 +1,1 @@
+"""The crawl stage: plans rows of sources and stores their images, partition by partition."""

@@ -1,0 +1,78 @@
+"""A small real stage for testing the engine: it writes one column, slowly, and misbehaves on request."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from pipelines.engine.stage import Outcome, PlannedPartition
+from x2i.errors import UserError
+from x2i.store import Dataset
+from x2i.store.columns import write_column
+from x2i.store.commits import Counts
+
+
+@dataclass(frozen=True)
+class SquareStage:
+    """Writes squares of numbers. `raise_on` names a partition that throws, `die_on` some that kill their process; for
+    want of what it `needs`, no worker can be made.
+    """
+
+    partitions: int = 4
+    factor: int = 1
+    seconds: float = 0.0
+    raise_on: str = ""
+    die_on: str = ""
+    needs: str = ""
+    name: str = "square"
+    format_version: int = 1
+
+    def config(self) -> Mapping[str, Any]:
+        return {"factor": self.factor}
+
+    def inputs(self, dataset: Dataset) -> Mapping[str, str]:
+        return {"numbers": str(self.partitions)}
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        for number in range(self.partitions):
+            keys = [f"{number:05d}-{row:05d}" for row in range(10)]
+            rows = pa.table({"key": keys, "number": list(range(number * 10, number * 10 + 10))})
+            yield PlannedPartition(f"{number:05d}", rows, self.config())
+
+    def worker(self, root: Path) -> SquareWorker:
+        if self.needs:
+            raise UserError(f"square: needs {self.needs}")
+        return SquareWorker(self, root)
+
+
+class SquareWorker:
+    def __init__(self, stage: SquareStage, root: Path) -> None:
+        self._stage = stage
+        self._root = root
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        time.sleep(self._stage.seconds)
+        if partition == self._stage.raise_on:
+            raise ValueError("a poisonous partition")
+        if partition in self._stage.die_on.split(","):
+            os.kill(os.getpid(), signal.SIGKILL)
+        squares = [number * number * self._stage.factor for number in rows["number"].to_pylist()]
+        path = write_column(self._root, "square", partition, pa.table({"key": rows["key"], "square": squares}))
+        return Outcome((path,), Counts(ok=len(squares)))
+
+
+if __name__ == "__main__":
+    from tests.support.toy_stage import SquareStage as Square  # a class of this script is not found by a worker
+
+    root, executor = Path(sys.argv[1]), Executor(sys.argv[2])
+    execute([Square(partitions=8, seconds=0.15)], Dataset.create(root, "toy"), RunOptions(executor=executor, workers=2))

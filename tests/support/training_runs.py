@@ -1,0 +1,91 @@
+"""Small training runs for tests: a configuration, and the command line as a user would start it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support import REPOSITORY
+
+TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
+
+
+def write_config(path: Path, shards: Path, stages: Sequence[object] = (), **sections: dict[str, object]) -> Path:
+    """Writes the configuration of a network of some thousand weights on pictures of 32 pixels; `sections` replace."""
+    document: dict[str, Any] = {
+        "data": {"shards": [str(shards)], "validation_fraction": 0.2, "max_side": 32},
+        "model": {
+            "preset": "tiny",
+            "codec": "dct:6",
+            "overrides": {"hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 64},
+        },
+        "train": {
+            "steps": 12,
+            "packs_per_step": 2,
+            "pack_tokens": 400,
+            "lr": 0.003,
+            "warmup": 2,
+            "ema_decay": 0.9,
+            "threads": 1,
+        },
+        "log": {"every": 1, "validate_every": 5, "validation_samples": 4, "sample_every": 0, "sample_steps": 2},
+        "checkpoint": {"every": 3},
+    }
+    for name, values in sections.items():
+        document.setdefault(name, {}).update(values)
+    document["stages"] = list(stages)
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def command(config: Path, run: Path, *options: str, ranks: int = 1) -> list[str]:
+    """Returns the command line that trains `config` in `run`, by torchrun if on several ranks."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    return [sys.executable, *launcher, "-m", "omnigen.cli", "train", str(config), "--out", str(run), *options]
+
+
+def environment() -> dict[str, str]:
+    """One thread, before torch is imported: several test runs at a time share few cores."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
+    """Trains to the end in a process of its own; its output is kept."""
+    return subprocess.run(
+        command(config, run, *options, ranks=ranks),
+        cwd=REPOSITORY,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def start(
+    config: Path, run: Path, *options: str, ranks: int = 1, output: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Begins to train in a process group of its own (torchrun's, whose ranks have their own), and returns at once.
+
+    What it says goes to `output`, if given.
+    """
+    with open(output or os.devnull, "wb") as stream:
+        return subprocess.Popen(
+            command(config, run, *options, ranks=ranks),
+            cwd=REPOSITORY,
+            env=environment(),
+            stdout=stream,
+            start_new_session=True,
+        )
+
+
+def steps_written(run: Path) -> int:
+    """Returns how many steps the run has told of."""
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0

@@ -1,0 +1,1 @@
+"""Annotations: one file per column of facts about images."""

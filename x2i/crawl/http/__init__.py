@@ -1,0 +1,1 @@
+"""HTTP for crawls: fetching within budgets, robots.txt, opt-outs, network guard, rate limits per host."""

@@ -1,0 +1,119 @@
+"""What a host permits, asked before anything else is: robots.txt, then tdmrep.json, each kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+from yarl import URL
+
+from x2i.crawl.http.hosts import HostBook, HostState, origin_of
+from x2i.crawl.http.outcome import PASSING_REASONS, Fetched, FetchError, as_fetch_dropped
+from x2i.crawl.http.policy import FetchPolicy
+from x2i.crawl.http.robots import MAX_ROBOTS_BYTES, RobotsRules
+from x2i.crawl.http.tdmrep import MAX_TDMREP_BYTES, TDMREP_PATH, TdmReservations
+from x2i.reasons import DroppedError, Reason
+
+SHORTEST_KEPT, LONGEST_KEPT = 60.0, 86_400.0
+"""Seconds that the rules of a host are kept, whatever its Cache-Control says; RFC 9309 asks for at most a day."""
+_MAX_AGE = re.compile(r"\bmax-age\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
+
+FetchFile = Callable[[URL, str, int], Awaitable[Fetched]]
+"""Fetches a small file of a host: URL, Accept header, most bytes; what lies beyond these is cut off."""
+
+
+class Permissions:
+    """Answers, for each URL, whether the owner of the host lets it be fetched for training."""
+
+    def __init__(self, policy: FetchPolicy, agent: str, book: HostBook, fetch: FetchFile) -> None:
+        self._policy = policy
+        self._agent = agent
+        self._book = book
+        self._fetch = fetch
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def require(self, url: URL) -> None:
+        """Raises FetchError unless `url` may be fetched: what the host says is asked for once, and kept.
+
+        ROBOTS_DISALLOWED; OPT_OUT by a usage line of robots.txt or by tdmrep.json; or, with the reason for which
+        robots.txt could not be had, any that the network gives: a host whose robots.txt fails is left alone.
+        """
+        state = self._book.of(url)
+        async with self._locks.setdefault(origin_of(url), asyncio.Lock()):
+            if refusal := state.current_refusal():
+                raise FetchError.of(refusal)
+            if self._policy.obey_robots:
+                await self._learn_rules(url, state)
+                _require_rules(url, state, self._agent)
+            if self._policy.tdmrep:
+                await self._learn_reservations(url, state)
+            if refusal := state.current_refusal():
+                raise FetchError.of(refusal)
+        signal = state.reservations.opt_out(str(url)) if state.reservations else ""
+        if signal:
+            raise FetchError(Reason.OPT_OUT, signal, opt_out=signal)
+
+    async def _learn_rules(self, url: URL, state: HostState) -> None:
+        if state.rules is not None and time.monotonic() < state.rules_until:
+            return
+        try:
+            state.rules, kept = await self._fetch_rules(url.origin() / "robots.txt")
+        except FetchError as error:
+            state.refuse(error.verdict, self._policy.leave_alone)
+            raise
+        state.rules_until = time.monotonic() + kept
+
+    async def _fetch_rules(self, url: URL) -> tuple[RobotsRules, float]:
+        """Fetches and parses a robots.txt; returns its rules and for how many seconds they hold.
+
+        A host that answers 4xx has none (RFC 9309 section 2.3.1.3). One that answers 429 or 5xx, or cannot be reached,
+        permits nothing for now: raises FetchError with the reason.
+        """
+        try:
+            answer = await self._fetch(url, "text/plain", MAX_ROBOTS_BYTES)
+        except DroppedError as error:
+            verdict = as_fetch_dropped(error.verdict)
+            if verdict.reason is Reason.BODY_EMPTY:
+                return RobotsRules.from_text(b""), LONGEST_KEPT
+            if verdict.reason is Reason.TOO_MANY_REDIRECTS:
+                return RobotsRules(everything=True, why="robots.txt redirects without end"), LONGEST_KEPT
+            rules = RobotsRules.from_status(verdict.http_status) if verdict.http_status else None
+            if rules is not None and rules.everything:
+                return rules, LONGEST_KEPT
+            detail = f"robots.txt: {verdict.detail}"
+            raise FetchError(verdict.reason, detail, verdict.http_status) from error
+        return RobotsRules.from_text(answer.data), _kept_for(answer)
+
+    async def _learn_reservations(self, url: URL, state: HostState) -> None:
+        """Fetches tdmrep.json, unless robots.txt closes it; if it is missing or cannot be had, nothing is reserved."""
+        if state.reservations is not None and time.monotonic() < state.reservations_until:
+            return
+        place = url.origin().join(URL(TDMREP_PATH))
+        kept = LONGEST_KEPT
+        state.reservations = TdmReservations()
+        if state.rules is None or state.rules.allows(str(place), self._agent):
+            try:
+                answer = await self._fetch(place, "application/json", MAX_TDMREP_BYTES)
+                state.reservations, kept = TdmReservations.from_json(answer.data), _kept_for(answer)
+            except DroppedError as error:
+                if error.verdict.reason in PASSING_REASONS:
+                    kept = self._policy.leave_alone
+        state.reservations_until = time.monotonic() + kept
+
+
+def _require_rules(url: URL, state: HostState, agent: str) -> None:
+    rules = state.rules
+    if rules is None:
+        return
+    if not rules.allows(str(url), agent):
+        raise FetchError(Reason.ROBOTS_DISALLOWED, rules.why or f"robots.txt disallows {url.path[:100]}")
+    if signal := rules.opt_out(str(url), agent):
+        raise FetchError(Reason.OPT_OUT, signal, opt_out=signal)
+
+
+def _kept_for(answer: Fetched) -> float:
+    """Returns how many seconds an answer may be used again, by its Cache-Control."""
+    found = _MAX_AGE.search(answer.cache_control)
+    return min(max(float(found[1]), SHORTEST_KEPT), LONGEST_KEPT) if found else LONGEST_KEPT

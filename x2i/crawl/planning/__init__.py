@@ -1,0 +1,1 @@
+"""Planning a crawl: which rows of the sources are new, under which identity."""

@@ -1,0 +1,143 @@
+"""What a dataset has from earlier crawls: whose images, what was said about them, and which files they were."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from x2i.crawl.locations import Place, PlaceKind, is_local, local_path
+from x2i.crawl.planning.hash_set import Prefixes, SeenPrefixes
+from x2i.crawl.planning.uids import digests, prefixes_of, prefixes_of_uids
+from x2i.errors import UserError
+from x2i.reasons import Reason
+from x2i.store import paths
+from x2i.store.commits import file_digest
+from x2i.store.files.atomic import read_columns
+from x2i.store.files.remote import list_files
+
+LINEAGE = ("uid", "text", "page_url", "context", "licence", "extra")
+READERS = 4
+FILES_AT_ONCE = 64
+_SEPARATOR = "\x1f"
+
+
+class KnownImages:
+    """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is named again."""
+
+    def __init__(self, root: Path, stages: Sequence[str]) -> None:
+        """stages: of the earlier crawls."""
+        self._root = root
+        self._files = list(_partition_files(root, stages))
+        self._mentions = [path for stage in stages if (path := paths.mentions_file(root, stage)).exists()]
+        self._uids = SeenPrefixes()
+        self._lineages: SeenPrefixes | None = None
+        self._contents: dict[int, tuple[str, int]] | None = None
+        for table in self._read(self._files, ("uid",)):
+            self._uids.add(prefixes_of_uids(table["uid"].combine_chunks()))
+
+    def __len__(self) -> int:
+        return len(self._uids)
+
+    def contains(self, prefixes: Prefixes) -> npt.NDArray[np.bool_]:
+        """Returns for each image whether it is known."""
+        return self._uids.contains(prefixes)
+
+    def add_lineages(self, lineages: Prefixes) -> npt.NDArray[np.bool_]:
+        """Returns for each of these (see `lineage_prefixes`) whether it was not kept yet; from now on it is."""
+        if self._lineages is None:
+            self._lineages = SeenPrefixes()
+            for table in self._read([*self._files, *self._mentions], LINEAGE):
+                self._lineages.add(lineage_prefixes(table))
+        return self._lineages.add(lineages)
+
+    def with_changed_files(
+        self, table: pa.Table, names: pa.Array, prefixes: Prefixes, is_known: npt.NDArray[np.bool_]
+    ) -> tuple[pa.Array, list[int]]:
+        """Returns the identities of a batch, and which of its rows are known files with other contents than stored.
+
+        To their identity belongs, from now on, the sha256 of what they hold: they are other images of the same name.
+        """
+        changed: dict[int, str] = {}
+        place, name = table["place"], table["name"]
+        for row in np.flatnonzero(is_known).tolist():
+            if not place[row].as_py() or not name[row].as_py():
+                continue
+            where = Place.from_json(place[row].as_py())
+            if where.kind is PlaceKind.FILE and is_local(where.path):
+                content = self._changed_content(int(prefixes[row]), local_path(where.path))
+                if content:
+                    changed[row] = content
+        if not changed:
+            return names, []
+        texts = names.to_pylist()
+        for row, content in changed.items():
+            texts[row] = f"{texts[row]}@{content}"
+        return pa.array(texts, pa.string()), sorted(changed)
+
+    def _changed_content(self, prefix: int, path: Path) -> str:
+        """Returns the sha256 of a file if it is not what was stored under this identity, else ""."""
+        if self._contents is None:
+            self._contents = {}
+            for table in self._read(self._files, ("uid", "host", "sha256", "bytes", "reason")):
+                if "host" in table.column_names:  # an index, not a plan
+                    # of what was taken down nothing is known any more, and it does not come back by having changed
+                    present = pc.invert(pc.fill_null(pc.equal(table["reason"], str(Reason.TAKEN_DOWN)), False))
+                    local = table.filter(pc.and_(pc.equal(table["host"], ""), present))
+                    values = zip(local["sha256"].to_pylist(), local["bytes"].to_pylist())
+                    found = prefixes_of_uids(local["uid"].combine_chunks()).tolist()
+                    self._contents.update(zip(found, values, strict=True))
+        stored = self._contents.get(prefix)
+        try:
+            if stored is None or (not stored[0] and stored[1] == path.stat().st_size):
+                return ""
+            content = file_digest(path)
+        except OSError:
+            return ""
+        return "" if content == stored[0] else content
+
+    def _read(self, files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yields those of `columns` that the files have, many files in one table."""
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(files), FILES_AT_ONCE):
+                some = files[start : start + FILES_AT_ONCE]
+                tables = pool.map(lambda path: _read_columns(path, columns), some)
+                yield from map(pa.concat_tables, _alike(tables))
+
+
+def _read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    try:
+        return read_columns(path, columns)
+    except pa.ArrowException as error:
+        remedy = "continue the crawl that it belongs to first, or run x2i verify"
+        raise UserError(f"{path}: damaged ({error}): {remedy}") from error
+
+
+def _alike(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+    """Yields runs of tables that have the same columns: indexes of the store have more than plans."""
+    for _, group in itertools.groupby(tables, key=lambda table: table.column_names):
+        yield list(group)
+
+
+def lineage_prefixes(table: pa.Table) -> Prefixes:
+    """Returns 64 bits for each row that tell what it says about which image (its fields LINEAGE)."""
+    columns = [pc.fill_null(table[name].combine_chunks(), "") for name in LINEAGE]
+    return prefixes_of(digests(pc.binary_join_element_wise(*columns, _SEPARATOR)))
+
+
+def _partition_files(root: Path, stages: Sequence[str]) -> Iterator[Path]:
+    """Yields, by partition, where its rows are: in the image store, or only planned."""
+    stored = {path.name for path in list_files(root / "images", paths.INDEX_SUFFIX)} if stages else set()
+    for stage in stages:
+        planned = {path.stem: path for path in list_files(root / "plans" / stage, paths.INDEX_SUFFIX)}
+        committed = {path.stem for path in list_files(root / "commits" / stage, ".json")}
+        for partition in sorted({*planned, *committed}):
+            index = paths.image_index(root, partition)
+            if partition in planned or index.name in stored:
+                yield index if index.name in stored else planned[partition]

@@ -1,0 +1,167 @@
+"""What a build of a given size costs, computed from measured rates: cores, hours, network, storage. Only arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from x2i.errors import UserError
+
+RATES_FILE = Path(__file__).with_name("rates.yaml")
+HEIGHT_TO_WIDTH = 3 / 4
+ONE_PROCESS = frozenset({"dedup", "subjects"})
+"""Stages that compare all images in a single partition: more cores do not help them."""
+MEMORY_PER_IMAGE = {"subjects": 150_000}
+"""Bytes that such a stage holds for every stored image (see pipelines/commands/subjects.py)."""
+PAIRED = frozenset({"subject_pair"})
+"""Recipes whose number of samples depends on how many images show one subject, which no benchmark can know."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One stage. seconds: of one core, for each item, fixed and by megapixel of the fetched and of the stored image.
+
+    bytes_out: of each item, fixed and by stored megapixel. bytes_in: fetched for each source megapixel, crawl only.
+    samples_per_image: of a recipe; None where it depends on the images.
+    """
+
+    stage: str
+    seconds: tuple[float, float, float]
+    bytes_out: tuple[float, float]
+    bytes_in: float = 0.0
+    samples_per_image: float | None = None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates of every stage, and on which machine and with which command they were measured."""
+
+    machine: str
+    command: str
+    measured: str
+    stages: Mapping[str, Rate]
+
+    def tasks(self) -> list[str]:
+        return [name.removeprefix("materialize-") for name in self.stages if name.startswith("materialize-")]
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is to be built. images: addresses to fetch. kept: share of them that becomes stored images.
+
+    megapixels: of an image as fetched, on average. stored_side: longest side of a stored image, in pixels.
+    cores: of all machines together. mbps: of the line, in megabits a second. tasks: whose samples are made.
+    pairs_per_image: pairs of one subject for each stored image. max_samples: of every task, None means all.
+    file_bytes: of an image as fetched, on average; None takes what the benchmark's photographs had by megapixel.
+    """
+
+    images: int
+    megapixels: float = 1.0
+    kept: float = 0.6
+    stored_side: int = 1024
+    cores: int = 64
+    mbps: float = 1000.0
+    tasks: tuple[str, ...] = ()
+    pairs_per_image: float = 0.02
+    max_samples: int | None = None
+    file_bytes: float | None = None
+
+    @property
+    def kept_images(self) -> float:
+        return self.images * self.kept
+
+    @property
+    def stored_megapixels(self) -> float:
+        return min(self.megapixels, self.stored_side**2 * HEIGHT_TO_WIDTH / 1e6)
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """core_seconds: work. seconds: time that passes. bound: what sets it: "cores", "network" or "one process".
+
+    network, storage: bytes. memory: bytes that one process must hold, 0 where it is small.
+    """
+
+    stage: str
+    items: float
+    core_seconds: float
+    seconds: float
+    bound: str
+    network: float
+    storage: float
+    memory: float = 0.0
+
+
+def load_rates(path: Path = RATES_FILE) -> Rates:
+    """Reads a file that benchmarks/stages.py --update wrote. Raises UserError if it is none."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stages = {name: _rate(name, entry) for name, entry in document["stages"].items()}
+        return Rates(document["machine"], document["command"], str(document["measured"]), stages)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a file of rates ({error!r}): make one with `python benchmarks/stages.py --update {path}`"
+        ) from error
+
+
+def estimate(build: Build, rates: Rates) -> list[StageCost]:
+    """Returns the cost of every stage, in the order in which they run. Raises UserError for a task without a rate."""
+    unknown = [task for task in build.tasks if task not in rates.tasks()]
+    if unknown:
+        raise UserError(f"--task {unknown[0]}: no rate for it; there are: {', '.join(rates.tasks())}")
+    return list(_costs(build, rates))
+
+
+def total(costs: Sequence[StageCost]) -> StageCost:
+    """Returns the sum of `costs`, one stage after the other; memory is that of the largest."""
+    return StageCost(
+        "all",
+        0.0,
+        sum(cost.core_seconds for cost in costs),
+        sum(cost.seconds for cost in costs),
+        "",
+        sum(cost.network for cost in costs),
+        sum(cost.storage for cost in costs),
+        max((cost.memory for cost in costs), default=0.0),
+    )
+
+
+def _costs(build: Build, rates: Rates) -> Iterator[StageCost]:
+    for name, rate in rates.stages.items():
+        task = name.removeprefix("materialize-")
+        if task != name and build.tasks and task not in build.tasks:
+            continue
+        per_image = build.pairs_per_image if task in PAIRED else rate.samples_per_image
+        items = build.kept_images * (per_image if per_image is not None else 1.0)
+        if task != name and build.max_samples is not None:
+            items = min(items, build.max_samples)
+        fetched = build.file_bytes if build.file_bytes is not None else rate.bytes_in * build.megapixels
+        network = items * fetched if rate.bytes_in else 0.0
+        # An address that gives no image costs a request, but nothing is decoded.
+        fixed = (build.images if name == "crawl" else items) * rate.seconds[0]
+        pixels = rate.seconds[1] * build.megapixels + rate.seconds[2] * build.stored_megapixels
+        core_seconds = fixed + items * pixels
+        times = {
+            "one process" if name in ONE_PROCESS else "cores": core_seconds
+            / (1 if name in ONE_PROCESS else build.cores),
+            "network": network * 8 / (build.mbps * 1e6),
+        }
+        bound = max(times, key=lambda key: times[key])
+        storage = items * (rate.bytes_out[0] + rate.bytes_out[1] * build.stored_megapixels)
+        memory = build.kept_images * MEMORY_PER_IMAGE.get(name, 0)
+        yield StageCost(name, items, core_seconds, times[bound], bound, network, storage, memory)
+
+
+def _rate(name: str, entry: Mapping[str, Any]) -> Rate:
+    seconds, out = entry["seconds"], entry["bytes_out"]
+    return Rate(
+        name,
+        (float(seconds["fixed"]), float(seconds["source_megapixel"]), float(seconds["stored_megapixel"])),
+        (float(out["fixed"]), float(out["stored_megapixel"])),
+        float(entry.get("bytes_in_per_source_megapixel", 0)),
+        float(entry["samples_per_image"]) if "samples_per_image" in entry else None,
+    )

@@ -1,0 +1,1 @@
+"""The gallery: samples as static pages."""

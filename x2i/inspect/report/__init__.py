@@ -1,0 +1,1 @@
+"""The report: the funnel from URLs to samples, and the training run."""

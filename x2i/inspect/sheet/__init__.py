@@ -1,0 +1,1 @@
+"""Contact sheets: grids of samples or images as one picture."""

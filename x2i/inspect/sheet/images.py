@@ -1,0 +1,122 @@
+"""The contact sheet of an image store that has no samples yet: a grid of images with caption and status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from x2i.errors import UserError
+from x2i.inspect.palette import LIGHT
+from x2i.inspect.sheet.samples import BODY, LABEL, MARGIN, SMALL, TITLE, WIDTH, save_sheet
+from x2i.inspect.sheet.text_drawing import Paragraph
+from x2i.inspect.sheet.thumbnails import Broken, fit
+from x2i.inspect.target import Kind, Target
+from x2i.reasons import Status
+from x2i.sample import ImageRecord
+from x2i.seeding import stable_hash
+from x2i.store import Dataset, paths
+from x2i.store.files.tar import read_range
+from x2i.store.images import read_image_index, record_from_row
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+COLUMNS = 6
+GAP = 20
+CELL = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS
+CAPTION_LINES = 3
+CELL_HEIGHT = CELL + LABEL.line_height + CAPTION_LINES * SMALL.line_height + 34
+STATUS_COLOURS = {Status.OK: LIGHT.ok, Status.FILTERED: LIGHT.filtered, Status.FAILED: LIGHT.failed}
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """One attempted image, its bytes (None where nothing is stored) and the text to show below it."""
+
+    record: ImageRecord
+    data: bytes | None
+    caption: str
+
+
+def write_image_sheet(target: Target, path: Path, title: str, limit: int) -> None:
+    """Draws up to `limit` images of an image store to `path`, stored ones first, chosen by the hash of their keys."""
+    records = image_records(target)
+    chosen = choose_images(records, limit)
+    captions = _captions(target.dataset)
+    views = [_view(target, record, captions.get(record.key) or record.text) for record in chosen]
+    save_sheet(_draw(views, Counter(record.status for record in records), title), path)
+
+
+def image_records(target: Target) -> list[ImageRecord]:
+    """Returns the records of every attempted image of a dataset or of one partition, in key order."""
+    if target.kind is Kind.DATASET and target.dataset is not None:
+        table = target.dataset.images()
+    elif target.kind is Kind.IMAGES:
+        table = read_image_index(target.path.parent.parent, target.path.stem)
+    else:
+        raise UserError(f"{target.path}: has no image store")
+    return [record_from_row(row) for row in table.to_pylist()]
+
+
+def choose_images(records: list[ImageRecord], limit: int) -> list[ImageRecord]:
+    """Returns at most `limit` records in key order; of the places, at least three quarters go to stored images."""
+    ranked = sorted(records, key=lambda record: stable_hash("inspect", record.key))
+    stored = [record for record in ranked if record.status is Status.OK]
+    lost = [record for record in ranked if record.status is not Status.OK]
+    room_for_lost = max(limit - len(stored), limit // 4)
+    chosen_lost = lost[:room_for_lost]
+    chosen = [*stored[: limit - len(chosen_lost)], *chosen_lost]
+    return sorted(chosen, key=lambda record: (record.status is not Status.OK, record.key))
+
+
+def _view(target: Target, record: ImageRecord, caption: str) -> ImageView:
+    if record.status is not Status.OK:
+        return ImageView(record, None, record.url)
+    root = target.dataset.root if target.kind is Kind.DATASET and target.dataset else target.path.parent.parent
+    partition = record.key.rsplit("-", 1)[0]
+    return ImageView(record, read_range(paths.image_tar(root, partition), record.offset, record.size), caption)
+
+
+def _captions(dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None or not paths.column_folder(dataset.root, "captions").is_dir():
+        return {}
+    table = dataset.column("captions")
+    return dict(zip(table["key"].to_pylist(), table["caption"].to_pylist()))
+
+
+def _draw(views: list[ImageView], totals: Counter[Status], title: str) -> Image:
+    from PIL import Image as PillowImage
+    from PIL import ImageDraw as PillowDraw
+
+    top = MARGIN + TITLE.line_height + BODY.line_height + 24
+    rows = -(-len(views) // COLUMNS)
+    sheet = PillowImage.new("RGB", (WIDTH, top + rows * (CELL_HEIGHT + GAP) + MARGIN - GAP), LIGHT.paper)
+    draw = PillowDraw.Draw(sheet)
+    TITLE.draw(draw, (MARGIN, MARGIN - 8), title, LIGHT.ink)
+    counts = ", ".join(f"{totals[status]:,} {status}" for status in Status if totals[status])
+    about = f"{totals.total():,} images attempted: {counts or 'none'}; {len(views)} shown"
+    BODY.draw(draw, (MARGIN, MARGIN - 8 + TITLE.line_height), about, LIGHT.soft)
+    for place, view in enumerate(views):
+        row, column = divmod(place, COLUMNS)
+        _draw_cell(sheet, draw, view, (MARGIN + column * (CELL + GAP), top + row * (CELL_HEIGHT + GAP)))
+    return sheet
+
+
+def _draw_cell(sheet: Image, draw: ImageDraw, view: ImageView, at: tuple[int, int]) -> None:
+    x, y = at
+    record, colour = view.record, STATUS_COLOURS[view.record.status]
+    draw.rectangle((x, y, x + CELL - 1, y + CELL - 1), fill=LIGHT.tile)
+    picture = fit(view.data, CELL, CELL) if view.data is not None else Broken(f"{record.reason}")
+    if isinstance(picture, Broken):
+        words = Paragraph(picture.why.replace("_", " "), BODY, CELL - 32, 4)
+        words.draw(draw, (x + 16, y + (CELL - words.height) // 2), colour)
+    else:
+        sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (CELL - picture.height) // 2))
+    draw.rectangle((x, y + CELL, x + CELL - 1, y + CELL + 2), fill=colour)
+    facts = f"{record.key}   {record.width}x{record.height}" if record.status is Status.OK else str(record.status)
+    LABEL.draw(draw, (x, y + CELL + 8), facts, LIGHT.faint if record.status is Status.OK else colour)
+    caption = Paragraph(view.caption or "no caption", SMALL, CELL, CAPTION_LINES)
+    caption.draw(draw, (x, y + CELL + 8 + LABEL.line_height), LIGHT.ink if view.caption else LIGHT.faint)

@@ -1,0 +1,54 @@
+"""Fitting a caption or a noun phrase into a sentence: its case, its article, its full stop."""
+
+from __future__ import annotations
+
+import re
+
+from x2i.recipes.phrasings import MARKER_PATTERN
+
+# first words that are capital only because they begin the caption; other capitals may be names and stay
+_LOWERABLE = frozenset(
+    """a an the this that these those some one two three four five six seven eight nine ten several many few another
+    close-up closeup view portrait photo photograph picture image painting drawing scene""".split()  # noqa: SIM905
+)
+_DETERMINERS = frozenset({"the", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their"})
+_ARTICLES = frozenset({"a", "an"})
+_SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
+LONGEST_SCENE = 200
+
+
+def caption_slots(caption: str) -> dict[str, str | None]:
+    """Returns the three forms in which phrasings take a caption.
+
+    caption: as it is, for the end of an instruction or standing alone. sentence: closed by a full stop, so that more
+    can follow. scene: without the full stop and with a small article, for the middle of a sentence ("draw a cat on a
+    mat"); None for captions of several sentences or more than LONGEST_SCENE characters, which would not read there.
+    """
+    text = clean(caption)
+    closed = text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    bare = text.removesuffix(".") if not text.endswith("..") else text
+    fits = len(bare) <= LONGEST_SCENE and not _SENTENCE_BREAK.search(bare) and not bare.endswith(("!", "?", "…"))
+    return {"caption": text, "sentence": closed, "scene": _lower_first(bare) if fits else None}
+
+
+def definite(phrase: str) -> str:
+    """Returns a noun phrase that points at one thing: "a red cup" and "red cup" become "the red cup"."""
+    words = clean(phrase).rstrip(".").split()
+    first = words[0].lower()
+    if first in _ARTICLES:
+        words = words[1:] or words
+    elif first in _DETERMINERS:
+        return " ".join([first, *words[1:]])
+    elif words[0][0].isupper() and len(words[0]) > 1 and first not in _LOWERABLE:
+        return " ".join(words)  # may be a name: "Big Ben"
+    return " ".join(["the", *words])
+
+
+def clean(text: str) -> str:
+    """Returns `text` on one line, without marker tokens such as `<|image_1|>`; "" if nothing is left."""
+    return " ".join(MARKER_PATTERN.sub(" ", text).split())
+
+
+def _lower_first(text: str) -> str:
+    word, _, rest = text.partition(" ")
+    return f"{word.lower()} {rest}".strip() if word.lower() in _LOWERABLE else text

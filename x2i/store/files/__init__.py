@@ -1,0 +1,1 @@
+"""Files on disk or on an object store: atomic writes, caching, byte ranges, tar."""

@@ -1,0 +1,1 @@
+"""SQL over a dataset: views, predicates, selections."""

@@ -1,0 +1,1 @@
+"""Verification of every file of a dataset against its record."""

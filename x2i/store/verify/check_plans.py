@@ -1,0 +1,74 @@
+"""What a dataset says about itself and about its plans, checked: dataset.json, and every plan against its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from x2i.errors import UserError
+from x2i.store import paths
+from x2i.store.dataset import Dataset
+from x2i.store.files.atomic import read_table
+from x2i.store.files.remote import file_sizes
+from x2i.store.files.table_digest import rows_digest
+from x2i.store.verify.checks import Finding
+
+
+def check_head(root: Path) -> Iterator[Finding]:
+    """Names a dataset.json that is missing, cannot be read or is of another version."""
+    try:
+        Dataset.open(root)
+    except UserError as error:
+        document = json.dumps({"config": {}, "format_version": paths.FORMAT_VERSION, "name": root.name})
+        problem = str(error).removeprefix(f"{root / paths.DATASET_FILE}: ").removeprefix(f"{root}: ")
+        yield Finding(paths.DATASET_FILE, problem, f"write it again, for example as {document}")
+
+
+def check_plans(root: Path, read: bool) -> Iterator[Finding]:
+    """Names plan records that cannot be read, and plan files that are missing or not what their record says.
+
+    A stage without a record is being planned, or was stopped while it was: its next run plans it. read: compare the
+    planned rows with the record too, not only the sizes of their files.
+    """
+    for folder in sorted(path for path in (root / "plans").glob("*") if path.is_dir()):
+        record = paths.plan_record(root, folder.name)
+        if record.exists():
+            remedy = f"delete {record.relative_to(root).as_posix()} and run the same {folder.name} command again: "
+            remedy += "it plans anew, and keeps what is committed from an equal plan"
+            for file, problem in _problems(root, folder.name, read):
+                yield Finding(file.relative_to(root).as_posix(), problem, remedy)
+
+
+def _problems(root: Path, stage: str, read: bool) -> Iterator[tuple[Path, str]]:
+    record = paths.plan_record(root, stage)
+    try:
+        entries: list[dict[str, Any]] = json.loads(record.read_bytes())["entries"]
+        planned = {entry["id"]: (entry["plan"], entry.get("size")) for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        yield record, f"is no plan record: {type(error).__name__}: {error}"
+        return
+    sizes = file_sizes(record.parent)
+    for partition, (digest, size) in planned.items():
+        file = paths.plan_file(root, stage, partition)
+        if file.name not in sizes:
+            yield file, "is missing"
+        elif size is not None and sizes[file.name] != size:
+            yield file, f"has {sizes[file.name]} bytes, planned were {size}"
+        elif read and not _holds(file, digest):
+            yield file, "does not hold what was planned"
+    mentions = paths.mentions_file(root, stage)
+    if read and mentions.exists() and not _holds(mentions, None):
+        yield mentions, "cannot be read"
+
+
+def _holds(file: Path, digest: str | None) -> bool:
+    """Whether the rows of a Parquet file have `digest`; with None, whether they can be read."""
+    try:
+        rows = read_table(file)
+    except (OSError, pa.ArrowException):
+        return False
+    return digest is None or rows_digest(rows) == digest
