@@ -51,7 +51,7 @@ def make_shards(folder: Path, shards: int, samples: int) -> None:
 def index(keys: list[str], places: dict[str, np.ndarray]) -> pa.Table:
     """Returns an index: 90 letters of instruction and one uid a sample."""
     images = [list(pair) for pair in zip(places["input_1.jpg"].tolist(), places["output.jpg"].tolist())]
-    texts = [f"Give colour to <img><|image_1|></img>: a photograph that somebody took, called {key}." for key in keys]
+    texts = [f"Give color to <img><|image_1|></img>: a photograph that somebody took, called {key}." for key in keys]
     columns = {
         "key": keys,
         "task": ["colorize"] * len(keys),

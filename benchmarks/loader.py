@@ -45,7 +45,7 @@ from x2i.store.shards import EncodedImage, shard_name, training_shard
 
 SIDE, BUDGET, PER_SHARD = 256, 4096, 100
 SIZES = ((384, 384), (448, 320), (320, 448), (512, 288))
-WORDS = ("someone", "standing", "before", "houses", "with", "colours", "and", "shadows", "on", "a", "bright", "day")
+WORDS = ("someone", "standing", "before", "houses", "with", "colors", "and", "shadows", "on", "a", "bright", "day")
 
 
 def make_shards(root: Path, count: int) -> None:

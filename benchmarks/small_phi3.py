@@ -1,7 +1,7 @@
-"""Trains a small Phi-3 language model on text, for the ablation of initialisation.
+"""Trains a small Phi-3 language model on text, for the ablation of initialization.
 
     python benchmarks/small_phi3.py --text /usr/share/vim/vim90/doc --text notes.md --out phi3
-    omnigen ablate manifests/train/ablations.yaml --only initialisation --phi3 phi3 --set "data.shards=[demo/data]" ...
+    omnigen ablate manifests/train/ablations.yaml --only initialization --phi3 phi3 --set "data.shards=[demo/data]" ...
 
 A network of a laptop's size can only start from a Phi-3 of its own shape, and none is published. This one is
 transformers' Phi3ForCausalLM in the shape of a training configuration's network, on the ids of its byte tokenizer. The

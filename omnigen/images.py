@@ -17,7 +17,7 @@ LARGEST_REDUCTION = 3  # halvings, that is 1 / 8, the most that JPEG decoders le
 
 
 class _Resize(NamedTuple):
-    """Sizes to pass through, in pixels: halvings with a box filter, at most one bicubic step, one centre crop."""
+    """Sizes to pass through, in pixels: halvings with a box filter, at most one bicubic step, one center crop."""
 
     halvings: tuple[tuple[int, int], ...]
     bicubic: tuple[int, int] | None
@@ -33,7 +33,7 @@ def prepare_image(rgb_HWC: NDArray[np.uint8], max_side: int, multiple: int = TOK
     """Cuts an image to what the network takes, as OmniGen's processor does.
 
     Halves with a box filter while the shorter side is at least 2 * max_side; scales bicubically so that the longer side
-    is at most max_side (and the shorter at least `multiple`); crops the centre to multiples of `multiple`. Never
+    is at most max_side (and the shorter at least `multiple`); crops the center to multiples of `multiple`. Never
     enlarges beyond that, so a small image stays small.
 
     rgb_HWC: uint8. Returns uint8 of `prepared_size`. Raises UserError if max_side is below `multiple`.

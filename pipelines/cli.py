@@ -37,7 +37,7 @@ COMMANDS = {
     "inspect": ("pipelines.commands.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
     "report": ("pipelines.commands.report", "Show the funnel from URLs to samples, with every reason for loss."),
     "reshard": ("pipelines.commands.reshard", "Cut training shards anew: other sizes, or shuffled."),
-    "stats": ("pipelines.commands.stats", "Show sizes, shapes, hosts, licences, reasons, texts: tables and plots."),
+    "stats": ("pipelines.commands.stats", "Show sizes, shapes, hosts, licenses, reasons, texts: tables and plots."),
     "export": ("pipelines.commands.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
     "plan": ("pipelines.commands.estimate", "Say what a build costs: cores, hours, network, storage."),
     "takedown": ("pipelines.commands.takedown", "Remove images and all that was made from them, for good."),

@@ -66,7 +66,7 @@ class Lineage:
 
     uids: tuple[str, ...]
     urls: tuple[str, ...]
-    licences: tuple[str, ...]
+    licenses: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class Sample:
         _require(bool(self.instruction.strip()), self.key, "instruction", "some text")
         if problem := wrong_marks(self.instruction, self.num_inputs):
             raise InvalidSampleError(f"sample {self.key!r}: {problem}")
-        uids, urls, licences = self.source.uids, self.source.urls, self.source.licences
+        uids, urls, licenses = self.source.uids, self.source.urls, self.source.licenses
         _require(len(uids) >= 1, self.key, "source.uids", "at least one source image")
-        _require(len(uids) == len(urls) == len(licences), self.key, "source", "uids, urls and licences of one length")
+        _require(len(uids) == len(urls) == len(licenses), self.key, "source", "uids, urls and licenses of one length")
 
     @property
     def num_inputs(self) -> int:
@@ -142,7 +142,7 @@ class Sample:
                 task=document["task"],
                 instruction=document["instruction"],
                 sizes=tuple((int(width), int(height)) for width, height in document["sizes"]),
-                source=Lineage(**{name: tuple(document["source"][name]) for name in ("uids", "urls", "licences")}),
+                source=Lineage(**{name: tuple(document["source"][name]) for name in ("uids", "urls", "licenses")}),
                 recipe=RecipeStamp(recipe["name"], int(recipe["version"]), json.loads(recipe["parameters"])),
                 scores=json.loads(document["scores"]),
             )
@@ -186,7 +186,7 @@ class ImageRecord:
     offset: int = -1
     size: int = 0
     http_status: int = 0
-    licence: str = ""
+    license: str = ""
     opt_out: str = ""
     host: str = ""
     extra: str = "{}"

@@ -236,7 +236,7 @@ def posteriors(images: Sequence[Tensor], codec: Codec, device: torch.device, bat
     """Returns the posterior (P, H / 8, W / 8), on `device`, of every image, uint8 (H, W, 3), in their order.
 
     The CPU encodes one image at a time: convolutions of a batch round otherwise than those of its images, by about
-    1e-6, so what is trained on would depend on its neighbours, and it gains no time (benchmarks/encode.py). CUDA
+    1e-6, so what is trained on would depend on its neighbors, and it gains no time (benchmarks/encode.py). CUDA
     encodes images of equal size together, at most `batch` of them and BATCH_PIXELS pixels. An image given twice (the
     same tensor) is encoded once.
     """

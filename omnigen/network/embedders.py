@@ -53,7 +53,7 @@ class TimestepEmbedder(nn.Module):
 
 
 class FinalLayer(nn.Module):
-    """Normalises, shifts and scales noisy tokens by time, and projects each to the velocity of its patch."""
+    """Normalizes, shifts and scales noisy tokens by time, and projects each to the velocity of its patch."""
 
     def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def position_table(hidden_size: int, max_size: int, device: torch.device | str |
 
 
 def crop_positions(table_1PE: Tensor, grid: Grid) -> Tensor:
-    """Returns the centre of the position table, (rows * columns, hidden_size): what an image of that size adds."""
+    """Returns the center of the position table, (rows * columns, hidden_size): what an image of that size adds."""
     side = math.isqrt(table_1PE.shape[1])
     assert max(grid) <= side, f"an image of {grid.rows} x {grid.columns} tokens; the position table has {side} a side"
     top, left = (side - grid.rows) // 2, (side - grid.columns) // 2

@@ -71,7 +71,7 @@ class OmniGen(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
-        """Initialises for training from scratch: Xavier-uniform linears and patch embeddings, N(0, 0.02) token and time
+        """Initializes for training from scratch: Xavier-uniform linears and patch embeddings, N(0, 0.02) token and time
         embeddings, zero biases, unit norms, and a zero final layer, so that the first prediction is zero everywhere.
         """
         for module in self.modules():

@@ -65,7 +65,7 @@ class FlowPack:
 class SampleLosses:
     """Per sample, the error summed over its target tokens (each the mean over a token's elements).
 
-    weighted_S: with edit weighting: what is minimised. plain_S: without, detached: what is compared. copied: per sample
+    weighted_S: with edit weighting: what is minimized. plain_S: without, detached: what is compared. copied: per sample
     what `copied_share` says; () if the pack has no sources.
     """
 
@@ -155,7 +155,7 @@ def interpolate(clean: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
 
 
 def draw_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
-    """Draws t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favours noise."""
+    """Draws t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favors noise."""
     t = torch.sigmoid(mean + std * torch.randn((), generator=generator, dtype=torch.float64)).item()
     return t / (t + shift - shift * t)
 

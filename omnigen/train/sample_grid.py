@@ -99,7 +99,7 @@ def write_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
     pen = ImageDraw.Draw(sheet)
     names = [f"input {number + 1}" for number in range(columns - 2)] + ["target", "generated"]
     for number, name in enumerate(names):
-        pen.text((GAP + number * (cell + GAP), GAP), name, fill="grey")
+        pen.text((GAP + number * (cell + GAP), GAP), name, fill="gray")
     top = LINE + 2 * GAP
     for line in lines:
         sheet.paste(line, (0, top))

@@ -57,7 +57,7 @@ class Ledger:
 def report(total: Mapping[str, float]) -> dict[str, Any]:
     """Returns the means of an interval, from what `Ledger.accumulate` gave.
 
-    loss: as minimised, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
+    loss: as minimized, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
     the last step, before clipping. fill: share of the packs' capacity that held tokens.
     """
     intervals = [INTERVAL + name for name in bin_names()]

@@ -98,7 +98,7 @@ class EntityAnnotator:
 def command(
     dataset: DatasetArgument,
     model: Annotated[
-        str, typer.Option(help="Which detector. classic:saliency finds what stands out by colour, without weights.")
+        str, typer.Option(help="Which detector. classic:saliency finds what stands out by color, without weights.")
     ] = "classic:saliency",
     segmenter: Annotated[
         str, typer.Option(help="Which segmenter cuts each object out of its box. classic:grabcut needs no weights.")

@@ -17,7 +17,7 @@ from pipelines.stages.annotate import AnnotateStage, Annotation
 
 @dataclass(frozen=True)
 class EmbedStage(AnnotateStage):
-    """images -> columns/embeddings-<model>: one L2-normalised vector per image."""
+    """images -> columns/embeddings-<model>: one L2-normalized vector per image."""
 
     model: str = "classic:hog-color"
 

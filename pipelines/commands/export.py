@@ -146,7 +146,7 @@ def _close(
         contact=published.contact,
         date=published.date,
         version=published.version,
-        licences=counted(records, "licences"),
+        licenses=counted(records, "licenses"),
         recipes=counted(records, "recipes"),
         **construction(dataset),
     )

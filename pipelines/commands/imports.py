@@ -41,14 +41,14 @@ class Source(StrEnum):
 class ImportStage:
     """Lines of an OmniGen JSONL -> shards. file, images: paths as typed; where they lie decides no byte.
 
-    strip_prefix: taken off the paths in the lines. task: of lines without one. licence: of all pictures, "" if unknown.
+    strip_prefix: taken off the paths in the lines. task: of lines without one. license: of all pictures, "" if unknown.
     """
 
     file: str
     images: str
     strip_prefix: str = ""
     task: str | None = None
-    licence: str = ""
+    license: str = ""
     shard_size: int = 1000
 
     name = NAME
@@ -102,7 +102,7 @@ class ImportStage:
 
     def _partition_config(self) -> dict[str, Any]:
         name = dataset_path(self.file).name
-        return {"file": name, "strip_prefix": self.strip_prefix, "licence": self.licence}
+        return {"file": name, "strip_prefix": self.strip_prefix, "license": self.license}
 
 
 class ImportWorker:
@@ -155,7 +155,7 @@ class ImportWorker:
         names = (*record.inputs, record.output)
         try:
             read = [self._read(name) for name in names]
-            source = Lineage(tuple(uid for uid, _, _ in read), names, (self._stage.licence,) * len(names))
+            source = Lineage(tuple(uid for uid, _, _ in read), names, (self._stage.license,) * len(names))
             sample = record.sample(tuple(size for _, size, _ in read), source, self._file)
         except DroppedError as error:
             return error.verdict
@@ -230,7 +230,7 @@ def command(
         str, typer.Option(help="Take this off the front of paths, such as /data/author/x2i where they are absolute.")
     ] = "",
     task: Annotated[str | None, typer.Option(help="The task of lines that name none.")] = None,
-    licence: Annotated[str, typer.Option(help="The licence of all pictures, name or address, if you know it.")] = "",
+    license: Annotated[str, typer.Option(help="The license of all pictures, name or address, if you know it.")] = "",
     shard_size: Annotated[int, typer.Option(min=1, help="Samples per shard at most.")] = 1000,
 ) -> None:
     """Read a public dataset into training shards. Pictures are checked by decoding; their bytes stay as they are.
@@ -250,7 +250,7 @@ def command(
     folder = images if images is not None else path.parent
     if not folder.is_dir():
         raise UserError(f"--images {folder}: no such folder")
-    stage = ImportStage(str(path.absolute()), str(folder.absolute()), strip_prefix, task, licence, shard_size)
+    stage = ImportStage(str(path.absolute()), str(folder.absolute()), strip_prefix, task, license, shard_size)
     dataset = dataset_for_ingest(out, run)
     run_stages([stage], dataset, run)
     rejected = dataset.root / "rejected"

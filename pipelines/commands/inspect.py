@@ -141,7 +141,7 @@ def _overview(console: Console, target: Target, task: str | None, limit: int, as
         shown = tables.rows_table(rows)
     elif target.kind is Kind.IMAGES:
         records = image_records(target)
-        fields = ("key", "status", "reason", "width", "height", "format", "bytes", "licence", "text", "url")
+        fields = ("key", "status", "reason", "width", "height", "format", "bytes", "license", "text", "url")
         total = len(records)
         rows = [{name: getattr(record, name) for name in fields} for record in records[:limit]]
         shown = tables.images_table(records[:limit])

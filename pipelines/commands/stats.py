@@ -1,4 +1,4 @@
-"""`x2i stats`: sizes, shapes, origins, licences, reasons and texts of datasets and shards, as tables and plots."""
+"""`x2i stats`: sizes, shapes, origins, licenses, reasons and texts of datasets and shards, as tables and plots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(
     by: Annotated[
         str | None,
         typer.Option(
-            help="Add a table by this field. Of images: host, format, licence, status, reason, opt_out, http_status. "
+            help="Add a table by this field. Of images: host, format, license, status, reason, opt_out, http_status. "
             "Of samples: task, num_inputs, recipe, image_format, shard."
         ),
     ] = None,
@@ -39,7 +39,7 @@ def command(
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this .html file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON on stdout.")] = False,
 ) -> None:
-    """Show what is in datasets and shards: sizes, shapes, bytes, hosts, licences, reasons for loss, lengths of texts.
+    """Show what is in datasets and shards: sizes, shapes, bytes, hosts, licenses, reasons for loss, lengths of texts.
 
     Reads the indexes once, file by file, and keeps only sums: any size of dataset fits into a few hundred megabytes.
     Medians are read from histogram bins and are right to about 5%; everything else is exact.

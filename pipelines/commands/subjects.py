@@ -48,7 +48,7 @@ class SubjectsStage:
 
     matcher: str = "classic:sift"
     embeddings: str = "classic:hog-color"
-    neighbours: int = 10
+    neighbors: int = 10
     min_inliers: int = 15
     near_distance: int = 10
 
@@ -59,7 +59,7 @@ class SubjectsStage:
         return {
             "matcher": self.matcher,
             "embeddings": self.embeddings,
-            "neighbours": self.neighbours,
+            "neighbors": self.neighbors,
             "min_inliers": self.min_inliers,
             "near_distance": self.near_distance,
         }
@@ -105,7 +105,7 @@ class SubjectsWorker:
         self._root, self._stage = root, stage
         self._matcher = registry.instance_matcher(stage.matcher)
         self._rule = SubjectRule(
-            min_inliers=stage.min_inliers, near_distance=stage.near_distance, neighbours=stage.neighbours
+            min_inliers=stage.min_inliers, near_distance=stage.near_distance, neighbors=stage.neighbors
         )
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
@@ -166,7 +166,7 @@ def command(
     embeddings: Annotated[
         str, typer.Option(help="The embedder whose column gives candidates beside those that local features vote for.")
     ] = "classic:hog-color",
-    neighbours: Annotated[int, typer.Option(min=1, help="Candidates per image from each of the two.")] = 10,
+    neighbors: Annotated[int, typer.Option(min=1, help="Candidates per image from each of the two.")] = 10,
     min_inliers: Annotated[
         int, typer.Option(min=8, help="Places that must agree on one geometry. More: fewer, surer pairs.")
     ] = 15,
@@ -183,12 +183,12 @@ def command(
     near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. Run
     `x2i dedup` and `x2i embed` first.
 
-    Example: x2i subjects my-dataset --matcher classic:sift --neighbours 10
+    Example: x2i subjects my-dataset --matcher classic:sift --neighbors 10
     """
     from pipelines.engine.run import run_stages
     from x2i.models import registry
 
     registry.check(registry.Ability.INSTANCE_MATCHER, matcher)
     embedding_column(embeddings)
-    stage = SubjectsStage(matcher, embeddings, neighbours, min_inliers, near_distance)
+    stage = SubjectsStage(matcher, embeddings, neighbors, min_inliers, near_distance)
     run_stages([stage], Dataset.open(dataset), run)

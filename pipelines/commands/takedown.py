@@ -153,8 +153,8 @@ def _described(found: Findings) -> dict[str, Any]:
 
 
 def _tell(result: dict[str, Any]) -> None:
-    def say(line: str, colour: str | None = None) -> None:
-        typer.secho(line, fg=colour)
+    def say(line: str, color: str | None = None) -> None:
+        typer.secho(line, fg=color)
 
     for number in result["finished"]:
         say(f"takedown {number} was begun earlier; it is finished now")

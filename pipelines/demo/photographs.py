@@ -1,4 +1,4 @@
-"""The photographs of the demo site: which of scikit-image's bundled pictures, what they show, and their licences."""
+"""The photographs of the demo site: which of scikit-image's bundled pictures, what they show, and their licenses."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class DetailShot:
 
 @dataclass(frozen=True)
 class Photograph:
-    """One bundled file of `skimage.data`; `licence` is what its documentation there states, "" if nothing."""
+    """One bundled file of `skimage.data`; `license` is what its documentation there states, "" if nothing."""
 
     file: str
     topic: str
     alt: str
     caption: str
-    licence: str
+    license: str
     details: tuple[DetailShot, ...] = field(default=())
 
     @property
@@ -80,14 +80,14 @@ PHOTOGRAPHS = (
         (
             DetailShot((0.05, 0.05, 0.55, 0.6), "Spiral galaxies in the upper left part of a deep field", 0.05, 1.15),
             DetailShot(
-                (0.4, 0.35, 0.95, 0.95), "Small coloured galaxies to the lower right of a deep field", 0.06, 0.9, 0.95
+                (0.4, 0.35, 0.95, 0.95), "Small colored galaxies to the lower right of a deep field", 0.06, 0.9, 0.95
             ),
         ),
     ),
     Photograph(
         "moon.png",
         "space",
-        "The grey surface of the moon with small craters and dark hollows",
+        "The gray surface of the moon with small craters and dark hollows",
         "Low light over the plains of the moon.",
         UNSTATED,
     ),
@@ -95,7 +95,7 @@ PHOTOGRAPHS = (
         "chelsea.png",
         "animals",
         "A ginger tabby cat looks straight into the camera",
-        "Chelsea the cat on her favourite blanket. Photograph: Stefan van der Walt.",
+        "Chelsea the cat on her favorite blanket. Photograph: Stefan van der Walt.",
         CC0,
         (
             DetailShot((0.2, 0.05, 0.8, 0.85), "The face of a tabby cat from close up", 0.05, 1.15, 1.05),
@@ -188,7 +188,7 @@ PHOTOGRAPHS = (
     Photograph(
         "gravel.png",
         "surfaces",
-        "Grey gravel with stones of many sizes",
+        "Gray gravel with stones of many sizes",
         "Gravel path. From CC0 Textures.",
         CC0,
     ),

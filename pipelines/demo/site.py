@@ -33,7 +33,7 @@ def write_site(folder: Path, address: str) -> None:
         _write_photograph(folder, photograph)
     pages = []
     for topic, photographs in topics.items():
-        body = "\n".join(_figure(f"photos/{p.stem}.jpg", p.alt, p.caption, p.licence, p.stem) for p in photographs)
+        body = "\n".join(_figure(f"photos/{p.stem}.jpg", p.alt, p.caption, p.license, p.stem) for p in photographs)
         pages.append(_write_page(folder, f"{topic}.html", f"Photographs: {topic}", "Real photographs.", body))
     pages.append(_write_page(folder, "details.html", "Detail shots", _DETAILS_INTRO, _details_body()))
     pages.append(_write_page(folder, "troubles.html", "Troubles", "What every crawl meets.", _troubles_body(folder)))
@@ -79,9 +79,9 @@ def _write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
     path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes())
 
 
-def _figure(source: str, alt: str, caption: str, licence: str, stem: str | None = None) -> str:
+def _figure(source: str, alt: str, caption: str, license: str, stem: str | None = None) -> str:
     srcset = f' srcset="photos/{stem}-small.jpg 0.5x, {source} 1x"' if stem else ""
-    link = f' <a rel="license" href="{licence}">Licence</a>' if licence else ""
+    link = f' <a rel="license" href="{license}">License</a>' if license else ""
     return (
         f'<figure><img src="{source}"{srcset} alt="{html.escape(alt)}">'
         f"<figcaption>{html.escape(caption)}{link}</figcaption></figure>"
@@ -95,7 +95,7 @@ def _write_page(folder: Path, name: str, title: str, intro: str, body: str) -> s
 
 def _details_body() -> str:
     return "\n".join(
-        _figure(f"photos/{p.stem}-detail-{number}.jpg", shot.caption, f"A detail shot of {p.stem}.", p.licence)
+        _figure(f"photos/{p.stem}-detail-{number}.jpg", shot.caption, f"A detail shot of {p.stem}.", p.license)
         for p in PHOTOGRAPHS
         for number, shot in enumerate(p.details, start=1)
     )

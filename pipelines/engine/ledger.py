@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.engine.locks import exclusive_lock, shared_lock
-from pipelines.engine.plans import Plan, PlanEntry, normalised, read_plan
+from pipelines.engine.plans import Plan, PlanEntry, normalized, read_plan
 from pipelines.engine.stage import Stage
 from x2i.errors import UserError
 from x2i.sample import canonical_json
@@ -65,7 +65,7 @@ def refuse_changes(dataset: Dataset, stage: Stage) -> None:
     plan = read_plan(dataset.root, stage.name)
     if plan is None or not any(True for _ in list_commits(dataset.root, stage.name)):
         return
-    changes = _differences("option", plan.config, normalised(stage.config()))
+    changes = _differences("option", plan.config, normalized(stage.config()))
     if plan.format_version != stage.format_version:
         changes.append(f"format version of the code: {plan.format_version} -> {stage.format_version}")
     if changes:

@@ -61,7 +61,7 @@ def recorded_plan(dataset: Dataset, stage: Stage) -> Plan | None:
     plan = read_plan(dataset.root, stage.name)
     if plan is None or plan.format_version != stage.format_version:
         return None
-    same = normalised(plan.config) == normalised(stage.config()) and dict(plan.inputs) == dict(stage.inputs(dataset))
+    same = normalized(plan.config) == normalized(stage.config()) and dict(plan.inputs) == dict(stage.inputs(dataset))
     return plan if same else None
 
 
@@ -169,7 +169,7 @@ def _planned_rows(path: Path, entry: PlanEntry) -> pa.Table | None:
     return rows if rows_digest(rows) == entry.plan else None
 
 
-def normalised(document: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(document: Mapping[str, Any]) -> dict[str, Any]:
     """Returns `document` as JSON gives it back, so that a tuple in code equals a list on disk."""
     return dict(json.loads(canonical_json(dict(document))))
 
@@ -185,7 +185,7 @@ def _entry(partition: PlannedPartition) -> PlanEntry:
         partition.id,
         partition.rows.num_rows,
         rows_digest(partition.rows),
-        normalised(partition.config),
+        normalized(partition.config),
         dict(partition.inputs),
     )
 
@@ -196,7 +196,7 @@ def _sharing(entry: PlanEntry, entries: Sequence[PlanEntry]) -> PlanEntry:
 
 
 def _plan(dataset: Dataset, stage: Stage, entries: Sequence[PlanEntry], counts: Mapping[str, int]) -> Plan:
-    config, inputs = normalised(stage.config()), dict(stage.inputs(dataset))
+    config, inputs = normalized(stage.config()), dict(stage.inputs(dataset))
     return Plan(stage.name, stage.format_version, config, inputs, tuple(entries), counts)
 
 

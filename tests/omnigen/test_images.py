@@ -44,7 +44,7 @@ def test_known_sizes(size: tuple[int, int], max_side: int, expected: tuple[int, 
     assert prepared_size(*size, max_side) == expected
 
 
-def test_pixels_come_from_the_box_filter_the_bicubic_filter_and_the_centre() -> None:
+def test_pixels_come_from_the_box_filter_the_bicubic_filter_and_the_center() -> None:
     pixels = np.random.Generator(np.random.Philox(0)).integers(0, 256, (110, 150, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((75, 55), Image.Resampling.BOX).resize((50, 37), Image.Resampling.BICUBIC)
     expected = np.asarray(image)[2:34, 1:49]

@@ -74,7 +74,7 @@ def test_pages_give_rows_and_failed_pages_are_told(
         (site.url("/1.jpg"), "a woman in orange", "ok"),
         (site.url("/2.jpg"), "caf\u00e9", "ok"),
     ]
-    assert records[0].licence == "https://creativecommons.org/publicdomain/zero/1.0/"
+    assert records[0].license == "https://creativecommons.org/publicdomain/zero/1.0/"
     assert json.loads(records[0].extra) == {"title": "Eileen", "figcaption": "The astronaut"}
     assert records[0].page_url == site.url("/index.html")
     assert "2 of 4 pages, records and files gave no images: 1 http_client_error, 1 opt_out" in capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_a_folder_is_stored_with_its_captions_and_without_gps(tmp_path: Path) ->
     (folder / ".hidden.jpg").write_bytes(PHOTO)
     stage = CrawlStage(sources=(str(folder),), format=StoredFormat.KEEP)
     records = crawl(tmp_path / "data", stage)
-    assert [(Path(r.url).name, r.text, r.licence, str(r.reason or r.format)) for r in records] == [
+    assert [(Path(r.url).name, r.text, r.license, str(r.reason or r.format)) for r in records] == [
         ("2.png", "the same", "CC0", "png"),
         ("broken.jpg", "", "", "image_truncated"),
         ("1.jpg", "A woman in orange", "", "jpeg"),

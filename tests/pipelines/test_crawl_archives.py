@@ -89,9 +89,9 @@ def test_a_wat_file_is_fetched_from_the_web(hostile_server: HostileServer, tmp_p
     assert record.page_url == site.url("/page.html")
 
 
-def test_a_shard_is_stored_with_keys_captions_and_licence(tmp_path: Path) -> None:
+def test_a_shard_is_stored_with_keys_captions_and_license(tmp_path: Path) -> None:
     records = crawl(tmp_path / "data", CrawlStage(sources=(str(shard(tmp_path / "00000.tar")),), partition_size=2))
-    assert [(r.url, r.text, r.licence, str(r.status)) for r in records] == [
+    assert [(r.url, r.text, r.license, str(r.status)) for r in records] == [
         (f"https://c.example/{number}.jpg", f"photo {number}", "CC0", "ok") for number in range(3)
     ]
     assert [json.loads(r.extra)["key"] for r in records] == ["000000000", "000000001", "000000002"]

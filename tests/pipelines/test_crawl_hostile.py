@@ -378,7 +378,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Crawled:
 
 
 @pytest.mark.parametrize("name", [*CASES, *HOSTS, *ELSEWHERE])
-def test_misbehaviour_is_stored_with_its_reason(crawled: Crawled, name: str) -> None:
+def test_misbehavior_is_stored_with_its_reason(crawled: Crawled, name: str) -> None:
     record = crawled.records[name]
     case = CASES.get(name) or HOSTS.get(name) or Case(raw(b""), ELSEWHERE[name])
     assert str(record.reason or record.status) == case.reason, record.detail

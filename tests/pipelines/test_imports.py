@@ -77,7 +77,7 @@ def test_every_line_that_gives_no_sample_is_counted_and_named(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "data"
-    options = ("--images", tmp_path / "pictures", "--strip-prefix", "/share/author/", "--licence", "CC0-1.0")
+    options = ("--images", tmp_path / "pictures", "--strip-prefix", "/share/author/", "--license", "CC0-1.0")
     assert imported(published, out, *options, "--json") == 0
     counts = json.loads(capsys.readouterr().out)["stages"][0]["counts"]
     assert counts["ok"] == 5
@@ -97,7 +97,7 @@ def test_every_line_that_gives_no_sample_is_counted_and_named(
     assert sorted(samples) == [1, 2, 3, 4, 10]
     sample, images = samples[2]
     assert images == [photo_bytes("chelsea.png"), photo_bytes("rocket.jpg")]
-    assert sample.source.licences == ("CC0-1.0", "CC0-1.0")
+    assert sample.source.licenses == ("CC0-1.0", "CC0-1.0")
     assert samples[4][1][1].startswith(b"\x89PNG")
 
 

@@ -67,7 +67,7 @@ def test_lineage_names_every_source_image(full: Dataset) -> None:
     for sample, _ in full.samples():
         source_keys = ["-".join(pair) for pair in _pairs(sample.key)]
         assert list(sample.source.uids) == [f"uid-{names[key]}" for key in source_keys]
-        assert set(sample.source.licences) == {"CC0"}
+        assert set(sample.source.licenses) == {"CC0"}
         assert all(url.startswith("https://photos.example/") for url in sample.source.urls)
 
 

@@ -54,4 +54,4 @@ def test_mistakes_end_with_2_and_say_what_is_expected(
     assert typed("stats", tmp_path / "nowhere") == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert typed("stats", root, "--by", "hots") == 2
-    assert "expected one of host, format, licence" in capsys.readouterr().err
+    assert "expected one of host, format, license" in capsys.readouterr().err

@@ -25,7 +25,7 @@ PHOTOS = {
     "rocket.jpg": "A rocket on its launch pad against a bright sky, seen from a distance",
     "retina.jpg": "",
     "motorcycle_left.png": "A motorcycle in a garage between shelves and tools",
-    "hubble_deep_field.jpg": "Galaxies <of many kinds> & colours in the Hubble deep field",
+    "hubble_deep_field.jpg": "Galaxies <of many kinds> & colors in the Hubble deep field",
 }
 LOST = {
     "missing.jpg": (Reason.HTTP_CLIENT_ERROR, 404),
@@ -88,7 +88,7 @@ def _images(root: Path, side: int, captions: dict[str, str]) -> list[Photo]:
                         sha256=sha256(data),
                         phash=int(phash(pixels)),
                         http_status=200,
-                        licence="CC0-1.0" if row % 2 else "public domain",
+                        license="CC0-1.0" if row % 2 else "public domain",
                         host="photos.example",
                     ),
                     data,
@@ -178,7 +178,7 @@ def _shards(root: Path, photos: list[Photo]) -> None:
     def canny(pixels: np.ndarray) -> np.ndarray:
         return np.repeat(cv2.Canny(pixels, 80, 160)[..., None], 3, axis=2)
 
-    def grey(pixels: np.ndarray) -> np.ndarray:
+    def gray(pixels: np.ndarray) -> np.ndarray:
         return np.repeat(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
     def blur(pixels: np.ndarray) -> np.ndarray:
@@ -214,7 +214,7 @@ def _shards(root: Path, photos: list[Photo]) -> None:
     write(
         "deblur", 1, lambda p: (f"{one} was taken out of focus. Give it back its detail.", [blur(p.pixels)], p.pixels)
     )
-    write("colorize", 1, lambda p: (f"Bring colour to the black-and-white picture {one}.", [grey(p.pixels)], p.pixels))
+    write("colorize", 1, lambda p: (f"Bring color to the black-and-white picture {one}.", [gray(p.pixels)], p.pixels))
     write(
         "subject_pair",
         2,

@@ -51,8 +51,8 @@ def decibels(found: np.ndarray, expected: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, np.square(found.astype(float) - expected).mean())))
 
 
-def grey_png(samples: np.ndarray, bits: int, transparent: int) -> bytes:
-    """Returns grey samples (height, width) of 0 to 2**bits - 1 as a PNG, one of them transparent by a tRNS chunk."""
+def gray_png(samples: np.ndarray, bits: int, transparent: int) -> bytes:
+    """Returns gray samples (height, width) of 0 to 2**bits - 1 as a PNG, one of them transparent by a tRNS chunk."""
     height, width = samples.shape
     wide = np.unpackbits(samples.astype(">u2").view(np.uint8).reshape(height, width, 2), axis=2)
     rows = np.packbits(wide[..., 16 - bits :].reshape(height, -1), axis=1)
@@ -76,9 +76,9 @@ def swapped_profile() -> bytes:
     return _rgb_profile("swapped channels", 2.2, (_BLUE, _GREEN, _RED))
 
 
-def grey_profile(gamma: float) -> bytes:
-    """Returns an ICC profile of grey (v2, curve)."""
-    return _profile("grey", b"GRAY", {b"kTRC": _curve(gamma)})
+def gray_profile(gamma: float) -> bytes:
+    """Returns an ICC profile of gray (v2, curve)."""
+    return _profile("gray", b"GRAY", {b"kTRC": _curve(gamma)})
 
 
 def _rgb_profile(name: str, gamma: float, primaries: Sequence[tuple[float, float, float]]) -> bytes:

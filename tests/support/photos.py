@@ -34,7 +34,7 @@ CAPTIONS = {
     "motorcycle_left": "A motorcycle in a garage",
     "camera": "A man with a camera on a tripod",
     "astronaut_face": "Close-up of an astronaut's face",
-    "flat": "A grey wall",
+    "flat": "A gray wall",
 }
 
 
@@ -94,7 +94,7 @@ def write_photos(root: Path) -> Dataset:
                         format="jpeg",
                         sha256=sha256(data),
                         phash=phash(image),
-                        licence="CC0",
+                        license="CC0",
                     ),
                     data,
                 )

@@ -1,4 +1,4 @@
-"""Small networks and packs that the tests of the model share. Every parameter is random, the zero-initialised too."""
+"""Small networks and packs that the tests of the model share. Every parameter is random, the zero-initialized too."""
 
 from __future__ import annotations
 

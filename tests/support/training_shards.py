@@ -20,7 +20,7 @@ IMG = placeholder(1)
 
 
 def photograph(name: str, width: int, height: int) -> Pixels:
-    """Returns the centre of a bundled photograph at the given size, uint8 RGB."""
+    """Returns the center of a bundled photograph at the given size, uint8 RGB."""
     image = getattr(photographs, name)()
     image = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image[..., :3]
     scale = max(width / image.shape[1], height / image.shape[0])
@@ -34,7 +34,7 @@ def lines(image: Pixels) -> Pixels:
     return np.repeat(cv2.Canny(image, 80, 160)[..., None], 3, 2)
 
 
-def grey(image: Pixels) -> Pixels:
+def gray(image: Pixels) -> Pixels:
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
 
 
@@ -58,13 +58,13 @@ RECIPES: dict[str, tuple[str, Callable[[str, Pixels], tuple[list[Pixels], Pixels
     "text_to_image": ("A photograph of {name}.", lambda name, image: ([], image)),
     "canny_to_image": (f"From the lines {IMG} draw: {{name}}.", lambda name, image: ([lines(image)], image)),
     "image_to_canny": (f"Find the edges of {IMG}.", lambda name, image: ([image], lines(image))),
-    "colorize": (f"Give colour to {IMG}.", lambda name, image: ([grey(image)], image)),
+    "colorize": (f"Give color to {IMG}.", lambda name, image: ([gray(image)], image)),
     "denoise": (f"Remove the noise from {IMG}.", lambda name, image: ([noisy(image)], image)),
     "inpaint": (f"Fill the hole in {IMG}.", lambda name, image: ([holed(image)], image)),
     "deblur": (f"Sharpen {IMG}.", lambda name, image: ([blurred(image)], image)),
     "few_shot": (
         f"Input: {IMG} Output: {placeholder(2)} Input: {placeholder(3)} Output:",
-        lambda name, image: ([grey(image[:, ::-1]), image[:, ::-1], grey(image)], image),
+        lambda name, image: ([gray(image[:, ::-1]), image[:, ::-1], gray(image)], image),
     ),
 }
 

@@ -81,7 +81,7 @@ def test_every_sample_has_the_same_json_keys_with_the_same_types(sample: Sample)
         "version": int,
         "parameters": str,
     }
-    assert set(document["source"]) == {"uids", "urls", "licences"}
+    assert set(document["source"]) == {"uids", "urls", "licenses"}
 
 
 @pytest.mark.parametrize(

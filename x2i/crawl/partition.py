@@ -32,7 +32,7 @@ class PlanRow:
     text: str
     page_url: str
     context: str
-    licence: str
+    license: str
     extra: str
     place: str
 
@@ -133,6 +133,6 @@ def _printable(words: str) -> str:
 def _identity(row: PlanRow) -> dict[str, Any]:
     """What a record takes over from the plan."""
     fields = {
-        name: getattr(row, name) for name in ("key", "uid", "url", "text", "page_url", "context", "licence", "extra")
+        name: getattr(row, name) for name in ("key", "uid", "url", "text", "page_url", "context", "license", "extra")
     }
     return {**fields, "host": url_host(row.url)}

@@ -100,8 +100,8 @@ def make_image(data: bytes, policy: StoragePolicy) -> StoredImage:
     exif = source_exif(data, header) if policy.keep_metadata else None
     if exif is not None:
         stored = with_exif(stored, stored_format, exif)
-    grey = luma(pixels)
-    return StoredImage(stored, stored_format, width, height, phash(grey), header, pdq(pixels) if policy.pdq else "")
+    gray = luma(pixels)
+    return StoredImage(stored, stored_format, width, height, phash(gray), header, pdq(pixels) if policy.pdq else "")
 
 
 def _kept(data: bytes, header: ImageHeader) -> bytes | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from x2i.exporters.card_data import MOST_LICENCES, Publication
+from x2i.exporters.card_data import MOST_LICENSES, Publication
 from x2i.exporters.hugging_face import Config
 from x2i.inspect.formatting import describe_bytes
 from x2i.store.commits import Counts
@@ -37,7 +37,7 @@ def card(publication: Publication, configs: Sequence[Config]) -> str:
         _use(configs),
         _samples(configs),
         _members(),
-        _licences(publication),
+        _licenses(publication),
         _funnel(publication),
         _recipes(publication),
         _policy(publication),
@@ -49,12 +49,12 @@ def card(publication: Publication, configs: Sequence[Config]) -> str:
 def _front_matter(publication: Publication, configs: Sequence[Config]) -> dict[str, Any]:
     samples = sum(config.samples for config in configs)
     largest = max(configs, key=lambda config: (config.samples, config.name))
-    licence: dict[str, Any] = {"license": publication.single_licence() or "other"}
-    if licence["license"] == "other":
-        licence |= {"license_name": "per-image", "license_link": "README.md"}
+    license: dict[str, Any] = {"license": publication.single_license() or "other"}
+    if license["license"] == "other":
+        license |= {"license_name": "per-image", "license_link": "README.md"}
     return {
         "pretty_name": " ".join(publication.name.split()),  # a line break could end the front matter
-        **licence,
+        **license,
         "task_categories": ["text-to-image", "image-to-image"],
         "size_categories": [next(name for most, name in (*SIZES, *LARGER) if samples < most)],
         "tags": ["x2i", "omnigen", "webdataset", "image-editing", "croissant"],
@@ -91,23 +91,23 @@ def _members() -> str:
     return (
         "A sample's members share the name before the first dot: `<key>.json`, `<key>.input_1.jpg` ..., "
         "`<key>.output.jpg` (or `.png`). The JSON has `key, task, instruction, num_inputs, sizes, source, recipe, "
-        "scores`; `source` names every image it was made of: `uids`, `urls`, `licences`. The instruction marks input "
+        "scores`; `source` names every image it was made of: `uids`, `urls`, `licenses`. The instruction marks input "
         "image k as `<img><|image_k|></img>`."
     )
 
 
-def _licences(publication: Publication) -> str:
-    ordered = sorted(publication.licences.items(), key=lambda item: (-item[1], item[0]))
-    rows = [(_text(name) or "(not stated)", f"{count:,}") for name, count in ordered[:MOST_LICENCES]]
-    if len(ordered) > MOST_LICENCES:
-        rest = sum(count for _, count in ordered[MOST_LICENCES:])
-        rows.append((f"{len(ordered) - MOST_LICENCES:,} more", f"{rest:,}"))
+def _licenses(publication: Publication) -> str:
+    ordered = sorted(publication.licenses.items(), key=lambda item: (-item[1], item[0]))
+    rows = [(_text(name) or "(not stated)", f"{count:,}") for name, count in ordered[:MOST_LICENSES]]
+    if len(ordered) > MOST_LICENSES:
+        rest = sum(count for _, count in ordered[MOST_LICENSES:])
+        rows.append((f"{len(ordered) - MOST_LICENSES:,} more", f"{rest:,}"))
     text = (
-        "## Licences\n\nEach image keeps the licence that its page or table stated; a sample made of several counts "
+        "## Licenses\n\nEach image keeps the license that its page or table stated; a sample made of several counts "
         "once for each. Where none was stated the rights are unknown: that an image can be fetched is no permission."
         "\n\n"
     )
-    return text + _table(("licence", "samples"), rows)
+    return text + _table(("license", "samples"), rows)
 
 
 def _funnel(publication: Publication) -> str:

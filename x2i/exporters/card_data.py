@@ -22,14 +22,14 @@ SPDX_ADDRESSES = {
     "cc-by-2.0": "https://creativecommons.org/licenses/by/2.0/",
     "cc-by-sa-2.0": "https://creativecommons.org/licenses/by-sa/2.0/",
 }
-MOST_LICENCES = 50
+MOST_LICENSES = 50
 
 
 @dataclass(frozen=True)
 class Publication:
     """name: of the dataset. contact: where takedown requests go, "" if none was given. date: ISO 8601, of publication.
 
-    licences: how many samples have a source image under it ("" if none is stated). recipes: samples by
+    licenses: how many samples have a source image under it ("" if none is stated). recipes: samples by
     "<name> <version>". steps: what every stage of the construction counted, in order. robots: True where every crawl
     obeyed robots.txt, False where one did not, None where nothing was crawled. user_agents: under which it asked.
     """
@@ -40,26 +40,26 @@ class Publication:
     contact: str
     date: str
     version: str
-    licences: Mapping[str, int] = field(default_factory=dict)
+    licenses: Mapping[str, int] = field(default_factory=dict)
     recipes: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, Counts] = field(default_factory=dict)
     robots: bool | None = None
     user_agents: tuple[str, ...] = ()
 
-    def licence_urls(self) -> list[str]:
-        """Returns the addresses of the known licences, the commonest first."""
-        ordered = sorted(self.licences, key=lambda name: (-self.licences[name], name))[:MOST_LICENCES]
-        return list(dict.fromkeys(url for name in ordered if (url := licence_address(name))))
+    def license_urls(self) -> list[str]:
+        """Returns the addresses of the known licenses, the commonest first."""
+        ordered = sorted(self.licenses, key=lambda name: (-self.licenses[name], name))[:MOST_LICENSES]
+        return list(dict.fromkeys(url for name in ordered if (url := license_address(name))))
 
-    def single_licence(self) -> str:
+    def single_license(self) -> str:
         """Returns the identifier (such as "cc-by-4.0") that every sample's images share, "" if there is none."""
-        addresses = {licence_address(name) for name in self.licences}
+        addresses = {license_address(name) for name in self.licenses}
         known = {url: name for name, url in SPDX_ADDRESSES.items()}
         return known.get(addresses.pop(), "") if len(addresses) == 1 else ""
 
 
-def licence_address(name: str) -> str:
-    """Returns the address of a licence given by address or SPDX name; "" if it is neither."""
+def license_address(name: str) -> str:
+    """Returns the address of a license given by address or SPDX name; "" if it is neither."""
     if re.match(r"https?://", name):
         address = re.sub(r"^http://", "https://", name)
         return next((url for url in SPDX_ADDRESSES.values() if address.rstrip("/") == url.rstrip("/")), name)
@@ -67,7 +67,7 @@ def licence_address(name: str) -> str:
 
 
 def counted(records: Iterable[tuple[str, dict[str, Any]]], what: str) -> dict[str, int]:
-    """Adds up one mapping ("licences", "recipes") of what was recorded about every shard."""
+    """Adds up one mapping ("licenses", "recipes") of what was recorded about every shard."""
     sums: Counter[str] = Counter()
     for _, facts in records:
         sums.update(facts[what])

@@ -41,7 +41,7 @@ def croissant(publication: Publication, configs: Sequence[Config], description: 
         "conformsTo": VERSION,
         "name": publication.name,
         "description": description,
-        "license": publication.licence_urls() or [publication.url or "see README.md"],
+        "license": publication.license_urls() or [publication.url or "see README.md"],
         "url": publication.url or "README.md",
         "creator": {"@type": "Organization", "name": publication.creator},
         "datePublished": publication.date,
@@ -104,7 +104,7 @@ def _record_set(config: Config) -> dict[str, Any]:
         ),
         field("uids", "sc:Text", "json", inside("$.source.uids[*]"), repeated=True),
         field("urls", "sc:Text", "json", inside("$.source.urls[*]"), repeated=True),
-        field("licences", "sc:Text", "json", inside("$.source.licences[*]"), repeated=True),
+        field("licenses", "sc:Text", "json", inside("$.source.licenses[*]"), repeated=True),
     ]
     key = {"@id": f"{config.name}/key"}
     for suffix in config.image_names:

@@ -64,11 +64,11 @@ def export_shard(folder: ExportFolder, picked: Picked) -> None:
         else:
             written, digest, size = _rewrite(picked, rows, stream)
     write_table(paths.shard_index(folder.root, picked.shard.name), pa.Table.from_pylist(written, schema=SHARD_SCHEMA))
-    licences: Counter[str] = Counter()
+    licenses: Counter[str] = Counter()
     recipes: Counter[str] = Counter()
     for row in written:
         sample = Sample.from_json(read_range(target, row["json_offset"], row["json_size"]))
-        licences.update(set(sample.source.licences))
+        licenses.update(set(sample.source.licenses))
         recipes[f"{sample.recipe.name} {sample.recipe.version}"] += 1
     facts = {
         "task": picked.task,
@@ -77,7 +77,7 @@ def export_shard(folder: ExportFolder, picked: Picked) -> None:
         "samples": len(rows),
         "sha256": digest,
         "bytes": size,
-        "licences": dict(sorted(licences.items())),
+        "licenses": dict(sorted(licenses.items())),
         "recipes": dict(sorted(recipes.items())),
     }
     folder.finish(picked, facts)

@@ -1,4 +1,4 @@
-"""Encoded bytes to upright sRGB pixels, or a reason why not: never a guess, never a half-grey picture."""
+"""Encoded bytes to upright sRGB pixels, or a reason why not: never a guess, never a half-gray picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from x2i.image.colour import apply_profile, cmyk_to_srgb, pillow_image, to_srgb, transform_to_srgb
+from x2i.image.color import apply_profile, cmyk_to_srgb, pillow_image, to_srgb, transform_to_srgb
 from x2i.image.header import ImageHeader, guard_pixels, open_with_pillow, pillow_errors, read_header, sniff
 from x2i.image.jpeg import JpegHeader, decode_scaled, eighths_for, jpeg_header, orientation_of
 from x2i.image.resize import scale_to
@@ -104,7 +104,7 @@ def _decode_jpeg(
 
 
 def _widen_transparency(image: Image, bit_depth: int) -> None:
-    """Pillow widens grey samples of 2 and 4 bits to 8, but not the one that tRNS says is transparent."""
+    """Pillow widens gray samples of 2 and 4 bits to 8, but not the one that tRNS says is transparent."""
     if image.mode == "L" and bit_depth < 8 and "transparency" in image.info:
         image.info["transparency"] *= 255 // (2**bit_depth - 1)
 

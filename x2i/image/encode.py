@@ -8,7 +8,7 @@ FORMATS = ("jpeg", "png", "webp")
 
 
 def encode(image: np.ndarray, format: str = "jpeg", quality: int = 95) -> bytes:
-    """Encodes uint8 pixels, RGB (height, width, 3) or grey (height, width).
+    """Encodes uint8 pixels, RGB (height, width, 3) or gray (height, width).
 
     format: "jpeg" (4:2:0 chroma, libjpeg-turbo), "png" (lossless, `quality` unused) or "webp" (lossy).
     quality: 1 to 100. Raises ValueError on another dtype, shape, format or quality.

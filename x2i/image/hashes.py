@@ -13,7 +13,7 @@ from x2i.image.lanczos import lanczos
 _SIDE = 32
 _LOW = 8
 _COSINES = 2 * np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1))
-"""The first rows of the unnormalised DCT-II, shape (frequencies, pixels)."""
+"""The first rows of the unnormalized DCT-II, shape (frequencies, pixels)."""
 _PILLOW_LUMA = np.array([[19595 / 65536, 38470 / 65536, 7471 / 65536, 0.5]], np.float32)
 """ITU-R BT.601 in 16 fractional bits, and a half for rounding."""
 _BLOCK = 65536
@@ -26,33 +26,33 @@ def sha256(data: bytes) -> str:
 
 
 def phash(image: np.ndarray) -> int:
-    """Returns the 64-bit perceptual hash of uint8 RGB (height, width, 3) or grey (height, width) pixels.
+    """Returns the 64-bit perceptual hash of uint8 RGB (height, width, 3) or gray (height, width) pixels.
 
     Bit for bit the hash that Python's imagehash library calls phash, so that sums can be compared across tools: luma,
-    shrunk to 32x32 by Lanczos, unnormalised DCT-II, the 8x8 lowest frequencies, each bit tells whether the coefficient
-    is above their median. The most significant bit is the lowest frequency; a picture of one colour hashes to 2**63.
+    shrunk to 32x32 by Lanczos, unnormalized DCT-II, the 8x8 lowest frequencies, each bit tells whether the coefficient
+    is above their median. The most significant bit is the lowest frequency; a picture of one color hashes to 2**63.
     """
-    small = lanczos(image if image.ndim == 2 else _pillow_grey(image), _SIDE)
+    small = lanczos(image if image.ndim == 2 else _pillow_gray(image), _SIDE)
     # Rounding keeps the noise of exact ties, as in a flat picture, out of the bits: it differs between machines.
     low = np.round(_COSINES @ small.astype(np.float64) @ _COSINES.T, 4)
     middle = np.partition(low, (31, 32), axis=None)[31:33]
     return int.from_bytes(np.packbits(low > middle.mean()).tobytes(), "big")
 
 
-def _pillow_grey(rgb: np.ndarray) -> np.ndarray:
+def _pillow_gray(rgb: np.ndarray) -> np.ndarray:
     """Returns uint8 luma as Pillow's convert("L") rounds it; every number here fits into the 24 bits of a float32."""
     import cv2
 
-    grey = np.empty(rgb.shape[:2], np.uint8)
+    gray = np.empty(rgb.shape[:2], np.uint8)
     rows = max(1, _BLOCK // rgb.shape[1])
     for top in range(0, len(rgb), rows):
         block = slice(top, top + rows)
-        grey[block] = cv2.transform(rgb[block].astype(np.float32), _PILLOW_LUMA).reshape(grey[block].shape)
-    return grey
+        gray[block] = cv2.transform(rgb[block].astype(np.float32), _PILLOW_LUMA).reshape(gray[block].shape)
+    return gray
 
 
 def pdq(image: np.ndarray) -> str:
-    """Returns the 256-bit PDQ hash of uint8 RGB (height, width, 3) or grey pixels as 64 hex digits.
+    """Returns the 256-bit PDQ hash of uint8 RGB (height, width, 3) or gray pixels as 64 hex digits.
 
     Davis and Rosen, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm" (Facebook, 2019), as
     the package pdqhash computes it; the most significant digit comes first. Raises UserError if that is not installed.

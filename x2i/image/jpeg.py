@@ -45,7 +45,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
 
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except (ValueError, KeyError) as error:  # KeyError: the header ends before it names a colour space
+    except (ValueError, KeyError) as error:  # KeyError: the header ends before it names a color space
         raise broken(data, "jpeg", error) from error
     exif, one_scan, chunks = None, False, dict[int, bytes]()
     frame_components = 0

@@ -1,4 +1,4 @@
-"""Shrinking grey pixels by Lanczos in Pillow's own fixed-point arithmetic, as exact matrix products."""
+"""Shrinking gray pixels by Lanczos in Pillow's own fixed-point arithmetic, as exact matrix products."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class _Band:
     weights: np.ndarray
 
 
-def lanczos(grey: np.ndarray, side: int) -> np.ndarray:
-    """Returns uint8 `grey` (height, width) scaled to (side, side), bit for bit as the LANCZOS resize of Pillow 13 does.
+def lanczos(gray: np.ndarray, side: int) -> np.ndarray:
+    """Returns uint8 `gray` (height, width) scaled to (side, side), bit for bit as the LANCZOS resize of Pillow 13 does.
 
     Every product and sum is a multiple of 2**-22 that float64 holds exactly, so the order of summing does not matter.
     """
-    height, width = grey.shape
+    height, width = gray.shape
     # Pillow rounds between its passes, so their order shows: it shrinks the height first if much more of it goes.
     if height - side > 2 * (width - side) and height > side:
-        return _pass(_pass(grey.T, side).T, side)
-    return _pass(_pass(grey, side).T, side).T
+        return _pass(_pass(gray.T, side).T, side)
+    return _pass(_pass(gray, side).T, side).T
 
 
-def _pass(grey: np.ndarray, side: int) -> np.ndarray:
+def _pass(gray: np.ndarray, side: int) -> np.ndarray:
     """Scales the last axis of (rows, n) uint8 to `side`."""
-    if grey.shape[1] == side:
-        return grey
-    sums = np.empty((grey.shape[0], side))
-    rows = max(1, _BLOCK // grey.shape[1])
-    for top in range(0, len(grey), rows):
+    if gray.shape[1] == side:
+        return gray
+    sums = np.empty((gray.shape[0], side))
+    rows = max(1, _BLOCK // gray.shape[1])
+    for top in range(0, len(gray), rows):
         block = slice(top, top + rows)
-        pixels = grey[block].astype(np.float64)
-        for band in _bands(grey.shape[1], side):
+        pixels = gray[block].astype(np.float64)
+        for band in _bands(gray.shape[1], side):
             inputs = slice(band.start, band.start + len(band.weights))
             outputs = slice(band.column, band.column + band.weights.shape[1])
             np.matmul(pixels[:, inputs], band.weights, out=sums[block, outputs])
@@ -76,11 +76,11 @@ def _fixed_weights(size: int, side: int) -> tuple[np.ndarray, np.ndarray, np.nda
     scale = size / side
     stretch = max(scale, 1.0)
     support = _LOBES * stretch
-    centre = (np.arange(side) + 0.5) * scale
-    first = np.maximum((centre - support + 0.5).astype(np.int64), 0)
-    last = np.minimum((centre + support + 0.5).astype(np.int64), size)
+    center = (np.arange(side) + 0.5) * scale
+    first = np.maximum((center - support + 0.5).astype(np.int64), 0)
+    last = np.minimum((center + support + 0.5).astype(np.int64), size)
     taps = first[:, None] + np.arange(int((last - first).max()))
-    x = (taps - centre[:, None] + 0.5) * (1.0 / stretch)
+    x = (taps - center[:, None] + 0.5) * (1.0 / stretch)
     inside = (taps < last[:, None]) & (x >= -_LOBES) & (x < _LOBES)
     weight = np.where(inside, np.sinc(x) * np.sinc(x / _LOBES), 0.0)
     weight = weight / np.cumsum(weight, axis=1)[:, -1:]

@@ -24,8 +24,8 @@ def sharpness(image: np.ndarray) -> float:
 
     from x2i.image.resize import ResizeMode, resize
 
-    grey = resize(luma(image), ResizeMode.LONGEST, NORMAL_SIDE)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var(dtype=np.float64))
+    gray = resize(luma(image), ResizeMode.LONGEST, NORMAL_SIDE)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var(dtype=np.float64))
 
 
 def exposure(image: np.ndarray) -> float:
@@ -45,7 +45,7 @@ def clipped_share(image: np.ndarray) -> float:
 
 
 def entropy(image: np.ndarray) -> float:
-    """Returns the Shannon entropy of the luma histogram, 0 (one colour) to 8 bits."""
+    """Returns the Shannon entropy of the luma histogram, 0 (one color) to 8 bits."""
     histogram = _histogram(image)
     share = histogram[histogram > 0] / histogram.sum()
     return float(-(share * np.log2(share)).sum()) + 0.0

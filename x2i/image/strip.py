@@ -4,8 +4,8 @@ from __future__ import annotations
 
 _KEPT_SEGMENTS = frozenset({0xDB, 0xDD, 0xDA, *range(0xC0, 0xD0)})
 """Tables, frame and scan headers. Gone are APP1-13, APP15 and comments."""
-_COLOUR_SEGMENTS = {0xE0: (16, b"JFIF\0"), 0xEE: (14, b"Adobe")}
-"""Kept too, since they tell the colour transform: APP0 and APP14, if of this length and name, so with nothing else."""
+_COLOR_SEGMENTS = {0xE0: (16, b"JFIF\0"), 0xEE: (14, b"Adobe")}
+"""Kept too, since they tell the color transform: APP0 and APP14, if of this length and name, so with nothing else."""
 
 
 def strip_jpeg(data: bytes) -> bytes | None:
@@ -32,9 +32,9 @@ def strip_jpeg(data: bytes) -> bytes | None:
         if marker == 0xDA:
             end = _scan_end(data, end)
         name = data[position + 4 : position + 9]
-        if marker == 0xEE and name == b"Adobe" and (length, name) != _COLOUR_SEGMENTS[marker]:
+        if marker == 0xEE and name == b"Adobe" and (length, name) != _COLOR_SEGMENTS[marker]:
             return None
-        if marker in _KEPT_SEGMENTS or _COLOUR_SEGMENTS.get(marker) == (length, name):
+        if marker in _KEPT_SEGMENTS or _COLOR_SEGMENTS.get(marker) == (length, name):
             out += data[position:end]
         position = end
     return bytes(out) + b"\xff\xd9" if data[position : position + 2] == b"\xff\xd9" else None

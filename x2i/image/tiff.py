@@ -14,8 +14,8 @@ def refuse_misread(tags: Mapping[int, Any]) -> None:
     """Raises DroppedError UNSUPPORTED_FORMAT by the tags (TIFF 6.0) of an image file directory."""
     bits = tags.get(_BITS, (1,))[0]
     if bits == 16 and tags.get(_PLANAR) == 2 and tags.get(_COMPRESSION, 1) == 1:
-        raise DroppedError(Reason.UNSUPPORTED_FORMAT, "tiff: 16-bit colour planes without compression")
+        raise DroppedError(Reason.UNSUPPORTED_FORMAT, "tiff: 16-bit color planes without compression")
     if bits == 16 and tags.get(_PHOTOMETRIC) == 0:
-        raise DroppedError(Reason.UNSUPPORTED_FORMAT, "tiff: 16-bit grey in which 0 is white")
+        raise DroppedError(Reason.UNSUPPORTED_FORMAT, "tiff: 16-bit gray in which 0 is white")
     if bits == 8 and tags.get(_SAMPLE_FORMAT, (1,))[0] == 2:
         raise DroppedError(Reason.UNSUPPORTED_FORMAT, "tiff: signed 8-bit samples")

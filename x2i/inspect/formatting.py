@@ -38,9 +38,9 @@ def task_title(task: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def describe_licence(licence: str) -> str:
-    """Returns a licence's short name if its address is a well-known one, else the address without what all share."""
-    address = re.sub(r"^https?://(www\.)?", "", licence).rstrip("/")
+def describe_license(license: str) -> str:
+    """Returns a license's short name if its address is a well-known one, else the address without what all share."""
+    address = re.sub(r"^https?://(www\.)?", "", license).rstrip("/")
     if address.startswith("creativecommons.org/publicdomain/zero/"):
         return f"CC0 {address.rsplit('/', 1)[-1]}"
     if address.startswith("creativecommons.org/publicdomain/mark/"):

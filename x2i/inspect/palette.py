@@ -1,4 +1,4 @@
-"""The colours and typefaces that sheet, gallery and report share, so that they look like one thing."""
+"""The colors and typefaces that sheet, gallery and report share, so that they look like one thing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours as #rrggbb. `ok`, `filtered` and `failed` always mean the three statuses, nothing else."""
+    """Colors as #rrggbb. `ok`, `filtered` and `failed` always mean the three statuses, nothing else."""
 
     paper: str
     card: str
@@ -52,14 +52,14 @@ DARK = Palette(
     shadow="#00000040",
 )
 CHIPS = ("#2f63a8", "#a8572f", "#6a4b9c", "#2f7f5f", "#9c2f63")
-"""Colours of the numbered chips: input image k has CHIPS[k - 1], in the thumbnails and in the text alike."""
+"""Colors of the numbered chips: input image k has CHIPS[k - 1], in the thumbnails and in the text alike."""
 
 SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace'
 
 
-def chip_colour(number: int) -> str:
-    """Returns the colour of input image `number`, counted from 1."""
+def chip_color(number: int) -> str:
+    """Returns the color of input image `number`, counted from 1."""
     return CHIPS[(number - 1) % len(CHIPS)]
 
 

@@ -1,4 +1,4 @@
-"""Plots as inline SVG that takes its colours from the page: bars, histograms, curves. Text in, markup out, escaped."""
+"""Plots as inline SVG that takes its colors from the page: bars, histograms, curves. Text in, markup out, escaped."""
 
 from __future__ import annotations
 

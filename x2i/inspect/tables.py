@@ -112,16 +112,16 @@ def images_table(records: list[ImageRecord]) -> Table:
     """Returns image records for the terminal, one line each."""
     from rich.text import Text
 
-    table = _table("key", "status", "pixels", ">size", "licence", "text or address")
-    colours = {Status.OK: "green", Status.FILTERED: "yellow", Status.FAILED: "red"}
+    table = _table("key", "status", "pixels", ">size", "license", "text or address")
+    colors = {Status.OK: "green", Status.FILTERED: "yellow", Status.FAILED: "red"}
     for record in records:
         kept = record.status is Status.OK
         table.add_row(
             Text(record.key, no_wrap=True),
-            Text("ok" if kept else f"{record.status}: {record.reason}", style=colours[record.status], no_wrap=True),
+            Text("ok" if kept else f"{record.status}: {record.reason}", style=colors[record.status], no_wrap=True),
             f"{record.width}x{record.height}" if kept else "",
             describe_bytes(record.size) if kept else "",
-            _line(record.licence),
+            _line(record.license),
             _line(record.text or record.url),
         )
     table.columns[0].min_width = max((len(record.key) for record in records), default=None)
@@ -215,11 +215,11 @@ def _cell(value: Any) -> str:
     return describe_number(value) if isinstance(value, float) else str(value)
 
 
-def _reasons(label: str, reasons: dict[str, int], colour: str) -> str:
+def _reasons(label: str, reasons: dict[str, int], color: str) -> str:
     if not reasons:
         return ""
     detail = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
-    return f", [{colour}]{sum(reasons.values()):,} {label}[/] [dim]({detail})[/]"
+    return f", [{color}]{sum(reasons.values()):,} {label}[/] [dim]({detail})[/]"
 
 
 def _named(counts: dict[str, int]) -> str:

@@ -83,7 +83,7 @@ class ImageEmbedder(Protocol):
     dimensions: int
 
     def embed(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
-        """Returns embeddings_ND: one L2-normalised row of `dimensions` numbers per image."""
+        """Returns embeddings_ND: one L2-normalized row of `dimensions` numbers per image."""
         ...
 
 
@@ -132,7 +132,7 @@ class EdgeDetector(Protocol):
     """Draws the edges of an image."""
 
     def edges(self, images: Sequence[RgbImage]) -> list[NDArray[np.uint8]]:
-        """Returns an edge map_HW per image: 255 on edges, 0 elsewhere, grey between for soft detectors."""
+        """Returns an edge map_HW per image: 255 on edges, 0 elsewhere, gray between for soft detectors."""
         ...
 
 

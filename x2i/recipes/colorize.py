@@ -1,4 +1,4 @@
-"""colorize: a grey photograph in, the colour photograph out."""
+"""colorize: a gray photograph in, the color photograph out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILMS = {
 
 
 class Colorize(OneInputRecipe):
-    """Grey is not always the same grey: the weights of the channels are one of FILMS."""
+    """Gray is not always the same gray: the weights of the channels are one of FILMS."""
 
     name = "colorize"
     task = Task.COLORIZE
@@ -29,15 +29,15 @@ class Colorize(OneInputRecipe):
 
     def pair(self, image: RgbImage, facts: Mapping[str, Any], random: np.random.Generator) -> Pair | Dropped:
         film = list(FILMS)[int(random.integers(len(FILMS)))]
-        colourfulness = chroma(image)
-        if colourfulness < MIN_CHROMA:
-            return Dropped(Reason.UNSUITABLE_IMAGE, f"the photograph is grey itself (chroma {colourfulness:.1f})")
-        grey_HW = np.rint(image @ np.array(FILMS[film], np.float32)).clip(0, 255).astype(np.uint8)
-        grey_HWC = np.repeat(grey_HW[..., None], 3, axis=2)
-        scores = {"chroma": round(colourfulness, 3)}
-        return Pair(Picture(grey_HWC), Picture(image), {"film": film}, scores)
+        colorfulness = chroma(image)
+        if colorfulness < MIN_CHROMA:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"the photograph is gray itself (chroma {colorfulness:.1f})")
+        gray_HW = np.rint(image @ np.array(FILMS[film], np.float32)).clip(0, 255).astype(np.uint8)
+        gray_HWC = np.repeat(gray_HW[..., None], 3, axis=2)
+        scores = {"chroma": round(colorfulness, 3)}
+        return Pair(Picture(gray_HWC), Picture(image), {"film": film}, scores)
 
 
 def chroma(image: RgbImage) -> float:
-    """Returns the mean distance between the strongest and the weakest channel, 0 (grey) to 255."""
+    """Returns the mean distance between the strongest and the weakest channel, 0 (gray) to 255."""
     return float(np.mean(image.max(axis=2).astype(np.float32) - image.min(axis=2)))

@@ -29,7 +29,7 @@ class Denoise(OneInputRecipe):
 
 
 def gaussian(image: RgbImage, random: np.random.Generator) -> Damage:
-    """Adds noise of a standard deviation of 12 to 50 grey levels, to each channel apart or to all alike."""
+    """Adds noise of a standard deviation of 12 to 50 gray levels, to each channel apart or to all alike."""
     sigma, monochrome = round(float(random.uniform(12, 50)), 2), bool(random.integers(2))
     shape = (*image.shape[:2], 1) if monochrome else image.shape
     noisy = image + sigma * random.standard_normal(shape, np.float32)

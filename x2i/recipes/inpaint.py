@@ -1,4 +1,4 @@
-"""inpaint: a photograph with holes of a flat colour in, the whole photograph out."""
+"""inpaint: a photograph with holes of a flat color in, the whole photograph out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from x2i.recipes.masks import SHAPES, Mask, entity_mask
 from x2i.sample import Task
 
 MIN_COVERAGE, MAX_COVERAGE = 0.02, 0.5
-NEAR, RARE = 96, 0.01  # grey levels in each channel; share of the pixels
-COLOURS = {
+NEAR, RARE = 96, 0.01  # gray levels in each channel; share of the pixels
+COLORS = {
     "gray": (128, 128, 128),
     "black": (0, 0, 0),
     "white": (255, 255, 255),
@@ -28,7 +28,7 @@ COLOURS = {
 
 
 class Inpaint(OneInputRecipe):
-    """The hole is part of the input picture. Its colour is drawn among those that the picture hardly has, so that the
+    """The hole is part of the input picture. Its color is drawn among those that the picture hardly has, so that the
     hole can be told from the picture; it is recorded and may be named in the instruction.
 
     Shapes: boxes, strokes, and the outline of a found entity where the image has one of a fit size.
@@ -60,15 +60,15 @@ class Inpaint(OneInputRecipe):
     def pair(self, image: RgbImage, facts: Mapping[str, Any], random: np.random.Generator) -> Pair | Dropped:
         shapes = [*SHAPES, "entity"] if facts.get("mask_counts") else list(SHAPES)
         shape = shapes[int(random.integers(len(shapes)))]
-        colour = draw_colour(image, random)
+        color = draw_color(image, random)
         mask = self._mask(shape, image, facts, random)
         coverage = float(mask.mean())
         if not MIN_COVERAGE <= coverage <= MAX_COVERAGE:
             return Dropped(Reason.UNSUITABLE_IMAGE, f"the hole covers {coverage:.1%} of the picture")
         holed = image.copy()
-        holed[mask] = COLOURS[colour]
-        parameters = {"shape": shape, "colour": colour, "rgb": list(COLOURS[colour]), "coverage": round(coverage, 4)}
-        return restoration(holed, image, parameters, colour=colour)
+        holed[mask] = COLORS[color]
+        parameters = {"shape": shape, "color": color, "rgb": list(COLORS[color]), "coverage": round(coverage, 4)}
+        return restoration(holed, image, parameters, color=color)
 
     def _mask(self, shape: str, image: RgbImage, facts: Mapping[str, Any], random: np.random.Generator) -> Mask:
         height, width = image.shape[:2]
@@ -77,9 +77,9 @@ class Inpaint(OneInputRecipe):
         return SHAPES[shape](height, width, random)
 
 
-def draw_colour(image: RgbImage, random: np.random.Generator) -> str:
-    """Returns a drawn name out of COLOURS: the first, in drawn order, that less than RARE of the picture comes near."""
+def draw_color(image: RgbImage, random: np.random.Generator) -> str:
+    """Returns a drawn name out of COLORS: the first, in drawn order, that less than RARE of the picture comes near."""
     pixels = image[::4, ::4].reshape(-1, 3).astype(np.int16)
-    order = [list(COLOURS)[number] for number in random.permutation(len(COLOURS))]
-    shares = {name: float(np.mean(np.abs(pixels - COLOURS[name]).max(axis=1) < NEAR)) for name in order}
+    order = [list(COLORS)[number] for number in random.permutation(len(COLORS))]
+    shares = {name: float(np.mean(np.abs(pixels - COLORS[name]).max(axis=1) < NEAR)) for name in order}
     return next((name for name in order if shares[name] < RARE), min(order, key=lambda name: shares[name]))

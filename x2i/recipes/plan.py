@@ -33,11 +33,11 @@ PLAN_SCHEMA = pa.schema(
         ("sizes", pa.list_(pa.int64())),
         ("uids", pa.list_(pa.string())),
         ("urls", pa.list_(pa.string())),
-        ("licences", pa.list_(pa.string())),
+        ("licenses", pa.list_(pa.string())),
         ("facts", pa.string()),  # JSON: what the recipe knows beside the pixels
     ]
 )
-_IMAGE_FIELDS = ("key", "width", "height", "offset", "size", "uid", "url", "licence")
+_IMAGE_FIELDS = ("key", "width", "height", "offset", "size", "uid", "url", "license")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class SampleMaker:
     """Renders samples of one recipe from the image store at `root`.
 
     max_side: images are made to fit a square of so many pixels. quality: of JPEG images, 1 to 100.
-    The last DECODED_IMAGES_KEPT source images stay decoded, since neighbours in a plan share them.
+    The last DECODED_IMAGES_KEPT source images stay decoded, since neighbors in a plan share them.
     """
 
     def __init__(self, root: Path, recipe: Recipe, max_side: int, quality: int) -> None:
@@ -66,7 +66,7 @@ class SampleMaker:
             task=self._recipe.task,
             instruction=rendered.instruction,
             sizes=tuple((picture.pixels.shape[1], picture.pixels.shape[0]) for picture in pictures),
-            source=Lineage(tuple(row["uids"]), tuple(row["urls"]), tuple(row["licences"])),
+            source=Lineage(tuple(row["uids"]), tuple(row["urls"]), tuple(row["licenses"])),
             recipe=RecipeStamp(self._recipe.name, self._recipe.version, rendered.parameters),
             scores=rendered.scores,
         )

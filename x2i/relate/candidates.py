@@ -1,4 +1,4 @@
-"""Which pairs of images are worth a geometric comparison: neighbours by embedding, and by votes of local features."""
+"""Which pairs of images are worth a geometric comparison: neighbors by embedding, and by votes of local features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VOTERS = 300
-VOTER_NEIGHBOURS = 8
+VOTER_NEIGHBORS = 8
 MIN_VOTES = 3
 FAR = 0.6
 ROWS_PER_LIST = 500
@@ -17,8 +17,8 @@ TRAINING_ROWS_PER_LIST = 100
 QUERY_ROWS = 1 << 15
 
 
-def embedding_pairs(embeddings_ND: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:
-    """Returns pairs_P2 of rows (i < j, sorted): each row with its `neighbours` nearest by dot product."""
+def embedding_pairs(embeddings_ND: NDArray[np.float32], neighbors: int) -> NDArray[np.int64]:
+    """Returns pairs_P2 of rows (i < j, sorted): each row with its `neighbors` nearest by dot product."""
     import faiss
 
     count, dimensions = embeddings_ND.shape
@@ -26,15 +26,15 @@ def embedding_pairs(embeddings_ND: NDArray[np.float32], neighbours: int) -> NDAr
         return np.zeros((0, 2), np.int64)
     index = faiss.IndexFlatIP(dimensions)
     index.add(np.ascontiguousarray(embeddings_ND, np.float32))
-    _, found = index.search(np.ascontiguousarray(embeddings_ND, np.float32), min(count, neighbours + 1))
+    _, found = index.search(np.ascontiguousarray(embeddings_ND, np.float32), min(count, neighbors + 1))
     return _sorted_pairs(np.repeat(np.arange(count), found.shape[1]), found.ravel())
 
 
-def descriptor_pairs(descriptors: Sequence[NDArray[np.uint8]], neighbours: int) -> NDArray[np.int64]:
-    """Returns pairs_P2 of rows (i < j, sorted): each image with the `neighbours` that most of its features vote for.
+def descriptor_pairs(descriptors: Sequence[NDArray[np.uint8]], neighbors: int) -> NDArray[np.int64]:
+    """Returns pairs_P2 of rows (i < j, sorted): each image with the `neighbors` that most of its features vote for.
 
     descriptors: per image an uint8 array (features, dimensions), strongest first; the VOTERS first of each take part.
-    A feature votes once for each other image among its VOTER_NEIGHBOURS nearest features, if that one is nearer than
+    A feature votes once for each other image among its VOTER_NEIGHBORS nearest features, if that one is nearer than
     FAR times its own length. So a detail is found from its whole, and the whole from its detail, however different the
     two look from afar. An image needs MIN_VOTES votes.
 
@@ -61,7 +61,7 @@ def descriptor_pairs(descriptors: Sequence[NDArray[np.uint8]], neighbours: int) 
     order = np.lexsort((pairs_V2[:, 1], -count_V, pairs_V2[:, 0]))
     chosen = pairs_V2[order]
     first = np.searchsorted(chosen[:, 0], chosen[:, 0])
-    chosen = chosen[np.arange(len(chosen)) - first < neighbours]
+    chosen = chosen[np.arange(len(chosen)) - first < neighbors]
     return _sorted_pairs(chosen[:, 0], chosen[:, 1])
 
 
@@ -86,7 +86,7 @@ def _search(features_FD: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.fl
         index.add(features_FD[start : start + QUERY_ROWS].astype(np.float32))
     for start in range(0, count, QUERY_ROWS):
         queries = features_FD[start : start + QUERY_ROWS].astype(np.float32)
-        yield start, *index.search(queries, min(count, VOTER_NEIGHBOURS + 1))
+        yield start, *index.search(queries, min(count, VOTER_NEIGHBORS + 1))
 
 
 def _sorted_pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -27,9 +27,9 @@ class SubjectRule:
     min_area, min_wider_area: share of the area that the agreeing places must span in both images, and in one of them.
     They keep out watermarks, logos and subtitles, which agree on a small patch.
     near_distance: images with a phash distance up to this are the same picture again and no pair.
-    same_brightness, same_spread: an upright cut-out whose colours differ by no more than so many levels in the mean and
+    same_brightness, same_spread: an upright cut-out whose colors differ by no more than so many levels in the mean and
     such a share in the standard deviation is a copy and no pair.
-    neighbours: candidates per image from the embeddings, and as many from the votes of local features.
+    neighbors: candidates per image from the embeddings, and as many from the votes of local features.
     """
 
     min_inliers: int = 15
@@ -40,7 +40,7 @@ class SubjectRule:
     near_distance: int = 10
     same_brightness: float = 2.0
     same_spread: float = 0.1
-    neighbours: int = 10
+    neighbors: int = 10
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def find_pairs(
     candidates_P2 = np.unique(
         np.concatenate(
             [
-                embedding_pairs(embeddings_ND, rule.neighbours),
-                descriptor_pairs([found.descriptors_ND for found in features], rule.neighbours),
+                embedding_pairs(embeddings_ND, rule.neighbors),
+                descriptor_pairs([found.descriptors_ND for found in features], rule.neighbors),
             ]
         ),
         axis=0,
@@ -106,7 +106,7 @@ def accepts(rule: SubjectRule, match: Match) -> bool:
 def is_copy(a: RgbImage, b: RgbImage, a_to_b_33: NDArray[np.float64], rule: SubjectRule) -> bool:
     """Returns whether one image is a cut-out of the other: upright, only shifted and scaled, in the same light.
 
-    Such a pair teaches a model to copy its input. Light is compared by the mean and the spread of each colour where
+    Such a pair teaches a model to copy its input. Light is compared by the mean and the spread of each color where
     the homography lays the two over each other, at a longest side of 128 px or less: neither compression, nor resizing,
     nor a homography that is off by a pixel hides a copy.
     """
@@ -134,7 +134,7 @@ def _upright_scale(homography_33: NDArray[np.float64], width: int, height: int) 
 def _light_change(
     detail: RgbImage, whole: RgbImage, homography_33: NDArray[np.float64], scale: float
 ) -> tuple[float, float]:
-    """Returns how the colours differ where the two images overlap, shrunk to one scale: (brightness, spread).
+    """Returns how the colors differ where the two images overlap, shrunk to one scale: (brightness, spread).
 
     brightness: largest difference of the means of a channel, 0..255. spread: by what share the standard deviation of
     luma differs. Infinite if nothing overlaps.

@@ -11,7 +11,7 @@ from x2i.sample import ImageRecord
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import MARK
 
-_KEPT = ("key", "uid", "url", "page_url", "text", "context", "licence", "extra", "host", "http_status", "bytes")
+_KEPT = ("key", "uid", "url", "page_url", "text", "context", "license", "extra", "host", "http_status", "bytes")
 
 
 def kept_out(rows: Iterable[PlanRow], tombstones: Tombstones) -> dict[str, Crawled]:

@@ -1,7 +1,7 @@
 """Mirroring a whole sample, inputs and output together, where neither the task nor the words forbid it.
 
 A mirrored photograph is as good as its original as long as nothing in it or said of it has a side: "the cup on the
-left", a page of text, a skeleton whose colours tell left limbs from right ones. So the rule refuses when in doubt: a
+left", a page of text, a skeleton whose colors tell left limbs from right ones. So the rule refuses when in doubt: a
 task that is not listed here, a word that could be about sides or letters, and an instruction in a script that the list
 of words does not cover keep the sample as it is.
 """
@@ -50,7 +50,7 @@ MIRRORABLE_TASKS = frozenset(
 NEVER_MIRRORED_TASKS = frozenset(
     {
         "text_rendering",  # letters are the point
-        "pose_to_image",  # a skeleton's colours tell left limbs from right ones
+        "pose_to_image",  # a skeleton's colors tell left limbs from right ones
         "image_to_pose",
         "skeleton_to_image",
         "image_to_skeleton",
@@ -75,7 +75,7 @@ SIDE_WORDS = """
 LETTER_WORDS = """
     text texts letter letters lettered lettering word words worded wording write writes writing writings written wrote
     handwriting handwritten typed typeface typography typographic font fonts sign signs signage signpost signposts
-    signboard signboards sticker stickers label labels labeled labelled labeling labelling logo logos logotype brand
+    signboard signboards sticker stickers label labels labeled labeled labeling labelling logo logos logotype brand
     brands branded branding trademark copyright watermark watermarks watermarked captioned headline headlines title
     titles titled subtitle subtitles read reads reading say says saying said spell spells spelled spelling inscribed
     inscription inscriptions engraved engraving printed print prints slogan slogans motto quote quotes quotation message

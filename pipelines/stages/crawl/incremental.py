@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.plans import Plan, normalised, read_plan
+from pipelines.engine.plans import Plan, normalized, read_plan
 from pipelines.engine.stage import PlanItem, Worker
 from pipelines.stages.crawl.plan import plan_crawl
 from x2i.errors import UserError
@@ -83,10 +83,10 @@ def crawl_generations(
     for name, plan in plans.items():
         if name == target or plan is None or not plan.entries:
             continue
-        continues = plan.config["sources"] == normalised(config)["sources"] and not _is_finished(dataset, plan)
+        continues = plan.config["sources"] == normalized(config)["sources"] and not _is_finished(dataset, plan)
         if not (continues or crawl.retry_failed):
             continue
-        if dict(plan.entries[0].config) == normalised(crawl.partition_config()):
+        if dict(plan.entries[0].config) == normalized(crawl.partition_config()):
             found.insert(-1, CrawlGeneration(crawl, name, plan.config, plan.inputs, recorded=True))
         elif continues:
             _tell(f"{name} was made with other options and is not finished: with those options, it would be continued")
@@ -102,7 +102,7 @@ def _target(
     reread: bool,
 ) -> str:
     """Returns the name of the crawl that this command is about."""
-    config = normalised(crawl.config())
+    config = normalized(crawl.config())
     if reread and not crawl.reads_pages():
         raise UserError("crawl: --reread reads web pages again, and none of the sources is one")
     if not plans:
@@ -143,7 +143,7 @@ def _tell_difference(crawl: CrawlStage, name: str, plans: Mapping[str, Plan | No
     """Says with which other options than before the next crawl stores its images: lawful, and easily forgotten."""
     for earlier, plan in reversed(list(plans.items())):
         if plan is not None and plan.entries:
-            before, now = plan.entries[0].config, normalised(crawl.partition_config())
+            before, now = plan.entries[0].config, normalized(crawl.partition_config())
             differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
             changes = [f"{key} {before.get(key)} -> {now.get(key)}" for key in differing]
             if changes:

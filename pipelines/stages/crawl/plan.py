@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
     from x2i.store.tombstones import Tombstones
 
-_NAMES = ("key", "uid", "url", "text", "page_url", "context", "licence", "extra", "place")
+_NAMES = ("key", "uid", "url", "text", "page_url", "context", "license", "extra", "place")
 PLAN_SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
 
 

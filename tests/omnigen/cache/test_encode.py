@@ -340,7 +340,7 @@ class Forgetful(ByteTokenizer):
     """Knows the template alone: whoever asks it for the words of an instruction is told off."""
 
     def encode(self, text: str) -> list[int]:
-        if any(word in text for word in ("photograph", "colour", "Input")):
+        if any(word in text for word in ("photograph", "color", "Input")):
             raise AssertionError(f"the tokenizer was asked for {text!r}")
         return super().encode(text)
 
@@ -355,7 +355,7 @@ def hugging_face_tokenizer(folder: Path) -> str:
     trainer = trainers.BpeTrainer(
         vocab_size=400, special_tokens=["<unk>", "<s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
-    tokenizer.train_from_iterator(["A photograph of coffee.", "Give colour to it.", "Input: Output:"], trainer)
+    tokenizer.train_from_iterator(["A photograph of coffee.", "Give color to it.", "Input: Output:"], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>").save_pretrained(folder)
     return f"hf:{folder}"

@@ -97,7 +97,7 @@ def test_an_unknown_codec_is_a_user_error(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def vae_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised AutoencoderKL of SDXL's shape, a few channels wide."""
+    """A randomly initialized AutoencoderKL of SDXL's shape, a few channels wide."""
     return save_tiny_vae(tmp_path_factory.mktemp("pipeline") / "vae")
 
 
@@ -160,7 +160,7 @@ def test_the_fingerprint_is_of_what_decides_the_latents_not_of_the_place(vae_fol
 
 
 @pytest.mark.parametrize("name", ["dct:6", "vae"])
-def test_posteriors_come_in_order_and_do_not_depend_on_their_neighbours(vae_folder: Path, name: str) -> None:
+def test_posteriors_come_in_order_and_do_not_depend_on_their_neighbors(vae_folder: Path, name: str) -> None:
     codec = load_codec(f"sdxl:{vae_folder}" if name == "vae" else name)
     images = [torch.from_numpy(image.copy()) for image in photographs(64)]
     images = [images[0], images[1], images[0], *images[2:], images[1][:32].contiguous()]

@@ -54,7 +54,7 @@ def test_over_many_seeds_every_index_lands_everywhere_equally_often(length):
     assert chi_square.max() < (length - 1) + 6 * np.sqrt(2 * (length - 1)) + 6
 
 
-def test_neighbours_do_not_stay_neighbours():
+def test_neighbors_do_not_stay_neighbors():
     placed = permute(np.arange(10_000), 10_000, 1)
     assert abs(np.corrcoef(np.arange(10_000), placed)[0, 1]) < 0.05
     assert (np.abs(np.diff(placed)) == 1).mean() < 0.002

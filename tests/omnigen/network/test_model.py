@@ -1,4 +1,4 @@
-"""The network: names, count, initialisation; a pack equals its samples; conditions never see noise."""
+"""The network: names, count, initialization; a pack equals its samples; conditions never see noise."""
 
 from __future__ import annotations
 

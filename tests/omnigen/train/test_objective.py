@@ -139,7 +139,7 @@ def test_a_sample_whose_target_is_its_input_does_not_count(shards):
     assert count_tokens([silent]) == count_tokens([pack]) - 4
 
 
-def test_what_is_minimised_weighs_every_element_of_a_target_and_what_is_compared_does_not(shards):
+def test_what_is_minimized_weighs_every_element_of_a_target_and_what_is_compared_does_not(shards):
     pack, model = packed(shards, [0, 9]), small_model()
     shape = pack.clean[1].shape
     weight = torch.linspace(1, 64, pack.clean[1].numel()).reshape(shape)

@@ -162,11 +162,11 @@ def test_links_are_followed_only_where_that_is_wanted() -> None:
     assert parse_page(b"<meta name=robots content=nofollow>" + markup, URL).links == ()
 
 
-def test_a_licence_of_the_figure_goes_before_that_of_the_page() -> None:
+def test_a_license_of_the_figure_goes_before_that_of_the_page() -> None:
     markup = b"""<link rel=license href=/page><figure><img src=a.jpg><a rel="license x" href=/own>CC0</a></figure>
       <img src=b.jpg>"""
     first, second = parse_page(markup, URL).images
-    assert (first.licence, second.licence) == ("https://site.example/own", "https://site.example/page")
+    assert (first.license, second.license) == ("https://site.example/own", "https://site.example/page")
 
 
 def test_srcset_with_odd_spacing() -> None:
@@ -185,11 +185,11 @@ def test_a_deeply_nested_page_is_read_in_reasonable_time() -> None:
     assert len(parse_page(markup, URL).images) == 1
 
 
-def test_a_licence_inside_one_figure_says_nothing_about_another() -> None:
+def test_a_license_inside_one_figure_says_nothing_about_another() -> None:
     markup = b"""<figure><img src=a.jpg><img src=b.jpg><figcaption>Two cups. <a rel=license href=own>CC</a></figcaption>
       </figure><figure><img src=c.jpg></figure><p><img src=d.jpg></p>"""
     rows = parse_page(markup, URL).images
-    assert [row.licence for row in rows] == ["https://site.example/dir/own", "https://site.example/dir/own", "", ""]
+    assert [row.license for row in rows] == ["https://site.example/dir/own", "https://site.example/dir/own", "", ""]
     assert [row.extra.get("figcaption") for row in rows[:2]] == ["Two cups.", "Two cups."]
 
 
@@ -206,7 +206,7 @@ def test_the_picture_of_a_page_in_its_head_is_a_row_unless_it_is_shown() -> None
     assert [row.extra.get("found_in") for row in rows] == [None, "og:image", "image_src"]
 
 
-def test_linked_data_gives_captions_and_licences_also_to_pictures_that_are_shown() -> None:
+def test_linked_data_gives_captions_and_licenses_also_to_pictures_that_are_shown() -> None:
     markup = (
         b"""<script type="application/ld+json">{"@graph": [{"@type": "Article", "headline": "Cats", "image":
       ["/plain.jpg", {"@type": "ImageObject", "contentUrl": "/a.jpg", "caption": "a cat", "creditText": "Ann",
@@ -218,7 +218,7 @@ def test_linked_data_gives_captions_and_licences_also_to_pictures_that_are_shown
       <link rel=license href=/page><img src=/a.jpg><img src=/b.jpg>"""
     )
     rows = parse_page(markup, URL).images
-    assert [(row.url.rpartition("/")[2], row.text, row.licence.rpartition("/")[2]) for row in rows] == [
+    assert [(row.url.rpartition("/")[2], row.text, row.license.rpartition("/")[2]) for row in rows] == [
         ("a.jpg", "a cat", "by"),
         ("b.jpg", "", "page"),
         ("plain.jpg", "Cats", "page"),

@@ -32,7 +32,7 @@ def test_the_group_of_a_crawler_whose_name_is_part_of_ours_is_not_ours(name: str
     assert not rules.allows("http://a.example/x.jpg", "x2i")
 
 
-def test_wildcards_and_ends_are_honoured() -> None:
+def test_wildcards_and_ends_are_honored() -> None:
     rules = RobotsRules.from_text(b"User-agent: *\nDisallow: /*.jpg$\n")
     assert not rules.allows("http://a.example/a/b.jpg", "x2i")
     assert rules.allows("http://a.example/a/b.jpg?x=1", "x2i")

@@ -53,7 +53,7 @@ def test_samples_that_webdataset_wrote_keep_key_caption_and_fields(tmp_path: Pat
     rows, notes = plan(path)
     assert [row.extra["key"] for row in rows] == ["a/cat", "Dog 1", "pair", "pair"]
     assert [row.text for row in rows] == ["a cat", "a dog", "", ""]
-    assert rows[0].licence == "CC0"
+    assert rows[0].license == "CC0"
     assert rows[0].extra == {"key": "a/cat", "score": 0.5, "large": None, "nested": {"a": [1, None]}}
     assert [row.extra.get("member") for row in rows[2:]] == ["input_1.jpg", "output.jpg"]
     assert [read(row) for row in rows] == [PHOTO, photograph(format="PNG"), PHOTO, photograph(shift=9)]

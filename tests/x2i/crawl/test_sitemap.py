@@ -29,7 +29,7 @@ def test_pages_come_with_the_images_named_for_them() -> None:
     data = (HEAD + body).encode()
     assert is_sitemap(data)
     first, second = read_sitemap(data, URL)
-    assert [(row.url, row.text, row.licence) for row in first.images] == [
+    assert [(row.url, row.text, row.license) for row in first.images] == [
         ("https://site.example/1.jpg", "a cat & dog", "https://cc.example/by"),
         ("https://cdn.example/2.jpg", "two", ""),
     ]

@@ -54,7 +54,7 @@ def refused(*words: str) -> Iterator[None]:
 def test_columns_are_found_by_their_usual_names_in_any_case(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", f"TEXT,URL,License\nhello,{ONE},CC0\n")
     [row] = read(path)
-    assert (row["url"], row["text"], row["licence"]) == (ONE, "hello", "CC0")
+    assert (row["url"], row["text"], row["license"]) == (ONE, "hello", "CC0")
 
 
 def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_parquet_columns_of_other_types_are_read_or_named(tmp_path: Path) -> Non
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     first, second = read(str(tmp_path / "t.parquet"), keep=("when", "score", "box", "big", "nothing"))
     assert (first["text"], second["text"]) == ("one of two", "")
-    assert first["licence"] == "\ufffd\ufffd"
+    assert first["license"] == "\ufffd\ufffd"
     extra = {"when": "2024-05-01 00:00:00", "score": "nan", "box": {"x": 1, "y": [2]}, "big": 2**40, "nothing": None}
     assert json.loads(first["extra"]) == extra
     assert read(str(tmp_path / "t.parquet"), text="nothing")[0]["text"] == ""

@@ -140,7 +140,7 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:
     assert pixels(row).shape == (120, 213, 3)
 
 
-def test_colours_follow_the_matrix_that_size_implies(tmp_path: Path) -> None:
+def test_colors_follow_the_matrix_that_size_implies(tmp_path: Path) -> None:
     """Without a matrix in the file, green of BT.601 and of BT.709 differ by about 20."""
     for size, matrix in (((160, 120), "ITU601"), ((1280, 720), "ITU709")):
         path = tmp_path / f"{matrix}.mkv"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from x2i.exporters.card import NO_CONTACT, card, describe
-from x2i.exporters.card_data import Publication, licence_address
+from x2i.exporters.card_data import Publication, license_address
 from x2i.exporters.croissant import VERSION, croissant
 from x2i.exporters.hugging_face import configs
 from x2i.store.commits import Counts
@@ -58,10 +58,10 @@ def test_configs_have_one_set_of_members_each_and_say_where_their_shards_are() -
     assert [entry["config_name"] for entry in matter["configs"] if entry.get("default")] == ["pose"]
 
 
-def test_the_card_tells_licences_funnel_recipes_policy_and_contact() -> None:
+def test_the_card_tells_licenses_funnel_recipes_policy_and_contact() -> None:
     steps = {"crawl": Counts(60, {"robots_disallowed": 3, "opt_out": 2}, {"timeout": 35})}
     publication = published(
-        licences={"": 4, "CC0-1.0": 6},
+        licenses={"": 4, "CC0-1.0": 6},
         recipes={"edit 3": 10},
         steps=steps,
         robots=True,
@@ -83,19 +83,19 @@ def test_the_card_tells_licences_funnel_recipes_policy_and_contact() -> None:
     assert "robots.txt was not obeyed" in ignored
 
 
-def test_a_licence_is_declared_only_where_all_images_share_one() -> None:
+def test_a_license_is_declared_only_where_all_images_share_one() -> None:
     one = configs([("edit-1in-00000", facts())])
     cc0 = {"CC0-1.0": 3, "http://creativecommons.org/publicdomain/zero/1.0/": 4}
-    assert front_matter(card(published(licences=cc0), one))["license"] == "cc0-1.0"
-    assert front_matter(card(published(licences={"CC0-1.0": 3, "": 1}), one))["license"] == "other"
-    assert licence_address("made up") == ""
-    assert croissant(published(licences=cc0), one, "")["license"] == [
+    assert front_matter(card(published(licenses=cc0), one))["license"] == "cc0-1.0"
+    assert front_matter(card(published(licenses={"CC0-1.0": 3, "": 1}), one))["license"] == "other"
+    assert license_address("made up") == ""
+    assert croissant(published(licenses=cc0), one, "")["license"] == [
         "https://creativecommons.org/publicdomain/zero/1.0/"
     ]
 
 
 def test_hostile_names_cannot_break_out_of_the_card() -> None:
-    publication = published(name=EVIL, licences={EVIL: 2}, recipes={f"{EVIL} 1": 1}, contact=EVIL, robots=True,
+    publication = published(name=EVIL, licenses={EVIL: 2}, recipes={f"{EVIL} 1": 1}, contact=EVIL, robots=True,
                             user_agents=(EVIL,), steps={"crawl": Counts(1)})  # fmt: skip
     text = card(publication, configs([("edit-1in-00000", facts())]))
     assert front_matter(text)["license"] == "other"
@@ -103,15 +103,15 @@ def test_hostile_names_cannot_break_out_of_the_card() -> None:
     body = re.split(r"^---$", text, maxsplit=2, flags=re.MULTILINE)[2]
     assert "<script>" not in body
     assert "](javascript" not in re.sub(r"`[^`\n]*`", "", body)  # nothing is a link inside a code span
-    licences = re.search(r"\| licence \| samples \|\n(.*?)\n\n", body, re.DOTALL)
-    assert licences is not None
-    assert [len(re.findall(r"(?<!\\)\|", line)) for line in licences[1].splitlines()] == [3, 3]
+    licenses = re.search(r"\| license \| samples \|\n(.*?)\n\n", body, re.DOTALL)
+    assert licenses is not None
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in licenses[1].splitlines()] == [3, 3]
 
 
 def test_croissant_has_what_the_specification_requires() -> None:
     pose = facts(task="pose", num_inputs=0, image_names=["output.png"])
     found = configs([("edit-1in-00000", facts()), ("pose-0in-00000", pose)])
-    require_croissant(croissant(published(licences={"CC0-1.0": 1}), found, describe(published(), found)))
+    require_croissant(croissant(published(licenses={"CC0-1.0": 1}), found, describe(published(), found)))
 
 
 def require_croissant(document: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ from tests.support.hostile_server import png_bomb
 from tests.support.image_files import (
     decibels,
     error,
-    grey_png,
-    grey_profile,
+    gray_png,
+    gray_profile,
     oriented,
     photograph,
     rgb_profile,
@@ -103,19 +103,19 @@ def test_an_icc_profile_is_converted_to_srgb(format: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_a_grey_profile_is_heeded_with_transparency_and_without(mode: str) -> None:
+def test_a_gray_profile_is_heeded_with_transparency_and_without(mode: str) -> None:
     ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (2, 1)))
-    pixels = decode(saved(ramp.convert(mode), "PNG", icc_profile=grey_profile(gamma=1.0)))
+    pixels = decode(saved(ramp.convert(mode), "PNG", icc_profile=gray_profile(gamma=1.0)))
     srgb = [round(255 * (1.055 * (level / 255) ** (1 / 2.4) - 0.055)) for level in (32, 128, 200)]
     assert np.abs(pixels[0, [32, 128, 200], 0].astype(int) - srgb).max() <= 1
 
 
 def test_linear_srgb_is_no_srgb_whatever_its_name() -> None:
     linear = rgb_profile("GIMP built-in Linear sRGB", gamma=1.0)
-    grey = Image.new("RGB", (16, 16), (64, 64, 64))
+    gray = Image.new("RGB", (16, 16), (64, 64, 64))
     for format in ("PNG", "JPEG"):
-        assert abs(int(decode(saved(grey, format, icc_profile=linear))[8, 8, 1]) - 137) <= 2
-        assert abs(int(decode(saved(grey, format, icc_profile=rgb_profile("sRGB", gamma=2.2)))[8, 8, 1]) - 64) <= 1
+        assert abs(int(decode(saved(gray, format, icc_profile=linear))[8, 8, 1]) - 137) <= 2
+        assert abs(int(decode(saved(gray, format, icc_profile=rgb_profile("sRGB", gamma=2.2)))[8, 8, 1]) - 64) <= 1
 
 
 def test_profiles_of_many_images_are_not_kept_in_memory() -> None:
@@ -161,7 +161,7 @@ def test_alpha_is_flattened_on_white() -> None:
     assert decode(saved(picture, "WEBP", lossless=True, exact=True))[:, 0].min() == 255
 
 
-def test_a_transparent_palette_colour_becomes_white() -> None:
+def test_a_transparent_palette_color_becomes_white() -> None:
     picture = Image.new("P", (40, 30), 1)
     picture.putpalette([0, 0, 0, 255, 0, 0] + [0] * 750)
     picture.paste(0, (0, 0, 20, 30))
@@ -172,23 +172,23 @@ def test_a_transparent_palette_colour_becomes_white() -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_a_transparent_grey_becomes_white_at_every_bit_depth(bits: int) -> None:
+def test_a_transparent_gray_becomes_white_at_every_bit_depth(bits: int) -> None:
     most = 2**bits - 1
     samples = np.asarray(photograph().convert("L")).astype(np.uint16) * most // 255
     transparent = int(np.bincount(samples.ravel()).argmax())
     expected = np.where(samples == transparent, 255, samples * (255 / most)).round().astype(np.uint8)
-    pixels = decode(grey_png(samples, bits, transparent))
+    pixels = decode(gray_png(samples, bits, transparent))
     assert error(pixels, np.repeat(expected[..., None], 3, axis=2)) == 0
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_16_bit_grey_is_scaled_not_clipped(format: str) -> None:
-    grey = np.asarray(photograph().convert("L"))
-    pixels = decode(saved(Image.fromarray(grey.astype(np.uint16) * 257), format))
-    assert error(pixels, np.repeat(grey[..., None], 3, axis=2)) == 0
+def test_16_bit_gray_is_scaled_not_clipped(format: str) -> None:
+    gray = np.asarray(photograph().convert("L"))
+    pixels = decode(saved(Image.fromarray(gray.astype(np.uint16) * 257), format))
+    assert error(pixels, np.repeat(gray[..., None], 3, axis=2)) == 0
 
 
-def test_16_bit_colour() -> None:
+def test_16_bit_color() -> None:
     rgb = np.asarray(photograph())
     data = bytes(cv2.imencode(".png", rgb[..., ::-1].astype(np.uint16) * 257)[1])
     assert error(decode(data), rgb) == 0
@@ -221,7 +221,7 @@ def test_32_bit_pixels_are_refused() -> None:
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_the_first_frame_of_several_is_taken(format: str) -> None:
-    others = [Image.new("RGB", (160, 120), colour) for colour in ("red", "blue")]
+    others = [Image.new("RGB", (160, 120), color) for color in ("red", "blue")]
     data = saved(photograph(), format, save_all=True, append_images=others)
     assert error(decode(data), photograph()) <= TOLERANCE.get(format, 0.0)
 

@@ -76,7 +76,7 @@ def test_quick_shrinking_looks_like_area_averaging(side: int) -> None:
 
 
 def test_fine_rings_do_not_turn_into_coarse_ones() -> None:
-    """A zone plate whose rings are finer than the small picture's pixels has to come out grey there."""
+    """A zone plate whose rings are finer than the small picture's pixels has to come out gray there."""
     side = 512
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     radius = np.hypot(x, y)
@@ -93,8 +93,8 @@ def test_encoding_round_trips_and_is_deterministic(format: str, limit: float) ->
     data = encode(CAT, format)
     assert data == encode(np.asfortranarray(CAT), format)
     assert error(decode(data), CAT) <= limit
-    grey = encode(luma(CAT), format)
-    assert error(decode(grey), np.repeat(luma(CAT)[..., None], 3, axis=2)) <= limit
+    gray = encode(luma(CAT), format)
+    assert error(decode(gray), np.repeat(luma(CAT)[..., None], 3, axis=2)) <= limit
 
 
 def test_encoded_files_carry_no_metadata() -> None:
@@ -157,9 +157,9 @@ def test_lanczos_is_pillows_to_the_last_bit() -> None:
     sides = [1, 2, 31, 32, 33, 64, 65, 300, 512, 1999]
     sizes = [*itertools.product(sides, sides), (20, 30_000)]
     for height, width in sizes:
-        grey = draw.choice(np.array([0, 3, 128, 254, 255], np.uint8), (height, width))
-        expected = np.asarray(Image.fromarray(grey).resize((32, 32), Image.Resampling.LANCZOS))
-        assert np.array_equal(lanczos(grey, 32), expected), (width, height)
+        gray = draw.choice(np.array([0, 3, 128, 254, 255], np.uint8), (height, width))
+        expected = np.asarray(Image.fromarray(gray).resize((32, 32), Image.Resampling.LANCZOS))
+        assert np.array_equal(lanczos(gray, 32), expected), (width, height)
 
 
 def test_pdq_tells_pictures_apart_and_stays_under_compression() -> None:
@@ -211,7 +211,7 @@ def test_stripping_a_jpeg_keeps_its_pixels(options: dict[str, object]) -> None:
     assert strip_jpeg(stripped) == stripped
 
 
-def test_stripping_keeps_what_tells_the_colours() -> None:
+def test_stripping_keeps_what_tells_the_colors() -> None:
     data = saved(photograph(), "JPEG", keep_rgb=True)
     stripped = strip_jpeg(data)
     assert stripped is not None

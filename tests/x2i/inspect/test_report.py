@@ -46,7 +46,7 @@ def test_the_funnel_is_the_sum_of_the_commits(dataset: Dataset) -> None:
     recipes = {recipe.recipe: (recipe.selected, recipe.counts.ok) for recipe in funnel.recipes}
     assert recipes["deblur"] == (7, 4)
     assert funnel.hosts == {"photos.example": 7}
-    assert funnel.licences == {"public domain": 4, "CC0-1.0": 3}
+    assert funnel.licenses == {"public domain": 4, "CC0-1.0": 3}
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from x2i.store.files.tar import list_members
 from x2i.store.shards import EncodedImage, training_shard
 
 
-def colours(sheet: Image.Image) -> set[str]:
+def colors(sheet: Image.Image) -> set[str]:
     pixels = np.asarray(sheet).reshape(-1, 3)
     packed = np.unique(pixels[:, 0].astype(int) << 16 | pixels[:, 1].astype(int) << 8 | pixels[:, 2])
     return {f"#{value:06x}" for value in packed}
@@ -53,7 +53,7 @@ def test_the_same_dataset_gives_the_same_sheet(dataset: Dataset, tmp_path: Path)
 def test_any_number_of_inputs_and_any_shape_fits(tmp_path: Path, inputs: int, size: tuple[int, int]) -> None:
     sheet = draw_sheet(select_samples(resolve(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
     assert sheet.width == WIDTH
-    found = colours(sheet)
+    found = colors(sheet)
     assert [chip in found for chip in CHIPS] == [number < inputs for number in range(len(CHIPS))]
     right_margin = np.asarray(sheet)[:, WIDTH - MARGIN + 2 :]
     assert (right_margin == right_margin[0, 0]).all(), "something was drawn over the margin"
@@ -66,12 +66,12 @@ def test_a_long_instruction_is_cut_and_makes_the_row_no_higher_than_nine_lines(t
 
 def test_an_image_that_does_not_decode_is_shown_as_such(dataset: Dataset, tmp_path: Path) -> None:
     tar = synthetic(tmp_path, 1, (64, 64))
-    healthy = colours(draw_sheet(select_samples(resolve(tar), None, 1), "x"))
+    healthy = colors(draw_sheet(select_samples(resolve(tar), None, 1), "x"))
     member = next(member for member in list_members(tar) if member.suffix == "output.png")
     data = bytearray(tar.read_bytes())
     data[member.offset : member.offset + 20] = b"\0" * 20
     tar.write_bytes(data)
-    assert LIGHT.failed in colours(draw_sheet(select_samples(resolve(tar), None, 1), "x")) - healthy
+    assert LIGHT.failed in colors(draw_sheet(select_samples(resolve(tar), None, 1), "x")) - healthy
 
 
 def test_a_sheet_in_a_format_that_is_none_is_refused(dataset: Dataset, tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_a_sheet_in_a_format_that_is_none_is_refused(dataset: Dataset, tmp_path:
         write_sheet(select_samples(resolve(dataset.root), None, 1), tmp_path / "sheet.pdf", "x")
 
 
-def test_an_image_store_gives_a_grid_with_lost_images_in_their_colours(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_image_store_gives_a_grid_with_lost_images_in_their_colors(dataset: Dataset, tmp_path: Path) -> None:
     write_image_sheet(resolve(dataset.root), tmp_path / "all.png", "images", 48)
-    found = colours(Image.open(tmp_path / "all.png").convert("RGB"))
+    found = colors(Image.open(tmp_path / "all.png").convert("RGB"))
     assert {LIGHT.ok, LIGHT.filtered, LIGHT.failed} <= found
     write_image_sheet(resolve(dataset.root / "images/00000.tar"), tmp_path / "one.png", "one", 4)
     assert Image.open(tmp_path / "one.png").height < Image.open(tmp_path / "all.png").height

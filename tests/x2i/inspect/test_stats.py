@@ -47,8 +47,8 @@ def test_counts_are_those_of_the_indexes(dataset: Dataset) -> None:
     assert stats.images.bytes_stored == sum(table["size"].to_pylist())
     hosts = {group.name: group.sums["kept"] for group in stats.images.rankings["host"].groups}
     assert hosts["photos.example"] == 7
-    licences = {group.name: group.sums["images"] for group in stats.images.rankings["licence"].groups}
-    assert licences == {"": 8, "public domain": 4, "CC0-1.0": 3}
+    licenses = {group.name: group.sums["images"] for group in stats.images.rankings["license"].groups}
+    assert licenses == {"": 8, "public domain": 4, "CC0-1.0": 3}
     assert {g.name: g.sums["images"] for g in stats.images.rankings["reason"].groups}["timeout"] == 2
     tasks = {group.name: group.sums["samples"] for group in stats.samples.rankings["task"].groups}
     assert tasks["few_shot"] == 1
@@ -127,10 +127,10 @@ class _Page(html.parser.HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_hostile_hosts_and_licences_stay_text_on_the_page(tmp_path: Path) -> None:
+def test_hostile_hosts_and_licenses_stay_text_on_the_page(tmp_path: Path) -> None:
     evil = '"><script>document.title=1</script><img src=x onerror=alert(1)>'
-    root = synthetic(tmp_path / "evil", 4, hosts=[evil, "b", "c", evil], licences=[evil] * 4)
-    write_stats_page(read_stats([resolve(root)], by="licence"), tmp_path / "stats.html", "licence")
+    root = synthetic(tmp_path / "evil", 4, hosts=[evil, "b", "c", evil], licenses=[evil] * 4)
+    write_stats_page(read_stats([resolve(root)], by="license"), tmp_path / "stats.html", "license")
     text = (tmp_path / "stats.html").read_text()
     page = _Page()
     page.feed(text)
@@ -142,7 +142,7 @@ def test_hostile_hosts_and_licences_stay_text_on_the_page(tmp_path: Path) -> Non
     assert "<svg" in text
 
 
-def synthetic(root: Path, rows: int, hosts: list[str] | None = None, licences: list[str] | None = None) -> Path:
+def synthetic(root: Path, rows: int, hosts: list[str] | None = None, licenses: list[str] | None = None) -> Path:
     """A dataset of `rows` attempts whose indexes are real files, in partitions of 1,000; no pixels."""
     from x2i.store import paths
     from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
@@ -159,7 +159,7 @@ def synthetic(root: Path, rows: int, hosts: list[str] | None = None, licences: l
             "url": [f"https://h{n}.example/{n}.jpg" for n in numbers],
             "status": ["ok"] * size,
             "host": hosts or [f"host-with-a-long-name-{n}.example" for n in numbers],
-            "licence": licences or ["CC0"] * size,
+            "license": licenses or ["CC0"] * size,
             "format": ["jpeg"] * size,
             "text": [f"a caption of some length, number {n}, which tells what there is to see" * 3 for n in numbers],
             "width": 200 + numbers % 800,

@@ -24,7 +24,7 @@ from x2i.store import Dataset
         ("shards/deblur-1in-00000.parquet", Kind.TABLE),
     ],
 )
-def test_a_path_is_recognised_and_its_dataset_found(dataset: Dataset, path: str, kind: Kind) -> None:
+def test_a_path_is_recognized_and_its_dataset_found(dataset: Dataset, path: str, kind: Kind) -> None:
     target = resolve(dataset.root / path)
     assert target.kind is kind
     assert target.dataset is not None

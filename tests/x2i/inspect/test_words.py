@@ -1,10 +1,10 @@
-"""Numbers, sizes and licences are put into words for people."""
+"""Numbers, sizes and licenses are put into words for people."""
 
 from __future__ import annotations
 
 import pytest
 
-from x2i.inspect.formatting import describe_licence
+from x2i.inspect.formatting import describe_license
 
 
 @pytest.mark.parametrize(
@@ -16,5 +16,5 @@ from x2i.inspect.formatting import describe_licence
         ("(not stated)", "(not stated)"),
     ],
 )
-def test_a_well_known_licence_is_called_by_its_name(address, name):
-    assert describe_licence(address) == name
+def test_a_well_known_license_is_called_by_its_name(address, name):
+    assert describe_license(address) == name

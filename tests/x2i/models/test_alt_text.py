@@ -91,7 +91,7 @@ def test_a_short_alt_gives_way_to_a_telling_figcaption():
 
 
 def test_a_useless_alt_falls_back_to_the_title():
-    assert choose(PageText(alt="IMG_2041.JPG", title="Harbour at night")) == Caption("Harbour at night", "title")
+    assert choose(PageText(alt="IMG_2041.JPG", title="Harbor at night")) == Caption("Harbor at night", "title")
 
 
 def test_an_image_without_words_has_no_caption():

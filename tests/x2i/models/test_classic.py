@@ -12,10 +12,10 @@ from x2i.models.abilities import Box
 from x2i.models.classic.saliency import saliency_map
 
 
-def disc(height: int = 200, width: int = 300, centre: tuple[int, int] = (210, 90), radius: int = 40) -> np.ndarray:
+def disc(height: int = 200, width: int = 300, center: tuple[int, int] = (210, 90), radius: int = 40) -> np.ndarray:
     image = np.full((height, width, 3), (60, 110, 60), np.uint8)
     image += np.indices((height, width)).sum(0)[..., None].astype(np.uint8) % 7
-    return cv2.circle(image, centre, radius, (210, 30, 30), -1)
+    return cv2.circle(image, center, radius, (210, 30, 30), -1)
 
 
 def overlap(box: Box, mask: np.ndarray) -> float:
@@ -62,13 +62,13 @@ def test_saliency_finds_nothing_where_nothing_stands_out():
     assert registry.detector("classic:saliency").detect([flat, np.zeros((1, 1, 3), np.uint8)]) == [[], []]
 
 
-@pytest.mark.parametrize(("name", "centre"), [("rocket.jpg", (0.5, 0.7)), ("coffee.png", (0.4, 0.5))])
-def test_saliency_finds_the_subject_of_a_photograph(name, centre):
+@pytest.mark.parametrize(("name", "center"), [("rocket.jpg", (0.5, 0.7)), ("coffee.png", (0.4, 0.5))])
+def test_saliency_finds_the_subject_of_a_photograph(name, center):
     image = photograph(name)
     height, width = image.shape[:2]
     box = registry.detector("classic:saliency").detect([image])[0][0].box
-    assert box.x0 <= centre[0] * width < box.x1
-    assert box.y0 <= centre[1] * height < box.y1
+    assert box.x0 <= center[0] * width < box.x1
+    assert box.y0 <= center[1] * height < box.y1
     assert 0 <= box.x0 < box.x1 <= width
     assert 0 <= box.y0 < box.y1 <= height
 
@@ -78,7 +78,7 @@ def test_the_symmetric_surround_of_a_corner_is_itself():
     assert saliency_map(disc())[0, 0] < 2
 
 
-def test_grabcut_gives_no_mask_where_colours_tell_nothing_apart():
+def test_grabcut_gives_no_mask_where_colors_tell_nothing_apart():
     segmenter = registry.segmenter("classic:grabcut")
     flat = np.full((80, 80, 3), 90, np.uint8)
     whole, part = Box(0, 0, 80, 80), Box(20, 20, 60, 60)

@@ -48,8 +48,8 @@ def test_a_family_of_a_later_version_is_named_with_what_exists():
 
 
 def test_a_misspelt_model_gets_the_nearest_name():
-    with pytest.raises(UserError, match=r"'classic:hog-colour' does not exist.*did you mean classic:hog-color\?"):
-        registry.image_embedder("classic:hog-colour")
+    with pytest.raises(UserError, match=r"'classic:hog-color' does not exist.*did you mean classic:hog-color\?"):
+        registry.image_embedder("classic:hog-color")
     with pytest.raises(UserError, match=r"family 'classik'.*did you mean classic:sift\?"):
         registry.instance_matcher("classik:sift")
 

@@ -23,7 +23,7 @@ def slots_for(task: str, caption: str = "A cat on a mat.") -> dict[str, str | No
         "example_input": placeholder(1),
         "example_output": placeholder(2),
         "phrase": "the cat",
-        "colour": "gray",
+        "color": "gray",
         "damage": "gaussian noise",
         "operation": "removing the blur",
         **caption_slots(caption),

@@ -19,13 +19,13 @@ from x2i.recipes.base import OneInputRecipe, Pair, psnr
 from x2i.recipes.colorize import chroma
 from x2i.recipes.deblur import motion_kernel
 from x2i.recipes.few_shot import BASES
-from x2i.recipes.inpaint import COLOURS
+from x2i.recipes.inpaint import COLORS
 from x2i.recipes.masks import SHAPES
 from x2i.sample import PLACEHOLDER_PATTERN, wrong_marks
 from x2i.seeding import generator
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left")
-GREY = {"gaussian", "motion"}
+GRAY = {"gaussian", "motion"}
 
 
 def facts_for(name: str, image: np.ndarray) -> dict[str, Any]:
@@ -179,26 +179,26 @@ def test_an_inpainting_hole_is_flat_and_everything_else_untouched(shape: str) ->
     )
     holed, clean = made.inputs[0].pixels, made.output.pixels
     changed = (holed != clean).any(axis=2)
-    assert tuple(made.parameters["rgb"]) == COLOURS[made.parameters["colour"]]
-    assert (holed[changed] == COLOURS[made.parameters["colour"]]).all()
+    assert tuple(made.parameters["rgb"]) == COLORS[made.parameters["color"]]
+    assert (holed[changed] == COLORS[made.parameters["color"]]).all()
     assert changed.mean() == pytest.approx(made.parameters["coverage"], abs=0.01)
     if shape == "entity":
         assert not changed[~mask].any()
         assert changed[mask].mean() > 0.98
 
 
-def test_the_colour_of_a_hole_is_hardly_in_the_picture() -> None:
+def test_the_color_of_a_hole_is_hardly_in_the_picture() -> None:
     for k in range(20):
         made = rendered("inpaint", "rocket", f"{k}")
         near = np.abs(made.output.pixels.astype(int) - made.parameters["rgb"]).max(axis=2) < 40
         assert near.mean() < 0.02
 
 
-def test_a_named_colour_is_the_colour_of_the_hole() -> None:
+def test_a_named_color_is_the_color_of_the_hole() -> None:
     for k in range(30):
         made = rendered("inpaint", "coffee", f"{k}")
-        named = [colour for colour in COLOURS if f" {colour} " in made.instruction]
-        assert named in ([], [made.parameters["colour"]])
+        named = [color for color in COLORS if f" {color} " in made.instruction]
+        assert named in ([], [made.parameters["color"]])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -210,12 +210,12 @@ def test_drawn_holes_cover_a_part_of_the_picture(shape: str, size: tuple[int, in
     assert 0.05 < float(np.mean(shares)) < 0.35
 
 
-def test_colorize_takes_the_colour_and_keeps_the_light() -> None:
+def test_colorize_takes_the_color_and_keeps_the_light() -> None:
     made = rendered("colorize")
-    grey, colour = made.inputs[0].pixels, made.output.pixels
-    assert chroma(grey) == 0
-    assert chroma(colour) > 20
-    assert np.corrcoef(grey.mean(axis=2).ravel(), colour.mean(axis=2).ravel())[0, 1] > 0.9
+    gray, color = made.inputs[0].pixels, made.output.pixels
+    assert chroma(gray) == 0
+    assert chroma(color) > 20
+    assert np.corrcoef(gray.mean(axis=2).ravel(), color.mean(axis=2).ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_edges_are_white_on_black_without_loss_and_lie_on_contrast() -> None:
     ):
         assert picture.lossless, name
         assert set(np.unique(picture.pixels)) == {0, 255}
-        grey = cv2.cvtColor(photo("astronaut"), cv2.COLOR_RGB2GRAY).astype(np.float32)
-        slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+        gray = cv2.cvtColor(photo("astronaut"), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        slope = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
         edges = picture.pixels[..., 0] > 0
         assert np.median(slope[edges]) > 4 * np.median(slope[~edges])
 

@@ -14,5 +14,5 @@ class Exposure:
     fields = tuple(pa.field(name, pa.float32()) for name in ("exposure", "contrast", "clipped"))
 
     def score(self, picture: Picture) -> dict[str, float | int]:
-        grey = picture.luma
-        return {"exposure": exposure(grey), "contrast": contrast(grey), "clipped": clipped_share(grey)}
+        gray = picture.luma
+        return {"exposure": exposure(gray), "contrast": contrast(gray), "clipped": clipped_share(gray)}

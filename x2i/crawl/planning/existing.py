@@ -22,7 +22,7 @@ from x2i.store.commits import file_digest
 from x2i.store.files.atomic import read_columns
 from x2i.store.files.remote import list_files
 
-LINEAGE = ("uid", "text", "page_url", "context", "licence", "extra")
+LINEAGE = ("uid", "text", "page_url", "context", "license", "extra")
 READERS = 4
 FILES_AT_ONCE = 64
 _SEPARATOR = "\x1f"

@@ -17,11 +17,11 @@ from x2i.crawl.sources import PlanningNotes, SourceOptions, kind_of
 from x2i.crawl.sources.batch import batched
 from x2i.crawl.sources.tables.files import count_tables
 
-PLANNED = ("uid", "url", "text", "page_url", "context", "licence", "extra", "place")
+PLANNED = ("uid", "url", "text", "page_url", "context", "license", "extra", "place")
 """The fields of a planned row, all text, without its key."""
 MENTION_SCHEMA = pa.schema(
     [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())]
-    + [(name, pa.string()) for name in ("url", "text", "page_url", "context", "licence", "extra")]
+    + [(name, pa.string()) for name in ("url", "text", "page_url", "context", "license", "extra")]
 )
 """A further mention of a planned or stored image. source: as it was given; row: counted from 1 in that source."""
 

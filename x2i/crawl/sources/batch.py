@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from x2i.crawl.sources.kind import Rows
 
 SOURCE_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("url", "text", "page_url", "context", "licence", "extra", "place", "name")]
+    [(name, pa.string()) for name in ("url", "text", "page_url", "context", "license", "extra", "place", "name")]
 )
 """The fields of SourceRow as text: extra and place as JSON, place "" if there is none. No field is null."""
 ROWS_AT_ONCE = 1024
@@ -53,7 +53,7 @@ def _rows_table(rows: Sequence[SourceRow]) -> pa.Table:
         text=strings([row.text for row in rows]),
         page_url=strings([row.page_url for row in rows]),
         context=strings([row.context for row in rows]),
-        licence=strings([row.licence for row in rows]),
+        license=strings([row.license for row in rows]),
         extra=strings([canonical_json(dict(row.extra)) for row in rows]),
         place=strings([row.place.to_json() if row.place else "" for row in rows]),
         name=strings([row.name for row in rows]),

@@ -60,7 +60,7 @@ def folder_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> It
         yield SourceRow(
             url=url,
             text=caption.text,
-            licence=caption.licence,
+            license=caption.license,
             extra=caption.extra,
             place=Place(PlaceKind.FILE, url),
             name=f"{root.name}/{image.relative}",

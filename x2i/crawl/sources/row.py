@@ -12,7 +12,7 @@ from x2i.crawl.locations import Place
 @dataclass(frozen=True)
 class SourceRow:
     """url: http(s), or where the user's own files are; lineage, and what is fetched if `place` is None.
-    text: the alt text or the caption column. context: text near the image on its page. licence: as the source has it.
+    text: the alt text or the caption column. context: text near the image on its page. license: as the source has it.
     extra: what else the source says, as JSON values: "title" and "figcaption" of pages, kept columns of tables.
     place: where the bytes lie if nothing has to be fetched; only the user's own folders, pages and archives set it.
     name: the stable name of such an image, such as "photos/cats/1.jpg": its identity, wherever the folder is moved; ""
@@ -23,7 +23,7 @@ class SourceRow:
     text: str = ""
     page_url: str = ""
     context: str = ""
-    licence: str = ""
+    license: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     place: Place | None = None
     name: str = ""

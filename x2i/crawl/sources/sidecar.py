@@ -12,21 +12,21 @@ from x2i.crawl.sources.pages.encoding import decode_text
 SIDECAR_SUFFIXES = (".txt", ".caption", ".json")
 """In the order in which they are asked for the text."""
 TEXT_KEYS = ("text", "caption", "alt", "description", "prompt")
-LICENCE_KEYS = ("licence", "license")
+LICENSE_KEYS = ("license", "licence")
 MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Caption:
-    """text, licence: "" where nothing is said. extra: the other fields of a JSON file."""
+    """text, license: "" where nothing is said. extra: the other fields of a JSON file."""
 
     text: str = ""
-    licence: str = ""
+    license: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_rest_of(self, other: Caption) -> Caption:
         """Returns this caption with what it lacks taken from `other`."""
-        return Caption(self.text or other.text, self.licence or other.licence, {**other.extra, **self.extra})
+        return Caption(self.text or other.text, self.license or other.license, {**other.extra, **self.extra})
 
 
 def read_caption(path: str) -> Caption:
@@ -49,8 +49,8 @@ def read_caption(path: str) -> Caption:
         return Caption(_squeeze(document))
     if not isinstance(document, dict):
         raise ValueError(f"expected a JSON object, found {type(document).__name__}")
-    extra = {name: value for name, value in document.items() if name not in (*TEXT_KEYS[:3], *LICENCE_KEYS)}
-    return Caption(_first_text(document, TEXT_KEYS), _first_text(document, LICENCE_KEYS), extra)
+    extra = {name: value for name, value in document.items() if name not in (*TEXT_KEYS[:3], *LICENSE_KEYS)}
+    return Caption(_first_text(document, TEXT_KEYS), _first_text(document, LICENSE_KEYS), extra)
 
 
 def _first_text(document: Mapping[str, object], keys: tuple[str, ...]) -> str:

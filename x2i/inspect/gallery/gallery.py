@@ -95,9 +95,9 @@ def _document(view: SampleView, sources: dict[str, SourceImage], pictures: dict[
     """Returns what the page's script needs to show one sample whole."""
     sample = view.sample
     lineage = []
-    for uid, url, licence in zip(sample.source.uids, sample.source.urls, sample.source.licences):
+    for uid, url, license in zip(sample.source.uids, sample.source.urls, sample.source.licenses):
         known = source_document(sources[uid]) | {"picture": pictures[uid]} if uid in sources else {}
-        lineage.append({"uid": uid, "url": url, "licence": licence, **known})
+        lineage.append({"uid": uid, "url": url, "license": license, **known})
     captions = [
         str(row.get("caption", "")) for entry in lineage for row in entry.get("columns", {}).get("captions", [])
     ]

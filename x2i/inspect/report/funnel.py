@@ -64,7 +64,7 @@ class Funnel:
     recipes: tuple[RecipeSteps, ...]
     tasks: tuple[TaskSize, ...]
     hosts: Mapping[str, int]
-    licences: Mapping[str, int]
+    licenses: Mapping[str, int]
     holes: tuple[str, ...]
     other_hosts: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
@@ -98,7 +98,7 @@ def read_funnel(dataset: Dataset) -> Funnel:
     stages = list_stages(dataset.root)
     steps = [Step("crawl", "fetched and stored", ingest)]
     steps += [Step(stage, title, _counts(dataset, stage)) for stage, title in STAGES.items() if stage in stages]
-    hosts, licences, other = _origins(dataset)
+    hosts, licenses, other = _origins(dataset)
     return Funnel(
         name=dataset.name,
         path=str(dataset.root),
@@ -107,7 +107,7 @@ def read_funnel(dataset: Dataset) -> Funnel:
         recipes=tuple(_recipe(dataset, stage) for stage in _materialized(dataset, stages)),
         tasks=tuple(_tasks(dataset)),
         hosts=hosts,
-        licences=licences,
+        licenses=licenses,
         holes=tuple(_holes(dataset, stages)),
         other_hosts=other,
         failures={folder.name: n for folder in _failed(dataset) if (n := len(list(folder.glob("*.json"))))},
@@ -172,13 +172,13 @@ def _tasks(dataset: Dataset) -> Iterator[TaskSize]:
 
 
 def _origins(dataset: Dataset) -> tuple[dict[str, int], dict[str, int], int]:
-    """Returns stored images by host (the largest first) and by licence, and how many hosts are not named."""
-    table = dataset.images(["status", "host", "licence"])
+    """Returns stored images by host (the largest first) and by license, and how many hosts are not named."""
+    table = dataset.images(["status", "host", "license"])
     kept = table.filter(pc.equal(table["status"], str(Status.OK)))
     hosts = Counter(host or "(no host: local files)" for host in kept["host"].to_pylist())
-    licences = Counter(licence or "(not stated)" for licence in kept["licence"].to_pylist())
+    licenses = Counter(license or "(not stated)" for license in kept["license"].to_pylist())
     named = dict(hosts.most_common(MOST_NAMES))
-    return named, dict(licences.most_common(MOST_NAMES)), len(hosts) - len(named)
+    return named, dict(licenses.most_common(MOST_NAMES)), len(hosts) - len(named)
 
 
 def _holes(dataset: Dataset, stages: list[str]) -> Iterator[str]:

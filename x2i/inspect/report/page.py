@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from x2i.inspect.formatting import describe_bytes, describe_licence, describe_number, share, task_title
+from x2i.inspect.formatting import describe_bytes, describe_license, describe_number, share, task_title
 from x2i.inspect.html import key_figure, render_page, template
 from x2i.inspect.report.distributions import Histogram
 from x2i.inspect.report.funnel import Funnel, RecipeSteps, TaskSize
@@ -107,14 +107,14 @@ def _distributions_section(distributions: Sequence[Histogram]) -> str:
 def _origins_section(funnel: Funnel) -> str:
     if not funnel.stored:
         return ""
-    licences: Counter[str] = Counter()
-    for licence, count in funnel.licences.items():
-        licences[describe_licence(licence)] += count
+    licenses: Counter[str] = Counter()
+    for license, count in funnel.licenses.items():
+        licenses[describe_license(license)] += count
     more = f" <small>{funnel.other_hosts:,} more hosts are not shown</small>" if funnel.other_hosts else ""
     return _section(
         "Where they come from",
         f'<div class="columns wide"><div><h3>hosts{more}</h3>{_counted(funnel.hosts, funnel.stored, "Hosts")}</div>'
-        f"<div><h3>licences</h3>{_counted(licences, funnel.stored, 'Licences')}</div></div>",
+        f"<div><h3>licenses</h3>{_counted(licenses, funnel.stored, 'Licenses')}</div></div>",
     )
 
 
@@ -172,9 +172,7 @@ def _holes_section(funnel: Funnel) -> str:
 
 
 def _legend(names: Mapping[str, str]) -> str:
-    swatches = "".join(
-        f'<span style="--swatch:var(--{colour})">{escape(name)}</span>' for name, colour in names.items()
-    )
+    swatches = "".join(f'<span style="--swatch:var(--{color})">{escape(name)}</span>' for name, color in names.items())
     return f'<div class="legend">{swatches}</div>'
 
 

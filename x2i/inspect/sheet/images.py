@@ -29,7 +29,7 @@ GAP = 20
 CELL = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS
 CAPTION_LINES = 3
 CELL_HEIGHT = CELL + LABEL.line_height + CAPTION_LINES * SMALL.line_height + 34
-STATUS_COLOURS = {Status.OK: LIGHT.ok, Status.FILTERED: LIGHT.filtered, Status.FAILED: LIGHT.failed}
+STATUS_COLORS = {Status.OK: LIGHT.ok, Status.FILTERED: LIGHT.filtered, Status.FAILED: LIGHT.failed}
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,16 @@ def _draw(views: list[ImageView], totals: Counter[Status], title: str) -> Image:
 
 def _draw_cell(sheet: Image, draw: ImageDraw, view: ImageView, at: tuple[int, int]) -> None:
     x, y = at
-    record, colour = view.record, STATUS_COLOURS[view.record.status]
+    record, color = view.record, STATUS_COLORS[view.record.status]
     draw.rectangle((x, y, x + CELL - 1, y + CELL - 1), fill=LIGHT.tile)
     picture = fit(view.data, CELL, CELL) if view.data is not None else Broken(f"{record.reason}")
     if isinstance(picture, Broken):
         words = Paragraph(picture.why.replace("_", " "), BODY, CELL - 32, 4)
-        words.draw(draw, (x + 16, y + (CELL - words.height) // 2), colour)
+        words.draw(draw, (x + 16, y + (CELL - words.height) // 2), color)
     else:
         sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (CELL - picture.height) // 2))
-    draw.rectangle((x, y + CELL, x + CELL - 1, y + CELL + 2), fill=colour)
+    draw.rectangle((x, y + CELL, x + CELL - 1, y + CELL + 2), fill=color)
     facts = f"{record.key}   {record.width}x{record.height}" if record.status is Status.OK else str(record.status)
-    LABEL.draw(draw, (x, y + CELL + 8), facts, LIGHT.faint if record.status is Status.OK else colour)
+    LABEL.draw(draw, (x, y + CELL + 8), facts, LIGHT.faint if record.status is Status.OK else color)
     caption = Paragraph(view.caption or "no caption", SMALL, CELL, CAPTION_LINES)
     caption.draw(draw, (x, y + CELL + 8 + LABEL.line_height), LIGHT.ink if view.caption else LIGHT.faint)

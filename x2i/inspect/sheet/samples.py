@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from x2i.errors import UserError
-from x2i.inspect.formatting import describe_licence, describe_number, task_title
+from x2i.inspect.formatting import describe_license, describe_number, task_title
 from x2i.inspect.palette import LIGHT
 from x2i.inspect.sheet.text_drawing import Face, Paragraph, draw_chip
 from x2i.inspect.sheet.thumbnails import Broken, fit
@@ -92,19 +92,19 @@ def _row(view: SampleView) -> _Row:
 
 
 def _notes(sample: Sample) -> list[tuple[Paragraph, str]]:
-    """The right-hand column: key, recipe with its parameters, sizes, licences, scores."""
+    """The right-hand column: key, recipe with its parameters, sizes, licenses, scores."""
     sizes = " ".join(f"{width}x{height}" for width, height in sample.sizes[:-1])
     output = "{}x{}".format(*sample.sizes[-1])
     parameters = json.dumps(dict(sample.recipe.parameters), ensure_ascii=False)[1:-1].replace('"', "")
-    licences = ", ".join(dict.fromkeys(describe_licence(licence) for licence in sample.source.licences if licence))
+    licenses = ", ".join(dict.fromkeys(describe_license(license) for license in sample.source.licenses if license))
     lines = [
         (sample.key, LIGHT.ink, 2),
         (f"{sample.recipe.name} v{sample.recipe.version}  {parameters}", LIGHT.soft, 3),
         (f"{sizes} > {output}" if sizes else output, LIGHT.soft, 1),
-        (licences, LIGHT.soft, 1),
+        (licenses, LIGHT.soft, 1),
         *((f"{name} {describe_number(value)}", LIGHT.accent, 1) for name, value in sorted(sample.scores.items())[:4]),
     ]
-    return [(Paragraph(text, SMALL, NOTES_WIDTH, most), colour) for text, colour, most in lines if text]
+    return [(Paragraph(text, SMALL, NOTES_WIDTH, most), color) for text, color, most in lines if text]
 
 
 def _draw_head(draw: ImageDraw, selection: Selection, title: str) -> int:
@@ -154,8 +154,8 @@ def _draw_row(sheet: Image, draw: ImageDraw, row: _Row, top: int) -> None:
     row.instruction.draw(draw, (_text_left(len(row.inputs)), top - 4), LIGHT.ink)
     _draw_tile(sheet, draw, row.output, (_output_left(), top), TILE)
     y = top - 2
-    for note, colour in row.notes:
-        note.draw(draw, (_notes_left(), y), colour)
+    for note, color in row.notes:
+        note.draw(draw, (_notes_left(), y), color)
         y += note.height
 
 

@@ -62,7 +62,7 @@ def _image_sections(stats: ImageStats, by: str | None) -> Iterator[str]:
             "What became of the addresses", f'<div class="plot">{bar_chart(bars, 1040, 200, "Reasons")}</div>'
         )
     yield _section("What the images are like", _plots(stats.spreads))
-    charts = [_chart(stats.rankings[field], "images", whole) for field in ("host", "licence", "format")]
+    charts = [_chart(stats.rankings[field], "images", whole) for field in ("host", "license", "format")]
     yield _section("Where they come from", f'<div class="columns wide">{"".join(charts)}</div>')
     if by is not None and by in stats.rankings:
         yield _section(f"By {by.replace('_', ' ')}", _table(stats.rankings[by]))

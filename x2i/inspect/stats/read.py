@@ -26,12 +26,12 @@ from x2i.store.shards import Shard
 if TYPE_CHECKING:
     import numpy as np
 
-IMAGE_FIELDS = ("host", "format", "licence", "status", "reason", "opt_out", "http_status")
+IMAGE_FIELDS = ("host", "format", "license", "status", "reason", "opt_out", "http_status")
 SAMPLE_FIELDS = ("task", "num_inputs", "recipe", "image_format", "shard")
 IMAGE_MEASURES = ("images", "kept", "filtered", "failed", "bytes", "megapixels")
 SAMPLE_MEASURES = ("samples", "images", "bytes", "megapixels", "instruction_bytes")
 IMAGE_COLUMNS = [
-    *("status", "reason", "host", "licence", "format", "opt_out", "http_status", "text"),
+    *("status", "reason", "host", "license", "format", "opt_out", "http_status", "text"),
     *("bytes", "size", "width", "height", "original_width", "original_height"),
 ]
 OnPart = Callable[[str], None]
@@ -41,7 +41,7 @@ OnPart = Callable[[str], None]
 class ImageStats:
     """The image store. bytes_stored: of the kept images as they lie here; bytes_fetched: as their servers sent them.
 
-    rankings: by field (always host, format and licence). spreads: of the kept images; alt texts of all attempts.
+    rankings: by field (always host, format and license). spreads: of the kept images; alt texts of all attempts.
     """
 
     attempted: int
@@ -137,7 +137,7 @@ class _Images:
         self._lost: Counter[tuple[str, str]] = Counter()
         self._sums: Counter[str] = Counter()
         self._megapixels = 0.0
-        fields = {"host", "format", "licence", *([by] if by in IMAGE_FIELDS else [])}
+        fields = {"host", "format", "license", *([by] if by in IMAGE_FIELDS else [])}
         self._tallies = {field: Tally(field, IMAGE_MEASURES) for field in sorted(fields)}
         self._spreads = {
             "original_longest": Gathering("longest side before", "pixels as fetched"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from x2i.inspect.formatting import describe_bytes, describe_licence, describe_number, share
+from x2i.inspect.formatting import describe_bytes, describe_license, describe_number, share
 from x2i.inspect.stats.group_sums import Ranking
 from x2i.inspect.stats.histograms import Spread
 from x2i.inspect.stats.read import ImageStats, SampleStats, Stats
@@ -34,7 +34,7 @@ def stats_text(stats: Stats, by: str | None = None) -> RenderableType:
 def ranking_rows(ranking: Ranking) -> Iterator[tuple[str, Mapping[str, float]]]:
     """Yields the groups of a ranking as people read them, the rest of them last."""
     for group in ranking.groups:
-        name = describe_licence(group.name) if ranking.field == "licence" else group.name
+        name = describe_license(group.name) if ranking.field == "license" else group.name
         yield name or _unnamed(ranking.field), group.sums
     if ranking.others:
         yield f"{ranking.others:,} more", ranking.rest
@@ -60,7 +60,7 @@ def _images(stats: ImageStats, by: str | None) -> list[RenderableType]:
     ]
     if lost:
         parts += ["", _bars("lost for", sorted(lost, key=lambda row: -row[1]), whole)]
-    for field in ("format", "host", "licence"):
+    for field in ("format", "host", "license"):
         ranking = stats.rankings[field]
         rows = [(name, sums["images"], "cyan") for name, sums in ranking_rows(ranking)]
         parts += ["", _bars(f"{field} ({ranking.distinct:,})", rows, whole)]
@@ -149,4 +149,4 @@ def _short(value: float) -> str:
 
 
 def _unnamed(field: str) -> str:
-    return {"host": "(no host)", "licence": "(not stated)", "format": "(not stored)"}.get(field, "(none)")
+    return {"host": "(no host)", "license": "(not stated)", "format": "(not stored)"}.get(field, "(none)")

@@ -146,7 +146,7 @@ const themes = ["system", "light", "dark"];
 function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  document.getElementById("theme").textContent = `${theme} colours`;
+  document.getElementById("theme").textContent = `${theme} colors`;
 }
 function nextTheme() {
   const now = document.documentElement.dataset.theme || "system";

@@ -1,4 +1,4 @@
-"""`classic:grabcut`: cuts an object out of its box by the colours inside against the colours around it."""
+"""`classic:grabcut`: cuts an object out of its box by the colors inside against the colors around it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_FILL, MAX_FILL = 0.08, 0.98
 class GrabCut:
     """GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004) at a longest side of 320 px, largest piece, holes filled.
 
-    A mask that fills less than 8% or more than 98% of its box means that the colours did not tell the object from its
+    A mask that fills less than 8% or more than 98% of its box means that the colors did not tell the object from its
     surroundings; then there is no mask. The same goes for a box that leaves nothing around it.
     """
 
@@ -42,7 +42,7 @@ class GrabCut:
         if (x1 - x0) * (y1 - y0) > 0.95 * w * h or min(x1 - x0, y1 - y0) < 4:
             return None
         small = cv2.cvtColor(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
-        cv2.setRNGSeed(0)  # the colour models start from k-means, which draws from OpenCV's generator of this thread
+        cv2.setRNGSeed(0)  # the color models start from k-means, which draws from OpenCV's generator of this thread
         labels_HW = np.zeros((h, w), np.uint8)
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.grabCut(small, labels_HW, (x0, y0, x1 - x0, y1 - y0), *models, self.iterations, cv2.GC_INIT_WITH_RECT)

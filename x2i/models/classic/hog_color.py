@@ -1,4 +1,4 @@
-"""`classic:hog-color`: what an image looks like from afar, as gradient directions beside colour counts."""
+"""`classic:hog-color`: what an image looks like from afar, as gradient directions beside color counts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CLIP = 0.2
 
 
 class HogColor:
-    """Two unit vectors of equal weight, joined and normalised again.
+    """Two unit vectors of equal weight, joined and normalized again.
 
     Shape: histograms of oriented gradients (Dalal and Triggs, CVPR 2005) of the image squeezed to 96x96: 6x6 cells of 9
-    undirected bins, 2x2 blocks with clipped L2 norm. Colour: a hue, saturation, value histogram, square-rooted so that
+    undirected bins, 2x2 blocks with clipped L2 norm. Color: a hue, saturation, value histogram, square-rooted so that
     the dot product is the Bhattacharyya coefficient.
     """
 
     dimensions = (CELLS - 1) ** 2 * 4 * BINS + HUES * SATURATIONS * VALUES
 
     def embed(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
-        """Returns embeddings_ND: one L2-normalised row of `dimensions` float32 per image."""
+        """Returns embeddings_ND: one L2-normalized row of `dimensions` float32 per image."""
         if not images:
             return np.zeros((0, self.dimensions), np.float32)
-        return np.stack([_unit(np.concatenate([_unit(_hog(i)), _unit(_colour(i))])) for i in images]).astype(np.float32)
+        return np.stack([_unit(np.concatenate([_unit(_hog(i)), _unit(_color(i))])) for i in images]).astype(np.float32)
 
 
 def _hog(image: RgbImage) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ def _hog(image: RgbImage) -> NDArray[np.float64]:
     magnitude_HW = np.hypot(dx_HW, dy_HW)
     position_HW = (np.arctan2(dy_HW, dx_HW) % np.pi) / np.pi * BINS - 0.5
     lower_HW = np.floor(position_HW).astype(int)
-    share_HW = position_HW - lower_HW  # of the upper of the two neighbouring bins
+    share_HW = position_HW - lower_HW  # of the upper of the two neighboring bins
     cell_HW = (np.arange(SIDE)[:, None] // CELL) * CELLS + np.arange(SIDE)[None, :] // CELL
     histogram = np.zeros(CELLS * CELLS * BINS)
     for bin_HW, weight_HW in ((lower_HW, 1 - share_HW), (lower_HW + 1, share_HW)):
@@ -54,7 +54,7 @@ def _hog(image: RgbImage) -> NDArray[np.float64]:
     return (blocks / (np.linalg.norm(blocks, axis=-1, keepdims=True) + 1e-3)).ravel()
 
 
-def _colour(image: RgbImage) -> NDArray[np.float64]:
+def _color(image: RgbImage) -> NDArray[np.float64]:
     hsv = cv2.cvtColor(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2HSV).astype(int)
     hue = hsv[..., 0] * HUES // 180
     saturation, value = hsv[..., 1] * SATURATIONS // 256, hsv[..., 2] * VALUES // 256

@@ -1,4 +1,4 @@
-"""`classic:saliency`: the regions whose colour stands out from what surrounds them."""
+"""`classic:saliency`: the regions whose color stands out from what surrounds them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Saliency:
     """Maximum symmetric surround saliency (Achanta and Suesstrunk, ICIP 2010), cut by Otsu's threshold.
 
     max_objects: regions kept per image, those with the most saliency in sum. A region holds 1.5% to 60% of the image,
-    its box at most 92%; an image in which no colour stands out (Lab distance below 12) has none. A detection's score is
-    the mean saliency inside the region, as a share of the image's most salient point. phrase is None: colour contrast
+    its box at most 92%; an image in which no color stands out (Lab distance below 12) has none. A detection's score is
+    the mean saliency inside the region, as a share of the image's most salient point. phrase is None: color contrast
     cannot name a thing.
     """
 
@@ -54,9 +54,9 @@ class Saliency:
 
 
 def saliency_map(image: RgbImage) -> NDArray[np.float64]:
-    """Returns for each pixel the Lab distance between its blurred colour and the mean of its symmetric surround.
+    """Returns for each pixel the Lab distance between its blurred color and the mean of its symmetric surround.
 
-    The surround of a pixel is the largest rectangle centred on it that fits in the image (equation 2 of the paper), so
+    The surround of a pixel is the largest rectangle centerd on it that fits in the image (equation 2 of the paper), so
     a background cut by the border is not mistaken for an object.
     """
     lab_HW3 = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)

@@ -3,7 +3,7 @@
 A pool is a data file `<task>.yaml` in this folder:
 
     requires: [image, caption|sentence|scene]   # every phrasing uses each; a|b means exactly one of the two
-    may_use: [colour]                           # slots that a phrasing is free to use
+    may_use: [color]                           # slots that a phrasing is free to use
     phrasings:
       - "Sharpen {image}."
       - {weight: 30, phrasing: "{caption}"}     # as likely as thirty others

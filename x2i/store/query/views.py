@@ -56,7 +56,7 @@ class View:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What a selection came to. kept: the candidates that fulfil every predicate, in the order of their keys.
+    """What a selection came to. kept: the candidates that fulfill every predicate, in the order of their keys.
 
     not_selected: how many candidates failed which predicate, each counted once, at the first that failed.
     """

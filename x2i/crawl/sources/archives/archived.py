@@ -51,18 +51,18 @@ class ArchivedImages:
     def describe(self, rows: Sequence[SourceRow]) -> None:
         """Keeps what a page says about images of the archive; the first page that names one is believed."""
         for row in rows:
-            words = json.dumps([row.text, row.page_url, row.context, row.licence, dict(row.extra)])
+            words = json.dumps([row.text, row.page_url, row.context, row.license, dict(row.extra)])
             self._table.execute("UPDATE images SET words = ? WHERE url = ? AND words IS NULL", (words, _key(row.url)))
 
     def rows(self, path: str) -> Iterator[SourceRow]:
         """Yields the images in the order of the archive at `path`."""
         query = "SELECT url, offset, size, archived, words FROM images ORDER BY number"
         for url, offset, size, archived, words in self._table.execute(query):
-            text, page_url, context, licence, extra = json.loads(words) if words else ("", "", "", "", {})
+            text, page_url, context, license, extra = json.loads(words) if words else ("", "", "", "", {})
             if archived:
                 extra["archived"] = archived
             place = Place(PlaceKind.WARC, path, offset, size)
-            yield SourceRow(url, text, page_url, context, licence, extra, place)
+            yield SourceRow(url, text, page_url, context, license, extra, place)
 
 
 def _key(url: str) -> str:

@@ -25,7 +25,7 @@ COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 IMAGE_SUFFIXES = ("jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "heif")
 TEXT_SUFFIXES = ("txt", "text", "caption")
 TEXT_FIELDS = ("caption", "text", "alt")
-LICENCE_FIELDS = ("licence", "license")
+LICENSE_FIELDS = ("license", "licence")
 URL_FIELDS = ("url", "image_url")
 PRIVATE_FIELDS = ("exif",)
 """img2dataset keeps the EXIF of an image as text: where and with which device it was taken is not carried on."""
@@ -40,7 +40,7 @@ def is_shard(source: str) -> bool:
 def shard_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
     """Yields the images of a shard (see SourceKind): headers and captions are read, pixels are not.
 
-    Neighbours that differ only after the first dot of their name are one sample. A shard that is damaged is noted, and
+    Neighbors that differ only after the first dot of their name are one sample. A shard that is damaged is noted, and
     what stands before the damage is kept. Raises UserError for compressed tars and for members that the store refuses.
     """
     if source.lower().endswith(COMPRESSED_SUFFIXES):
@@ -83,14 +83,14 @@ def _sample_rows(
             text = text or " ".join(_read(stream, member).decode("utf-8", "replace").split())
         elif suffix == "json":
             fields = _parse_fields(stream, url, member, notes)
-    known = {*TEXT_FIELDS, *LICENCE_FIELDS, *URL_FIELDS, *PRIVATE_FIELDS}
+    known = {*TEXT_FIELDS, *LICENSE_FIELDS, *URL_FIELDS, *PRIVATE_FIELDS}
     extra = {name: value for name, value in fields.items() if name not in known} | {"key": key}
     address = _first_text(fields, URL_FIELDS)
     for member in images:
         yield SourceRow(
             url=address if address.startswith(("http://", "https://")) else f"{url}#{member.name}",
             text=text or _first_text(fields, TEXT_FIELDS),
-            licence=_first_text(fields, LICENCE_FIELDS),
+            license=_first_text(fields, LICENSE_FIELDS),
             extra=extra if len(images) == 1 else {**extra, "member": _split(member)[1]},
             place=Place(PlaceKind.MEMBER, url, member.offset, member.size),
             name=f"{stable_name(url)}/{member.name}@{member.size}",

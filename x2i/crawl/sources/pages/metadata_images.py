@@ -99,8 +99,8 @@ def _is_image_object(value: dict[str, Any]) -> bool:
 
 
 def _image_object(value: dict[str, Any], address: str, base: str, page_url: str) -> SourceRow:
-    licence = value.get("license")
-    link = _text(licence, "url", "@id") if isinstance(licence, dict) else _text(value, "license")
+    license = value.get("license")
+    link = _text(license, "url", "@id") if isinstance(license, dict) else _text(value, "license")
     credit = _text(value, "creditText", "copyrightNotice")
     row = _row(address, _text(value, "caption", "description", "name"), page_url, "json-ld", absolute(base, link))
     return row if not credit else SourceRow(**{**vars(row), "extra": {**row.extra, "credit": credit}})
@@ -110,6 +110,6 @@ def _text(value: dict[str, Any], *names: str) -> str:
     return next((squeeze(found) for name in names if isinstance(found := value.get(name), str) and found.strip()), "")
 
 
-def _row(address: str, text: str, page_url: str, found_in: str, licence: str = "") -> SourceRow:
+def _row(address: str, text: str, page_url: str, found_in: str, license: str = "") -> SourceRow:
     text = squeeze(text)[:TEXT_LENGTH]
-    return SourceRow(address, text=text, page_url=page_url, licence=licence, extra={"found_in": found_in})
+    return SourceRow(address, text=text, page_url=page_url, license=license, extra={"found_in": found_in})

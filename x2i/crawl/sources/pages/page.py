@@ -18,7 +18,7 @@ from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH, told_images
 from x2i.crawl.sources.pages.surrounding_text import NearbyText, squeeze, text_of
 from x2i.crawl.sources.row import SourceRow
 
-_LICENCE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
+_LICENSE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
 _LINKS = "a[href], area[href], link[rel~=next][href], frame[src], iframe[src]"
 _FIGURE_LEVELS, _FIGURE_NODES = 12, 300
 _PAGE_NODES = 2_000_000
@@ -54,9 +54,9 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     opt_out = meta_opt_out(metas, agent)
     if opt_out:
         return Page((), links, opt_out, refresh)
-    licence = _page_licence(tree, base)
+    license = _page_license(tree, base)
     rows = merged(itertools.chain(_Reader(base, url).rows(tree), told_images(tree, base, url)))
-    images = tuple(row if row.licence else replace(row, licence=licence) for row in rows if row.url != url)
+    images = tuple(row if row.license else replace(row, license=license) for row in rows if row.url != url)
     return Page(images, links, "", refresh)
 
 
@@ -71,7 +71,7 @@ def merged(rows: Iterable[SourceRow]) -> list[SourceRow]:
                 first,
                 text=first.text or row.text,
                 context=first.context or row.context,
-                licence=first.licence or row.licence,
+                license=first.license or row.license,
                 extra={**extra, **first.extra},
             )
     return list(found.values())
@@ -101,7 +101,7 @@ class _Reader:
 
     def _row(self, node: LexborNode, attributes: Attributes, url: str, found_in: str) -> SourceRow:
         figure = ancestor(node, "figure", _FIGURE_LEVELS)
-        licence, caption = self._figure_words(figure) if figure is not None else ("", "")
+        license, caption = self._figure_words(figure) if figure is not None else ("", "")
         words = attributes.get("alt") or attributes.get("aria-label") or ""
         extra = {"title": _short(attributes.get("title") or ""), "figcaption": caption, "found_in": found_in}
         return SourceRow(
@@ -109,45 +109,45 @@ class _Reader:
             text=_short(words),
             page_url=self._url,
             context=self._nearby.context(figure if figure is not None else node),
-            licence=licence,
+            license=license,
             extra={name: value for name, value in extra.items() if value},
         )
 
     def _figure_words(self, figure: LexborNode) -> tuple[str, str]:
-        """Returns the licence and the caption of a figure, "" for what it has not; read once for all its images."""
+        """Returns the license and the caption of a figure, "" for what it has not; read once for all its images."""
         known = self._figures.get(figure.mem_id)
         if known is None:
             known = self._figures[figure.mem_id] = self._read_figure(figure)
         return known
 
     def _read_figure(self, figure: LexborNode) -> tuple[str, str]:
-        licence, caption = "", None
+        license, caption = "", None
         for inner in itertools.islice(figure.traverse(), max(0, min(_FIGURE_NODES, self._nodes_left))):
             self._nodes_left -= 1
             if inner.tag == "figcaption" and caption is None:
                 caption = inner
-            elif not licence and _is_licence_link(inner):
-                licence = absolute(self._base, inner.attributes.get("href") or "")
-        return licence, _caption_text(caption) if caption is not None else ""
+            elif not license and _is_license_link(inner):
+                license = absolute(self._base, inner.attributes.get("href") or "")
+        return license, _caption_text(caption) if caption is not None else ""
 
 
-def _page_licence(tree: LexborHTMLParser, base: str) -> str:
-    """Returns the licence of the page as a whole: a link inside a figure speaks for that figure alone."""
-    links = [one for one in tree.css(_LICENCE_LINKS) if ancestor(one, "figure", _FIGURE_LEVELS) is None]
+def _page_license(tree: LexborHTMLParser, base: str) -> str:
+    """Returns the license of the page as a whole: a link inside a figure speaks for that figure alone."""
+    links = [one for one in tree.css(_LICENSE_LINKS) if ancestor(one, "figure", _FIGURE_LEVELS) is None]
     return next((address for one in links if (address := absolute(base, one.attributes.get("href") or ""))), "")
 
 
-def _is_licence_link(node: LexborNode) -> bool:
+def _is_license_link(node: LexborNode) -> bool:
     return node.tag in ("a", "link", "area") and "license" in (node.attributes.get("rel") or "").lower().split()
 
 
 def _caption_text(caption: LexborNode) -> str:
-    """Returns a caption's words without those of its licence link."""
+    """Returns a caption's words without those of its license link."""
     pieces = []
     for inner in itertools.islice(caption.traverse(include_text=True), _FIGURE_NODES):
         if inner.tag == "-text":
             link = ancestor(inner, "a", 3)
-            if link is None or not _is_licence_link(link):
+            if link is None or not _is_license_link(link):
                 pieces.append(text_of(inner))
     return _short(" ".join(pieces))
 

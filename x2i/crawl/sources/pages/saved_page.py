@@ -54,10 +54,10 @@ def read_saved_page(path: Path, agent: str) -> tuple[list[SourceRow], str]:
     page = parse_page(data, path.as_uri(), agent=agent)
     origin = _SAVED_FROM.search(data[:2000])
     page_url = origin[1].decode("ascii", "replace") if origin else path.as_uri()
-    return [replace(_localised(row, path), page_url=page_url) for row in page.images], page.opt_out
+    return [replace(_localized(row, path), page_url=page_url) for row in page.images], page.opt_out
 
 
-def _localised(row: SourceRow, page: Path) -> SourceRow:
+def _localized(row: SourceRow, page: Path) -> SourceRow:
     """Marks an image of a saved page as a local file if it lies below the page's folder."""
     if urlsplit(row.url).scheme != "file":
         return row

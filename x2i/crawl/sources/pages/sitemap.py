@@ -156,11 +156,11 @@ def _image_row(image: dict[str, str], page: str) -> SourceRow | None:
     address = absolute(page, image.get("loc", "")) if page else ""
     if not address:
         return None
-    licence = absolute(page, image.get("license", ""))
+    license = absolute(page, image.get("license", ""))
     title = squeeze(image.get("title", ""))[:TEXT_LENGTH]
     text = squeeze(image.get("caption", ""))[:TEXT_LENGTH] or title
     extra = {"title": title, "found_in": "sitemap"} if title else {"found_in": "sitemap"}
-    return SourceRow(address, text=text, page_url=page, licence=licence, extra=extra)
+    return SourceRow(address, text=text, page_url=page, license=license, extra=extra)
 
 
 def _after_prologue(text: str) -> int:

@@ -13,7 +13,7 @@ from x2i.sample import canonical_json
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 TEXT_NAMES = ("text", "caption", "alt", "alt_text", "description")
-LICENCE_NAMES = ("licence", "license", "license_url", "rights")
+LICENSE_NAMES = ("license", "licence", "license_url", "rights")
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class ColumnMapping:
 
     url: str
     text: str
-    licence: str
+    license: str
     keep: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:
         """The columns to read, each once."""
-        return list(dict.fromkeys(name for name in (self.url, self.text, self.licence, *self.keep) if name))
+        return list(dict.fromkeys(name for name in (self.url, self.text, self.license, *self.keep) if name))
 
     @classmethod
     def resolve(cls, file: str, found: Sequence[str], columns: TableColumns) -> ColumnMapping:
@@ -48,7 +48,7 @@ class ColumnMapping:
         url = columns.url or _first(URL_NAMES, found)
         if not url:
             raise UserError(f"{file}: no column of URLs among {_listed(found)}: {_hint(found)}")
-        mapping = cls(url, columns.text or _first(TEXT_NAMES, found), _first(LICENCE_NAMES, found), columns.keep)
+        mapping = cls(url, columns.text or _first(TEXT_NAMES, found), _first(LICENSE_NAMES, found), columns.keep)
         twice = [name for name, count in Counter(found).items() if count > 1 and name in mapping.names]
         if twice:
             raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")

@@ -40,7 +40,7 @@ def parquet_rows(file: str, stream: IO[bytes], columns: TableColumns) -> Iterato
 
 
 def _source_table(batch: pa.RecordBatch, mapping: ColumnMapping) -> pa.Table:
-    named = {"text": mapping.text, "licence": mapping.licence}
+    named = {"text": mapping.text, "license": mapping.license}
     columns = {field: _texts(batch.column(name)) for field, name in named.items() if name}
     if mapping.keep:
         kept = batch.select(list(dict.fromkeys(mapping.keep))).to_pylist()

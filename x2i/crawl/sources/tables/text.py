@@ -24,7 +24,7 @@ LONGEST_ITEM = 64 * 2**20
 _JSON_SPACE = " \t\n\r"
 
 Cells = tuple[str, str, str, str]
-"""url, text, licence and extra of one row."""
+"""url, text, license and extra of one row."""
 
 
 def txt_rows(lines: TextLines) -> Iterator[pa.Table]:
@@ -62,8 +62,8 @@ def _batches(rows: Iterable[Cells]) -> Iterator[pa.Table]:
 
 
 def _table(rows: list[Cells]) -> pa.Table:
-    urls, texts, licences, extras = zip(*rows, strict=True)
-    return source_table(strings(urls), text=strings(texts), licence=strings(licences), extra=strings(extras))
+    urls, texts, licenses, extras = zip(*rows, strict=True)
+    return source_table(strings(urls), text=strings(texts), license=strings(licenses), extra=strings(extras))
 
 
 def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
@@ -96,7 +96,7 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
             header = [name.strip() for name in cells]
             mapping = ColumnMapping.resolve(lines.file, header, columns)
             width, places = len(header), {name: header.index(name) for name in mapping.names}
-            url, text, licence = (places.get(name, width) for name in (mapping.url, mapping.text, mapping.licence))
+            url, text, license = (places.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
         elif len(cells) > width and any(cells[width:]):
             hint = ": does a cell hold the separator without quotes?" if is_csv else ""
             bad.add(lines.file, f"line {records.number}", f"has {len(cells)} cells, the header {width}{hint}")
@@ -106,7 +106,7 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
             extra = "{}"
             if mapping.keep:
                 extra = mapping.extra({name: cells[n] for name, n in places.items() if n < len(cells)})
-            yield row[url].strip(), row[text].strip(), row[licence].strip(), extra
+            yield row[url].strip(), row[text].strip(), row[license].strip(), extra
 
 
 def _delimiter(header: str) -> str:
@@ -136,7 +136,7 @@ def _cells(
         if wrong is not None:
             bad.add(file, where, f"holds {_json_kind(wrong)} where text is expected")
             continue
-        yield cell_text(url), cell_text(text), cell_text(row.get(mapping.licence)), mapping.extra(row)
+        yield cell_text(url), cell_text(text), cell_text(row.get(mapping.license)), mapping.extra(row)
 
 
 def _objects(lines: TextLines, bad: BadLines) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,6 +1,6 @@
 """Which frames of a video are taken: clips end at cuts, and each clip gives a frame at its start and one per interval.
 
-A cut is where two frames that follow each other differ by much more than their neighbours do: the adaptive detection of
+A cut is where two frames that follow each other differ by much more than their neighbors do: the adaptive detection of
 PySceneDetect (https://www.scenedetect.com/docs/latest/api/detectors.html) with another measure of difference, which a
 moving camera changes less. Pure: frames come in as thumbnails.
 """
@@ -73,8 +73,8 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     import cv2
 
     moved = float(cv2.absdiff(one[0], other[0]).mean())
-    recoloured = float(np.abs(_histogram(one) - _histogram(other)).sum()) * 50
-    return (moved + recoloured) / 2
+    recolored = float(np.abs(_histogram(one) - _histogram(other)).sum()) * 50
+    return (moved + recolored) / 2
 
 
 def sharpness(thumbnail: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Pixels of any kind to sRGB: ICC profiles, CMYK, palettes, 16 bits, grey, and alpha laid on white."""
+"""Pixels of any kind to sRGB: ICC profiles, CMYK, palettes, 16 bits, gray, and alpha laid on white."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def to_srgb(image: Image) -> np.ndarray:
     profile = image.info.get("icc_profile")
     alpha = None
     if image.mode.startswith("I;16"):
-        grey = np.asarray(image)
+        gray = np.asarray(image)
         if "transparency" in image.info:
-            alpha = np.where(grey == image.info["transparency"], np.uint8(0), np.uint8(255))
-        image = pillow_image(_in_blocks(_narrow, grey))
+            alpha = np.where(gray == image.info["transparency"], np.uint8(0), np.uint8(255))
+        image = pillow_image(_in_blocks(_narrow, gray))
     if image.mode in ("I", "F"):
         raise DroppedError(Reason.UNSUPPORTED_FORMAT, f"32-bit pixels (mode {image.mode}) have no defined white")
     if image.mode == "CMYK":
         return cmyk_to_srgb(np.asarray(image), profile)
     if image.has_transparency_data:
-        colour = "L" if image.mode in ("1", "L", "LA") else "RGB"
+        color = "L" if image.mode in ("1", "L", "LA") else "RGB"
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
-        image = image.convert(colour)
+        image = image.convert(color)
     if image.mode == "1":
         image = image.convert("L")
     if not (image.mode == "L" and profile):
@@ -59,9 +59,9 @@ def _in_blocks(function: Callable[..., np.ndarray], *images: np.ndarray) -> np.n
     return out
 
 
-def _narrow(grey: np.ndarray) -> np.ndarray:
+def _narrow(gray: np.ndarray) -> np.ndarray:
     """Scales 16-bit values to 0..255."""
-    return (grey.astype(np.uint32) * 255 + 32767) // 65535
+    return (gray.astype(np.uint32) * 255 + 32767) // 65535
 
 
 def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def apply_profile(image: Image, profile: bytes) -> np.ndarray:
 
 
 def transform_to_srgb(profile: bytes, mode: str) -> Any:
-    """Returns a Pillow colour transform, or None where the pixels are to be taken as sRGB already."""
+    """Returns a Pillow color transform, or None where the pixels are to be taken as sRGB already."""
     build = _build_transform if len(profile) <= _LARGEST_KEPT_PROFILE else _build_transform.__wrapped__
     return build(profile, mode)
 
@@ -106,7 +106,7 @@ def _build_transform(profile: bytes, mode: str) -> Any:
 
 
 def _changes_little(transform: Any) -> bool:
-    """Whether a transform of RGB leaves greys as they are: "Linear sRGB" is sRGB by name alone."""
+    """Whether a transform of RGB leaves grays as they are: "Linear sRGB" is sRGB by name alone."""
     from PIL import ImageCms
 
     ramp = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
