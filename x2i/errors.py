@@ -1,8 +1,9 @@
-"""The error that means: the user can mend this."""
+"""Errors whose message is for the user: what was found, where, what was expected, what to do."""
 
 
 class UserError(Exception):
-    """A mistake in the user's input. The message names what was found, what was expected and what to do.
+    """Bad usage or bad input: a wrong option, a missing file, a broken configuration. Exit code 2."""
 
-    Command lines print the message alone, without a traceback, and exit with status 2.
-    """
+
+class RunError(Exception):
+    """Something failed while running: damaged data, a full disk, a diverged loss, a lost server. Exit code 1."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from x2i.errors import UserError
+from x2i.options import option_fields, problems
 
 T = TypeVar("T")
 
@@ -98,10 +99,37 @@ def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
     except ValidationError as error:
         mistakes += [_describe(entry) for entry in error.errors()]
     else:
+        mistakes += problems(settings)
         if not mistakes:
             return settings
     lines = "\n".join(f"  {line}" for line in mistakes)
     raise UserError(f"{file}: {len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}; nothing was run:\n{lines}")
+
+
+def with_set(kind: type[T], texts: Sequence[str], name: str, **values: Any) -> T:
+    """Returns a `kind` with the options that `texts` ("key=value", the value as YAML) and `values` give.
+
+    Raises UserError, naming the option and its nearest valid name, for unknown keys, wrong
+    types and values out of bounds.
+    """
+    return from_mapping(kind, apply_overrides({}, texts), name, **values)
+
+
+def from_mapping(kind: type[T], document: Mapping[str, Any], name: str, **values: Any) -> T:
+    """Returns a `kind` from the options in `document`, by name whatever their group, and further fields in `values`.
+
+    Raises UserError as `with_set`.
+    """
+    names = {field.name: field.path for field in option_fields(kind)}
+    nested: dict[str, Any] = dict(values)
+    for key, value in document.items():
+        if key not in names:
+            raise UserError(f"{name}: {key}: unknown key: {nearest(key, list(names))}")
+        place = nested
+        for group in names[key][:-1]:
+            place = place.setdefault(group, {})
+        place[key] = value
+    return build_settings(kind, nested, name)
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:

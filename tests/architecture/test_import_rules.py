@@ -12,7 +12,8 @@ import pytest
 
 from tests.support import REPOSITORY
 
-OMNIGEN_MAY_USE = ("x2i.sample", "x2i.store", "x2i.image", "x2i.errors", "x2i.reasons", "x2i.seeding", "x2i.settings")
+ROOMS_FOR_OMNIGEN = "sample tasks store image registry options command_options settings errors reasons seeding"
+OMNIGEN_MAY_USE = tuple(f"x2i.{name}" for name in ROOMS_FOR_OMNIGEN.split())
 MAY_USE_OMNIGEN = ("pipelines/commands/build.py", "pipelines/cli.py", "pipelines/commands/train.py")
 
 
