@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from x2i.errors import UserError
 from x2i.store import paths
-from x2i.store.files.atomic import read_table, write_table
+from x2i.store.files.atomic import ROW_GROUP, read_table, write_table
+from x2i.store.files.remote import local_copy
+from x2i.tables import TableSpec, image_fields
+
+ROWS_WITH_IMAGES = 16
+"""Rows of a row group of a table with encoded images: one image is read without the rest of its file."""
 
 
-def write_column(root: Path, name: str, partition: str, table: pa.Table) -> Path:
-    """Writes the rows of column `name` for one image partition; `table` has a string field `key`. Returns the path."""
+def write_column(root: Path, name: str, partition: str, table: pa.Table, spec: TableSpec | None = None) -> Path:
+    """Writes the rows of column `name` for one image partition, in key order. Returns the path."""
     assert table.schema.field("key").type == pa.string(), f"column {name} has no string field key"
-    path = paths.column_file(root, name, partition)
-    write_table(path, table)
-    return path
+    return _write(paths.column_file(root, name, partition), table, spec)
 
 
 def read_column(root: Path, name: str, partition: str) -> pa.Table:
@@ -27,18 +33,44 @@ def read_column(root: Path, name: str, partition: str) -> pa.Table:
     return read_table(path)
 
 
-def write_relation(root: Path, name: str, table: pa.Table) -> Path:
+def read_column_rows(root: Path, name: str, partition: str, keys: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of column `name` about images `keys` of one partition: key -> its rows, which may be none.
+
+    Only row groups that may hold one of the keys are read. Raises UserError if the column has not been made.
+    """
+    path = paths.column_file(root, name, partition)
+    if not path.exists():
+        raise UserError(f"{root}: column {name!r} has no partition {partition}: run the stage that makes it first")
+    found: dict[str, list[dict[str, Any]]] = {key: [] for key in keys}
+    with pq.ParquetFile(local_copy(path)) as file:
+        groups = [number for number in range(file.num_row_groups) if _may_hold(file, number, keys)]
+        for row in file.read_row_groups(groups, use_threads=False).to_pylist() if groups else ():
+            if row["key"] in found:
+                found[row["key"]].append(row)
+    return found
+
+
+def write_relation(root: Path, name: str, table: pa.Table, spec: TableSpec | None = None) -> Path:
     """Writes relation `name` whole. Returns the path."""
-    path = paths.relation_file(root, name)
-    write_table(path, table)
-    return path
+    return _write(paths.relation_file(root, name), table, spec)
 
 
 def read_relation(root: Path, name: str) -> pa.Table:
     """Returns relation `name`. Raises UserError if it has not been made."""
     path = paths.relation_file(root, name)
     if not path.exists():
-        maker = {"duplicates": "dedup", "subject_pairs": "subjects"}.get(name)
-        first = f"run `x2i {maker}`" if maker else "run the stage that makes it"
-        raise UserError(f"{root}: relation {name!r} does not exist yet: {first} first")
+        raise UserError(f"{root}: relation {name!r} does not exist yet")
     return read_table(path)
+
+
+def _write(path: Path, table: pa.Table, spec: TableSpec | None = None) -> Path:
+    row_group = ROWS_WITH_IMAGES if image_fields(table.schema) else ROW_GROUP
+    write_table(path, spec.stamped(table) if spec else table, row_group=row_group)
+    return path
+
+
+def _may_hold(file: pq.ParquetFile, group: int, keys: Sequence[str]) -> bool:
+    statistics = file.metadata.row_group(group).column(0).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= key <= statistics.max for key in keys)

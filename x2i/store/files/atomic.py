@@ -17,7 +17,8 @@ from x2i.store.files.remote import is_remote, local_copy, publish, scratch_file
 
 TEMPORARY_MARK = ".tmp-"
 WRITE_BUFFER = 2**20  # bytes; large writes lie in large pieces in the page cache, from which reads are quicker
-_ROW_GROUP = 64 * 1024
+ROW_GROUP = 64 * 1024
+_PARQUET: dict[str, Any] = {"compression": "zstd", "version": "2.6", "store_schema": False}
 
 
 @contextmanager
@@ -73,10 +74,15 @@ def write_json(path: Path, document: Any) -> None:
     write_bytes(path, text.encode() + b"\n")
 
 
-def write_table(path: Path, table: pa.Table, durable: bool = True) -> None:
-    """Writes `table` to `path` atomically as Parquet: zstd, fixed settings, so that equal tables give equal bytes."""
-    with atomic_file(path, durable) as stream:
-        pq.write_table(table, stream, compression="zstd", version="2.6", row_group_size=_ROW_GROUP, store_schema=False)
+def write_table(path: Path, table: pa.Table, durable: bool = True, row_group: int = ROW_GROUP) -> None:
+    """Writes `table` to `path` atomically as Parquet: zstd, fixed settings, so that equal tables give equal bytes.
+
+    row_group: rows of a row group.
+    """
+    with atomic_file(path, durable) as stream, pq.ParquetWriter(stream, table.schema, **_PARQUET) as writer:
+        writer.write_table(table, row_group_size=row_group)
+        if table.schema.metadata:  # it is written of itself only with a copy of the schema in Arrow's own format
+            writer.add_key_value_metadata(table.schema.metadata)
 
 
 class TableFile:
@@ -99,17 +105,16 @@ class TableFile:
         """Adds rows; all pieces have one schema."""
         self._waiting.append(table)
         self.rows += table.num_rows
-        if sum(piece.num_rows for piece in self._waiting) >= _ROW_GROUP:
+        if sum(piece.num_rows for piece in self._waiting) >= ROW_GROUP:
             self._write(whole_groups=True)
 
     def _write(self, whole_groups: bool) -> None:
         table = pa.concat_tables(self._waiting)
         if self._writer is None:
             stream = self._held.enter_context(atomic_file(self._path))
-            options = {"compression": "zstd", "version": "2.6", "store_schema": False}
-            self._writer = self._held.enter_context(pq.ParquetWriter(stream, table.schema, **options))
-        end = table.num_rows // _ROW_GROUP * _ROW_GROUP if whole_groups else table.num_rows
-        self._writer.write_table(table.slice(0, end), row_group_size=_ROW_GROUP)
+            self._writer = self._held.enter_context(pq.ParquetWriter(stream, table.schema, **_PARQUET))
+        end = table.num_rows // ROW_GROUP * ROW_GROUP if whole_groups else table.num_rows
+        self._writer.write_table(table.slice(0, end), row_group_size=ROW_GROUP)
         self._waiting = [table.slice(end)]
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
