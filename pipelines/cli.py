@@ -26,6 +26,8 @@ COMMANDS = {
     "dedup": ("pipelines.commands.dedup", "Find exact and near duplicates."),
     "caption": ("pipelines.commands.caption", "Write a caption for every image."),
     "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
+    "annotate": ("pipelines.commands.annotate", "Run any annotation by its name: depth maps, ..."),
+    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, codecs."),
     "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
     "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
     "cvtasks": (
@@ -119,7 +121,8 @@ def _load(name: str) -> Callable[..., None]:
     import typer
 
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    app.command(name)(importlib.import_module(COMMANDS[name][0]).command)
+    module = importlib.import_module(COMMANDS[name][0])
+    app.command(name, context_settings=getattr(module, "CONTEXT", None))(module.command)
     return app
 
 

@@ -1,42 +1,16 @@
-"""What a manifest may say: one section per stage, each with the fields of that stage's own dataclass."""
+"""A manifest: a dataset build as a list of steps, each with the options of its command."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.commands.caption import CaptionStage
-from pipelines.commands.dedup import DedupStage
-from pipelines.commands.detect import DetectStage
-from pipelines.commands.embed import EmbedStage
-from pipelines.commands.filter import FilterStage
-from pipelines.commands.materialize import MaterializeStage
-from pipelines.commands.subjects import SubjectsStage
 from pipelines.engine.stage import Stage
-from pipelines.stages.crawl.stage import CrawlStage
+from pipelines.steps import stages_of
 from x2i.errors import UserError
-from x2i.recipes import RECIPES
-from x2i.settings import apply_overrides, build_settings, nearest, read_yaml
-
-
-@dataclass(frozen=True)
-class RecipeSettings:
-    """One recipe. select: predicates beside those of the section. max_samples: at most N, an even choice."""
-
-    select: dict[str, str] = field(default_factory=dict)
-    max_samples: int | None = None
-
-
-@dataclass(frozen=True)
-class MaterializeSettings:
-    """Which shards to make. select: named SQL predicates that every image must fulfil, asked in this order."""
-
-    recipes: dict[str, RecipeSettings]
-    select: dict[str, str] = field(default_factory=dict)
-    max_side: int = 1024
-    quality: int = 95
-    shard_size: int = 1000
+from x2i.settings import apply_overrides, build_settings, read_yaml
 
 
 @dataclass(frozen=True)
@@ -56,58 +30,95 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """A dataset build. A section that is left out is not run; the order is the order of the fields."""
+class Document:
+    """A manifest as it is written."""
 
     name: str
-    crawl: CrawlStage | None = None
-    filter: FilterStage | None = None
-    dedup: DedupStage | None = None
-    caption: CaptionStage | None = None
-    detect: DetectStage | None = None
-    embed: EmbedStage | None = None
-    subjects: SubjectsStage | None = None
-    materialize: MaterializeSettings | None = None
+    steps: list[dict[str, dict[str, Any] | None]]
+    inspect: InspectSettings | None = None
+    train: TrainSettings | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset build. stages: in the order of the steps."""
+
+    name: str
+    stages: tuple[Stage, ...]
     inspect: InspectSettings | None = None
     train: TrainSettings | None = None
 
     def stage_groups(self) -> list[list[Stage]]:
-        """Returns the stages in order; those of one group need nothing of each other and run side by side."""
-        groups: list[list[Stage | None]] = [
-            [self.crawl],
-            [self.filter, self.caption, self.embed],
-            [self.dedup, self.detect],
-            [self.subjects],
-            [*self.materialize_stages()],
-        ]
-        asked = [[stage for stage in group if stage is not None] for group in groups]
-        return [group for group in asked if group]
+        """Returns the stages in an order in which each comes after those that write what it reads.
 
-    def materialize_stages(self) -> list[Stage]:
-        """Returns one stage per recipe of the manifest."""
-        section = self.materialize
-        if section is None:
-            return []
-        return [
-            MaterializeStage(
-                recipe=name,
-                select={**section.select, **settings.select},
-                max_samples=settings.max_samples,
-                max_side=section.max_side,
-                quality=section.quality,
-                shard_size=section.shard_size,
-            )
-            for name, settings in section.recipes.items()
-        ]
+        Those of one group need nothing of each other and run side by side.
+        """
+        return levels(self.stages)
 
 
-def load_manifest(path: Path, overrides: list[str]) -> Manifest:
-    """Reads and checks a manifest. Raises UserError that names file, key path, expectation and nearest valid name."""
-    document = apply_overrides(read_yaml(path), overrides)
-    manifest = build_settings(Manifest, document, str(path))
-    for name in manifest.materialize.recipes if manifest.materialize else ():
-        if name not in RECIPES:
-            raise UserError(f"{path}: materialize.recipes.{name}: no such recipe: {nearest(name, list(RECIPES))}")
-    if manifest.train is not None and not (path.parent / manifest.train.config).exists():
-        raise UserError(f"{path}: train.config: no such file: {path.parent / manifest.train.config}")
-    return manifest
+def levels(stages: Sequence[Stage]) -> list[list[Stage]]:
+    """Returns `stages` in groups: each stage one group after the last of those that write what it reads."""
+    level: dict[int, int] = {}
+    waiting = dict(enumerate(stages))
+    while waiting:
+        writers = {number: stage for number, stage in enumerate(stages) if stage.writes}
+        ready = {}
+        for number, stage in waiting.items():
+            needed = [n for n, other in writers.items() if n != number and other.writes in stage.reads]
+            if all(n in level for n in needed):
+                ready[number] = 1 + max((level[n] for n in needed), default=-1)
+        if not ready:
+            names = ", ".join(stage.name for stage in waiting.values())
+            raise UserError(f"manifest: steps that read each other's results in a circle: {names}")
+        level |= ready
+        waiting = {number: stage for number, stage in waiting.items() if number not in ready}
+    groups: list[list[Stage]] = [[] for _ in range(1 + max(level.values(), default=-1))]
+    for number, stage in enumerate(stages):
+        groups[level[number]].append(stage)
+    return groups
+
+
+def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
+    """Reads and checks a manifest. Raises UserError that names file, key path, expectation and nearest valid name.
+
+    overrides: "STEP.option=value" for every step of that name, or whose column has it; "inspect.key", "train.key".
+    """
+    document = read_yaml(path)
+    read = build_settings(Document, _overridden(document, overrides, str(path)), str(path))
+    stages: list[Stage] = []
+    for number, step in enumerate(read.steps):
+        where = f"{path}: steps.{number}"
+        if len(step) != 1:
+            raise UserError(f"{where}: expected one step such as `- caption: {{model: alt-text}}`, found {step!r}")
+        ((kind, options),) = step.items()
+        stages += stages_of(kind, options or {}, f"{where}.{kind}")
+    names = [stage.name for stage in stages]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: two steps make {twice[0]!r}: name the column of one (column: {twice[0]}_2)")
+    if read.train is not None and not (path.parent / read.train.config).exists():
+        raise UserError(f"{path}: train.config: no such file: {path.parent / read.train.config}")
+    return Manifest(read.name, tuple(stages), read.inspect, read.train)
+
+
+def _overridden(document: Mapping[str, Any], overrides: Sequence[str], file: str) -> dict[str, Any]:
+    steps = [dict(step) for step in document.get("steps") or [] if isinstance(step, Mapping)]
+    result = {**document, "steps": steps}
+    if len(steps) != len(document.get("steps") or []):
+        raise UserError(f"{file}: steps: expected a list of steps such as `- caption: {{model: alt-text}}`")
+    for override in overrides:
+        target, _, rest = override.partition(".")
+        if target in ("name", "inspect", "train") or target.startswith("name="):
+            result = apply_overrides(result, [override])
+            continue
+        addressed = [(step, kind) for step in steps for kind in step if _is_called(target, kind, step[kind])]
+        if not addressed or not rest:
+            names = ", ".join(kind for step in steps for kind in step)
+            raise UserError(f"--set {override!r}: expected STEP.option=value; the steps of {file}: {names}")
+        for step, kind in addressed:
+            step[kind] = apply_overrides(step[kind] or {}, [rest])
+    return result
+
+
+def _is_called(target: str, kind: str, options: Mapping[str, Any] | None) -> bool:
+    return target == kind or (options or {}).get("column") == target

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.engine.options import OutOption, RunOptions, stage_command
+from pipelines.engine.options import OutOption, RunOptions
+from x2i.command_options import with_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RUN_FOLDER = "run"
 
 
-@stage_command
+@with_options
 def command(
     manifest: Annotated[Path, typer.Argument(help="A YAML manifest, such as manifests/demo.yaml.", dir_okay=False)],
     out: OutOption,

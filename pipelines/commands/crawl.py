@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.engine.options import OutOption, RunOptions, stage_command
+from pipelines.engine.options import OutOption, RunOptions
 from pipelines.stages.crawl.incremental import crawl_generations
 from pipelines.stages.crawl.stage import CrawlStage
+from x2i.command_options import with_options
 from x2i.crawl.http.policy import DEFAULT_USER_AGENT, FetchPolicy
 from x2i.crawl.process import StoredFormat
 from x2i.image import ResizeMode
@@ -52,7 +53,7 @@ def _ask_for_contact(stage: CrawlStage) -> None:
         )
 
 
-@stage_command
+@with_options
 def command(
     sources: Annotated[
         list[str],

@@ -13,7 +13,8 @@ from pipelines.commands.materialize import (
     Where,
     materialize,
 )
-from pipelines.engine.options import DatasetArgument, RunOptions, stage_command
+from pipelines.engine.options import DatasetArgument, RunOptions
+from x2i.command_options import with_options
 
 CV_RECIPES = (
     "canny_to_image",
@@ -26,7 +27,7 @@ CV_RECIPES = (
 )
 
 
-@stage_command
+@with_options
 def command(
     dataset: DatasetArgument,
     run: RunOptions,

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from pipelines.engine.options import DatasetArgument, RunOptions, stage_command
+from pipelines.engine.options import DatasetArgument, RunOptions
 from pipelines.engine.stage import Outcome, PlannedPartition
+from x2i.command_options import with_options
 from x2i.errors import UserError
 from x2i.reasons import Reason, Status
 from x2i.store import Dataset
@@ -101,7 +102,7 @@ def find_duplicates(images: pa.Table, max_distance: int) -> pa.Table:
     return pa.table(columns, schema=DUPLICATES_SCHEMA)
 
 
-@stage_command
+@with_options
 def command(
     dataset: DatasetArgument,
     max_distance: Annotated[

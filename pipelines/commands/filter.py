@@ -1,72 +1,45 @@
-"""`x2i filter`: scores every stored image; drops none."""
+"""`x2i filter`: scores every image; drops none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+import typer
 
-from pipelines.engine.options import DatasetArgument, RunOptions, stage_command
-from pipelines.stages.annotate import AnnotateStage, Annotation
-
-
-@dataclass(frozen=True)
-class FilterStage(AnnotateStage):
-    """images -> columns/quality: the scores of x2i.annotate.scores.FILTERS."""
-
-    name = "filter"
-    format_version = 1
-    column = "quality"
-
-    def config(self) -> dict[str, Any]:
-        from x2i.annotate.scores import FILTERS
-
-        return {"scores": list(FILTERS)}
-
-    def annotator(self) -> QualityAnnotator:
-        return QualityAnnotator()
+from pipelines.annotation_command import run_annotations
+from pipelines.engine.options import DatasetArgument, RunOptions
+from x2i.annotate import ANNOTATIONS
+from x2i.command_options import with_options
+from x2i.errors import UserError
+from x2i.settings import apply_overrides, from_mapping
 
 
-class QualityAnnotator:
-    """One row per image: every score's fields side by side."""
-
-    needs_pixels = True
-
-    def __init__(self) -> None:
-        from x2i.annotate.scores import FILTERS
-
-        self._scores = tuple(FILTERS.values())
-        fields = [field for score in self._scores for field in score.fields]
-        self.schema = pa.schema([("key", pa.string()), *fields])
-
-    def annotate(
-        self, rows: Sequence[Mapping[str, Any]], images: Sequence[NDArray[np.uint8] | None]
-    ) -> list[Annotation]:
-        from x2i.annotate.scores import Picture
-
-        pictures = [Picture(image) for image in images if image is not None]
-        scored = [{name: value for s in self._scores for name, value in s.score(p).items()} for p in pictures]
-        return [Annotation((row,)) for row in scored]
-
-
-@stage_command
+@with_options
 def command(
     dataset: DatasetArgument,
     run: RunOptions,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option("--score", help="A score to compute, or mypackage.module:Class; may be repeated.", metavar="NAME"),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of a score, as score.option=value; may be repeated.")
+    ] = None,
 ) -> None:
-    """Score every image: resolution, aspect ratio, sharpness, exposure, contrast, entropy, perceptual hash.
+    """Score every image. Each score becomes a column of its name; scores that are there are not computed again.
 
-    Nothing is dropped here. The scores become the column `quality`; cuts are made later, when shards are materialized,
-    by an SQL selection such as "quality.min_side >= 512 AND quality.sharpness > 50", so they can be moved without
-    scoring again.
+    Nothing is dropped here. Cuts are made later, when shards are materialized, by an SQL selection such as
+    "quality.min_side >= 512 AND quality.sharpness > 50", so they can be moved without scoring again.
+    `x2i list scores` shows what there is; without --score those are made that need no model.
 
-    Example: x2i filter my-dataset
+    Example: x2i filter my-dataset --score quality --score image_text --set image_text.text=captions
     """
-    from pipelines.engine.run import run_stages
-    from x2i.store import Dataset
-
-    run_stages([FilterStage()], Dataset.open(dataset), run)
+    kinds = [ANNOTATIONS.get(name) for name in scores or ANNOTATIONS]
+    if not scores:
+        kinds = [kind for kind in kinds if kind.made_by == "filter" and kind.by_default]
+    settings = apply_overrides({}, overrides or ())
+    unknown = sorted(set(settings) - {kind.name for kind in kinds})
+    if unknown:
+        raise UserError(f"--set {unknown[0]}...: expected score.option=value of {', '.join(k.name for k in kinds)}")
+    wanted = [from_mapping(kind, settings.get(kind.name, {}), kind.name) for kind in kinds]
+    run_annotations([(annotation, "") for annotation in wanted], dataset, run)

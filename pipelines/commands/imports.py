@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.engine.options import OutOption, RunOptions, StorePath, stage_command
+from pipelines.engine.options import OutOption, RunOptions, StorePath
 from pipelines.engine.stage import Outcome, PlannedPartition
+from x2i.command_options import with_options
 from x2i.errors import UserError
 from x2i.importers import omnigen_jsonl
 from x2i.store.files.remote import dataset_path
@@ -214,7 +215,7 @@ def _bad_rows(lines: list[BadLine]) -> pa.Table:
     )
 
 
-@stage_command
+@with_options
 def command(
     source: Annotated[Source, typer.Argument(help="The format: x2i-jsonl is the training JSONL of OmniGen and X2I.")],
     path: Annotated[

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.engine.options import DatasetArgument, RunOptions, stage_command
+from pipelines.engine.options import DatasetArgument, RunOptions
 from pipelines.engine.stage import Outcome, PlannedPartition
+from x2i.command_options import with_options
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ ShardSize = Annotated[int, typer.Option(min=1, help="Samples per shard at most."
 ShardMegabytes = Annotated[int, typer.Option(min=1, help="Expected megabytes per shard at most.")]
 
 
-@stage_command
+@with_options
 def command(
     dataset: DatasetArgument,
     run: RunOptions,

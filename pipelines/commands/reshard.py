@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.engine.options import OutOption, RunOptions, StorePath, stage_command
+from pipelines.engine.options import OutOption, RunOptions, StorePath
 from pipelines.engine.stage import Outcome, PlannedPartition
+from x2i.command_options import with_options
 from x2i.errors import UserError
 from x2i.store.files.remote import dataset_path
 
@@ -107,7 +108,7 @@ def _refuse_own_shards(dataset: Dataset, sources: list[Path]) -> None:
         raise UserError(f"{dataset.root}: holds data{made}: give --out a folder of its own")
 
 
-@stage_command
+@with_options
 def command(
     sources: Annotated[
         list[StorePath],

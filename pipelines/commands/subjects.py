@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 import typer
 from numpy.typing import NDArray
 
-from pipelines.commands.embed import embedding_column
-from pipelines.engine.options import DatasetArgument, RunOptions, stage_command
+from pipelines.engine.options import DatasetArgument, RunOptions
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.annotate import BATCH, read_stored_image
+from x2i.command_options import with_options
 from x2i.errors import UserError
 from x2i.reasons import Reason
 from x2i.store import Dataset
 from x2i.store.columns import write_relation
 from x2i.store.commits import Counts, list_commits
+from x2i.store.images import read_stored_image
 
 PAIR_SCHEMA = pa.schema(
     [
@@ -37,6 +37,7 @@ PAIR_SCHEMA = pa.schema(
     ]
 )
 PARTITION = "00000"
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class SubjectsStage:
     """
 
     matcher: str = "classic:sift"
-    embeddings: str = "classic:hog-color"
+    embeddings: str = "embeddings"
     neighbors: int = 10
     min_inliers: int = 15
     near_distance: int = 10
@@ -66,7 +67,7 @@ class SubjectsStage:
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         read = {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
-        for stage in ("dedup", "embed"):
+        for stage in ("dedup", self.embeddings):
             commits = list_commits(dataset.root, stage)
             read.update({f"{stage}/{commit.partition}": commit.outputs_digest for commit in commits})
         return read
@@ -76,14 +77,12 @@ class SubjectsStage:
 
         Raises UserError if `dedup` or `embed` has not run over every image.
         """
-        column = embedding_column(self.embeddings)
+        column = self.embeddings
         index = dataset.images(["key", "status", "phash", "offset", "size"])
         rows = index.filter(pc.equal(index["status"], "ok")).drop_columns(["status"])
         duplicates = dataset.relation("duplicates")
         _require_same_keys(dataset, rows, duplicates, "relation 'duplicates'", "x2i dedup")
-        _require_same_keys(
-            dataset, rows, dataset.column(column), f"column {column!r}", f"x2i embed --model {self.embeddings}"
-        )
+        _require_same_keys(dataset, rows, dataset.column(column), f"column {column!r}", "x2i embed")
         for name in ("cluster", "is_duplicate"):
             rows = rows.append_column(name, duplicates[name])
         yield PlannedPartition(PARTITION, rows.combine_chunks(), self.config(), self.inputs(dataset))
@@ -103,7 +102,7 @@ class SubjectsWorker:
 
         cv2.setNumThreads(1)
         self._root, self._stage = root, stage
-        self._matcher = registry.instance_matcher(stage.matcher)
+        self._matcher = registry.load(registry.Ability.INSTANCE_MATCHER, stage.matcher)
         self._rule = SubjectRule(
             min_inliers=stage.min_inliers, near_distance=stage.near_distance, neighbors=stage.neighbors
         )
@@ -142,7 +141,7 @@ class SubjectsWorker:
         return Outcome((path,), Counts(paired, {reason: count for reason, count in dropped.items() if count}))
 
     def _embeddings(self, kept: pa.Table) -> NDArray[np.float32]:
-        table = Dataset.open(self._root).column(embedding_column(self._stage.embeddings))
+        table = Dataset.open(self._root).column(self._stage.embeddings)
         table = table.filter(pc.is_in(table["key"], kept["key"].combine_chunks()))
         vectors = table["embedding"].combine_chunks()
         if not kept.num_rows:
@@ -157,15 +156,16 @@ def _require_same_keys(dataset: Dataset, rows: pa.Table, other: pa.Table, what: 
         )
 
 
-@stage_command
+@with_options
 def command(
     dataset: DatasetArgument,
     matcher: Annotated[
         str, typer.Option(help="Which matcher decides. classic:sift compares local features and checks the geometry.")
     ] = "classic:sift",
     embeddings: Annotated[
-        str, typer.Option(help="The embedder whose column gives candidates beside those that local features vote for.")
-    ] = "classic:hog-color",
+        str,
+        typer.Option(help="The column of embeddings that gives candidates beside those that local features vote for."),
+    ] = "embeddings",
     neighbors: Annotated[int, typer.Option(min=1, help="Candidates per image from each of the two.")] = 10,
     min_inliers: Annotated[
         int, typer.Option(min=8, help="Places that must agree on one geometry. More: fewer, surer pairs.")
@@ -188,7 +188,6 @@ def command(
     from pipelines.engine.run import run_stages
     from x2i.models import registry
 
-    registry.check(registry.Ability.INSTANCE_MATCHER, matcher)
-    embedding_column(embeddings)
+    registry.backend(registry.Ability.INSTANCE_MATCHER, matcher)
     stage = SubjectsStage(matcher, embeddings, neighbors, min_inliers, near_distance)
     run_stages([stage], Dataset.open(dataset), run)

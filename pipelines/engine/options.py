@@ -1,16 +1,15 @@
-"""The options every stage command shares, and the decorator that gives them to a command."""
+"""The options that every stage command shares: where it runs, and how much of it."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from x2i.options import Option
 
 if TYPE_CHECKING:
     from pathlib import Path as StorePath
@@ -50,44 +49,21 @@ class RunOptions:
 
     executor: Annotated[
         Executor,
-        typer.Option(
-            help="inline: this process. processes: worker processes of this machine. ray: Ray's, here or on a cluster "
+        Option(
+            "inline: this process. processes: worker processes of this machine. ray: Ray's, here or on a cluster "
             "(--address). auto: the cluster if one is named, else processes where there is work for several."
         ),
     ] = Executor.AUTO
     address: Annotated[
-        str | None,
-        typer.Option(help="An existing Ray cluster, such as ray://head:10001 or auto. Default: a local one."),
+        str | None, Option("An existing Ray cluster, such as ray://head:10001 or auto. Default: a local one.")
     ] = None
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes at most. Default: as many as the CPUs have room for.")
+        int | None, Option("Worker processes at most. Default: as many as CPUs and GPUs have room for.", ge=1)
     ] = None
-    limit: Annotated[int | None, typer.Option(min=1, help="Run only the first N partitions of the plan.")] = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")] = False
-    json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary on stdout.")] = False
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Delete this stage's earlier results where they do not match, redo.")
-    ] = False
-
-
-def stage_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Replaces the parameter `run: RunOptions` of a typer command by one option per field of RunOptions."""
-    hints = get_type_hints(function, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()]
-    kept = [p for p in own if p.name != "run"]
-    run_hints = get_type_hints(RunOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=run_hints[f.name])
-        for f in fields(RunOptions)
-    ]
-
-    @functools.wraps(function)
-    def command(**arguments: Any) -> None:
-        options = RunOptions(**{f.name: arguments.pop(f.name) for f in fields(RunOptions)})
-        function(run=options, **arguments)
-
-    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept]
-    command.__signature__ = inspect.Signature([*keyword_only, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*keyword_only, *shared]}
-    del command.__wrapped__  # type: ignore[attr-defined]
-    return command
+    gpus: Annotated[int | None, Option("GPUs of this machine to use at most. Default: all that are there.", ge=0)] = (
+        None
+    )
+    limit: Annotated[int | None, Option("Run only the first N partitions of the plan.", ge=1)] = None
+    dry_run: Annotated[bool, Option("Print what would be done, do nothing.")] = False
+    json: Annotated[bool, Option("Print a machine-readable summary on stdout.")] = False
+    overwrite: Annotated[bool, Option("Delete this stage's earlier results where they do not match, redo.")] = False

@@ -1,148 +1,213 @@
-"""What the annotating stages share: one column partition per image partition, each stored image decoded once."""
+"""The annotating stage: plans one column partition per image partition, and fills it with an annotation's verdicts."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from x2i.errors import UserError
-from x2i.reasons import Dropped, DroppedError, Reason, Status
-from x2i.store import Dataset, paths
-from x2i.store.columns import write_column
-from x2i.store.commits import Counts
-from x2i.store.files.tar import read_range
+from pipelines.stages.decode_ahead import decoded
+from x2i.annotate.base import Annotation, Annotator, Found, ModelAnnotation, StoredImage, Verdict
+from x2i.errors import RunError, UserError
+from x2i.models.fetching import fetched_once
+from x2i.reasons import Dropped, Reason, Status
+from x2i.resources import Resources
+from x2i.store import Dataset
+from x2i.store.columns import read_column, write_column
+from x2i.store.commits import Counts, list_commits
+from x2i.store.files.logs import append_log
 from x2i.store.images import read_image_index
 
-BATCH = 16
-MAX_PIXELS = 2**31  # what the store holds has passed the crawl's own limit
 LOCATION = ("key", "offset", "size")
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """What a stage has to say about one image.
+class AnnotateStage:
+    """images, and the columns that the annotation reads -> columns/<column>.
 
-    rows: its rows of the column, without `key`: usually one, for some stages several or none.
-    dropped: why the image counts as dropped in the stage's report; None if it counts as ok.
+    column: the column's name; "" means the annotation's own. The stage is called like its column, so that two
+    captioners stand side by side and one that is added makes no other stale.
     """
 
-    rows: tuple[Mapping[str, Any], ...]
-    dropped: Reason | None = None
-
-
-class Annotator(Protocol):
-    """Does one stage's work on images, in the process that runs it: it holds the models."""
-
-    schema: pa.Schema
-    """The column's fields, `key` (string) first."""
-    needs_pixels: bool
-    """False if the planned rows are enough; then no image is read and `images` are None."""
-
-    def annotate(
-        self, rows: Sequence[Mapping[str, Any]], images: Sequence[NDArray[np.uint8] | None]
-    ) -> list[Annotation]:
-        """Takes planned rows with their images, uint8 RGB (height, width, 3). Returns one Annotation per image."""
-        ...
-
-
-class AnnotateStage(ABC):
-    """A stage that adds a column. Its plan has the stored images of one image partition, in key order.
-
-    A subclass is a frozen dataclass of the stage's options. needs: fields of the image index that the annotator reads.
-    """
-
-    needs: tuple[str, ...] = ()
+    annotation: Annotation
+    column: str = ""
 
     @property
-    @abstractmethod
-    def name(self) -> str: ...
+    def name(self) -> str:
+        return self.column or self.annotation.name
 
     @property
-    @abstractmethod
-    def format_version(self) -> int: ...
+    def format_version(self) -> int:
+        return self.annotation.version
 
     @property
-    @abstractmethod
-    def column(self) -> str:
-        """The column's name under columns/."""
+    def resources(self) -> Resources:
+        return self.annotation.resources
 
-    @abstractmethod
-    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def shares(self) -> str:
+        """Stages that share a word run a partition together in one process: its images are decoded once for all."""
+        return "decoded images"
 
-    @abstractmethod
-    def annotator(self) -> Annotator:
-        """Makes the annotator, models loaded."""
+    def config(self) -> Mapping[str, Any]:
+        return self.annotation.config()
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        return {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
+        read = {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
+        for column in self.annotation.columns:
+            commits = list_commits(dataset.root, column)
+            read |= {f"{column}/{commit.partition}": commit.outputs_digest for commit in commits}
+        return read
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
-        """Yields one partition per committed image partition. Raises UserError if there is none."""
+        """Yields the stored images of each image partition, in key order.
+
+        Raises UserError if there are no images, or if a column that the annotation reads has not been made.
+        """
         commits = dataset.image_commits()
         if not commits:
             raise UserError(f"{dataset.root}: no images yet: run `x2i crawl` first")
+        inputs, config = self.inputs(dataset), self.config()
         for commit in commits:
-            index = read_image_index(dataset.root, commit.partition, ["status", *LOCATION, *self.needs])
+            names = [f"{source}/{commit.partition}" for source in ("images", *self.annotation.columns)]
+            if absent := [name for name in names if name not in inputs]:
+                raise UserError(
+                    f"{dataset.root}: {self.name} reads {absent[0]}, which has not been made: make it first"
+                )
+            fields = ["status", *LOCATION, *self.annotation.image_fields]
+            index = read_image_index(dataset.root, commit.partition, fields)
             rows = index.filter(pc.equal(index["status"], str(Status.OK))).drop_columns(["status"])
-            inputs = {f"images/{commit.partition}": commit.outputs_digest}
-            yield PlannedPartition(commit.partition, rows, self.config(), inputs)
+            yield PlannedPartition(commit.partition, rows, config, {name: inputs[name] for name in names})
 
     def worker(self, root: Path) -> AnnotateWorker:
-        return AnnotateWorker(root, self.column, self.annotator())
+        return AnnotateWorker(root, self)
 
 
 class AnnotateWorker:
-    """Reads the planned images of a partition in batches and writes the annotations as a column partition."""
+    """Holds the loaded annotator of one stage."""
 
-    def __init__(self, root: Path, column: str, annotator: Annotator) -> None:
+    def __init__(self, root: Path, stage: AnnotateStage) -> None:
         import cv2
 
         cv2.setNumThreads(1)  # the engine runs one worker per CPU
-        self._root, self._column, self._annotator = root, column, annotator
+        self.root, self.stage = root, stage
+        fetched_once(stage.annotation)
+        self.annotator: Annotator = stage.annotation.load()
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        written: list[dict[str, Any]] = []
-        filtered: Counter[str] = Counter()
-        failed: Counter[str] = Counter()
-        for batch in rows.to_batches(max_chunksize=BATCH):
-            planned = batch.to_pylist()
-            images = [self._decode(partition, row) for row in planned]
-            for row, annotation in zip(planned, self._annotator.annotate(planned, images), strict=True):
-                written.extend({"key": row["key"], **fields} for fields in annotation.rows)
-                if annotation.dropped is not None:
-                    status = Dropped(annotation.dropped).status
-                    (failed if status is Status.FAILED else filtered)[str(annotation.dropped)] += 1
-        table = pa.Table.from_pylist(written, schema=self._annotator.schema)
-        path = write_column(self._root, self._column, partition, table)
-        ok = rows.num_rows - filtered.total() - failed.total()
+        (outcome,) = self.together([self], partition, [rows])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @staticmethod
+    def together(
+        workers: Sequence[AnnotateWorker], partition: str, rows: Sequence[pa.Table]
+    ) -> list[Outcome | Exception]:
+        """Runs one partition of several stages side by side: each image is decoded once and handed to all of them.
+
+        rows: each worker's plan; all name the same images. Returns each worker's outcome, or the error that ended it.
+        """
+        root = workers[0].root
+        filling = [_Filling(worker, partition, planned) for worker, planned in zip(workers, rows, strict=True)]
+        looks = any(worker.stage.annotation.pixels for worker in workers)
+        places = rows[0].select(list(LOCATION)).to_pylist()
+        with ThreadPoolExecutor(max(1, round(max(w.stage.resources.cpus for w in workers)))) as threads:
+            pixels = decoded(root, partition, places, threads) if looks else iter([NO_PIXELS] * len(places))
+            for number, (place, image) in enumerate(zip(places, pixels, strict=True)):
+                for one in filling:
+                    one.add(number, place["key"], image)
+        return [one.finished() for one in filling]
+
+
+class _Filling:
+    """One column partition in the making: batches images, asks the annotator, keeps rows and counts."""
+
+    def __init__(self, worker: AnnotateWorker, partition: str, planned: pa.Table) -> None:
+        self._worker, self._partition = worker, partition
+        annotation = worker.stage.annotation
+        self._annotation = annotation
+        self._planned = planned.select([name for name in planned.column_names if name not in LOCATION]).to_pylist()
+        self._total = planned.num_rows
+        self._columns = {name: _rows_by_key(worker.root, name, partition) for name in annotation.columns}
+        self._spec = annotation.spec()
+        self._stamp = annotation.stamp() if isinstance(annotation, ModelAnnotation) else {}
+        self._nulls = dict.fromkeys(field.name for field in annotation.fields)
+        self._waiting: list[StoredImage] = []
+        self._rows: list[dict[str, Any]] = []
+        self._lost: dict[Status, Counter[str]] = {Status.FILTERED: Counter(), Status.FAILED: Counter()}
+        self._error: Exception | None = None
+
+    def add(self, number: int, key: str, pixels: np.ndarray) -> None:
+        if self._error is not None:
+            return
+        columns = {name: rows.get(key, ()) for name, rows in self._columns.items()}
+        self._waiting.append(StoredImage(key, self._planned[number] if self._planned else {}, columns, pixels))
+        if len(self._waiting) >= self._annotation.batch_size:
+            self._flush()
+
+    def finished(self) -> Outcome | Exception:
+        self._flush()
+        if self._error is not None:
+            return self._error
+        failed = self._lost[Status.FAILED]
+        if failed[Reason.BACKEND_ERROR] == self._total > 1:
+            return RunError(f"{self._worker.stage.name}: the backend failed on every image; see logs/")
+        table = pa.Table.from_pylist(self._rows, schema=self._spec.schema)
+        path = write_column(self._worker.root, self._worker.stage.name, self._partition, table, self._spec)
+        filtered = self._lost[Status.FILTERED]
+        ok = self._total - filtered.total() - failed.total()
         return Outcome((path,), Counts(ok, dict(sorted(filtered.items())), dict(sorted(failed.items()))))
 
-    def _decode(self, partition: str, row: Mapping[str, Any]) -> NDArray[np.uint8] | None:
-        return read_stored_image(self._root, partition, row) if self._annotator.needs_pixels else None
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if not batch or self._error is not None:
+            return
+        try:
+            verdicts = self._verdicts(batch)
+        except Exception as error:  # noqa: BLE001  it ends this stage's partition, not that of the stages beside it
+            self._error = error
+            return
+        for image, verdict in zip(batch, verdicts, strict=True):
+            self._keep(image.key, verdict)
+
+    def _verdicts(self, batch: Sequence[StoredImage]) -> Sequence[Verdict]:
+        """Asks for the whole batch; if that fails, for each image alone, so that one bad image costs itself."""
+        try:
+            return self._worker.annotator.annotate(batch)
+        except (UserError, RunError):
+            raise  # the backend says that it cannot work at all
+        except Exception as error:  # noqa: BLE001  whatever a model's library raises
+            if len(batch) > 1:
+                return [verdict for image in batch for verdict in self._verdicts([image])]
+            message = f"{type(error).__name__}: {error}"
+            append_log(self._worker.root, self._worker.stage.name, {"key": batch[0].key, "error": message})
+            return [Dropped(Reason.BACKEND_ERROR, message)]
+
+    def _keep(self, key: str, verdict: Verdict) -> None:
+        found = verdict if isinstance(verdict, Found) else _found(verdict, self._spec.rows == "one", self._nulls)
+        self._rows += [{"key": key, **row, **self._stamp} for row in found.rows]
+        if found.dropped is not None:
+            self._lost[found.dropped.status][str(found.dropped.reason)] += 1
 
 
-def read_stored_image(root: Path, partition: str, row: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Returns the pixels, uint8 RGB (height, width, 3), of the stored image located by `row` (key, offset, size).
+def _found(verdict: Mapping[str, Any] | Dropped, one_row: bool, nulls: Mapping[str, Any]) -> Found:
+    if isinstance(verdict, Dropped):
+        return Found((nulls,) if one_row else (), verdict)
+    return Found((verdict,))
 
-    Raises UserError if it does not decode: everything in the store once did, so the store is damaged.
-    """
-    from x2i.image import decode
 
-    path = paths.image_tar(root, partition)
-    try:
-        return decode(read_range(path, row["offset"], row["size"]), max_pixels=MAX_PIXELS)
-    except DroppedError as error:
-        raise UserError(
-            f"{path}: stored image {row['key']} does not decode ({error}): the store is damaged; run `x2i verify`, "
-            f"then crawl this partition again"
-        ) from error
+def _rows_by_key(root: Path, column: str, partition: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in read_column(root, column, partition).to_pylist():
+        found.setdefault(row["key"], []).append(row)
+    return found

@@ -87,11 +87,24 @@ class ImageEmbedder(Protocol):
         ...
 
 
-class Captioner(Protocol):
-    """Says in words what an image shows. revision: of weights or rules. needs_pixels: False if text is enough."""
+class ImageTextScorer(Protocol):
+    """Says how well a text describes an image."""
 
-    revision: str
-    needs_pixels: bool
+    def score(self, images: Sequence[RgbImage], texts: Sequence[str]) -> NDArray[np.float32]:
+        """Returns scores_N: the cosine of image and text embedding, -1 to 1, of each image with the text beside it."""
+        ...
+
+
+class DepthEstimator(Protocol):
+    """Estimates how far away each pixel is."""
+
+    def depth(self, images: Sequence[RgbImage]) -> list[NDArray[np.float32]]:
+        """Returns an inverse depth map_HW of each image's size: larger is nearer; unit and offset are the model's."""
+        ...
+
+
+class Captioner(Protocol):
+    """Says in words what an image shows. needs_pixels (of its backend): False if text is enough."""
 
     def caption(self, images: Sequence[RgbImage | None], texts: Sequence[PageText]) -> list[Caption | None]:
         """Returns a caption per image, None where there is nothing to say. `images` are None unless needs_pixels."""

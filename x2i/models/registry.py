@@ -1,188 +1,107 @@
-"""Which backends exist: a plain table from (ability, family) to a loader, and honest errors for all the rest."""
+"""Which backends there are for each ability, and how a name such as `hf:org/model@revision` becomes one.
+
+A name is a row of the ability's table (`classic:sift`), a family with a model of the user's (`hf:org/model@revision`),
+or the import path of a backend from outside (`mypackage.module:Class`).
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.models.abilities import (
-    Captioner,
-    Detector,
-    EdgeDetector,
-    ImageEmbedder,
-    Inpainter,
-    InstanceMatcher,
-    Segmenter,
-)
-
-NAME_PATTERN = re.compile(r"(?P<family>[a-z0-9_-]+)(:(?P<model>[^@\s]+)(@(?P<revision>[^@\s]+))?)?")
+from x2i.models.backend import Backend
+from x2i.registry import IMPORT_PATH, Registry
+from x2i.settings import from_mapping
 
 
 class Ability(StrEnum):
-    """What a model can do for this project. The table below says which abilities have a backend."""
+    """What a model can do for this project."""
 
     IMAGE_TEXT_SCORER = "image-text scorer"
     IMAGE_EMBEDDER = "image embedder"
+    IMAGE_CLASSIFIER = "image classifier"
     CAPTIONER = "captioner"
+    JUDGE = "judge"
     DETECTOR = "detector"
     SEGMENTER = "segmenter"
-    FACE_VERIFIER = "face verifier"
-    INSTANCE_MATCHER = "instance matcher"
-    JUDGE = "judge"
-    DEPTH_ESTIMATOR = "depth estimator"
-    POSE_ESTIMATOR = "pose estimator"
-    EDGE_DETECTOR = "edge detector"
+    FACE_DETECTOR = "face detector"
     TEXT_DETECTOR = "text detector"
+    INSTANCE_MATCHER = "instance matcher"
+    EDGE_DETECTOR = "edge detector"
+    DEPTH_ESTIMATOR = "depth estimator"
+    NORMAL_ESTIMATOR = "normal estimator"
+    POSE_ESTIMATOR = "pose estimator"
+    SEMANTIC_SEGMENTER = "semantic segmenter"
     INPAINTER = "inpainter"
     REPAINTER = "repainter"
+    LANGUAGE_DETECTOR = "language detector"
 
 
-@dataclass(frozen=True)
-class ModelName:
-    """A backend as written in a flag or manifest: `family:model[@revision]`, or a family of one model by its name."""
-
-    family: str
-    model: str = ""
-    revision: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> ModelName:
-        """Reads a name. Raises UserError if it does not have the form."""
-        found = NAME_PATTERN.fullmatch(text)
-        if found is None:
-            raise UserError(f"model name {text!r}: expected family:model[@revision], such as classic:hog-color")
-        return cls(found["family"], found["model"] or "", found["revision"] or "")
-
-    def __str__(self) -> str:
-        return self.family + (f":{self.model}" if self.model else "") + (f"@{self.revision}" if self.revision else "")
-
-    @property
-    def column_suffix(self) -> str:
-        """The model as part of a column's name: lower case, [a-z0-9-] only."""
-        return re.sub(r"[^a-z0-9]+", "-", (self.model or self.family).lower()).strip("-")
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One row of the table. models: the names the family has for this ability; a loader gets the parsed name."""
-
-    models: tuple[str, ...]
-    load: Callable[[ModelName], Any]
-
-
-def _hog_color(_: ModelName) -> ImageEmbedder:
-    from x2i.models.classic.hog_color import HogColor
-
-    return HogColor()
-
-
-def _alt_text(_: ModelName) -> Captioner:
-    from x2i.models.classic.alt_text import AltText
-
-    return AltText()
-
-
-def _saliency(_: ModelName) -> Detector:
-    from x2i.models.classic.saliency import Saliency
-
-    return Saliency()
-
-
-def _grabcut(_: ModelName) -> Segmenter:
-    from x2i.models.classic.grabcut import GrabCut
-
-    return GrabCut()
-
-
-def _sift(_: ModelName) -> InstanceMatcher:
-    from x2i.models.classic.sift import Sift
-
-    return Sift()
-
-
-def _canny(_: ModelName) -> EdgeDetector:
-    from x2i.models.classic.canny import Canny
-
-    return Canny()
-
-
-def _telea(_: ModelName) -> Inpainter:
-    from x2i.models.classic.telea import Telea
-
-    return Telea()
-
-
-BACKENDS: dict[tuple[Ability, str], Backend] = {
-    (Ability.IMAGE_EMBEDDER, "classic"): Backend(("hog-color",), _hog_color),
-    (Ability.CAPTIONER, "alt-text"): Backend(("",), _alt_text),
-    (Ability.DETECTOR, "classic"): Backend(("saliency",), _saliency),
-    (Ability.SEGMENTER, "classic"): Backend(("grabcut",), _grabcut),
-    (Ability.INSTANCE_MATCHER, "classic"): Backend(("sift",), _sift),
-    (Ability.EDGE_DETECTOR, "classic"): Backend(("canny",), _canny),
-    (Ability.INPAINTER, "classic"): Backend(("telea",), _telea),
+_ROWS: Mapping[Ability, Mapping[str, str]] = {
+    Ability.IMAGE_TEXT_SCORER: {"open_clip": "x2i.models.open_clip.scorer:OpenClipScorer"},
+    Ability.IMAGE_EMBEDDER: {"classic:hog-color": "x2i.models.classic.hog_color:HogColor"},
+    Ability.CAPTIONER: {"alt-text": "x2i.models.classic.alt_text:AltText"},
+    Ability.DETECTOR: {"classic:saliency": "x2i.models.classic.saliency:Saliency"},
+    Ability.SEGMENTER: {"classic:grabcut": "x2i.models.classic.grabcut:GrabCut"},
+    Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
+    Ability.EDGE_DETECTOR: {"classic:canny": "x2i.models.classic.canny:Canny"},
+    Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},
+    Ability.INPAINTER: {"classic:telea": "x2i.models.classic.telea:Telea"},
 }
+BACKENDS: Mapping[Ability, Registry[Backend]] = {
+    ability: Registry(f"{ability} backend", _ROWS.get(ability, {})) for ability in Ability
+}
+_WITH_REVISION = re.compile(r"(?P<name>.+?)(@(?P<revision>[^@\s/]+))?")
+
+
+def backend(ability: Ability, name: str, options: Mapping[str, Any] | None = None) -> Backend:
+    """Returns the backend called `name`, with `options` by name; nothing is loaded.
+
+    Raises UserError if there is none of that name, or if an option is unknown, of a wrong type or out of its bounds.
+    """
+    table = BACKENDS[ability]
+    parts = _WITH_REVISION.fullmatch(name)
+    text, revision = (parts["name"], parts["revision"] or "") if parts else (name, "")
+    family, _, model = text.partition(":")
+    if family in table and table.get(family).open_names:
+        if not model:
+            raise UserError(f"{ability} {name!r}: which model? write {family}:MODEL")
+        kind = table.get(family)
+    elif text in table or (IMPORT_PATH.fullmatch(text) and "." in family):
+        kind, model = table.get(text), ""
+    else:
+        raise UserError(_unknown(ability, name))
+    if revision and not kind.open_names:
+        raise UserError(f"{ability} {name!r}: this backend has no revisions: write {text}")
+    return from_mapping(kind, dict(options or {}), f"{ability} {name}", model=model, revision=revision)
+
+
+def load(ability: Ability, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Returns the loaded backend called `name`: an object that fits the ability's protocol. Raises as `backend`."""
+    return backend(ability, name, options).load()
+
+
+@lru_cache(maxsize=64)
+def resolved(found: Backend) -> str:
+    """Returns `found.resolve()`, which may read gigabytes of weights, once per process."""
+    return found.resolve()
 
 
 def available(ability: Ability) -> list[str]:
-    """Returns the backend names of `ability`; an empty list means that this version has none."""
-    rows = [(family, row) for (held, family), row in BACKENDS.items() if held is ability]
-    return sorted(str(ModelName(family, model)) for family, row in rows for model in row.models)
+    """Returns the names of an ability's backends as a user writes them: `classic:sift`, `hf:MODEL`."""
+    table = BACKENDS[ability]
+    return [f"{name}:MODEL" if table.get(name).open_names else name for name in table]
 
 
-def check(ability: Ability, text: str) -> ModelName:
-    """Returns the parsed name if a backend can load it, without loading it. Raises UserError naming what exists."""
-    name = ModelName.parse(text)
+def _unknown(ability: Ability, name: str) -> str:
     names = available(ability)
     if not names:
-        raise UserError(f"{ability} {text!r}: this version has no backend for that ability")
-    row = BACKENDS.get((ability, name.family))
-    exist = f"available: {', '.join(names)}"
-    if row is None:
-        nearest = difflib.get_close_matches(text, names, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        raise UserError(f"family {name.family!r} for {ability} is not in this version; {exist}{hint}")
-    if name.model not in row.models:
-        nearest = difflib.get_close_matches(text, names, n=1, cutoff=0.0)
-        raise UserError(f"{ability} {text!r} does not exist; {exist}; did you mean {nearest[0]}?")
-    if name.revision:
-        raise UserError(f"{ability} {text!r}: {name.family} has no revisions; write {text.partition('@')[0]}")
-    return name
-
-
-def image_embedder(name: str) -> ImageEmbedder:
-    """Loads the embedder called `name`. Raises UserError if there is none of that name; so do its siblings below."""
-    return _load(Ability.IMAGE_EMBEDDER, name)
-
-
-def captioner(name: str) -> Captioner:
-    return _load(Ability.CAPTIONER, name)
-
-
-def detector(name: str) -> Detector:
-    return _load(Ability.DETECTOR, name)
-
-
-def segmenter(name: str) -> Segmenter:
-    return _load(Ability.SEGMENTER, name)
-
-
-def instance_matcher(name: str) -> InstanceMatcher:
-    return _load(Ability.INSTANCE_MATCHER, name)
-
-
-def edge_detector(name: str) -> EdgeDetector:
-    return _load(Ability.EDGE_DETECTOR, name)
-
-
-def inpainter(name: str) -> Inpainter:
-    return _load(Ability.INPAINTER, name)
-
-
-def _load(ability: Ability, text: str) -> Any:
-    name = check(ability, text)
-    return BACKENDS[ability, name.family].load(name)
+        return f"{ability} {name!r}: this version has no backend for that ability (your own: mypackage.module:Class)"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{ability} {name!r}: no such backend; available: {', '.join(names)}, mypackage.module:Class{hint}"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from x2i.reasons import Reason, Status
+from x2i.errors import RunError
+from x2i.reasons import DroppedError, Reason, Status
 from x2i.sample import ImageRecord
 from x2i.store import paths
 from x2i.store.files.atomic import read_table, write_table
-from x2i.store.files.tar import TarShardWriter, tar_shard
+from x2i.store.files.tar import TarShardWriter, read_range, tar_shard
 
+MAX_PIXELS = 2**31  # what the store holds has passed the crawl's own limit
 _INT_FIELDS = {"width", "height", "original_width", "original_height", "http_status"}
 _LONG_FIELDS = {"bytes", "offset", "size"}
 
@@ -78,6 +82,23 @@ def record_from_row(row: dict[str, Any]) -> ImageRecord:
     """Returns the ImageRecord of one full index row."""
     reason = Reason(row["reason"]) if row["reason"] is not None else None
     return ImageRecord(**{**row, "status": Status(row["status"]), "reason": reason})
+
+
+def read_stored_image(root: Path, partition: str, row: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Returns the pixels, uint8 RGB (height, width, 3), of the stored image located by `row` (key, offset, size).
+
+    Raises RunError if it does not decode: everything in the store once did, so the store is damaged.
+    """
+    from x2i.image import decode
+
+    path = paths.image_tar(root, partition)
+    try:
+        return decode(read_range(path, row["offset"], row["size"]), max_pixels=MAX_PIXELS)
+    except DroppedError as error:
+        raise RunError(
+            f"{path}: stored image {row['key']} does not decode ({error}): the store is damaged; run `x2i verify`, "
+            f"then crawl this partition again"
+        ) from error
 
 
 def extension(image_format: str) -> str:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.commands.caption import CaptionStage, page_text
-from pipelines.commands.detect import ENTITY_SCHEMA, DetectStage
-from pipelines.commands.embed import EmbedStage, embedding_column
-from pipelines.commands.filter import FilterStage
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
+from pipelines.stages.annotate import AnnotateStage
 from tests.support.photographs import photograph
 from tests.support.stored_images import Given, store
+from tests.support.tiny_models import save_depth_model, save_open_clip_model
+from x2i.annotate.base import Annotation, StoredImage
+from x2i.annotate.captions import Captions, page_text
+from x2i.annotate.depth import Depth
+from x2i.annotate.embeddings import Embeddings
+from x2i.annotate.entities import Entities
+from x2i.annotate.image_text import ImageText
+from x2i.annotate.quality import Quality
 from x2i.errors import UserError
+from x2i.image.maps import decode_map16
 from x2i.image.rle import decode_mask
 from x2i.models.abilities import PageText
+from x2i.options import Option
 from x2i.store import Dataset, paths
 from x2i.store.columns import read_column
 from x2i.store.commits import list_commits
 
 INLINE = RunOptions(executor=Executor.INLINE)
-STAGES = (FilterStage(), CaptionStage(), DetectStage(), EmbedStage())
+QUALITY, CAPTIONS, ENTITIES, EMBEDDINGS = STAGES = tuple(
+    AnnotateStage(annotation) for annotation in (Quality(), Captions(), Entities(), Embeddings())
+)
 
 
 def pictures() -> list[Given]:
@@ -48,7 +60,7 @@ def dataset(tmp_path_factory) -> Dataset:
 OK_KEYS = ["00000-00000", "00000-00002", "00000-00003", "00001-00000"]
 
 
-@pytest.mark.parametrize("column", ["quality", "captions", "embeddings-hog-color"])
+@pytest.mark.parametrize("column", ["quality", "captions", "embeddings"])
 def test_a_column_has_one_row_per_stored_image_in_key_order(dataset, column):
     assert dataset.column(column)["key"].to_pylist() == OK_KEYS
     assert read_column(dataset.root, column, "00001").num_rows == 1
@@ -75,7 +87,7 @@ def test_captions_name_their_source_and_missing_ones_are_counted(dataset):
         ("Chelsea the cat looks into the camera", "figcaption"),
     ]
     assert {(row["model"], row["revision"]) for row in rows} == {("alt-text", "1")}
-    counts = [commit.counts for commit in list_commits(dataset.root, "caption")]
+    counts = [commit.counts for commit in list_commits(dataset.root, "captions")]
     assert [(c.ok, c.filtered, c.failed) for c in counts] == [(2, {"no_caption": 1}, {}), (1, {}, {})]
 
 
@@ -83,12 +95,12 @@ def test_captions_are_made_without_reading_a_pixel(tmp_path):
     dataset = store(tmp_path, pictures())
     for commit in dataset.image_commits():
         paths.image_tar(tmp_path, commit.partition).unlink()
-    assert execute([CaptionStage()], dataset, INLINE)[0].counts.ok == 3
+    assert execute([CAPTIONS], dataset, INLINE)[0].counts.ok == 3
 
 
 def test_entities_have_boxes_and_masks_of_the_stored_image(dataset):
     table = dataset.column("entities")
-    assert table.schema.equals(ENTITY_SCHEMA)
+    assert table.schema.equals(Entities().spec().schema)
     index = {row["key"]: row for row in dataset.images().to_pylist()}
     rows = table.to_pylist()
     assert {row["key"] for row in rows} >= {"00000-00000", "00000-00002"}
@@ -111,12 +123,12 @@ def test_phrases_are_unique_within_an_image(dataset):
 
 def test_an_image_without_objects_is_counted(dataset):
     assert "00000-00003" not in dataset.column("entities")["key"].to_pylist()
-    commit = next(iter(list_commits(dataset.root, "detect")))
+    commit = next(iter(list_commits(dataset.root, "entities")))
     assert (commit.counts.ok, commit.counts.filtered) == (2, {"no_entity": 1})
 
 
 def test_embeddings_are_unit_vectors(dataset):
-    table = dataset.column("embeddings-hog-color")
+    table = dataset.column("embeddings")
     vectors = np.array(table["embedding"].to_pylist(), np.float32)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert set(table["model"].to_pylist()) == {"classic:hog-color"}
@@ -130,7 +142,7 @@ def test_the_same_images_give_the_same_bytes(dataset, stage, tmp_path):
         assert first.outputs == second.outputs
 
 
-@pytest.mark.parametrize("stage", [FilterStage(), DetectStage(), EmbedStage()], ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", [QUALITY, ENTITIES, EMBEDDINGS], ids=lambda stage: stage.name)
 def test_a_damaged_store_fails_the_partition_by_name(tmp_path, stage):
     dataset = store(tmp_path, pictures())
     tar = paths.image_tar(tmp_path, "00001")
@@ -148,30 +160,125 @@ def test_a_partition_without_stored_images_has_an_empty_column(tmp_path):
     for stage in STAGES:
         assert execute([stage], dataset, INLINE)[0].failed == {}
     assert dataset.column("captions").num_rows == 0
-    assert dataset.column("entities").schema.equals(ENTITY_SCHEMA)
+    assert dataset.column("entities").schema.equals(Entities().spec().schema)
 
 
 def test_a_dataset_without_images_is_refused(tmp_path):
     with pytest.raises(UserError, match="no images yet: run `x2i crawl` first"):
-        execute([FilterStage()], Dataset.create(tmp_path), INLINE)
+        execute([QUALITY], Dataset.create(tmp_path), INLINE)
 
 
 def test_an_unknown_model_is_refused_before_anything_runs():
-    with pytest.raises(UserError, match="family 'hf' for image embedder is not in this version"):
-        embedding_column("hf:facebook/dinov2-base")
+    with pytest.raises(UserError, match="image embedder 'nothing:of/the/kind': no such backend"):
+        Embeddings(model="nothing:of/the/kind").config()
 
 
 def test_the_page_text_is_that_of_the_index():
-    assert page_text("alt", '{"figcaption":"f","title":"t","id":7}') == PageText("alt", "t", "f")
-    assert page_text("", "{}") == PageText()
+    row = {"text": "alt", "extra": '{"figcaption":"f","title":"t","id":7}'}
+    assert page_text(row) == PageText("alt", "t", "f")
+    assert page_text({"text": "", "extra": "{}"}) == PageText()
 
 
 def test_new_images_are_annotated_and_old_ones_left_alone(tmp_path):
     dataset = store(tmp_path, pictures()[:4])
-    execute([FilterStage()], dataset, INLINE)
+    execute([QUALITY], dataset, INLINE)
     before = Path(paths.column_file(tmp_path, "quality", "00000")).stat().st_mtime_ns
     store(tmp_path, pictures()[:4] + pictures()[4:])
-    summary = execute([FilterStage()], dataset, INLINE)[0]
+    summary = execute([QUALITY], dataset, INLINE)[0]
     assert (summary.done_before, summary.ran) == (1, 1)
     assert Path(paths.column_file(tmp_path, "quality", "00000")).stat().st_mtime_ns == before
     assert pa.types.is_uint64(dataset.column("quality").schema.field("phash").type)
+
+
+@dataclass(frozen=True)
+class Brightness(Annotation):
+    """Brightness of the pixels beside the number of words of a caption; fails on one image."""
+
+    name: ClassVar[str] = "brightness"
+    title: ClassVar[str] = "Brightness"
+    fields: ClassVar[tuple[pa.Field, ...]] = (pa.field("mean", pa.float32()), pa.field("words", pa.int32()))
+
+    fails_on: Annotated[str, Option("Keys of images it cannot do.")] = ""
+    captions: Annotated[str, Option("The column of captions.")] = "captions"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.captions,)
+
+    def load(self) -> Brightness:
+        return self
+
+    def annotate(self, images: Sequence[StoredImage]) -> list[Any]:
+        if any(image.key in self.fails_on.split(",") for image in images):
+            raise RuntimeError("cannot do this one")
+        return [
+            Found(
+                ({"mean": float(image.pixels.mean()), "words": len((image.one("captions", "caption") or "").split())},)
+            )
+            for image in images
+        ]
+
+
+def test_one_image_that_a_backend_cannot_do_costs_itself_alone(tmp_path):
+    dataset = store(tmp_path, pictures())
+    execute([CAPTIONS], dataset, INLINE)
+    summary = execute([AnnotateStage(Brightness(fails_on="00000-00002"))], dataset, INLINE)[0]
+    assert summary.failed == {}
+    assert (summary.counts.ok, summary.counts.failed) == (3, {"backend_error": 1})
+    rows = {row["key"]: row for row in dataset.column("brightness").to_pylist()}
+    assert list(rows) == OK_KEYS
+    assert rows["00000-00002"]["mean"] is None
+    assert rows["00000-00000"]["words"] == 8
+
+
+def test_a_backend_that_fails_on_every_image_fails_the_partition(tmp_path):
+    dataset = store(tmp_path, pictures())
+    execute([CAPTIONS], dataset, INLINE)
+    summary = execute([AnnotateStage(Brightness(fails_on=",".join(OK_KEYS)))], dataset, INLINE)[0]
+    assert "failed on every image" in summary.failed["00000"]
+
+
+def test_a_column_that_is_read_is_part_of_the_fingerprint_and_must_be_there(tmp_path):
+    dataset = store(tmp_path, pictures())
+    with pytest.raises(UserError, match="brightness reads captions/00000, which has not been made"):
+        execute([AnnotateStage(Brightness())], dataset, INLINE)
+    execute([CAPTIONS], dataset, INLINE)
+    execute([AnnotateStage(Brightness())], dataset, INLINE)
+    (commit, _) = list_commits(tmp_path, "brightness")
+    (read, _) = list_commits(tmp_path, "captions")
+    assert commit.inputs["captions/00000"] == read.outputs_digest
+
+
+def test_two_columns_of_one_annotation_stand_side_by_side(tmp_path):
+    dataset = store(tmp_path, pictures())
+    execute([CAPTIONS], dataset, INLINE)
+    execute([AnnotateStage(Captions(), "captions_two")], dataset, INLINE)
+    assert execute([CAPTIONS], dataset, INLINE)[0].ran == 0
+    assert dataset.column("captions_two").equals(dataset.column("captions"))
+
+
+def test_image_and_text_are_scored_by_a_network(tmp_path):
+    model = save_open_clip_model(tmp_path / "clip")
+    dataset = store(tmp_path / "d", pictures())
+    execute([CAPTIONS], dataset, INLINE)
+    alt = AnnotateStage(ImageText(model=f"open_clip:{model}", set={"batch": 2}))
+    titles = AnnotateStage(ImageText(model=f"open_clip:{model}", text="captions"), "image_text_captions")
+    for stage in (alt, titles):
+        assert execute([stage], dataset, INLINE)[0].failed == {}
+    rows = dataset.column("image_text").to_pylist()
+    assert all(-1 <= row["score"] <= 1 for row in rows)
+    assert {len(row["revision"]) for row in rows} == {64}
+    captions = [row["score"] for row in dataset.column("image_text_captions").to_pylist()]
+    assert [score is None for score in captions] == [False, False, True, False]
+
+
+def test_depth_maps_are_images_in_a_column(tmp_path):
+    model = save_depth_model(tmp_path / "depth")
+    dataset = store(tmp_path / "d", pictures())
+    assert execute([AnnotateStage(Depth(model=f"hf:{model}"))], dataset, INLINE)[0].failed == {}
+    index = {row["key"]: row for row in dataset.images().to_pylist()}
+    for row in dataset.column("depth").to_pylist():
+        levels_HW = decode_map16(row["depth"]["bytes"])
+        assert levels_HW.shape == (index[row["key"]]["height"], index[row["key"]]["width"])
+        assert (levels_HW.min(), levels_HW.max()) == (0, 65535)
+        assert row["low"] < row["high"]

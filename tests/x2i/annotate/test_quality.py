@@ -1,43 +1,18 @@
-"""Every score says what it measures, and the fields together make the quality column."""
+"""The quality column measures what it says."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from tests.support.photographs import photograph
-from x2i.annotate.scores import FILTERS, Picture
-
-QUALITY = {
-    "min_side": pa.int32(),
-    "aspect_ratio": pa.float32(),
-    "megapixels": pa.float32(),
-    "sharpness": pa.float32(),
-    "exposure": pa.float32(),
-    "contrast": pa.float32(),
-    "clipped": pa.float32(),
-    "entropy": pa.float32(),
-    "phash": pa.uint64(),
-}
+from x2i.annotate.base import StoredImage
+from x2i.annotate.quality import Quality
 
 
 def scores(image: np.ndarray) -> dict[str, float | int]:
-    picture = Picture(image)
-    return {name: value for score in FILTERS.values() for name, value in score.score(picture).items()}
-
-
-def test_the_scores_fill_the_quality_column_each_field_once():
-    fields = [field for score in FILTERS.values() for field in score.fields]
-    assert {field.name: field.type for field in fields} == QUALITY
-    assert len(fields) == len(QUALITY)
-
-
-@pytest.mark.parametrize("name", FILTERS)
-def test_a_score_gives_exactly_the_fields_it_declares(name):
-    given = FILTERS[name].score(Picture(photograph("coffee.png")))
-    assert list(given) == [field.name for field in FILTERS[name].fields]
+    return Quality().facts(StoredImage("k", {}, {}, image))
 
 
 def test_resolution_and_aspect_are_those_of_the_pixels():

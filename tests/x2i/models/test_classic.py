@@ -25,7 +25,7 @@ def overlap(box: Box, mask: np.ndarray) -> float:
 
 
 def test_embeddings_are_unit_vectors_that_put_a_picture_next_to_its_copy():
-    embedder = registry.image_embedder("classic:hog-color")
+    embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, "classic:hog-color")
     names = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg")
     photos = [photograph(name) for name in names]
     copies = [cv2.resize(photo, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA) for photo in photos]
@@ -37,7 +37,7 @@ def test_embeddings_are_unit_vectors_that_put_a_picture_next_to_its_copy():
 
 
 def test_an_embedding_does_not_depend_on_its_batch():
-    embedder = registry.image_embedder("classic:hog-color")
+    embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, "classic:hog-color")
     a, b = photograph("chelsea.png"), photograph("coffee.png")
     assert np.array_equal(embedder.embed([a, b])[1], embedder.embed([b])[0])
     assert embedder.embed([]).shape == (0, embedder.dimensions)
@@ -47,26 +47,28 @@ def test_an_embedding_does_not_depend_on_its_batch():
 def test_saliency_finds_the_disc_and_grabcut_cuts_it_out():
     image = disc()
     truth = (image[..., 0] > 150) & (image[..., 1] < 80)
-    (found,) = registry.detector("classic:saliency").detect([image])
+    (found,) = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])
     assert len(found) == 1
     assert overlap(found[0].box, truth) > 0.6
     assert 0 < found[0].score <= 1
     assert found[0].phrase is None
-    ((mask,),) = registry.segmenter("classic:grabcut").segment([image], [[found[0].box]])
+    ((mask,),) = registry.load(registry.Ability.SEGMENTER, "classic:grabcut").segment([image], [[found[0].box]])
     assert mask is not None
     assert (mask & truth).sum() / (mask | truth).sum() > 0.95
 
 
 def test_saliency_finds_nothing_where_nothing_stands_out():
     flat = np.full((100, 160, 3), 120, np.uint8)
-    assert registry.detector("classic:saliency").detect([flat, np.zeros((1, 1, 3), np.uint8)]) == [[], []]
+    assert registry.load(registry.Ability.DETECTOR, "classic:saliency").detect(
+        [flat, np.zeros((1, 1, 3), np.uint8)]
+    ) == [[], []]
 
 
 @pytest.mark.parametrize(("name", "center"), [("rocket.jpg", (0.5, 0.7)), ("coffee.png", (0.4, 0.5))])
 def test_saliency_finds_the_subject_of_a_photograph(name, center):
     image = photograph(name)
     height, width = image.shape[:2]
-    box = registry.detector("classic:saliency").detect([image])[0][0].box
+    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])[0][0].box
     assert box.x0 <= center[0] * width < box.x1
     assert box.y0 <= center[1] * height < box.y1
     assert 0 <= box.x0 < box.x1 <= width
@@ -79,7 +81,7 @@ def test_the_symmetric_surround_of_a_corner_is_itself():
 
 
 def test_grabcut_gives_no_mask_where_colors_tell_nothing_apart():
-    segmenter = registry.segmenter("classic:grabcut")
+    segmenter = registry.load(registry.Ability.SEGMENTER, "classic:grabcut")
     flat = np.full((80, 80, 3), 90, np.uint8)
     whole, part = Box(0, 0, 80, 80), Box(20, 20, 60, 60)
     masks = segmenter.segment([flat, disc()], [[whole, part], []])
@@ -89,8 +91,8 @@ def test_grabcut_gives_no_mask_where_colors_tell_nothing_apart():
 
 def test_grabcut_gives_the_same_mask_every_time():
     image = photograph("coffee.png")
-    box = registry.detector("classic:saliency").detect([image])[0][0].box
-    segmenter = registry.segmenter("classic:grabcut")
+    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])[0][0].box
+    segmenter = registry.load(registry.Ability.SEGMENTER, "classic:grabcut")
     first = segmenter.segment([image], [[box]])[0][0]
     cv2.setRNGSeed(12345)
     cv2.randu(np.zeros(100), 0, 1)
@@ -101,7 +103,7 @@ def test_grabcut_gives_the_same_mask_every_time():
 
 def test_canny_draws_the_outline_and_only_that():
     image = cv2.circle(np.full((200, 300, 3), 90, np.uint8), (210, 90), 40, (230, 220, 200), -1)
-    (edges,) = registry.edge_detector("classic:canny").edges([image])
+    (edges,) = registry.load(registry.Ability.EDGE_DETECTOR, "classic:canny").edges([image])
     assert set(np.unique(edges)) == {0, 255}
     y, x = np.nonzero(edges)
     assert np.abs(np.hypot(x - 210, y - 90) - 40).max() < 4
@@ -112,8 +114,8 @@ def test_telea_fills_the_hole_and_touches_nothing_else():
     image = photograph("coffee.png")
     mask = np.zeros(image.shape[:2], bool)
     mask[10:30, 400:430] = True
-    (filled,) = registry.inpainter("classic:telea").inpaint([image], [mask])
+    (filled,) = registry.load(registry.Ability.INPAINTER, "classic:telea").inpaint([image], [mask])
     assert np.array_equal(filled[~mask], image[~mask])
     assert np.abs(filled[mask].astype(int) - image[mask]).mean() < 25
     with pytest.raises(ValueError, match="leaves some pixels"):
-        registry.inpainter("classic:telea").inpaint([image], [np.ones(image.shape[:2], bool)])
+        registry.load(registry.Ability.INPAINTER, "classic:telea").inpaint([image], [np.ones(image.shape[:2], bool)])

@@ -2,64 +2,53 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from x2i.errors import UserError
-from x2i.models import registry
-from x2i.models.registry import Ability, ModelName
+from x2i.models.registry import BACKENDS, Ability, available, backend, load
+
+
+def test_a_name_is_a_row_a_family_with_a_model_or_an_import_path():
+    assert backend(Ability.DETECTOR, "classic:saliency").model == ""
+    depth = backend(Ability.DEPTH_ESTIMATOR, "hf:org/model@abc123")
+    assert (depth.model, depth.revision) == ("org/model", "abc123")
+    assert type(backend(Ability.DETECTOR, "x2i.models.classic.saliency:Saliency")).__name__ == "Saliency"
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("ability", "name", "message"),
     [
-        ("alt-text", ("alt-text", "", "")),
-        ("classic:sift", ("classic", "sift", "")),
-        ("hf:facebook/dinov2-base@abc123", ("hf", "facebook/dinov2-base", "abc123")),
-        ("openai:http://host:8000/v1#model", ("openai", "http://host:8000/v1#model", "")),
+        (
+            Ability.INSTANCE_MATCHER,
+            "classik:sift",
+            r"available: classic:sift.*did you mean classic:si",
+        ),
+        (Ability.CAPTIONER, "alttext", "did you mean alt-text"),
+        (Ability.DEPTH_ESTIMATOR, "hf", "which model"),
+        (Ability.DEPTH_ESTIMATOR, "hf:", "which model"),
+        (Ability.INSTANCE_MATCHER, "classic:sift@v2", "has no revisions: write classic:sift"),
+        (Ability.REPAINTER, "hf:anything", "this version has no backend for that ability"),
+        (Ability.DETECTOR, "nowhere.at.all:Detector", "no module 'nowhere'"),
     ],
 )
-def test_names_are_parsed_and_written_back(text, parts):
-    name = ModelName.parse(text)
-    assert (name.family, name.model, name.revision) == parts
-    assert str(name) == text
+def test_a_name_that_stands_for_nothing_is_refused_with_what_exists(ability, name, message):
+    with pytest.raises(UserError, match=message):
+        backend(ability, name)
 
 
-@pytest.mark.parametrize("text", ["", ":sift", "classic:", "classic:sift@", "classic: sift", "Classic:sift"])
-def test_malformed_names_are_refused(text):
-    with pytest.raises(UserError, match=r"expected family:model\[@revision\]"):
-        ModelName.parse(text)
+@pytest.mark.parametrize("ability", Ability)
+def test_every_row_can_be_sent_to_a_worker_and_says_what_it_is(ability):
+    for name in available(ability):
+        found = backend(ability, name.replace("MODEL", "some/model"))
+        assert pickle.loads(pickle.dumps(found)) == found
+        assert found.title
+        assert found.batch_size >= 1
+    assert len(available(ability)) == len(BACKENDS[ability].names())
 
 
-def test_column_names_hold_only_plain_characters():
-    assert ModelName.parse("open_clip:ViT-L-14/openai").column_suffix == "vit-l-14-openai"
-    assert ModelName.parse("classic:hog-color").column_suffix == "hog-color"
-
-
-@pytest.mark.parametrize(("ability", "family"), registry.BACKENDS)
-def test_every_row_of_the_table_loads(ability, family):
-    for name in registry.available(ability):
-        if name.split(":")[0] == family:
-            assert registry._load(ability, name) is not None
-
-
-def test_a_family_of_a_later_version_is_named_with_what_exists():
-    with pytest.raises(UserError, match="family 'hf' for captioner is not in this version; available: alt-text"):
-        registry.captioner("hf:some/model")
-
-
-def test_a_misspelt_model_gets_the_nearest_name():
-    with pytest.raises(UserError, match=r"'classic:hog-color' does not exist.*did you mean classic:hog-color\?"):
-        registry.image_embedder("classic:hog-color")
-    with pytest.raises(UserError, match=r"family 'classik'.*did you mean classic:sift\?"):
-        registry.instance_matcher("classik:sift")
-
-
-def test_an_ability_without_a_backend_says_so():
-    assert registry.available(Ability.DEPTH_ESTIMATOR) == []
-    with pytest.raises(UserError, match="depth estimator 'hf:depth': this version has no backend for that ability"):
-        registry.check(Ability.DEPTH_ESTIMATOR, "hf:depth")
-
-
-def test_a_revision_of_a_backend_without_revisions_is_refused():
-    with pytest.raises(UserError, match="classic has no revisions; write classic:sift"):
-        registry.check(Ability.INSTANCE_MATCHER, "classic:sift@v2")
+def test_options_reach_the_backend_and_what_decides_nothing_is_no_part_of_it():
+    assert load(Ability.EDGE_DETECTOR, "classic:canny", {"spread": 0.1}).spread == 0.1
+    with pytest.raises(UserError, match=r"spread: expected less than 1, found 1.5"):
+        backend(Ability.EDGE_DETECTOR, "classic:canny", {"spread": 1.5})

@@ -6,8 +6,11 @@ import html
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from x2i.models.abilities import Caption, PageText, RgbImage
+from x2i.models.backend import Backend
 
 ENOUGH_WORDS = 4
 MAX_CHARACTERS = 1000
@@ -44,11 +47,13 @@ _SAYS_NOTHING = frozenset(
 )
 
 
-class AltText:
+@dataclass(frozen=True)
+class AltText(Backend):
     """Chooses between alt text, figcaption and title. Needs no pixels and writes no word of its own."""
 
-    revision = "1"
-    needs_pixels = False
+    title: ClassVar[str] = "The words that a page or table already has about an image, cleaned"
+
+    needs_pixels: ClassVar[bool] = False
 
     def caption(self, images: Sequence[RgbImage | None], texts: Sequence[PageText]) -> list[Caption | None]:
         """Returns the best cleaned text of each image with its source ("alt", "figcaption", "title"), or None."""

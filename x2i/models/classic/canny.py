@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import RgbImage
+from x2i.models.backend import Backend
+from x2i.options import Option
 
 
 @dataclass(frozen=True)
-class Canny:
+class Canny(Backend):
     """Canny, "A computational approach to edge detection" (PAMI 1986), after a 5x5 Gaussian.
 
     spread: the hysteresis thresholds are (1 - spread) and (1 + spread) times the median luma. The median is taken
     between 32 and 224, since the thresholds of a nearly black or white picture would keep its noise or nothing.
     """
 
-    spread: float = 0.33
+    title: ClassVar[str] = "Canny edges; no weights"
+
+    spread: Annotated[float, Option("Hysteresis: (1 - spread) and (1 + spread) times the median luma.", ge=0, lt=1)] = (
+        0.33
+    )
 
     def edges(self, images: Sequence[RgbImage]) -> list[NDArray[np.uint8]]:
         """Returns an edge map_HW per image: 255 on edges, 0 elsewhere."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import Box, RgbImage
+from x2i.models.backend import Backend
+from x2i.options import Option
 
 WORKING_SIDE = 320
 MARGIN = 0.01
@@ -17,14 +20,16 @@ MIN_FILL, MAX_FILL = 0.08, 0.98
 
 
 @dataclass(frozen=True)
-class GrabCut:
+class GrabCut(Backend):
     """GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004) at a longest side of 320 px, largest piece, holes filled.
 
     A mask that fills less than 8% or more than 98% of its box means that the colors did not tell the object from its
     surroundings; then there is no mask. The same goes for a box that leaves nothing around it.
     """
 
-    iterations: int = 4
+    title: ClassVar[str] = "Cuts an object out of its box by its colors; no weights"
+
+    iterations: Annotated[int, Option("Rounds of the optimization.", ge=1)] = 4
 
     def segment(
         self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import RgbImage
+from x2i.models.backend import Backend
 
 SIDE, CELL, BINS = 96, 16, 9
 CELLS = SIDE // CELL
@@ -16,13 +19,16 @@ HUES, SATURATIONS, VALUES = 12, 4, 4
 CLIP = 0.2
 
 
-class HogColor:
+@dataclass(frozen=True)
+class HogColor(Backend):
     """Two unit vectors of equal weight, joined and normalized again.
 
     Shape: histograms of oriented gradients (Dalal and Triggs, CVPR 2005) of the image squeezed to 96x96: 6x6 cells of 9
     undirected bins, 2x2 blocks with clipped L2 norm. Color: a hue, saturation, value histogram, square-rooted so that
     the dot product is the Bhattacharyya coefficient.
     """
+
+    title: ClassVar[str] = "Gradient directions and color counts; no weights"
 
     dimensions = (CELLS - 1) ** 2 * 4 * BINS + HUES * SATURATIONS * VALUES
 

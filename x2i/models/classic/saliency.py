@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import Box, Detection, RgbImage
+from x2i.models.backend import Backend
 
 WORKING_SIDE = 256
 MIN_AREA, MAX_AREA = 0.015, 0.6
@@ -18,7 +20,7 @@ MIN_CONTRAST = 12.0
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Saliency(Backend):
     """Maximum symmetric surround saliency (Achanta and Suesstrunk, ICIP 2010), cut by Otsu's threshold.
 
     max_objects: regions kept per image, those with the most saliency in sum. A region holds 1.5% to 60% of the image,
@@ -26,6 +28,8 @@ class Saliency:
     the mean saliency inside the region, as a share of the image's most salient point. phrase is None: color contrast
     cannot name a thing.
     """
+
+    title: ClassVar[str] = "Regions whose color stands out; no weights"
 
     max_objects: int = 3
 

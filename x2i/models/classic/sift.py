@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import Match, RgbImage
+from x2i.models.backend import Backend
+from x2i.options import Option
 
 MIN_POINTS = 8
 MAX_STRETCH = 10.0
@@ -31,7 +34,7 @@ class SiftFeatures:
 
 
 @dataclass(frozen=True)
-class Sift:
+class Sift(Backend):
     """SIFT (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic and Zisserman, CVPR 2012), ratio test in both
     directions, then a homography and a fundamental matrix by RANSAC.
 
@@ -45,11 +48,13 @@ class Sift:
     exact in float32 however they are summed; RANSAC draws from a fixed seed over sorted matches, in one direction.
     """
 
-    max_features: int = 1000
-    max_side: int = 800
-    ratio: float = 0.8
-    tolerance: float = 4.0
-    contrast: float = 0.01
+    title: ClassVar[str] = "Local features and geometry; no weights"
+
+    max_features: Annotated[int, Option("Strongest features kept of an image.", ge=8)] = 1000
+    max_side: Annotated[int, Option("Longest side in pixels at which features are found.", ge=32)] = 800
+    ratio: Annotated[float, Option("A match is nearer than this share of the second best.", gt=0, lt=1)] = 0.8
+    tolerance: Annotated[float, Option("Pixels an inlier may lie off.", gt=0)] = 4.0
+    contrast: Annotated[float, Option("Weakest local contrast of a feature.", ge=0)] = 0.01
 
     def features(self, images: Sequence[RgbImage]) -> list[SiftFeatures]:
         """Returns the features of each image; none for an image without texture."""

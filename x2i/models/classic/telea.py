@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import RgbImage
+from x2i.models.backend import Backend
+from x2i.options import Option
 
 
 @dataclass(frozen=True)
-class Telea:
+class Telea(Backend):
     """Telea, "An image inpainting technique based on the fast marching method" (2004). radius: in pixels."""
 
-    radius: float = 5.0
+    title: ClassVar[str] = "Fast-marching inpainting; no weights"
+
+    radius: Annotated[float, Option("Pixels around a hole that are looked at.", gt=0)] = 5.0
 
     def inpaint(self, images: Sequence[RgbImage], masks: Sequence[NDArray[np.bool_]]) -> list[RgbImage]:
         """Returns each image with the masked pixels replaced. Raises ValueError if a mask leaves no pixel to use."""

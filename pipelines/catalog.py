@@ -1,0 +1,72 @@
+"""What the registries hold, as plain values: for `x2i list` and the reference pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from typing import Any
+
+from x2i.options import defaults, option_fields
+from x2i.registry import Registry
+
+
+def entries(kind: str, name: str | None = None) -> list[dict[str, Any]]:
+    """Returns the entries of a registry, or the one called `name`: {"name", "title", "extra", "options", ...}."""
+    return list(CATALOGS[kind](name))
+
+
+def described(name: str, kind: Any, **more: Any) -> dict[str, Any]:
+    """Returns what a registered class says of itself."""
+    options = {
+        field.name: {"help": field.option.help, "default": default}
+        for field, default in zip(option_fields(kind), defaults(kind).values(), strict=True)
+    }
+    return {
+        "name": name,
+        "title": getattr(kind, "title", ""),
+        "extra": getattr(kind, "extra", ""),
+        "license": getattr(kind, "license", ""),
+        "options": options if is_dataclass(kind) else {},
+        **more,
+    }
+
+
+def _plain(registry: Registry[Any], name: str | None) -> Iterator[dict[str, Any]]:
+    for one in [name] if name else registry:
+        yield described(one, registry.get(one))
+
+
+def _annotations(name: str | None, made_by: str | None = None) -> Iterator[dict[str, Any]]:
+    from x2i.annotate import ANNOTATIONS
+
+    for one in [name] if name else ANNOTATIONS:
+        kind = ANNOTATIONS.get(one)
+        if made_by is not None and kind.made_by != made_by:
+            continue
+        annotation = kind()
+        reads = ["images", *annotation.image_fields, *annotation.columns]
+        writes = f"columns/{kind.name} ({', '.join(annotation.spec().schema.names)})"
+        yield described(one, kind, reads=", ".join(reads), writes=writes, made_by=kind.made_by)
+
+
+def _models(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.models.registry import BACKENDS, available
+
+    for ability, table in BACKENDS.items():
+        for row, shown in zip(table, available(ability)):
+            if name in (None, row, shown):
+                yield described(shown, table.get(row), group=str(ability))
+
+
+def _recipes(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.recipes import RECIPES
+
+    yield from _plain(RECIPES, name)
+
+
+CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
+    "annotations": _annotations,
+    "scores": lambda name: _annotations(name, "filter"),
+    "models": _models,
+    "recipes": _recipes,
+}

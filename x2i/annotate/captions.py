@@ -1,0 +1,63 @@
+"""captions: what every image shows, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import pyarrow as pa
+
+from x2i.annotate.base import Annotator, ModelAnnotation, StoredImage, Verdict
+from x2i.models.abilities import Captioner, PageText
+from x2i.models.registry import Ability
+from x2i.options import Option
+from x2i.reasons import Dropped, Reason
+
+
+@dataclass(frozen=True)
+class Captions(ModelAnnotation):
+    """Give every image a caption.
+
+    With alt-text the caption is the page's own alt text, figcaption or title, cleaned; file names and boilerplate do
+    not count. An image without usable words keeps a row without a caption, and counts as no_caption.
+    """
+
+    name: ClassVar[str] = "captions"
+    title: ClassVar[str] = "A caption of every image"
+    made_by: ClassVar[str] = "caption"
+    fields: ClassVar[tuple[pa.Field, ...]] = (pa.field("caption", pa.string()), pa.field("source", pa.string()))
+    kept: ClassVar[str] = "caption IS NOT NULL"
+    image_fields: ClassVar[tuple[str, ...]] = ("text", "extra")
+    uses: ClassVar[Mapping[str, Ability]] = {"model": Ability.CAPTIONER}
+
+    model: Annotated[str, Option("The captioner. alt-text cleans the words that a page has about the image.")] = (
+        "alt-text"
+    )
+
+    @property
+    def pixels(self) -> bool:
+        return bool(getattr(self.backends()["model"], "needs_pixels", True))
+
+    def load(self) -> Annotator:
+        return CaptionWriter(self.backends()["model"].load())
+
+
+class CaptionWriter:
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+
+    def annotate(self, images: Sequence[StoredImage]) -> list[Verdict]:
+        texts = [page_text(image.row) for image in images]
+        captions = self._captioner.caption([image.pixels for image in images], texts)
+        return [
+            Dropped(Reason.NO_CAPTION) if caption is None else {"caption": caption.text, "source": caption.source}
+            for caption in captions
+        ]
+
+
+def page_text(row: Mapping[str, Any]) -> PageText:
+    """Returns what the image index says about an image: `extra` is a JSON object that may hold title and figcaption."""
+    extra = json.loads(row["extra"])
+    return PageText(row["text"], *(str(extra.get(name) or "") for name in ("title", "figcaption")))

@@ -1,0 +1,1 @@
+"""Backends on open_clip: models of images and texts in one space."""

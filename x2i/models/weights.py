@@ -1,0 +1,56 @@
+"""Where a model's files lie and what fixes them: a folder or file of the user's, or a repository of the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from x2i.errors import UserError
+
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".onnx")
+
+
+def digest_of(path: Path) -> str:
+    """Returns the sha256, in hex, of a weight file, or of all weight files and JSON of a folder.
+
+    Raises UserError if there is nothing to read.
+    """
+    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in (*WEIGHT_SUFFIXES, ".json"))
+    if not any(file.suffix in WEIGHT_SUFFIXES for file in files):
+        raise UserError(f"{path}: no weights there (expected one of {', '.join(WEIGHT_SUFFIXES)})")
+    total = hashlib.sha256()
+    for file in files:
+        state = file.stat()
+        total.update(f"{file.name} {_file_digest(str(file), state.st_size, state.st_mtime_ns)}\n".encode())
+    return total.hexdigest()
+
+
+def hub_commit(model: str, revision: str) -> str:
+    """Returns the commit of `model` on the Hub that `revision` ("" for its main branch) means.
+
+    Offline, the commit is that of the copy in the Hub's cache. Raises UserError if neither can be had.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        if not HF_HUB_OFFLINE:
+            return str(HfApi().model_info(model, revision=revision or None, timeout=20).sha)
+        return cached_snapshot(model, revision).name
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(f"model {model!r}: neither a folder here nor to be had from the Hub: {error}") from error
+
+
+def cached_snapshot(model: str, revision: str) -> Path:
+    """Returns the folder of the copy of a Hub model in the local cache. Raises LocalEntryNotFoundError if none is."""
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(model, revision=revision or None, local_files_only=True))
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
