@@ -17,7 +17,7 @@ from pipelines.stages.annotate import AnnotateStage
 from tests.support.photographs import photograph
 from tests.support.stored_images import Given, store
 from tests.support.tiny_models import save_depth_model, save_open_clip_model
-from x2i.annotate.base import Annotation, StoredImage
+from x2i.annotate.base import Annotation, Found, StoredImage
 from x2i.annotate.captions import Captions, page_text
 from x2i.annotate.depth import Depth
 from x2i.annotate.embeddings import Embeddings
