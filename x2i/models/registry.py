@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from x2i.errors import UserError
@@ -72,7 +73,7 @@ def backend(ability: Ability, name: str, options: Mapping[str, Any] | None = Non
         if not model:
             raise UserError(f"{ability} {name!r}: which model? write {family}:MODEL")
         kind = table.get(family)
-    elif text in table or (IMPORT_PATH.fullmatch(text) and "." in family):
+    elif text in table or (IMPORT_PATH.fullmatch(text) and ("." in family or find_spec(family))):
         kind, model = table.get(text), ""
     else:
         raise UserError(_unknown(ability, name))
