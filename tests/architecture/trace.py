@@ -59,7 +59,8 @@ def command(*arguments: object) -> None:
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as end:
-            assert not end.code, f"x2i {arguments[0]} ended with {end.code}"
+            if end.code:
+                raise RuntimeError(f"x2i {arguments[0]} ended with {end.code}") from end
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
