@@ -45,6 +45,9 @@ class Reason(StrEnum):
     NO_PAIR = "no_pair"
     UNSUITABLE_IMAGE = "unsuitable_image"
     BACKEND_ERROR = "backend_error"
+    ANSWER_TRUNCATED = "answer_truncated"
+    ANSWER_REFUSED = "answer_refused"
+    ANSWER_INVALID = "answer_invalid"
 
 
 FAILED_REASONS = frozenset(

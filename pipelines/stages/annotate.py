@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,8 @@ class _Filling:
         self._stamp = annotation.stamp() if isinstance(annotation, ModelAnnotation) else {}
         self._nulls = dict.fromkeys(field.name for field in annotation.fields)
         self._waiting: list[StoredImage] = []
+        self._threads = ThreadPoolExecutor(annotation.batches_at_once)
+        self._asked: deque[tuple[list[StoredImage], Future[Sequence[Verdict]]]] = deque()
         self._rows: list[dict[str, Any]] = []
         self._lost: dict[Status, Counter[str]] = {Status.FILTERED: Counter(), Status.FAILED: Counter()}
         self._error: Exception | None = None
@@ -153,10 +155,13 @@ class _Filling:
         columns = {name: rows.get(key, ()) for name, rows in self._columns.items()}
         self._waiting.append(StoredImage(key, self._planned[number] if self._planned else {}, columns, pixels))
         if len(self._waiting) >= self._annotation.batch_size:
-            self._flush()
+            self._ask()
 
     def finished(self) -> Outcome | Exception:
-        self._flush()
+        if self._waiting:
+            self._ask()
+        self._take(0)
+        self._threads.shutdown()
         if self._error is not None:
             return self._error
         failed = self._lost[Status.FAILED]
@@ -168,17 +173,23 @@ class _Filling:
         ok = self._total - filtered.total() - failed.total()
         return Outcome((path,), Counts(ok, dict(sorted(filtered.items())), dict(sorted(failed.items()))))
 
-    def _flush(self) -> None:
+    def _ask(self) -> None:
+        """Hands the waiting images to the annotator, and takes what it has to say until it may be asked again."""
         batch, self._waiting = self._waiting, []
-        if not batch or self._error is not None:
-            return
-        try:
-            verdicts = self._verdicts(batch)
-        except Exception as error:  # noqa: BLE001  it ends this stage's partition, not that of the stages beside it
-            self._error = error
-            return
-        for image, verdict in zip(batch, verdicts, strict=True):
-            self._keep(image.key, verdict)
+        self._asked.append((batch, self._threads.submit(self._verdicts, batch)))
+        self._take(self._annotation.batches_at_once - 1)
+
+    def _take(self, left: int) -> None:
+        """Keeps the verdicts on all batches but the last `left`, in their order."""
+        while len(self._asked) > left:
+            batch, future = self._asked.popleft()
+            try:
+                verdicts = future.result()
+            except Exception as error:  # noqa: BLE001  it ends this stage's partition, not that of those beside it
+                self._error = self._error or error
+                continue
+            for image, verdict in zip(batch, verdicts, strict=True):
+                self._keep(image.key, verdict)
 
     def _verdicts(self, batch: Sequence[StoredImage]) -> Sequence[Verdict]:
         """Asks for the whole batch; if that fails, for each image alone, so that one bad image costs itself."""

@@ -43,3 +43,61 @@ def save_open_clip_model(folder: Path, seed: int = 0) -> Path:
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": preprocess}))
     save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
     return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% for part in message.content %}{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+VLM_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+    "<|video_pad|>",
+)  # fmt: skip
+
+
+def save_vision_language_model(folder: Path, seed: int = 0) -> Path:
+    """Saves a Qwen2-VL of some ten thousand weights with its processor, a byte tokenizer and a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>",
+        additional_special_tokens=list(VLM_TOKENS),
+    )  # fmt: skip
+    number = fast.convert_tokens_to_ids
+    torch.manual_seed(seed)
+    text = {
+        "vocab_size": len(fast), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        "bos_token_id": None, "eos_token_id": number("<|im_end|>"), "pad_token_id": number("<|endoftext|>"),
+    }  # fmt: skip
+    vision = {"depth": 2, "embed_dim": 16, "num_heads": 2, "mlp_ratio": 1, "hidden_size": 32, "patch_size": 14}
+    config = Qwen2VLConfig(
+        text_config=text, vision_config=vision, image_token_id=number("<|image_pad|>"),
+        video_token_id=number("<|video_pad|>"), vision_start_token_id=number("<|vision_start|>"),
+        vision_end_token_id=number("<|vision_end|>"),
+    )  # fmt: skip
+    model = Qwen2VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = number("<|im_end|>")
+    model.generation_config.pad_token_id = number("<|endoftext|>")
+    model.save_pretrained(folder)
+    pixels = {"min_pixels": 28 * 28 * 4, "max_pixels": 28 * 28 * 16}
+    processors = Qwen2VLImageProcessor(**pixels), fast, Qwen2VLVideoProcessor()
+    Qwen2VLProcessor(*processors, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
+    return folder

@@ -97,6 +97,11 @@ class Annotation(ABC):
     def batch_size(self) -> int:
         return 16
 
+    @property
+    def batches_at_once(self) -> int:
+        """How many batches are annotated at the same time, in threads of one worker."""
+        return 1
+
     def spec(self) -> TableSpec:
         """Returns the declaration of its table."""
         schema = pa.schema([pa.field("key", pa.string()), *self.fields])
@@ -165,6 +170,10 @@ class ModelAnnotation(Annotation):
     @property
     def batch_size(self) -> int:
         return min(found.batch_size for found in self.backends().values())
+
+    @property
+    def batches_at_once(self) -> int:
+        return min(found.batches_at_once for found in self.backends().values())
 
     def spec(self) -> TableSpec:
         schema = pa.schema([pa.field("key", pa.string()), *self.fields, *self._stamp_fields()])

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 import pyarrow as pa
 
 from x2i.annotate.base import Annotator, ModelAnnotation, StoredImage, Verdict
-from x2i.models.abilities import Captioner, PageText
+from x2i.models.abilities import Caption, Captioner, PageText
 from x2i.models.registry import Ability
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
@@ -27,7 +27,10 @@ class Captions(ModelAnnotation):
     name: ClassVar[str] = "captions"
     title: ClassVar[str] = "A caption of every image"
     made_by: ClassVar[str] = "caption"
-    fields: ClassVar[tuple[pa.Field, ...]] = (pa.field("caption", pa.string()), pa.field("source", pa.string()))
+    fields: ClassVar[tuple[pa.Field, ...]] = (
+        *(pa.field(name, pa.string()) for name in ("caption", "source")),
+        *(pa.field(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")),
+    )
     kept: ClassVar[str] = "caption IS NOT NULL"
     image_fields: ClassVar[tuple[str, ...]] = ("text", "extra")
     uses: ClassVar[Mapping[str, Ability]] = {"model": Ability.CAPTIONER}
@@ -51,10 +54,14 @@ class CaptionWriter:
     def annotate(self, images: Sequence[StoredImage]) -> list[Verdict]:
         texts = [page_text(image.row) for image in images]
         captions = self._captioner.caption([image.pixels for image in images], texts)
-        return [
-            Dropped(Reason.NO_CAPTION) if caption is None else {"caption": caption.text, "source": caption.source}
-            for caption in captions
-        ]
+        return [_verdict(caption) for caption in captions]
+
+
+def _verdict(found: Caption | Dropped | None) -> Verdict:
+    if not isinstance(found, Caption):
+        return found or Dropped(Reason.NO_CAPTION)
+    tokens = {"prompt_tokens": found.prompt_tokens, "answer_tokens": found.answer_tokens}
+    return {"caption": found.text, "source": found.source, **tokens}
 
 
 def page_text(row: Mapping[str, Any]) -> PageText:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from x2i.reasons import Dropped
+
 RgbImage = NDArray[np.uint8]
 
 
@@ -42,10 +44,15 @@ class PageText:
 
 @dataclass(frozen=True)
 class Caption:
-    """A description of an image. source: where the words come from, "alt" for example, or "model"."""
+    """A description of an image. source: where the words come from, "alt" for example, or "model".
+
+    prompt_tokens, answer_tokens: what a language model read and wrote for it; 0 for others.
+    """
 
     text: str
     source: str
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,11 @@ class DepthEstimator(Protocol):
 class Captioner(Protocol):
     """Says in words what an image shows. needs_pixels (of its backend): False if text is enough."""
 
-    def caption(self, images: Sequence[RgbImage | None], texts: Sequence[PageText]) -> list[Caption | None]:
-        """Returns a caption per image, None where there is nothing to say. `images` are None unless needs_pixels."""
+    def caption(self, images: Sequence[RgbImage], texts: Sequence[PageText]) -> Sequence[Caption | Dropped | None]:
+        """Returns a caption per image, None where there is nothing to say, or why the answer is of no use.
+
+        `images` are empty arrays unless needs_pixels.
+        """
         ...
 
 

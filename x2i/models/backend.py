@@ -43,6 +43,11 @@ class Backend:
         """How many images one call takes at most."""
         return 16
 
+    @property
+    def batches_at_once(self) -> int:
+        """How many calls may be under way at once; more than 1 for what waits for others, such as servers."""
+        return 1
+
     def resolve(self) -> str:
         """Returns what fixes the results beside name and options: the commit of a repository, or a digest of weights.
 

@@ -46,7 +46,11 @@ class Ability(StrEnum):
 _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.IMAGE_TEXT_SCORER: {"open_clip": "x2i.models.open_clip.scorer:OpenClipScorer"},
     Ability.IMAGE_EMBEDDER: {"classic:hog-color": "x2i.models.classic.hog_color:HogColor"},
-    Ability.CAPTIONER: {"alt-text": "x2i.models.classic.alt_text:AltText"},
+    Ability.CAPTIONER: {
+        "alt-text": "x2i.models.classic.alt_text:AltText",
+        "hf": "x2i.models.hf.captioner:HfCaptioner",
+        "openai": "x2i.models.openai.captioner:ServerCaptioner",
+    },
     Ability.DETECTOR: {"classic:saliency": "x2i.models.classic.saliency:Saliency"},
     Ability.SEGMENTER: {"classic:grabcut": "x2i.models.classic.grabcut:GrabCut"},
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},

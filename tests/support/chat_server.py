@@ -1,0 +1,74 @@
+"""A chat server that answers, stalls, hangs up, refuses and fails as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+
+class ChatServer:
+    """Speaks the OpenAI chat interface on loopback. script: what happens to the n-th request; then it answers.
+
+    Entries: an HTTP status; "stall", "hang up", "no json"; or a (text, finish_reason) pair to answer with.
+    """
+
+    def __init__(self, script: list[Any] | None = None, seconds: float = 0.0) -> None:
+        self.script, self.seconds = list(script or []), seconds
+        self.seen: list[dict[str, Any]] = []
+        self.statuses: Counter[Any] = Counter()
+        self.under_way = self.most_under_way = 0
+
+    def __enter__(self) -> ChatServer:
+        started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._serve, args=(started,), daemon=True).start()
+        assert started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def _serve(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application(client_max_size=64 * 2**20)
+        app.router.add_post("/v1/chat/completions", self._chat)
+        runner = web.AppRunner(app)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._loop.run_until_complete(site.start())
+        self.port = runner.addresses[0][1]
+        started.set()
+        self._loop.run_forever()
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        document = await request.json()
+        self.seen.append(document)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            return await self._answer(request, self.script.pop(0) if self.script else None)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, request: web.Request, what: Any) -> web.StreamResponse:
+        self.statuses[what if isinstance(what, (int, str)) else "answered"] += 1
+        if isinstance(what, int):
+            return web.Response(status=what, text="not now", headers={"Retry-After": "0"} if what == 429 else {})
+        if what == "stall":
+            await asyncio.sleep(60)
+        if what == "hang up":
+            request.transport.close()
+        if what == "no json":
+            return web.Response(text="<html>")
+        await asyncio.sleep(self.seconds)
+        text, finish = what if isinstance(what, tuple) else ("A picture of something", "stop")
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 40, "completion_tokens": 5}})
