@@ -101,3 +101,48 @@ def save_vision_language_model(folder: Path, seed: int = 0) -> Path:
     processors = Qwen2VLImageProcessor(**pixels), fast, Qwen2VLVideoProcessor()
     Qwen2VLProcessor(*processors, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
     return folder
+
+
+def save_dinov2(folder: Path, seed: int = 0) -> Path:
+    """Saves a DINOv2 of some thousand weights with its image processor."""
+    import torch
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    torch.manual_seed(seed)
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14, mlp_ratio=1
+    )
+    Dinov2Model(config).save_pretrained(folder)
+    size = {"shortest_edge": 32}, {"height": 28, "width": 28}
+    BitImageProcessor(size=size[0], crop_size=size[1]).save_pretrained(folder)
+    return folder
+
+
+def save_siglip(folder: Path, seed: int = 0) -> Path:
+    """Saves a SigLIP of some thousand weights with its image processor and a tokenizer of words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    words = [
+        "<pad>",
+        "</s>",
+        "<unk>",
+        *["a", "an", "the", "cat", "cup", "coffee", "of", "on", "table", "astronaut", "in", "suit"],
+    ]
+    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_input_names=["input_ids"],  # like SigLIP's own: padding is seen, as in its training
+    ).save_pretrained(folder)
+    torch.manual_seed(seed)
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**tower, "vocab_size": len(words), "max_position_embeddings": 12, "pad_token_id": 0, "eos_token_id": 1}
+    vision = {**tower, "image_size": 32, "patch_size": 8}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

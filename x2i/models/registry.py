@@ -44,8 +44,15 @@ class Ability(StrEnum):
 
 
 _ROWS: Mapping[Ability, Mapping[str, str]] = {
-    Ability.IMAGE_TEXT_SCORER: {"open_clip": "x2i.models.open_clip.scorer:OpenClipScorer"},
-    Ability.IMAGE_EMBEDDER: {"classic:hog-color": "x2i.models.classic.hog_color:HogColor"},
+    Ability.IMAGE_TEXT_SCORER: {
+        "open_clip": "x2i.models.open_clip.scorer:OpenClipScorer",
+        "hf": "x2i.models.hf.features:HfScorer",
+    },
+    Ability.IMAGE_EMBEDDER: {
+        "classic:hog-color": "x2i.models.classic.hog_color:HogColor",
+        "open_clip": "x2i.models.open_clip.embedder:OpenClipEmbedder",
+        "hf": "x2i.models.hf.features:HfEmbedder",
+    },
     Ability.CAPTIONER: {
         "alt-text": "x2i.models.classic.alt_text:AltText",
         "hf": "x2i.models.hf.captioner:HfCaptioner",
