@@ -9,7 +9,7 @@ from x2i.recipes.phrasings import MARKER_PATTERN
 # first words that are capital only because they begin the caption; other capitals may be names and stay
 _LOWERABLE = frozenset(
     """a an the this that these those some one two three four five six seven eight nine ten several many few another
-    close-up closeup view portrait photo photograph picture image painting drawing scene""".split()
+    close-up closeup view portrait photo photograph picture image painting drawing scene""".split()  # noqa: SIM905
 )
 _DETERMINERS = frozenset({"the", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their"})
 _ARTICLES = frozenset({"a", "an"})
