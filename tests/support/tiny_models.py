@@ -45,7 +45,6 @@ def save_open_clip_model(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-TOY_WORDS = ("a", "an", "the", "cat", "cup", "coffee", "of", "on", "table", "astronaut", "in", "suit")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% for part in message.content %}{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
