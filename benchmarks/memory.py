@@ -56,7 +56,7 @@ def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     """Crawls `source` into a dataset at `root`; returns the megabytes held after each tenth of its partitions."""
     from pipelines.engine.executors.select import InlineExecutor
     from pipelines.engine.partition import Result, WorkItem
-    from pipelines.engine.plans import write_plan
+    from pipelines.engine.planning import write_plan
     from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset
 

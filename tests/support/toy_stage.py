@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
 from pipelines.engine.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
+from x2i.resources import Resources
 from x2i.store import Dataset
 from x2i.store.columns import write_column
 from x2i.store.commits import Counts
@@ -69,6 +70,28 @@ class SquareWorker:
         squares = [number * number * self._stage.factor for number in rows["number"].to_pylist()]
         path = write_column(self._root, "square", partition, pa.table({"key": rows["key"], "square": squares}))
         return Outcome((path,), Counts(ok=len(squares)))
+
+
+@dataclass(frozen=True)
+class DeviceStage(SquareStage):
+    """Writes, for each partition, which process ran it and the CUDA_VISIBLE_DEVICES of that. `die_on` as above."""
+
+    partitions: int = 6
+    seconds: float = 0.3
+    name: str = "device"
+    resources: Resources = field(default_factory=Resources)
+
+    def worker(self, root: Path) -> DeviceWorker:
+        return DeviceWorker(self, root)
+
+
+class DeviceWorker(SquareWorker):
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        super().__call__(partition, rows)
+        device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        table = pa.table({"key": rows["key"][:1], "pid": [os.getpid()], "device": [device]})
+        path = write_column(self._root, "device", partition, table)
+        return Outcome((path,), Counts(ok=rows.num_rows))
 
 
 if __name__ == "__main__":

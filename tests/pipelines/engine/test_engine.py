@@ -28,8 +28,7 @@ from x2i.store.commits import list_commits
 INLINE = RunOptions(executor=Executor.INLINE)
 PROCESSES = RunOptions(executor=Executor.PROCESSES, workers=2)
 RAY = RunOptions(executor=Executor.RAY, workers=2)
-ALL = pytest.mark.parametrize("options", [INLINE, PROCESSES, RAY], ids=["inline", "processes", "ray"])
-WORKERS = pytest.mark.parametrize("options", [PROCESSES, RAY], ids=["processes", "ray"])
+WORKERS = pytest.mark.parametrize("options", ["processes", "ray"], indirect=True)
 
 
 def file_sums(root: Path) -> dict[str, str]:
@@ -38,7 +37,6 @@ def file_sums(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@ALL
 def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     first = execute([SquareStage()], dataset, options)[0]
@@ -48,13 +46,12 @@ def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path
     assert read_column(tmp_path, "square", "00003")["square"].to_pylist() == [n * n for n in range(30, 40)]
 
 
-def test_all_executors_write_the_same_bytes(tmp_path):
+def test_all_executors_write_the_same_bytes(tmp_path, local_ray):
     for name, options in (("a", INLINE), ("b", PROCESSES), ("c", RAY)):
         execute([SquareStage()], Dataset.create(tmp_path / name, "same"), options)
     assert file_sums(tmp_path / "a") == file_sums(tmp_path / "b") == file_sums(tmp_path / "c")
 
 
-@ALL
 def test_a_partition_that_raises_costs_only_itself_and_is_tried_again(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     summary = execute([SquareStage(raise_on="00001")], dataset, options)[0]
