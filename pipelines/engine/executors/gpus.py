@@ -30,20 +30,23 @@ def smallest_gpu_gb() -> float | None:
 
 
 def gpu_share(resources: Resources, gpu_gb: float | None) -> float:
-    """Returns how many GPUs a worker takes. gpu_gb: the memory of one; where it is unknown, a worker takes a whole."""
+    """Returns how many GPUs a worker takes: a share of one, or a whole number.
+
+    gpu_gb: the memory of a GPU; where it is unknown, a worker takes a whole one.
+    """
     if resources.gpus or not resources.gpu_memory_gb:
-        return resources.gpus
+        return resources.gpus if resources.gpus <= 1 else math.ceil(resources.gpus)
     return min(1.0, resources.gpu_memory_gb / gpu_gb) if gpu_gb else 1.0
 
 
 def deal(gpus: Sequence[str], share: float) -> list[str]:
-    """Returns CUDA_VISIBLE_DEVICES of as many workers as fit, where each takes `share` GPUs.
+    """Returns CUDA_VISIBLE_DEVICES of as many workers as fit, where each takes `share` GPUs (`gpu_share`).
 
-    share: 1 or less: several workers share a GPU, and the first ones get different GPUs; above 1: rounded up.
+    Where several workers share a GPU, the first ones get different GPUs.
     """
     if share <= 1:
         return [*gpus] * fitting(1, share)
-    each = math.ceil(share - _ROUNDING)
+    each = int(share)
     return [",".join(gpus[start : start + each]) for start in range(0, len(gpus) - each + 1, each)]
 
 

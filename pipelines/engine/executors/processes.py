@@ -30,7 +30,8 @@ def start_fork_server(modules: Sequence[str] = ()) -> None:
 
     It ends with this process.
     """
-    multiprocessing.set_forkserver_preload([__name__, *modules])
+    # pandas, where it is installed, is imported with pyarrow's first array: once for all workers is enough
+    multiprocessing.set_forkserver_preload([__name__, "pandas", *modules])
     resource_tracker.ensure_running()  # would unblock the signal below
     environment = dict(os.environ)
     # Ctrl-C goes to every process of a terminal. The driver ends its workers itself, without their tracebacks.

@@ -56,6 +56,7 @@ def test_without_nvidia_smi_there_are_none(monkeypatch, tmp_path):
     [
         (Resources(), 80, 0),
         (Resources(gpus=2), 80, 2),
+        (Resources(gpus=1.5), 80, 2),
         (Resources(gpu_memory_gb=20), 80, 0.25),
         (Resources(gpu_memory_gb=100), 80, 1),
         (Resources(gpu_memory_gb=20), None, 1),
@@ -74,7 +75,6 @@ def test_the_share_of_a_gpu_follows_from_its_memory(resources, gpu_gb, share):
         (0.6, ["0", "1", "2"]),
         (1 / 3, ["0", "1", "2"] * 3),
         (2, ["0,1"]),
-        (1.5, ["0,1"]),
         (4, []),
     ],
 )
