@@ -63,7 +63,7 @@ def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     stage = CrawlStage(sources=(source,), partition_size=partition_size)
     dataset = Dataset.create(root)
     plan = write_plan(dataset, stage)
-    items = [WorkItem(stage.name, entry) for entry in plan.entries]
+    items = [(WorkItem(stage.name, entry),) for entry in plan.entries]
     measured: list[float] = []
     done, started = 0, time.monotonic()
 

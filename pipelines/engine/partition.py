@@ -7,9 +7,10 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipelines.engine.memory import keep_freed_memory
-from pipelines.engine.stage import Stage, Worker
+from pipelines.engine.stage import Outcome, Stage
 from x2i.store import paths
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.files.atomic import remove_temporaries, write_json
@@ -36,6 +37,8 @@ class Result:
     traceback: str = ""
 
 
+Batch = tuple[WorkItem, ...]
+"""Items that one worker runs together: the same partition of stages that share their inputs; mostly a single item."""
 OnResult = Callable[[Result], None]
 
 
@@ -45,23 +48,44 @@ class StageWorkers:
     def __init__(self, root: Path, stages: Mapping[str, Stage]) -> None:
         self._root = root
         self._stages = stages
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, Any] = {}
         keep_freed_memory()
 
-    def run(self, item: WorkItem) -> Result:
-        """Runs one partition. What it raises becomes the error of the result; a worker that cannot be made raises."""
-        stage = self._stages[item.stage]
-        if item.stage not in self._workers:
-            self._workers[item.stage] = stage.worker(self._root)
+    def run(self, batch: Batch) -> list[Result]:
+        """Runs a batch and commits it. What a partition raises becomes its error; a worker that cannot be made raises.
+
+        A batch that fails as a whole is run again item by item.
+        """
+        workers = [self._worker(item.stage) for item in batch]
         try:
-            counts = _run_partition(self._root, stage, self._workers[item.stage], item.entry)
+            rows = [read_planned(self._root, item.stage, item.entry) for item in batch]
+            partition = batch[0].entry.id
+            outcomes = (
+                [workers[0](partition, rows[0])] if len(batch) == 1 else workers[0].together(workers, partition, rows)
+            )
         except Exception as error:  # noqa: BLE001  any fault of one partition costs that partition alone
+            if len(batch) == 1:
+                return [failed(batch[0], error)]
+            return [result for item in batch for result in self.run((item,))]
+        return [self._committed(item, outcome) for item, outcome in zip(batch, outcomes, strict=True)]
+
+    def _worker(self, stage: str) -> Any:
+        if stage not in self._workers:
+            self._workers[stage] = self._stages[stage].worker(self._root)
+        return self._workers[stage]
+
+    def _committed(self, item: WorkItem, outcome: Outcome | Exception) -> Result:
+        if isinstance(outcome, Exception):
+            return failed(item, outcome)
+        try:
+            _commit(self._root, self._stages[item.stage], item.entry, outcome)
+        except Exception as error:  # noqa: BLE001  as above
             return failed(item, error)
-        return Result(stage.name, item.entry.id, counts)
+        return Result(item.stage, item.entry.id, outcome.counts)
 
 
 class PartitionRunner:
-    """Runs partitions in a worker process; everything that goes wrong there becomes the result of a partition.
+    """Runs batches in a worker process; everything that goes wrong there becomes the result of a partition.
 
     stages: a pickled dictionary, name -> Stage. It is loaded on first use, so that a stage that cannot be loaded fails
     its partitions and not its process.
@@ -72,13 +96,15 @@ class PartitionRunner:
         self._stages = stages
         self._workers: StageWorkers | None = None
 
-    def run(self, item: WorkItem) -> Result:
+    def run(self, batch: Batch) -> list[Result]:
         try:
             if self._workers is None:
                 self._workers = StageWorkers(dataset_path(self._root), pickle.loads(self._stages))
-            return self._workers.run(item)
+            return self._workers.run(batch)
         except Exception as error:  # noqa: BLE001  as above
-            return failed(item, error)
+            if len(batch) == 1:
+                return [failed(batch[0], error)]
+            return [result for item in batch for result in self.run((item,))]
 
 
 def failed(item: WorkItem, error: Exception) -> Result:
@@ -94,8 +120,7 @@ def record_failure(root: Path, result: Result) -> None:
     write_json(path, {**document, "traceback": result.traceback.splitlines()})
 
 
-def _run_partition(root: Path, stage: Stage, worker: Worker, entry: PlanEntry) -> Counts:
-    outcome = worker(entry.id, read_planned(root, stage.name, entry))
+def _commit(root: Path, stage: Stage, entry: PlanEntry, outcome: Outcome) -> None:
     for path in outcome.outputs:
         remove_temporaries(path.parent, path.name)
     commit = Commit(
@@ -109,4 +134,3 @@ def _run_partition(root: Path, stage: Stage, worker: Worker, entry: PlanEntry) -
         counts=outcome.counts,
     )
     write_commit(root, commit)
-    return outcome.counts

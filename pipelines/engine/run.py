@@ -23,7 +23,7 @@ from pipelines.engine.ledger import (
     stage_lock,
 )
 from pipelines.engine.options import RunOptions
-from pipelines.engine.partition import Result, WorkItem, record_failure
+from pipelines.engine.partition import Batch, Result, WorkItem, record_failure
 from pipelines.engine.planning import preview_plan, recorded_plan, write_plan
 from pipelines.engine.stage import Stage
 from x2i.store import Dataset
@@ -86,7 +86,7 @@ def execute(
                 progress.advance(rows[result.stage, result.partition], result.counts, result.error)
 
             if items:
-                executor.run(dataset.root, {stage.name: stage for stage in stages}, items, on_result)
+                executor.run(dataset.root, {stage.name: stage for stage in stages}, _batches(stages, items), on_result)
     for summary in summaries.values():
         summary.seconds = round(time.monotonic() - started, 3)
         if console is not None:
@@ -121,6 +121,15 @@ def _items(plan: Plan, status: PlanStatus, limit: int | None) -> list[WorkItem]:
     """Returns what is to do among the first `limit` partitions of the plan."""
     allowed = {entry.id for entry in plan.entries[:limit]}
     return [WorkItem(plan.stage, entry) for entry in status.todo if entry.id in allowed]
+
+
+def _batches(stages: Sequence[Stage], items: Sequence[WorkItem]) -> list[Batch]:
+    """Returns the items in their order, those together that stages with the same `shares` plan for one partition."""
+    shares = {stage.name: getattr(stage, "shares", stage.name) for stage in stages}
+    together: dict[tuple[str, str], list[WorkItem]] = {}
+    for item in items:
+        together.setdefault((shares[item.stage], item.entry.id), []).append(item)
+    return [tuple(batch) for batch in together.values()]
 
 
 def _summary(plan: Plan, status: PlanStatus) -> StageSummary:

@@ -82,7 +82,9 @@ class Stage(Protocol):
     name: the folder of its plans and commits. format_version: raised when the code would write other bytes.
 
     Optional attributes: `resources: Resources`, what one worker needs (default: one core); `preload: tuple[str, ...]`,
-    modules that worker processes share by importing them once, before they are forked.
+    modules that worker processes share by importing them once, before they are forked; `shares: str`, stages with the
+    same one that run side by side do each partition in one call, `together(workers, partition, rows)` of their workers,
+    which returns each worker's Outcome or the exception that ended it.
     """
 
     @property

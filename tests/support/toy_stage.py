@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class SquareWorker:
         if partition in self._stage.die_on.split(","):
             os.kill(os.getpid(), signal.SIGKILL)
         squares = [number * number * self._stage.factor for number in rows["number"].to_pylist()]
-        path = write_column(self._root, "square", partition, pa.table({"key": rows["key"], "square": squares}))
+        path = write_column(self._root, self._stage.name, partition, pa.table({"key": rows["key"], "square": squares}))
         return Outcome((path,), Counts(ok=len(squares)))
 
 
@@ -92,6 +92,31 @@ class DeviceWorker(SquareWorker):
         table = pa.table({"key": rows["key"][:1], "pid": [os.getpid()], "device": [device]})
         path = write_column(self._root, "device", partition, table)
         return Outcome((path,), Counts(ok=rows.num_rows))
+
+
+@dataclass(frozen=True)
+class SharedStage(SquareStage):
+    """Runs partitions together with other stages of this kind, and counts the calls in a file."""
+
+    shares: str = "numbers"
+
+    def worker(self, root: Path) -> SharedWorker:
+        return SharedWorker(self, root)
+
+
+class SharedWorker(SquareWorker):
+    def together(
+        self, workers: Sequence[SharedWorker], partition: str, rows: Sequence[pa.Table]
+    ) -> list[Outcome | Exception]:
+        with open(self._root / "logs" / "calls", "a") as stream:
+            stream.write(f"{'+'.join(worker._stage.name for worker in workers)} {partition}\n")
+        return [worker.outcome(partition, table) for worker, table in zip(workers, rows, strict=True)]
+
+    def outcome(self, partition: str, rows: pa.Table) -> Outcome | Exception:
+        try:
+            return self(partition, rows)
+        except ValueError as error:
+            return error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs work items on a pool of workers of any kind: one item each at a time, workers that die are replaced."""
+"""Runs batches of work items on a pool of workers of any kind: one each at a time, workers that die are replaced."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from pipelines.engine.partition import OnResult, Result, WorkItem
+from pipelines.engine.partition import Batch, OnResult, Result
 from x2i.errors import RunError
 from x2i.store.commits import Counts
 
@@ -19,14 +19,14 @@ class WorkerDiedError(Exception):
 
 
 class Worker(Protocol):
-    """A process that runs one item at a time."""
+    """A process that runs one batch at a time."""
 
-    def submit(self, item: WorkItem) -> None:
-        """Sends `item` to the worker, which must be idle."""
+    def submit(self, batch: Batch) -> None:
+        """Sends `batch` to the worker, which must be idle."""
         ...
 
-    def result(self) -> Result | None:
-        """Returns the result of the item, or None if it was just started and says that it is ready.
+    def result(self) -> list[Result] | None:
+        """Returns the results of the batch, or None if it was just started and says that it is ready.
 
         Raises WorkerDiedError.
         """
@@ -52,46 +52,46 @@ class WorkerPool(Protocol, Generic[AnyWorker]):
         ...
 
 
-def run_items(pool: WorkerPool[AnyWorker], size: int, items: Sequence[WorkItem], on_result: OnResult) -> None:
-    """Runs `items`, in their order, on `size` workers, and calls `on_result` with each result.
+def run_batches(pool: WorkerPool[AnyWorker], size: int, batches: Sequence[Batch], on_result: OnResult) -> None:
+    """Runs `batches`, in their order, on `size` workers, and calls `on_result` with each result.
 
-    An item whose worker dies is tried again at the end, in another worker, and fails after TRIES deaths. Items are
-    given only to workers that are ready, so that none waits for a worker which a busy cluster cannot place yet.
-    Raises RunError if no worker becomes ready.
+    The items of a batch whose worker dies are tried again at the end, each alone, in another worker; an item fails
+    after TRIES deaths. Batches are given only to workers that are ready, so that none waits for a worker which a busy
+    cluster cannot place yet. Raises RunError if no worker becomes ready.
     """
-    waiting, deaths, failed_starts = deque(items), Counter[tuple[str, str]](), 0
+    waiting, deaths, failed_starts = deque[Batch](batches), Counter[tuple[str, str]](), 0
     idle: list[AnyWorker] = []
-    running: dict[AnyWorker, WorkItem | None] = {}  # None: it was just started
+    running: dict[AnyWorker, Batch | None] = {}  # None: it was just started
     try:
-        for _ in range(min(size, len(items))):
+        for _ in range(min(size, len(batches))):
             running[pool.start()] = None
         while waiting or any(running.values()):
             while waiting and idle:
-                worker, next_item = idle.pop(), waiting.popleft()
-                running[worker] = next_item
-                worker.submit(next_item)
+                worker, next_batch = idle.pop(), waiting.popleft()
+                running[worker] = next_batch
+                worker.submit(next_batch)
             worker = pool.wait(list(running))
-            item = running.pop(worker)
+            batch = running.pop(worker)
             try:
-                result = worker.result()
+                results = worker.result()
             except WorkerDiedError as error:
                 pool.kill(worker)
-                if item is None:
+                if batch is None:
                     failed_starts += 1
                     if failed_starts == TRIES:
                         raise RunError(f"no worker process starts ({error}): --executor inline needs none") from error
-                else:
+                for item in batch or ():
                     name = item.stage, item.entry.id
                     deaths[name] += 1
                     if deaths[name] < TRIES:
-                        waiting.append(item)
+                        waiting.append((item,))
                     else:
                         on_result(Result(*name, Counts(), f"the worker process died {TRIES} times on this partition"))
                 running[pool.start()] = None
             else:
                 idle.append(worker)
                 failed_starts = 0
-                if result is not None:
+                for result in results or ():
                     on_result(result)
     finally:
         for worker in (*idle, *running):

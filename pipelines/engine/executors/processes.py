@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pipelines.engine.executors.pool import TRIES, WorkerDiedError
-from pipelines.engine.partition import PartitionRunner, Result, WorkItem
+from pipelines.engine.partition import Batch, PartitionRunner, Result
 from x2i.errors import RunError
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -82,18 +82,18 @@ class ProcessWorker:
         self.connection = connection
         self.device = device
 
-    def submit(self, item: WorkItem) -> None:
+    def submit(self, batch: Batch) -> None:
         try:
-            self.connection.send(item)
+            self.connection.send(batch)
         except OSError:
             return  # it has died: there will be no result, which says so
 
-    def result(self) -> Result | None:
+    def result(self) -> list[Result] | None:
         try:
-            result: Result | None = self.connection.recv()
+            results: list[Result] | None = self.connection.recv()
         except (EOFError, OSError) as error:
             raise WorkerDiedError("it ends at once") from error
-        return result
+        return results
 
 
 class _Process(ForkServerProcess):
@@ -121,7 +121,7 @@ def _start_process(arguments: tuple[connection.Connection, dict[str, str], str, 
 
 
 def _run_items(driver: connection.Connection, environment: dict[str, str], root: str, stages: bytes) -> None:
-    """What a worker process does: items in, results out, until the driver closes the connection."""
+    """What a worker process does: batches in, results out, until the driver closes the connection."""
     os.dup2(2, 1)  # stdout belongs to what the command itself prints, such as --json
     os.environ.clear()  # the fork server's, which may have been started long ago
     os.environ.update(environment)

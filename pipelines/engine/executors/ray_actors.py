@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.engine.executors.gpus import fitting, gpu_share, smallest_gpu_gb
-from pipelines.engine.executors.pool import WorkerDiedError, run_items
+from pipelines.engine.executors.pool import WorkerDiedError, run_batches
 from pipelines.engine.interrupt import end_children_on_signals
-from pipelines.engine.partition import OnResult, PartitionRunner, Result, WorkItem
+from pipelines.engine.partition import Batch, OnResult, PartitionRunner, Result
 from pipelines.engine.stage import Stage, resources_of
 from x2i.errors import RunError, UserError
 from x2i.resources import Resources
@@ -61,14 +61,14 @@ class RayExecutor:
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Does nothing: Ray is started when there is something to run."""
 
-    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+    def run(self, root: Path, stages: Mapping[str, Stage], batches: Sequence[Batch], on_result: OnResult) -> None:
         guard = nullcontext if self._address else end_children_on_signals  # a local Ray's processes are our children
         with guard():
             needs = resources_of(stages.values())
             self._connect(needs)
             cpus, gpus, size = self._placement(needs)
             with guard():  # Ray has just set a handler of its own
-                run_items(RayPool(root, stages, cpus, gpus), size, items, on_result)
+                run_batches(RayPool(root, stages, cpus, gpus), size, batches, on_result)
 
     def _placement(self, needs: Resources) -> tuple[float, float, int]:
         """Returns the CPUs and GPUs of a worker, and how many workers fit the cluster.
@@ -155,17 +155,17 @@ class RayWorker:
     actor: Any
     pending: Any
 
-    def submit(self, item: WorkItem) -> None:
-        self.pending = self.actor.run.remote(item)
+    def submit(self, batch: Batch) -> None:
+        self.pending = self.actor.run.remote(batch)
 
-    def result(self) -> Result | None:
+    def result(self) -> list[Result] | None:
         import ray
 
         try:
-            result: Result | None = ray.get(self.pending)
+            results: list[Result] | None = ray.get(self.pending)
         except ray.exceptions.RayError as error:
             raise WorkerDiedError(str(error)) from error
-        return result
+        return results
 
 
 class PartitionActor:
@@ -181,8 +181,8 @@ class PartitionActor:
     def ready(self) -> None:
         """Returns when the actor has been placed and started."""
 
-    def run(self, item: WorkItem) -> Result:
-        return self._runner.run(item)
+    def run(self, batch: Batch) -> list[Result]:
+        return self._runner.run(batch)
 
 
 def _connect_to_cluster(address: str, options: Mapping[str, Any]) -> None:

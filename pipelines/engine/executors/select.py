@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.engine.executors.gpus import deal, fitting, gpu_share, smallest_gpu_gb, visible_gpus
-from pipelines.engine.executors.pool import run_items
+from pipelines.engine.executors.pool import run_batches
 from pipelines.engine.interrupt import end_children_on_signals
 from pipelines.engine.options import Executor, RunOptions
-from pipelines.engine.partition import OnResult, Result, StageWorkers, WorkItem
+from pipelines.engine.partition import Batch, OnResult, Result, StageWorkers
 from pipelines.engine.stage import Stage, preload_of, resources_of
 from x2i.store.files.atomic import write_bytes
 from x2i.store.files.remote import lock_file
 
 
 class PartitionExecutor(Protocol):
-    """Runs work items and reports each as it ends."""
+    """Runs batches of work items and reports each item as it ends."""
 
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Starts what takes its time to start, while the stages are planned."""
         ...
 
-    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None: ...
+    def run(self, root: Path, stages: Mapping[str, Stage], batches: Sequence[Batch], on_result: OnResult) -> None: ...
 
 
 @contextmanager
@@ -66,14 +66,15 @@ class InlineExecutor:
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Does nothing."""
 
-    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+    def run(self, root: Path, stages: Mapping[str, Stage], batches: Sequence[Batch], on_result: OnResult) -> None:
         marks = _inline_marks(root, stages)
         for mark in marks:
             write_bytes(mark, b"")
         try:
             workers = StageWorkers(root, stages)
-            for item in items:
-                on_result(workers.run(item))
+            for batch in batches:
+                for result in workers.run(batch):
+                    on_result(result)
         finally:
             for mark in marks:
                 mark.unlink(missing_ok=True)
@@ -94,21 +95,21 @@ class ProcessExecutor:
 
         start_fork_server(preload_of(stages))
 
-    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+    def run(self, root: Path, stages: Mapping[str, Stage], batches: Sequence[Batch], on_result: OnResult) -> None:
         from pipelines.engine.executors.processes import ProcessPool
 
         self.prepare([*stages.values()])
-        size, devices = self.placement(stages, len(items))
+        size, devices = self.placement(stages, len(batches))
         with end_children_on_signals():
-            run_items(ProcessPool(root, pickle.dumps(dict(stages)), devices), size, items, on_result)
+            run_batches(ProcessPool(root, pickle.dumps(dict(stages)), devices), size, batches, on_result)
 
-    def placement(self, stages: Mapping[str, Stage], items: int) -> tuple[int, list[str] | None]:
+    def placement(self, stages: Mapping[str, Stage], batches: int) -> tuple[int, list[str] | None]:
         """Returns how many workers fit this machine and have something to do, and the GPUs of each.
 
         On a machine without GPUs, stages that want one get one worker without.
         """
         needs = resources_of(stages.values())
-        size = min(items, self.workers or max(1, fitting(os.cpu_count() or 1, needs.cpus) if needs.cpus else items))
+        size = min(batches, self.workers or max(1, fitting(os.cpu_count() or 1, needs.cpus) if needs.cpus else batches))
         if not (needs.gpus or needs.gpu_memory_gb):
             return size, None
         devices = deal(visible_gpus(self.gpus), gpu_share(needs, smallest_gpu_gb()))
@@ -128,11 +129,11 @@ class AutoExecutor:
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Does nothing: whether there is work for several is known when the stages are planned."""
 
-    def run(self, root: Path, stages: Mapping[str, Stage], items: Sequence[WorkItem], on_result: OnResult) -> None:
+    def run(self, root: Path, stages: Mapping[str, Stage], batches: Sequence[Batch], on_result: OnResult) -> None:
         marks = _inline_marks(root, stages)
         processes = ProcessExecutor(self.workers, self.gpus)
-        if processes.placement(stages, len(items))[0] == 1 and not any(mark.exists() for mark in marks):
-            InlineExecutor().run(root, stages, items, on_result)
+        if processes.placement(stages, len(batches))[0] == 1 and not any(mark.exists() for mark in marks):
+            InlineExecutor().run(root, stages, batches, on_result)
             return
         failures = 0
 
@@ -141,7 +142,7 @@ class AutoExecutor:
             failures += result.error is not None
             on_result(result)
 
-        processes.run(root, stages, items, count_failures)
+        processes.run(root, stages, batches, count_failures)
         if not failures:
             for mark in marks:
                 mark.unlink(missing_ok=True)

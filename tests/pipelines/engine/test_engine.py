@@ -19,7 +19,7 @@ from pipelines.engine.ledger import stage_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
 from tests.support import REPOSITORY
-from tests.support.toy_stage import SquareStage
+from tests.support.toy_stage import SharedStage, SquareStage
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.columns import read_column
@@ -96,6 +96,29 @@ def test_a_small_job_that_died_in_its_own_process_is_left_to_another(tmp_path):
     mended = execute([SquareStage(partitions=2)], Dataset.open(tmp_path), RunOptions(workers=1))[0]
     assert (mended.ran, mended.failed) == (1, {})
     assert not list((tmp_path / "locks").glob("*.inline.lock"))
+
+
+def shared(**options: object) -> list[SharedStage]:
+    return [SharedStage(name="first"), SharedStage(name="second", **options)]
+
+
+def test_stages_that_share_their_inputs_run_each_partition_together(tmp_path, options):
+    dataset = Dataset.create(tmp_path)
+    (tmp_path / "logs").mkdir()
+    first, second = execute(shared(raise_on="00001"), dataset, options)
+    assert (first.ran, second.ran, list(second.failed)) == (4, 3, ["00001"])
+    calls = sorted((tmp_path / "logs/calls").read_text().splitlines())
+    assert calls == [f"first+second {number:05d}" for number in range(4)]
+    first, second = execute(shared(), dataset, options)
+    assert (first.ran, first.done_before, second.ran) == (0, 4, 1)
+
+
+@WORKERS
+def test_a_stage_that_kills_its_worker_does_not_cost_those_that_it_shares_with(tmp_path, options):
+    dataset = Dataset.create(tmp_path)
+    (tmp_path / "logs").mkdir()
+    first, second = execute(shared(die_on="00002"), dataset, options)
+    assert (first.ran, second.ran, list(second.failed)) == (4, 3, ["00002"])
 
 
 @pytest.mark.slow
