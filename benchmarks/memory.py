@@ -56,14 +56,14 @@ def crawl(source: str, root: Path, partition_size: int) -> list[float]:
     """Crawls `source` into a dataset at `root`; returns the megabytes held after each tenth of its partitions."""
     from pipelines.engine.executors.select import InlineExecutor
     from pipelines.engine.partition import Result, WorkItem
-    from pipelines.engine.plans import write_plan
+    from pipelines.engine.planning import write_plan
     from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset
 
     stage = CrawlStage(sources=(source,), partition_size=partition_size)
     dataset = Dataset.create(root)
     plan = write_plan(dataset, stage)
-    items = [WorkItem(stage.name, entry) for entry in plan.entries]
+    items = [(WorkItem(stage.name, entry),) for entry in plan.entries]
     measured: list[float] = []
     done, started = 0, time.monotonic()
 

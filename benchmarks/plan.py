@@ -90,12 +90,13 @@ def _piece(start: int, count: int) -> pa.Table:
 
 def plan(table: Path, root: Path) -> dict[str, Any]:
     """Plans `table` into the dataset at `root`, then does what a continued run does first."""
-    from pipelines.engine.ledger import compare
-    from pipelines.engine.plans import is_plan_whole, recorded_plan, write_plan
+    from pipelines.engine.ledger import plan_status
+    from pipelines.engine.planning import recorded_plan, write_plan
     from pipelines.stages.crawl.incremental import crawl_generations
     from pipelines.stages.crawl.stage import CrawlStage
-    from x2i.store import Dataset
+    from x2i.store import Dataset, paths
     from x2i.store.commits import Commit, Counts, write_commit
+    from x2i.store.plans import is_plan_whole
 
     dataset = Dataset.create(root)
     before = peak_megabytes()
@@ -108,7 +109,7 @@ def plan(table: Path, root: Path) -> dict[str, Any]:
     [stage] = crawl_generations(dataset, CrawlStage(sources=(str(table),)))
     again = recorded_plan(dataset, stage)
     assert again is not None
-    assert is_plan_whole(dataset, again, compare(dataset, again).todo)
+    assert is_plan_whole(root, again, plan_status(dataset, again).todo)
     compared = time.monotonic() - started
     first = written.entries[0]  # a crawl that stored nothing would be replaced by the next
     commit = Commit(
@@ -127,7 +128,7 @@ def plan(table: Path, root: Path) -> dict[str, Any]:
         "peak_megabytes": round(peak),
         "megabytes_before": round(before),
         "compare_seconds": round(compared, 2),
-        "record_megabytes": round(os.path.getsize(root / "plans" / stage.name / "plan.json") / 1e6, 1),
+        "record_megabytes": round(os.path.getsize(paths.plan_record(root, stage.name)) / 1e6, 1),
     }
 
 

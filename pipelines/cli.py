@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from pipelines.engine.executors.fork_server import start_early
 from pipelines.engine.memory import collect_seldom
 from x2i import __version__
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 # name -> (module that holds a function `command`, the line shown by `x2i --help`), in the order of use
 COMMANDS = {
@@ -65,20 +63,20 @@ A dataset is a folder. Each command adds to it and can be run again: what is don
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line. Exits with 0 (done), 1 (failed partitions or findings remain) or 2 (bad input)."""
+    """Runs the command line.
+
+    Exits with 0 (done), 1 (it failed, or failed partitions or findings remain) or 2 (bad usage or input).
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    _open_closed_streams()
     collect_seldom()
     try:
         if arguments and arguments[0] in COMMANDS:
-            name = arguments[0]
-            start_early(name, arguments[1:])  # before typer is imported
-            _load(name)(args=arguments[1:], prog_name=f"x2i {name}")
+            _load(arguments[0])(args=arguments[1:], prog_name=f"x2i {arguments[0]}")
         else:
             _overview()(args=arguments or ["--help"], prog_name="x2i")
-    except UserError as error:
+    except (UserError, RunError) as error:
         _complain(f"x2i: {error}")
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
@@ -92,13 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if end.code == INTERRUPTED:
             _stopped()
         raise
-
-
-def _open_closed_streams() -> None:
-    """Opens what is closed of stdin, stdout and stderr on nothing, or the next files would be taken for them."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
 
 
 def _complain(text: str) -> None:

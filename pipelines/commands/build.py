@@ -44,6 +44,7 @@ def command(
     """
     from rich.console import Console
 
+    from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import load_manifest
     from pipelines.stages.crawl.incremental import crawl_generations
@@ -53,18 +54,18 @@ def command(
     plan = load_manifest(manifest, list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
     summaries = []
-    for group in plan.stage_groups():
-        if plan.crawl is not None and plan.crawl in group:
-            group = [*crawl_generations(dataset, plan.crawl, overwrite=run.overwrite)]
-        if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
-            console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
-            continue
-        summaries += execute(group, dataset, run, console)
-        if any(summary.failed for summary in summaries):
-            break
+    with open_executor(run) as executor:
+        for group in plan.stage_groups():
+            if plan.crawl is not None and plan.crawl in group:
+                group = [*crawl_generations(dataset, plan.crawl, overwrite=run.overwrite)]
+            if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
+                console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
+                continue
+            summaries += execute(group, dataset, run, console, executor)
+            if any(summary.failed for summary in summaries):
+                break
     failed = any(summary.failed for summary in summaries)
     if not run.dry_run and not failed:
-        _disconnect()
         finish(plan, manifest, dataset, console, train=train)
     if run.json:
         stages = [summary.as_json() for summary in summaries]
@@ -96,13 +97,3 @@ def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, tr
         from pipelines.commands.report import write_report
 
         write_report(dataset, dataset.root / "report.html", run_folder)
-
-
-def _disconnect() -> None:
-    """Lets go of the local Ray workers, so that training has the machine to itself."""
-    import sys
-
-    if "ray" in sys.modules:
-        import ray
-
-        ray.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
 
 _NETWORK_KINDS = frozenset({"web page", "table", "WAT file"})
+_LARGE_FILE = 64 * 1024
+"""Bytes of a table or archive whose crawl probably has work for several processes."""
 
 
 def forget_passing_failures(dataset: Dataset, stage: CrawlStage) -> int:
@@ -51,6 +54,14 @@ def _ask_for_contact(stage: CrawlStage) -> None:
         typer.secho(
             "crawl: site owners cannot reach you. Add --contact with a URL or an e-mail address.", err=True, fg="yellow"
         )
+
+
+def _is_large_file(source: str) -> bool:
+    try:
+        path = Path(source)
+        return path.is_file() and path.stat().st_size > _LARGE_FILE
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 @with_options
@@ -149,6 +160,7 @@ def command(
 
     Example: x2i crawl urls.csv https://example.org/gallery.html ~/photos --out my-dataset --max-side 1024
     """
+    from pipelines.engine.executors.select import start_workers_early
     from pipelines.engine.run import dataset_for_ingest, run_stages
 
     stage = CrawlStage(
@@ -186,6 +198,8 @@ def command(
         retries=retries,
         retry_failed=retry_failed,
     )
+    if any(map(_is_large_file, sources)):
+        start_workers_early(run, [stage])
     _ask_for_contact(stage)
     dataset = dataset_for_ingest(out, run)
     stages = crawl_generations(dataset, stage, overwrite=run.overwrite, reread=reread)

@@ -107,7 +107,7 @@ def command(
 
 
 def _export_shards(folder: ExportFolder, picked: list[Picked], console: Console, format: Format) -> None:
-    from pipelines.engine.progress import StageProgress
+    from pipelines.engine.console import StageProgress
     from x2i.exporters import hugging_face, omnigen_jsonl
     from x2i.store.commits import Counts
 

@@ -16,7 +16,7 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 
 @contextmanager
-def children_end_with_us() -> Iterator[None]:
+def end_children_on_signals() -> Iterator[None]:
     """While the block runs, a signal of SIGNALS kills our child processes and this one; the exit code is 128 + signal.
 
     Unwinding instead would wait for the workers' partitions, and leaves Ray's helper processes behind for minutes.

@@ -1,25 +1,29 @@
-"""What of a plan is already done, and whether the two still belong together."""
+"""What of a plan is already done, and whether earlier results belong to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.engine.locks import exclusive_lock, shared_lock
-from pipelines.engine.plans import Plan, PlanEntry, normalized, read_plan
 from pipelines.engine.stage import Stage
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 from x2i.store import Dataset, paths
 from x2i.store.commits import Commit, list_commits
 from x2i.store.files.atomic import remove_temporaries
+from x2i.store.plans import Plan, PlanEntry, normalized, read_plan
+
+_SHOWN = 60
+"""Characters of a value in a message, at most."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A plan compared with the ledger: what is done, what is to do, and what was made from something else."""
+class PlanStatus:
+    """A plan compared with the commits: what is done, what is to do, and what was made from something else."""
 
     done: tuple[Commit, ...]
     todo: tuple[PlanEntry, ...]
@@ -37,11 +41,12 @@ def stage_lock(dataset: Dataset, stage: str) -> Iterator[None]:
         remove_temporaries(dataset.root)
         for folder in ("plans", "commits", "failures"):
             remove_temporaries(dataset.root / folder / stage)
-        remove_temporaries(dataset.root / "mentions", f"{stage}.parquet")
+        for folder in ("plans", "mentions"):
+            remove_temporaries(dataset.root / folder, f"{stage}{paths.INDEX_SUFFIX}")
         yield
 
 
-def compare(dataset: Dataset, plan: Plan) -> Standing:
+def plan_status(dataset: Dataset, plan: Plan) -> PlanStatus:
     """Compares `plan` with the commits of its stage."""
     commits = {commit.partition: commit for commit in list_commits(dataset.root, plan.stage)}
     done, todo, stale = [], [], []
@@ -54,13 +59,13 @@ def compare(dataset: Dataset, plan: Plan) -> Standing:
         else:
             stale.append(commit)
             todo.append(entry)
-    return Standing(tuple(done), tuple(todo), (*stale, *commits.values()))
+    return PlanStatus(tuple(done), tuple(todo), (*stale, *commits.values()))
 
 
-def refuse_changes(dataset: Dataset, stage: Stage) -> None:
+def check_options_unchanged(dataset: Dataset, stage: Stage) -> None:
     """Raises UserError if earlier results were made with other options: they would be mixed with new ones.
 
-    Looks at options alone, so that it can speak before planning, which may be long.
+    Looks at options alone, and so before planning, which may be long.
     """
     plan = read_plan(dataset.root, stage.name)
     if plan is None or not any(True for _ in list_commits(dataset.root, stage.name)):
@@ -72,11 +77,11 @@ def refuse_changes(dataset: Dataset, stage: Stage) -> None:
         raise UserError(_refusal(dataset, stage.name, changes))
 
 
-def refuse_stale(dataset: Dataset, plan: Plan, standing: Standing) -> None:
+def check_unchanged(dataset: Dataset, plan: Plan, status: PlanStatus) -> None:
     """Raises UserError if a committed partition was made from something that has changed since; names what."""
     changes: list[str] = []
     entries = {entry.id: entry for entry in plan.entries}
-    for commit in standing.stale:
+    for commit in status.stale:
         entry = entries.get(commit.partition)
         if entry is None:
             changes.append(f"partition {commit.partition}: no longer planned")
@@ -92,8 +97,8 @@ def refuse_stale(dataset: Dataset, plan: Plan, standing: Standing) -> None:
         raise UserError(_refusal(dataset, plan.stage, changes))
 
 
-def discard(dataset: Dataset, commits: tuple[Commit, ...]) -> None:
-    """Deletes committed partitions, the record first: a kill in between leaves nothing that claims to be done."""
+def delete_outputs(dataset: Dataset, commits: Sequence[Commit]) -> None:
+    """Deletes committed partitions, the record first: a kill in between leaves no commit without its outputs."""
     for commit in commits:
         paths.commit_file(dataset.root, commit.stage, commit.partition).unlink(missing_ok=True)
         for output in commit.outputs:
@@ -106,15 +111,36 @@ def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> l
         if name not in old:
             lines.append(f"{kind} {name}: added ({_short(new[name])})")
         elif name not in new:
-            lines.append(f"{kind} {name}: gone (was {_short(old[name])})")
+            lines.append(f"{kind} {name}: removed (was {_short(old[name])})")
+        elif isinstance(old[name], dict) and isinstance(new[name], dict):
+            lines += _differences(f"{kind} {name}:", old[name], new[name])
         elif old[name] != new[name]:
-            lines.append(f"{kind} {name}: {_short(old[name])} -> {_short(new[name])}")
+            lines.append(f"{kind} {name}: {_difference(old[name], new[name])}")
     return lines
 
 
+def _difference(old: Any, new: Any) -> str:
+    """Returns how two values differ: of lists the items added and removed, of long texts the part that differs."""
+    if isinstance(old, list) and isinstance(new, list):
+        removed, added = [item for item in old if item not in new], [item for item in new if item not in old]
+        parts = [f"{word} {_short(items)}" for word, items in (("removed", removed), ("added", added)) if items]
+        if parts:
+            return ", ".join(parts)
+    before, after = canonical_json(old), canonical_json(new)
+    is_long = max(len(before), len(after)) > _SHOWN
+    same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after))) if is_long else 0
+    return f"{_cut(before, same)} -> {_cut(after, same)}"
+
+
 def _short(value: Any) -> str:
-    text = canonical_json(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return _cut(canonical_json(value), 0)
+
+
+def _cut(text: str, same: int) -> str:
+    """Returns `text` without all but the last of its first `same` characters, and no longer than shown."""
+    start = max(0, same - 10)
+    text = f"{'...' if start else ''}{text[start:]}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _refusal(dataset: Dataset, stage: str, changes: list[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from x2i.resources import Resources
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +44,7 @@ class PlannedMentions:
 
 @dataclass(frozen=True)
 class PlanCounts:
-    """What a plan's record and the summary of a run tell beside its partitions: name -> number."""
+    """How many rows planning met and did not plan: reason -> number. Kept in the plan record and the run's summary."""
 
     counts: Mapping[str, int]
 
@@ -63,10 +65,10 @@ class Outcome:
 
 
 class Worker(Protocol):
-    """Runs partitions in one process; it holds what is dear to make (a model, a connection pool)."""
+    """Runs partitions in one process; it holds what is slow to make (a model, a connection pool)."""
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        """Writes the partition's outputs through x2i.store (atomically) and says what it wrote.
+        """Writes the partition's outputs through x2i.store (atomically) and returns what it wrote.
 
         The bytes depend only on the arguments, the stage's config and the inputs named in the plan. An exception
         fails this partition alone.
@@ -78,6 +80,11 @@ class Stage(Protocol):
     """A step of dataset construction. A frozen dataclass of plain values: it is sent to workers by pickle.
 
     name: the folder of its plans and commits. format_version: raised when the code would write other bytes.
+
+    Optional attributes: `resources: Resources`, what one worker needs (default: one core); `preload: tuple[str, ...]`,
+    modules that worker processes share by importing them once, before they are forked; `shares: str`, stages with the
+    same one that run side by side do each partition in one call, `together(workers, partition, rows)` of their workers,
+    which returns each worker's Outcome or the exception that ended it.
     """
 
     @property
@@ -95,7 +102,7 @@ class Stage(Protocol):
         ...
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
-        """Yields the partitions in order, and what belongs to the plan beside them.
+        """Yields the partitions in order, mentions and counts.
 
         Raises UserError if something it needs has not been made.
         """
@@ -106,17 +113,14 @@ class Stage(Protocol):
         ...
 
 
-def threads_of(stage: Stage) -> int:
-    """Returns how many threads a worker of `stage` may keep busy: its attribute `threads`, 1 if it has none.
+def resources_of(stages: Iterable[Stage]) -> Resources:
+    """Returns what a worker needs that runs partitions of all these stages: the largest of each resource."""
+    needs = [getattr(stage, "resources", Resources()) for stage in stages]
+    return Resources(
+        max(need.cpus for need in needs), max(need.gpus for need in needs), max(need.gpu_memory_gb for need in needs)
+    )
 
-    Ray gives it as many CPUs; worker processes of one machine share all of it.
-    """
-    return int(getattr(stage, "threads", 1))
 
-
-@dataclass(frozen=True)
-class Skipped:
-    """A stage that has nothing to work with says so instead of pretending: for example no backend is configured."""
-
-    stage: str
-    why: str
+def preload_of(stages: Iterable[Stage]) -> list[str]:
+    """Returns the modules that worker processes of these stages import before they are forked."""
+    return sorted({module for stage in stages for module in getattr(stage, "preload", ())})

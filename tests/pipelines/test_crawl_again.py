@@ -66,7 +66,7 @@ def test_every_further_mention_of_an_image_is_kept_with_where_it_stands(site: An
     first = table(tmp_path / "a.csv", site, [0, 1, 0])
     second = table(tmp_path / "b.csv", site, [1, 2], "other")
     summary = run(tmp_path / "data", first, second)["crawl"]
-    assert (summary.planned_rows, summary.planned_beside) == (3, {"repeated": 2, "mentions": 2})
+    assert (summary.planned_rows, summary.skipped) == (3, {"repeated": 2, "mentions": 2})
     index = Dataset.open(tmp_path / "data").images(["uid", "text"])
     assert index["text"].to_pylist() == ["text 0", "text 1", "other 2"]
     found = [(row["uid"], row["source"], row["row"], row["text"]) for row in mentions(tmp_path / "data")]
@@ -83,7 +83,7 @@ def test_a_table_that_has_grown_fetches_only_its_new_rows(site: Any, tmp_path: P
     assert run(root, source)["crawl"].ran == 0
     table(tmp_path / "a.csv", site, [5, 0, 1, 2, 4])
     summary = run(root, source)["crawl-2"]
-    assert (summary.planned_rows, summary.ran, summary.planned_beside) == (2, 1, {"known": 3})
+    assert (summary.planned_rows, summary.ran, summary.skipped) == (2, 1, {"known": 3})
     assert stored(root) == [
         ("00000-00000", "0.jpg"),
         ("00000-00001", "1.jpg"),
@@ -102,11 +102,11 @@ def test_other_sources_add_what_they_alone_have_and_what_they_say_otherwise(site
     root = tmp_path / "data"
     run(root, table(tmp_path / "a.csv", site, [0, 1, 2]))
     summary = run(root, table(tmp_path / "b.csv", site, [1, 2, 3], "other"))["crawl-2"]
-    assert summary.planned_beside == {"known": 2, "mentions": 2}
+    assert summary.skipped == {"known": 2, "mentions": 2}
     assert [row["text"] for row in mentions(root, "crawl-2")] == ["other 1", "other 2"]
     # the same words a third time say nothing new
     summary = run(root, table(tmp_path / "c.csv", site, [2, 1, 9], "other"))["crawl-3"]
-    assert summary.planned_beside == {"known": 2}
+    assert summary.skipped == {"known": 2}
     assert not mentions(root, "crawl-3")
     assert [name for _, name in stored(root)] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "9.jpg"]
 
@@ -116,7 +116,7 @@ def test_a_crawl_that_brings_nothing_is_remembered_and_replaced_by_the_next(site
     run(root, table(tmp_path / "a.csv", site, [0, 1, 2]))
     for name in ("b.csv", "c.csv"):
         summary = run(root, table(tmp_path / name, site, [1, 2]))["crawl-2"]
-        assert (summary.planned_partitions, summary.planned_beside) == (0, {"known": 2})
+        assert (summary.planned_partitions, summary.skipped) == (0, {"known": 2})
     assert len(run(root, table(tmp_path / "d.csv", site, [3]))["crawl-2"].counts.failed) == 0
     assert sorted(path.name for path in (root / "plans").iterdir()) == ["crawl", "crawl-2"]
 
@@ -159,11 +159,11 @@ def test_a_file_that_changed_is_stored_beside_what_it_was(tmp_path: Path) -> Non
     (tmp_path / "elsewhere").mkdir()
     moved = folder.rename(tmp_path / "elsewhere" / "photos")
     summary = run(root, str(moved))["crawl-2"]
-    assert summary.planned_beside == {"known": 2, "changed": 1}
+    assert summary.skipped == {"known": 2, "changed": 1}
     assert [name for _, name in stored(root)] == ["0.jpg", "1.jpg", "2.jpg", "1.jpg", "3.jpg"]
     (moved / "4.jpg").write_bytes(photograph(side=64, shift=4))
     summary = run(root, str(moved))["crawl-3"]
-    assert (summary.planned_rows, summary.planned_beside) == (1, {"known": 4})
+    assert (summary.planned_rows, summary.skipped) == (1, {"known": 4})
 
 
 def test_a_source_that_cannot_be_planned_is_no_crawl(site: Any, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_source_that_cannot_be_planned_is_no_crawl(site: Any, tmp_path: Path) 
     with pytest.raises(UserError, match="line 3 has 3 cells"):
         run(root, str(tmp_path / "b.csv"))
     assert run(root, source)["crawl"].ran == 0
-    assert run(root, str(tmp_path / "b.csv"), skip_bad_lines=1)["crawl-2"].planned_beside == {"bad_lines": 1}
+    assert run(root, str(tmp_path / "b.csv"), skip_bad_lines=1)["crawl-2"].skipped == {"bad_lines": 1}
     assert [name for _, name in stored(root)] == ["0.jpg", "1.jpg", "7.jpg"]
 
 
@@ -196,7 +196,7 @@ def test_pages_are_read_again_only_when_asked(hostile_server: HostileServer, tmp
     assert run(root, site.url("/"))["crawl"].ran == 0
     assert site.hits["/"] == 1
     summary = run(root, site.url("/"), reread=True)["crawl-2"]
-    assert (summary.ran, summary.planned_beside) == (1, {"known": 1})
+    assert (summary.ran, summary.skipped) == (1, {"known": 1})
     assert [name for _, name in stored(root)] == ["1.jpg", "2.jpg"]
     with pytest.raises(UserError, match="--reread reads web pages again"):
         run(root, url_table(tmp_path / "a.csv", [site.url("/1.jpg")]), reread=True)
@@ -220,7 +220,7 @@ def test_a_dry_run_tells_what_is_new_and_writes_nothing(site: Any, tmp_path: Pat
     before = file_sums(root)
     table(tmp_path / "a.csv", site, [0, 1, 2, 3, 3])
     summary = run(root, source, dry_run=True)["crawl-2"]
-    assert (summary.planned_rows, summary.planned_beside) == (1, {"repeated": 1, "known": 3, "mentions": 1})
+    assert (summary.planned_rows, summary.skipped) == (1, {"repeated": 1, "known": 3, "mentions": 1})
     assert file_sums(root) == before
 
 
@@ -243,7 +243,7 @@ import sys
 from pathlib import Path
 from pipelines.stages.crawl.stage import CrawlStage
 from pipelines.stages.crawl.incremental import crawl_generations
-from pipelines.engine.plans import write_plan
+from pipelines.engine.planning import write_plan
 from x2i.store import Dataset
 dataset = Dataset.create(Path(sys.argv[1]), "again")
 [stage] = crawl_generations(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))

@@ -261,7 +261,7 @@ def _command(name: str) -> Any:
     import typer
 
     app = typer.Typer()
-    app.command(name)(importlib.import_module(f"pipelines.{name}").command)
+    app.command(name)(importlib.import_module(f"pipelines.commands.{name}").command)
     return app
 
 

@@ -14,7 +14,7 @@ from x2i.store import Dataset
 from x2i.store.files.atomic import read_table, write_table
 from x2i.store.verify.verify import Level, verify
 
-PLAN, RECORD = "plans/square/00001.parquet", "plans/square/plan.json"
+PLAN, RECORD = "plans/square/00001.parquet", "plans/square.parquet"
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_whole_plans_have_no_findings(root):
         (PLAN, flip, "not hold what was planned"),
         (PLAN, other_rows, "planned"),
         (PLAN, lambda path: path.write_bytes(b""), "0 bytes"),
-        (RECORD, lambda path: path.write_bytes(path.read_bytes()[:-30]), "no plan record"),
-        (RECORD, lambda path: path.write_text("[]"), "no plan record"),
+        (RECORD, lambda path: path.write_bytes(path.read_bytes()[:-30]), "damaged plan record"),
+        (RECORD, lambda path: path.write_text("[]"), "damaged plan record"),
         ("dataset.json", Path.unlink, "not a dataset"),
         ("dataset.json", lambda path: path.write_bytes(b""), "expected a JSON object"),
         ("dataset.json", lambda path: path.write_text('{"format_version": 99, "name": "x"}'), "format version 99"),

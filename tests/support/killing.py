@@ -147,7 +147,7 @@ def _wait_for_requests(process: subprocess.Popen[str], site: Site, count: int) -
 
 
 def worker_processes(driver: int) -> list[int]:
-    """Returns the processes that run partitions for `driver`: Ray's actors, or what its fork server has forked."""
+    """Returns the processes that run partitions for `driver`: Ray's actors, or children of the fork server."""
     return [pid for pid in descendants(driver) if _is_actor(pid) or _is_forked(pid)]
 
 
@@ -159,7 +159,7 @@ def _is_actor(pid: int) -> bool:
 def _is_forked(pid: int) -> bool:
     """A process that was forked, and not started, has its parent's command line."""
     command = _command(pid)
-    if b"fork_server.serve" not in command:
+    if b"multiprocessing.forkserver" not in command:
         return False
     try:
         parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

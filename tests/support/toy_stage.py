@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
 from pipelines.engine.stage import Outcome, PlannedPartition
 from x2i.errors import UserError
+from x2i.resources import Resources
 from x2i.store import Dataset
 from x2i.store.columns import write_column
 from x2i.store.commits import Counts
@@ -67,8 +68,55 @@ class SquareWorker:
         if partition in self._stage.die_on.split(","):
             os.kill(os.getpid(), signal.SIGKILL)
         squares = [number * number * self._stage.factor for number in rows["number"].to_pylist()]
-        path = write_column(self._root, "square", partition, pa.table({"key": rows["key"], "square": squares}))
+        path = write_column(self._root, self._stage.name, partition, pa.table({"key": rows["key"], "square": squares}))
         return Outcome((path,), Counts(ok=len(squares)))
+
+
+@dataclass(frozen=True)
+class DeviceStage(SquareStage):
+    """Writes, for each partition, which process ran it and the CUDA_VISIBLE_DEVICES of that. `die_on` as above."""
+
+    partitions: int = 6
+    seconds: float = 0.3
+    name: str = "device"
+    resources: Resources = field(default_factory=Resources)
+
+    def worker(self, root: Path) -> DeviceWorker:
+        return DeviceWorker(self, root)
+
+
+class DeviceWorker(SquareWorker):
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        super().__call__(partition, rows)
+        device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        table = pa.table({"key": rows["key"][:1], "pid": [os.getpid()], "device": [device]})
+        path = write_column(self._root, "device", partition, table)
+        return Outcome((path,), Counts(ok=rows.num_rows))
+
+
+@dataclass(frozen=True)
+class SharedStage(SquareStage):
+    """Runs partitions together with other stages of this kind, and counts the calls in a file."""
+
+    shares: str = "numbers"
+
+    def worker(self, root: Path) -> SharedWorker:
+        return SharedWorker(self, root)
+
+
+class SharedWorker(SquareWorker):
+    def together(
+        self, workers: Sequence[SharedWorker], partition: str, rows: Sequence[pa.Table]
+    ) -> list[Outcome | Exception]:
+        with open(self._root / "logs" / "calls", "a") as stream:
+            stream.write(f"{'+'.join(worker._stage.name for worker in workers)} {partition}\n")
+        return [worker.outcome(partition, table) for worker, table in zip(workers, rows, strict=True)]
+
+    def outcome(self, partition: str, rows: pa.Table) -> Outcome | Exception:
+        try:
+            return self(partition, rows)
+        except ValueError as error:
+            return error
 
 
 if __name__ == "__main__":

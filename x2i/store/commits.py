@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.sample import canonical_json
 from x2i.store import paths
 from x2i.store.files.atomic import write_json
@@ -88,13 +88,13 @@ def write_commit(root: Path, commit: Commit) -> None:
 
 
 def read_commit(root: Path, stage: str, partition: str) -> Commit | None:
-    """Returns the commit of a partition, or None. Raises UserError if the record is damaged."""
+    """Returns the commit of a partition, or None. Raises RunError if the record is damaged."""
     path = paths.commit_file(root, stage, partition)
     return _parse(path, path.read_bytes()) if path.exists() else None
 
 
 def list_commits(root: Path, stage: str) -> Iterator[Commit]:
-    """Yields the commits of `stage` by partition name. Raises UserError if a record is damaged."""
+    """Yields the commits of `stage` by partition name. Raises RunError if a record is damaged."""
     files = list_files(root / "commits" / stage, ".json")
     for start in range(0, len(files), _READ_AT_ONCE):
         batch = files[start : start + _READ_AT_ONCE]
@@ -108,9 +108,9 @@ def _parse(path: Path, data: bytes) -> Commit:
         recorded = document.pop("fingerprint")
         commit = Commit(**{**document, "counts": Counts(**document["counts"])})
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: damaged commit record ({error!r}): delete it and run the stage again") from error
+        raise RunError(f"{path}: damaged commit record ({error!r}): delete it and run the stage again") from error
     if recorded != commit.fingerprint:
-        raise UserError(f"{path}: the commit record was edited: delete it and run the stage again")
+        raise RunError(f"{path}: the commit record was edited: delete it and run the stage again")
     return commit
 
 

@@ -40,7 +40,7 @@ def plan_file(root: Path, stage: str, partition: str) -> Path:
 
 
 def plan_record(root: Path, stage: str) -> Path:
-    return root / "plans" / stage / "plan.json"
+    return root / "plans" / f"{stage}{INDEX_SUFFIX}"
 
 
 def mentions_file(root: Path, stage: str) -> Path:

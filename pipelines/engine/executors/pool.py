@@ -1,86 +1,98 @@
-"""Sharing work items out to worker processes, whoever starts these: one item each at a time, the dead replaced."""
+"""Runs batches of work items on a pool of workers of any kind: one each at a time, workers that die are replaced."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from pipelines.engine.partition import OnResult, Result, WorkItem, failed_item
+from pipelines.engine.partition import Batch, OnResult, Result
+from x2i.errors import RunError
+from x2i.store.commits import Counts
 
 TRIES = 3
-Member = TypeVar("Member")
+"""How often an item is run whose worker dies, and how many workers may die in a row before they are ready."""
 
 
 class WorkerDiedError(Exception):
     """A worker process ended before it had a result."""
 
 
-class WorkerFailedError(Exception):
-    """A worker process lives, but could not run its item. trace: what Python says of it."""
+class Worker(Protocol):
+    """A process that runs one batch at a time."""
 
-    def __init__(self, message: str, trace: str = "") -> None:
-        super().__init__(message)
-        self.trace = trace
-
-
-class Crew(Protocol, Generic[Member]):
-    """Worker processes, each of which runs one item at a time."""
-
-    def hire(self) -> Member:
-        """Starts a worker process."""
+    def submit(self, batch: Batch) -> None:
+        """Sends `batch` to the worker, which must be idle."""
         ...
 
-    def give(self, member: Member, item: WorkItem) -> None:
-        """Sends `item` to an idle worker."""
+    def result(self) -> list[Result] | None:
+        """Returns the results of the batch, or None if it was just started and says that it is ready.
+
+        Raises WorkerDiedError.
+        """
         ...
 
-    def wait(self, members: Sequence[Member]) -> Member:
-        """Returns one of these busy workers that has a result or has died."""
+
+AnyWorker = TypeVar("AnyWorker", bound=Worker)
+
+
+class WorkerPool(Protocol, Generic[AnyWorker]):
+    """Starts and ends workers."""
+
+    def start(self) -> AnyWorker:
+        """Starts a worker. It is not waited for: it says when it is ready."""
         ...
 
-    def take(self, member: Member) -> Result:
-        """Returns the result of a worker that `wait` gave. Raises WorkerDiedError or WorkerFailedError."""
+    def wait(self, workers: Sequence[AnyWorker]) -> AnyWorker:
+        """Returns one of these workers that is ready, has a result or has died."""
         ...
 
-    def dismiss(self, member: Member) -> None:
+    def kill(self, worker: AnyWorker) -> None:
         """Ends a worker at once, whatever it is doing."""
         ...
 
 
-def share_out(crew: Crew[Member], size: int, root: Path, items: Sequence[WorkItem], on_result: OnResult) -> None:
-    """Runs `items`, in their order, on `size` workers of `crew`.
+def run_batches(pool: WorkerPool[AnyWorker], size: int, batches: Sequence[Batch], on_result: OnResult) -> None:
+    """Runs `batches`, in their order, on `size` workers, and calls `on_result` with each result.
 
-    An item whose worker dies is tried again, in a fresh process, and in the end costs itself alone.
+    The items of a batch whose worker dies are tried again at the end, each alone, in another worker; an item fails
+    after TRIES deaths. Batches are given only to workers that are ready, so that none waits for a worker which a busy
+    cluster cannot place yet. Raises RunError if no worker becomes ready.
     """
-    waiting, tries = deque(items), Counter[tuple[str, str]]()
-    idle: list[Member] = []
-    busy: list[tuple[Member, WorkItem]] = []
+    waiting, deaths, failed_starts = deque[Batch](batches), Counter[tuple[str, str]](), 0
+    idle: list[AnyWorker] = []
+    running: dict[AnyWorker, Batch | None] = {}  # None: it was just started
     try:
-        for _ in range(min(size, len(items))):
-            idle.append(crew.hire())
-        while waiting or busy:
+        for _ in range(min(size, len(batches))):
+            running[pool.start()] = None
+        while waiting or any(running.values()):
             while waiting and idle:
-                busy.append((idle.pop(), waiting.popleft()))
-                crew.give(*busy[-1])
-            finished = crew.wait([member for member, _ in busy])
-            member, item = busy.pop(next(number for number, (one, _) in enumerate(busy) if one is finished))
+                worker, next_batch = idle.pop(), waiting.popleft()
+                running[worker] = next_batch
+                worker.submit(next_batch)
+            worker = pool.wait(list(running))
+            batch = running.pop(worker)
             try:
-                result = crew.take(member)
-            except WorkerDiedError:
-                idle.append(crew.hire())
-                tries[item.stage, item.entry.id] += 1
-                if tries[item.stage, item.entry.id] < TRIES:
-                    waiting.append(item)
-                    continue
-                result = failed_item(root, item, f"the worker process died {TRIES} times on this partition")
-            except WorkerFailedError as error:
-                idle.append(member)
-                result = failed_item(root, item, str(error), error.trace)
+                results = worker.result()
+            except WorkerDiedError as error:
+                pool.kill(worker)
+                if batch is None:
+                    failed_starts += 1
+                    if failed_starts == TRIES:
+                        raise RunError(f"no worker process starts ({error}): --executor inline needs none") from error
+                for item in batch or ():
+                    name = item.stage, item.entry.id
+                    deaths[name] += 1
+                    if deaths[name] < TRIES:
+                        waiting.append((item,))
+                    else:
+                        on_result(Result(*name, Counts(), f"the worker process died {TRIES} times on this partition"))
+                running[pool.start()] = None
             else:
-                idle.append(member)
-            on_result(result)
+                idle.append(worker)
+                failed_starts = 0
+                for result in results or ():
+                    on_result(result)
     finally:
-        for member in (*idle, *(member for member, _ in busy)):
-            crew.dismiss(member)
+        for worker in (*idle, *running):
+            pool.kill(worker)

@@ -1,103 +1,141 @@
-"""Worker processes of this machine: one line of JSON in for each item, one out for its result."""
+"""Worker processes of this machine, forked by multiprocessing's fork server, which has imported what they need."""
 
 from __future__ import annotations
 
-import base64
-import json
+import multiprocessing
 import os
-import pickle
 import select
-import socket
+import signal
+import sys
 import threading
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 
-from pipelines.engine.executors import fork_server
-from pipelines.engine.executors.pool import WorkerDiedError, WorkerFailedError
-from pipelines.engine.partition import Result, StageWorkers, WorkItem
-from pipelines.engine.stage import Stage
-from x2i.store.files.remote import dataset_path
+from pipelines.engine.executors.pool import TRIES, WorkerDiedError
+from pipelines.engine.partition import Batch, PartitionRunner, Result
+from x2i.errors import RunError
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""What numpy's BLAS, torch and OpenMP heed. As many processes as cores, each with threads for all cores, would wait for
+each other; Ray sets it for its workers too.
+"""
 
 
-class _Member:
+def start_fork_server(modules: Sequence[str] = ()) -> None:
+    """Starts the process that workers are forked from, unless it runs. It imports `modules` while this one goes on.
+
+    It ends with this process.
+    """
+    # pandas, where it is installed, is imported with pyarrow's first array: once for all workers is enough
+    multiprocessing.set_forkserver_preload([__name__, "pandas", *modules])
+    resource_tracker.ensure_running()  # would unblock the signal below
+    environment = dict(os.environ)
+    # Ctrl-C goes to every process of a terminal. The driver ends its workers itself, without their tracebacks.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        os.environ.update(_ONE_THREAD | environment)
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+class ProcessPool:
+    """A `WorkerPool` of processes. They end when this process ends, whatever ends it.
+
+    devices: CUDA_VISIBLE_DEVICES of each worker that may run at once; None leaves it as it is.
+    """
+
+    def __init__(self, root: Path, stages: bytes, devices: Sequence[str] | None = None) -> None:
+        self._root = str(root)
+        self._stages = stages
+        self._devices = None if devices is None else list(devices)
+
+    def start(self) -> ProcessWorker:
+        """Raises RunError if no process can be started."""
+        device = self._devices.pop(0) if self._devices is not None else None
+        environment = {**_ONE_THREAD, **os.environ, **({} if device is None else {"CUDA_VISIBLE_DEVICES": device})}
+        ours, theirs = multiprocessing.Pipe()
+        with theirs:
+            _start_process((theirs, environment, self._root, self._stages))
+        return ProcessWorker(ours, device)
+
+    def wait(self, workers: Sequence[ProcessWorker]) -> ProcessWorker:
+        by_connection = {worker.connection: worker for worker in workers}
+        return by_connection[connection.wait(list(by_connection))[0]]  # type: ignore[index]
+
+    def kill(self, worker: ProcessWorker) -> None:
+        worker.connection.close()
+        if self._devices is not None and worker.device is not None:
+            self._devices.append(worker.device)
+
+
+class ProcessWorker:
     """A worker process, as its driver sees it: a connection. Closing that ends it at once."""
 
-    def __init__(self, first_line: bytes) -> None:
-        self.socket = fork_server.fork_worker()
-        self.lines = self.socket.makefile("rb")
-        self.send(first_line)
+    def __init__(self, connection: connection.Connection, device: str | None) -> None:
+        self.connection = connection
+        self.device = device
 
-    def send(self, line: bytes) -> None:
+    def submit(self, batch: Batch) -> None:
         try:
-            self.socket.sendall(line + b"\n")
+            self.connection.send(batch)
         except OSError:
-            return  # it has died: there will be no answer, which says so
+            return  # it has died: there will be no result, which says so
 
-    def close(self) -> None:
-        self.lines.close()
-        self.socket.close()
-
-
-class ProcessCrew:
-    """A `Crew` of forked processes. They end when this process does, whatever ends it."""
-
-    def __init__(self, root: Path, stages: Mapping[str, Stage]) -> None:
-        pickled = base64.b64encode(pickle.dumps(dict(stages))).decode()
-        self._first_line = json.dumps({"root": str(root), "stages": pickled}).encode()
-
-    def hire(self) -> _Member:
-        """Raises UserError if no process can be started."""
-        return _Member(self._first_line)
-
-    def give(self, member: _Member, item: WorkItem) -> None:
-        member.send(item.as_json().encode())
-
-    def wait(self, members: Sequence[_Member]) -> _Member:
-        poll = select.poll()
-        by_number = {member.socket.fileno(): member for member in members}
-        for number in by_number:
-            poll.register(number, select.POLLIN)
-        return by_number[poll.poll()[0][0]]
-
-    def take(self, member: _Member) -> Result:
+    def result(self) -> list[Result] | None:
         try:
-            line = member.lines.readline()
-        except OSError:
-            line = b""
-        if not line.endswith(b"\n"):
-            member.close()
-            raise WorkerDiedError
-        kind, *answer = json.loads(line)
-        if kind == "failed":
-            raise WorkerFailedError(*answer)
-        return Result.from_json(*answer)
-
-    def dismiss(self, member: _Member) -> None:
-        member.close()
+            results: list[Result] | None = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise WorkerDiedError("it ends at once") from error
+        return results
 
 
-def work(connection: socket.socket) -> None:
-    """What a worker process does: items in, results out, until the other end of the connection is closed."""
-    threading.Thread(target=_end_with_driver, args=(connection,), daemon=True).start()
-    workers = None
-    with connection.makefile("rb") as lines:
-        start = json.loads(lines.readline())
-        for line in lines:
-            answer: tuple[str, ...]
-            try:
-                if workers is None:
-                    stages = pickle.loads(base64.b64decode(start["stages"]))
-                    workers = StageWorkers(dataset_path(start["root"]), stages)
-                answer = "done", workers.run(WorkItem.from_json(line.decode())).as_json()
-            except Exception as error:  # noqa: BLE001  it becomes the failure record of the partition
-                answer = "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
-            connection.sendall(json.dumps(answer).encode() + b"\n")
+class _Process(ForkServerProcess):
+    """A process that does not import the user's script, which multiprocessing's own would run once more."""
+
+    def start(self) -> None:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = script
 
 
-def _end_with_driver(connection: socket.socket) -> None:
-    """Otherwise, a worker whose driver is gone would go on to the end of its partition."""
+def _start_process(arguments: tuple[connection.Connection, dict[str, str], str, bytes]) -> None:
+    error: Exception = RuntimeError()
+    for _ in range(TRIES):
+        try:
+            start_fork_server()
+            _Process(target=_run_items, args=arguments, daemon=True).start()
+            return
+        except (OSError, EOFError) as found:  # the fork server has died: the next turn starts another
+            error = found
+    raise RunError(f"no worker process can be started ({error!r}): --executor inline needs none") from error
+
+
+def _run_items(driver: connection.Connection, environment: dict[str, str], root: str, stages: bytes) -> None:
+    """What a worker process does: batches in, results out, until the driver closes the connection."""
+    os.dup2(2, 1)  # stdout belongs to what the command itself prints, such as --json
+    os.environ.clear()  # the fork server's, which may have been started long ago
+    os.environ.update(environment)
+    threading.Thread(target=_exit_with_driver, args=(driver,), daemon=True).start()
+    runner = PartitionRunner(root, stages)
+    with suppress(EOFError, OSError):  # the driver has closed the connection
+        driver.send(None)
+        while True:
+            driver.send(runner.run(driver.recv()))
+
+
+def _exit_with_driver(driver: connection.Connection) -> None:
+    """Ends this process when the driver has closed the connection or is gone, in the midst of a partition too."""
     poll = select.poll()
-    poll.register(connection, 0)  # asked for or not, POLLHUP is told
+    poll.register(driver.fileno(), 0)  # POLLHUP is reported without being asked for
     poll.poll()
     os._exit(1)

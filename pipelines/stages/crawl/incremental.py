@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.engine.plans import Plan, normalized, read_plan
 from pipelines.engine.stage import PlanItem, Worker
 from pipelines.stages.crawl.plan import plan_crawl
 from x2i.errors import UserError
 from x2i.store.dataset import ingest_stages
 from x2i.store.files.remote import list_files
+from x2i.store.plans import Plan, normalized, read_plan
 
 if TYPE_CHECKING:
     from pipelines.stages.crawl.stage import CrawlStage
@@ -43,8 +43,8 @@ class CrawlGeneration:
         return self.crawl.format_version
 
     @property
-    def threads(self) -> int:
-        return self.crawl.threads
+    def preload(self) -> tuple[str, ...]:
+        return self.crawl.preload
 
     def config(self) -> Mapping[str, Any]:
         return self.planned_from

@@ -67,7 +67,7 @@ class CrawlStage:
     retry_failed: bool = False
 
     name = "crawl"
-    threads = DECODE_THREADS
+    preload = ("pipelines.stages.crawl.worker", "pipelines.stages.crawl.incremental", "PIL.Image", "simplejpeg")
     format_version = 1
 
     def config(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.plans import PlanEntry, read_plan, write_record
 from pipelines.stages.takedown.plans import Planned
 from x2i.reasons import Reason
 from x2i.store import paths
@@ -20,6 +19,7 @@ from x2i.store.commits import Commit, Counts, describe_outputs, list_commits, li
 from x2i.store.dataset import is_ingest_stage
 from x2i.store.files.atomic import read_table
 from x2i.store.images import read_image_index, record_from_row
+from x2i.store.plans import PlanEntry, planned_stages, read_plan, write_plan_record
 from x2i.store.verify.checks import count_records
 from x2i.takedown.journal import Journal
 
@@ -57,8 +57,8 @@ def settle_ledger(root: Path, journal: Journal, plans: PlansAfter) -> None:
             settled = replace(settled, inputs=_renewed(commit.inputs, digests))
             if settled != commit:
                 write_commit(root, settled)
-    for path in sorted((root / "plans").glob("*/plan.json")):
-        _settle_plan(root, path.parent.name, journal, plans, digests)
+    for stage in planned_stages(root):
+        _settle_plan(root, stage, journal, plans, digests)
 
 
 def _settle_plan(root: Path, stage: str, journal: Journal, plans: PlansAfter, digests: Mapping[str, str]) -> None:
@@ -79,7 +79,7 @@ def _settle_plan(root: Path, stage: str, journal: Journal, plans: PlansAfter, di
         left = {MENTIONS: len(read_table(mentions, ["uid"])) if mentions.exists() else 0}
         renewed = replace(renewed, counts=_without_zeros({**plan.counts, **left}))
     if renewed != plan:
-        write_record(root, renewed)
+        write_plan_record(root, renewed)
 
 
 def _changes(output: str, images: Mapping[str, object], shards: Mapping[str, object]) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.plans import Plan, read_plan
 from x2i.crawl.planning.identity import url_host
 from x2i.store import paths
 from x2i.store.columns import read_relation
@@ -22,6 +21,7 @@ from x2i.store.dataset import is_ingest_stage
 from x2i.store.files.atomic import read_table, write_table
 from x2i.store.files.table_digest import rows_digest
 from x2i.store.images import read_image_index
+from x2i.store.plans import Plan, read_plan
 from x2i.store.tombstones import host_is_among
 from x2i.takedown.journal import Journal
 from x2i.takedown.redact import blank_rows

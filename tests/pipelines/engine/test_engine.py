@@ -19,7 +19,7 @@ from pipelines.engine.ledger import stage_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
 from tests.support import REPOSITORY
-from tests.support.toy_stage import SquareStage
+from tests.support.toy_stage import SharedStage, SquareStage
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.columns import read_column
@@ -28,8 +28,7 @@ from x2i.store.commits import list_commits
 INLINE = RunOptions(executor=Executor.INLINE)
 PROCESSES = RunOptions(executor=Executor.PROCESSES, workers=2)
 RAY = RunOptions(executor=Executor.RAY, workers=2)
-ALL = pytest.mark.parametrize("options", [INLINE, PROCESSES, RAY], ids=["inline", "processes", "ray"])
-WORKERS = pytest.mark.parametrize("options", [PROCESSES, RAY], ids=["processes", "ray"])
+WORKERS = pytest.mark.parametrize("options", ["processes", "ray"], indirect=True)
 
 
 def file_sums(root: Path) -> dict[str, str]:
@@ -38,7 +37,6 @@ def file_sums(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@ALL
 def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     first = execute([SquareStage()], dataset, options)[0]
@@ -48,13 +46,12 @@ def test_a_stage_commits_every_partition_and_skips_them_the_second_time(tmp_path
     assert read_column(tmp_path, "square", "00003")["square"].to_pylist() == [n * n for n in range(30, 40)]
 
 
-def test_all_executors_write_the_same_bytes(tmp_path):
+def test_all_executors_write_the_same_bytes(tmp_path, local_ray):
     for name, options in (("a", INLINE), ("b", PROCESSES), ("c", RAY)):
         execute([SquareStage()], Dataset.create(tmp_path / name, "same"), options)
     assert file_sums(tmp_path / "a") == file_sums(tmp_path / "b") == file_sums(tmp_path / "c")
 
 
-@ALL
 def test_a_partition_that_raises_costs_only_itself_and_is_tried_again(tmp_path, options):
     dataset = Dataset.create(tmp_path)
     summary = execute([SquareStage(raise_on="00001")], dataset, options)[0]
@@ -99,6 +96,29 @@ def test_a_small_job_that_died_in_its_own_process_is_left_to_another(tmp_path):
     mended = execute([SquareStage(partitions=2)], Dataset.open(tmp_path), RunOptions(workers=1))[0]
     assert (mended.ran, mended.failed) == (1, {})
     assert not list((tmp_path / "locks").glob("*.inline.lock"))
+
+
+def shared(**options: object) -> list[SharedStage]:
+    return [SharedStage(name="first"), SharedStage(name="second", **options)]
+
+
+def test_stages_that_share_their_inputs_run_each_partition_together(tmp_path, options):
+    dataset = Dataset.create(tmp_path)
+    (tmp_path / "logs").mkdir()
+    first, second = execute(shared(raise_on="00001"), dataset, options)
+    assert (first.ran, second.ran, list(second.failed)) == (4, 3, ["00001"])
+    calls = sorted((tmp_path / "logs/calls").read_text().splitlines())
+    assert calls == [f"first+second {number:05d}" for number in range(4)]
+    first, second = execute(shared(), dataset, options)
+    assert (first.ran, first.done_before, second.ran) == (0, 4, 1)
+
+
+@WORKERS
+def test_a_stage_that_kills_its_worker_does_not_cost_those_that_it_shares_with(tmp_path, options):
+    dataset = Dataset.create(tmp_path)
+    (tmp_path / "logs").mkdir()
+    first, second = execute(shared(die_on="00002"), dataset, options)
+    assert (first.ran, second.ran, list(second.failed)) == (4, 3, ["00002"])
 
 
 @pytest.mark.slow

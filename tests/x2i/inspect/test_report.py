@@ -23,6 +23,7 @@ from x2i.inspect.report.training import read_run
 from x2i.inspect.svg import Bar, Curve, bar_chart, curve_plot, histogram_plot
 from x2i.store import Dataset
 from x2i.store.files.atomic import write_json
+from x2i.store.plans import Plan, write_plan_record
 
 
 def printed(dataset: Dataset, run: Path | None = None) -> str:
@@ -68,8 +69,8 @@ def test_a_recorded_selection_is_asked_again_and_believed_only_if_it_fits_the_co
 
     def recipes(select: list[list[str]]) -> dict[str, tuple[int | None, dict[str, int], int]]:
         for name in ("deblur", "text_to_image"):
-            record = dataset.root / f"plans/materialize-{name}/plan.json"
-            write_json(record, {"config": {"select": select, "max_samples": None}})
+            config = {"select": select, "max_samples": None}
+            write_plan_record(dataset.root, Plan(f"materialize-{name}", 1, config, {}, ()))
         found = read_funnel(dataset).recipes
         return {r.recipe: (r.candidates, dict(r.not_selected), r.selected) for r in found}
 

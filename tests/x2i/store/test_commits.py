@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.store import paths
 from x2i.store.commits import Commit, Counts, describe_outputs, list_commits, list_stages, read_commit, write_commit
 from x2i.store.files.atomic import write_bytes, write_json
@@ -66,14 +66,14 @@ def test_an_edited_record_is_refused(tmp_path: Path) -> None:
     path = paths.commit_file(tmp_path, "filter", "00000")
     document = json.loads(path.read_bytes())
     write_json(path, {**document, "config": {"min": 99}})
-    with pytest.raises(UserError, match="was edited"):
+    with pytest.raises(RunError, match="was edited"):
         read_commit(tmp_path, "filter", "00000")
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"fingerprint": "x"}'])
 def test_a_damaged_record_is_refused(tmp_path: Path, text: bytes) -> None:
     write_bytes(paths.commit_file(tmp_path, "filter", "00000"), text)
-    with pytest.raises(UserError, match="damaged commit record"):
+    with pytest.raises(RunError, match="damaged commit record"):
         read_commit(tmp_path, "filter", "00000")
 
 

@@ -17,6 +17,7 @@ from x2i.reasons import Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import Counts, list_commits, list_stages
 from x2i.store.files.remote import local_copy
+from x2i.store.plans import planned_stages, read_plan
 
 MOST_NAMES = 12
 
@@ -125,8 +126,7 @@ def _pairs(dataset: Dataset) -> int | None:
 
 def _materialized(dataset: Dataset, stages: list[str]) -> list[str]:
     """Returns the recipes' stages: with commits, or planned without anything to make, which is worth telling too."""
-    planned = [path.parent.name for path in (dataset.root / "plans").glob("materialize-*/plan.json")]
-    return sorted({*planned, *(stage for stage in stages if stage.startswith("materialize-"))})
+    return sorted(stage for stage in {*planned_stages(dataset.root), *stages} if stage.startswith("materialize-"))
 
 
 def _recipe(dataset: Dataset, stage: str) -> RecipeSteps:
@@ -140,20 +140,18 @@ def _recipe(dataset: Dataset, stage: str) -> RecipeSteps:
 
 def _asked_again(dataset: Dataset, stage: str, name: str) -> Any | None:
     """Asks the selection recorded in a recipe's plan once more; None if the recipe or its plan is not there."""
-    import json
-
-    from x2i.errors import UserError
+    from x2i.errors import RunError, UserError
     from x2i.recipes import RECIPES
     from x2i.recipes.plan import plan_samples
     from x2i.store.query.views import Selection
 
-    record = paths.plan_record(dataset.root, stage)
-    if name not in RECIPES or not record.exists():
-        return None
     try:
-        config = json.loads(record.read_bytes())["config"]
+        plan = read_plan(dataset.root, stage)
+        if name not in RECIPES or plan is None:
+            return None
+        config = plan.config
         return plan_samples(dataset, RECIPES[name], Selection(dict(config["select"])), config["max_samples"])
-    except (UserError, KeyError, TypeError, ValueError):
+    except (RunError, UserError, KeyError, TypeError, ValueError):
         # a column it needs has gone since, another version planned it, or the record is damaged: nothing to ask
         return None
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store import paths
 from x2i.store.dataset import Dataset
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import file_sizes
 from x2i.store.files.table_digest import rows_digest
+from x2i.store.plans import planned_stages, read_plan
 from x2i.store.verify.checks import Finding
 
 
@@ -34,31 +34,29 @@ def check_plans(root: Path, read: bool) -> Iterator[Finding]:
     A stage without a record is being planned, or was stopped while it was: its next run plans it. read: compare the
     planned rows with the record too, not only the sizes of their files.
     """
-    for folder in sorted(path for path in (root / "plans").glob("*") if path.is_dir()):
-        record = paths.plan_record(root, folder.name)
-        if record.exists():
-            remedy = f"delete {record.relative_to(root).as_posix()} and run the same {folder.name} command again: "
-            remedy += "it plans anew, and keeps what is committed from an equal plan"
-            for file, problem in _problems(root, folder.name, read):
-                yield Finding(file.relative_to(root).as_posix(), problem, remedy)
+    for stage in planned_stages(root):
+        record = paths.plan_record(root, stage).relative_to(root).as_posix()
+        remedy = f"delete {record} and run the same {stage} command again: "
+        remedy += "it plans anew, and keeps what is committed from an equal plan"
+        for file, problem in _problems(root, stage, read):
+            yield Finding(file.relative_to(root).as_posix(), problem, remedy)
 
 
 def _problems(root: Path, stage: str, read: bool) -> Iterator[tuple[Path, str]]:
     record = paths.plan_record(root, stage)
     try:
-        entries: list[dict[str, Any]] = json.loads(record.read_bytes())["entries"]
-        planned = {entry["id"]: (entry["plan"], entry.get("size")) for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
-        yield record, f"is no plan record: {type(error).__name__}: {error}"
+        plan = read_plan(root, stage)
+    except RunError as error:
+        yield record, str(error).removeprefix(f"{record}: ")
         return
-    sizes = file_sizes(record.parent)
-    for partition, (digest, size) in planned.items():
-        file = paths.plan_file(root, stage, partition)
+    sizes = file_sizes(root / "plans" / stage)
+    for entry in plan.entries if plan is not None else ():
+        file = paths.plan_file(root, stage, entry.id)
         if file.name not in sizes:
             yield file, "is missing"
-        elif size is not None and sizes[file.name] != size:
-            yield file, f"has {sizes[file.name]} bytes, planned were {size}"
-        elif read and not _holds(file, digest):
+        elif entry.size is not None and sizes[file.name] != entry.size:
+            yield file, f"has {sizes[file.name]} bytes, planned were {entry.size}"
+        elif read and not _holds(file, entry.plan):
             yield file, "does not hold what was planned"
     mentions = paths.mentions_file(root, stage)
     if read and mentions.exists() and not _holds(mentions, None):

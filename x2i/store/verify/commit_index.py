@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.store import paths as names
 from x2i.store.commits import Counts, list_stages, read_commit
 from x2i.store.dataset import is_ingest_stage
@@ -49,7 +49,7 @@ def read_claims(root: Path) -> Claims:
         for path in sorted((root / "commits" / stage).glob("*.json")):
             try:
                 commit = read_commit(root, stage, path.stem)
-            except UserError as error:
+            except RunError as error:
                 problem = str(error).removeprefix(f"{path}: ")
                 file = path.relative_to(root).as_posix()
                 claims.findings.append(Finding(file, problem, "delete it and run the stage again"))

@@ -1,0 +1,129 @@
+"""What a run shows on the terminal: a progress bar while it works, a summary of each stage at its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from x2i.store.commits import Counts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+@dataclass
+class StageSummary:
+    """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new.
+
+    skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, mentions,
+    bad_lines. failed: partition -> error.
+    """
+
+    stage: str
+    planned_partitions: int
+    planned_rows: int
+    done_before: int
+    ran: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    skipped: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
+    """Prints what was run, what came of the rows, and the first errors."""
+    from rich.markup import escape
+
+    old = f", {summary.done_before} were done before" if summary.done_before else ""
+    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {describe_counts(summary.counts)}")
+    _print_skipped(console, summary)
+    for partition, error in sorted(summary.failed.items())[:5]:
+        console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)
+    if summary.failed:
+        console.print(
+            f"[red]  {len(summary.failed)} of {summary.planned_partitions} partitions failed[/]: see "
+            f"{escape(str(root / 'failures' / summary.stage))}; the same command tries them again.",
+            soft_wrap=True,
+        )
+
+
+def print_preview(console: Console, summary: StageSummary, todo: int, stale: int) -> None:
+    """Prints what a run would do: `todo` partitions, and `stale` ones that were made from something else."""
+    console.print(
+        f"[bold]{summary.stage}[/]: {summary.planned_rows:,} rows in {summary.planned_partitions:,} partitions; "
+        f"{summary.done_before:,} done, {todo:,} to do. Nothing was run."
+    )
+    _print_skipped(console, summary)
+    if stale:
+        console.print(f"[yellow]{stale} earlier partitions do not match and would be refused[/]")
+
+
+def describe_counts(counts: Counts) -> str:
+    """Returns one line such as "41 ok, filtered 3 (opt_out 2, too_small 1), failed 1 (timeout 1)"."""
+    parts = [f"{counts.ok:,} ok"]
+    for label, reasons in (("filtered", counts.filtered), ("failed", counts.failed)):
+        if reasons:
+            detail = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+            parts.append(f"{label} {sum(reasons.values()):,} ({detail})")
+    return ", ".join(parts)
+
+
+def _print_skipped(console: Console, summary: StageSummary) -> None:
+    labels = {"known": "already in the dataset"}
+    if summary.skipped:
+        parts = (f"{count:,} {labels.get(name, name.replace('_', ' '))}" for name, count in summary.skipped.items())
+        console.print(f"  not planned: {', '.join(parts)}")
+
+
+class StageProgress:
+    """A live bar on a terminal; silent elsewhere, where the summary says it all."""
+
+    def __init__(self, console: Console | None, title: str, total_rows: int) -> None:
+        self._console = console
+        self._title = title
+        self._total = total_rows
+        self._counts = Counts()
+        self._failed_partitions = 0
+
+    def __enter__(self) -> StageProgress:
+        self._bar: Progress | None = None
+        if self._console is not None and self._console.is_terminal and self._total:
+            from rich import progress
+
+            self._bar = progress.Progress(
+                progress.TextColumn("[bold]{task.description}"),
+                progress.BarColumn(bar_width=24),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[rate]}"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("[dim]{task.fields[detail]}"),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._title, total=self._total, rate="", detail="")
+            self._bar.start()
+        return self
+
+    def advance(self, rows: int, counts: Counts, error: str | None) -> None:
+        """Counts one finished partition of `rows` planned rows."""
+        self._counts += counts
+        self._failed_partitions += error is not None
+        if self._bar is None:
+            return
+        detail = describe_counts(self._counts)
+        if self._failed_partitions:
+            detail += f", {self._failed_partitions} partitions failed"
+        speed = self._bar.tasks[0].speed
+        self._bar.update(self._task, advance=rows, rate=f"{speed:.1f} rows/s" if speed else "", detail=detail)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
