@@ -19,7 +19,7 @@ from x2i.store import Dataset, paths
 from x2i.store.commits import fingerprint
 from x2i.store.files.atomic import TableFile, read_table, write_bytes, write_table
 from x2i.store.files.remote import file_sizes, list_files
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.table_digest import table_digest
 
 WRITERS = 2
 WAITING = 16
@@ -166,7 +166,7 @@ def _planned_rows(path: Path, entry: PlanEntry) -> pa.Table | None:
         raise
     except (OSError, pa.ArrowException):
         return None
-    return rows if rows_digest(rows) == entry.plan else None
+    return rows if table_digest(rows) == entry.plan else None
 
 
 def normalized(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _entry(partition: PlannedPartition) -> PlanEntry:
     return PlanEntry(
         partition.id,
         partition.rows.num_rows,
-        rows_digest(partition.rows),
+        table_digest(partition.rows),
         normalized(partition.config),
         dict(partition.inputs),
     )

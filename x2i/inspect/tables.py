@@ -17,7 +17,7 @@ from x2i.reasons import Status
 from x2i.sample import PLACEHOLDER_PATTERN, ImageRecord
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits, list_stages
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -16,7 +16,7 @@ from x2i.errors import UserError
 from x2i.sample import Sample
 from x2i.seeding import stable_hash
 from x2i.store import Dataset, paths
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.shards import Shard, find_shards
 from x2i.store.verify.scan import looks_like_samples, scan_shard
 

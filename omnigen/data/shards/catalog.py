@@ -24,9 +24,8 @@ from omnigen.data.shards.unindexed import foreign_index
 from omnigen.data.shards.unique_keys import doubled, hash_texts
 from omnigen.data.shards.validation_split import ShardSplit, held_out_uids, join_splits, split_shard
 from x2i.errors import UserError
-from x2i.store.files.cache import FileCache, StoredFile
+from x2i.store.files.cache import FileCache, StoredFile, cache_folder
 from x2i.store.files.ranges import RangeReader
-from x2i.store.files.remote import cache_folder
 from x2i.store.paths import INDEX_SUFFIX
 from x2i.store.shards import Shard
 
@@ -162,10 +161,10 @@ class Catalog:
 
 
 def open_cache(folder: str | None, limit: int) -> FileCache | None:
-    """Returns the cache of copies in `folder` (by default one for temporary files) of `limit` bytes; None for 0."""
+    """Returns the cache of copies in `folder` (by default the one of all commands) of `limit` bytes; None for 0."""
     if not limit:
         return None
-    return FileCache(Path(folder) if folder is not None else cache_folder() / "shards", limit)
+    return FileCache(Path(folder) if folder is not None else cache_folder(), limit)
 
 
 def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str, float] | None) -> dict[str, float]:

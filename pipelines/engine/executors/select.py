@@ -12,7 +12,7 @@ from pipelines.engine.interrupt import children_end_with_us
 from pipelines.engine.partition import OnResult, Result, StageWorkers, WorkItem
 from pipelines.engine.stage import Stage, threads_of
 from x2i.store.files.atomic import write_bytes
-from x2i.store.files.remote import lock_file
+from x2i.store.files.locks import lock_file
 
 
 class PartitionExecutor(Protocol):

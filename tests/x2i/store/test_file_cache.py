@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
 from x2i.errors import UserError
-from x2i.store.files import cache, ranges
+from x2i.store.files import ranges, retry
 from x2i.store.files.cache import FileCache, StoredFile
 from x2i.store.files.ranges import RangeReader, fetch_ranges, join_ranges, open_in_use
 
@@ -71,8 +71,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemen
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(cache, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(ranges, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture

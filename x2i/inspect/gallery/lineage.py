@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from x2i.sample import ImageRecord
 from x2i.store import Dataset, paths
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.images import record_from_row
 
 LONG_LIST = 12

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from x2i.reasons import Status
 from x2i.store import Dataset, paths
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 
 if TYPE_CHECKING:
     import numpy as np
