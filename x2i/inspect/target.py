@@ -84,7 +84,7 @@ class Selection:
         return sum(self.totals.values())
 
 
-def resolve(path: Path) -> Target:
+def open_target(path: Path) -> Target:
     """Finds out what `path` is. Raises UserError if it is nothing that can be shown."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected a dataset, a shard (.tar) or a table (.parquet)")

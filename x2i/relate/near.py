@@ -28,7 +28,7 @@ def near_pairs(hashes_N: NDArray[np.uint64], max_distance: int) -> NDArray[np.in
     codes_U8 = unique_U[:, None].view(np.uint8)
     index.add(codes_U8)
     bounds, _, right_P = index.range_search(codes_U8, max_distance + 1)  # faiss excludes the radius itself
-    left_P = np.repeat(np.arange(len(unique_U)), np.diff(bounds.astype(np.int64)))
+    left_P = np.repeat(np.arange(len(unique_U)), (bounds[1:] - bounds[:-1]).astype(np.int64))
     found_P2 = first_U[np.stack([left_P, right_P], axis=1)[left_P < right_P]]
     equal_N2 = np.stack([first_U[group_N], np.arange(len(hashes_N))], axis=1)
     pairs_P2 = np.sort(np.concatenate([found_P2, equal_N2]), axis=1)
