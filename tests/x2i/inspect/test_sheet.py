@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from x2i.errors import UserError
 from x2i.image import encode
 from x2i.inspect.palette import CHIPS, LIGHT
 from x2i.inspect.sheet.images import choose_images, image_records, write_image_sheet
 from x2i.inspect.sheet.samples import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
-from x2i.inspect.sheet.text_drawing import Chip, Face, Paragraph
+from x2i.inspect.sheet.text_drawing import Font, ImageBadge, Paragraph
 from x2i.inspect.target import open_target, select_samples
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store import Dataset
@@ -54,7 +54,7 @@ def test_any_number_of_inputs_and_any_shape_fits(tmp_path: Path, inputs: int, si
     sheet = draw_sheet(select_samples(open_target(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
     assert sheet.width == WIDTH
     found = colors(sheet)
-    assert [chip in found for chip in CHIPS] == [number < inputs for number in range(len(CHIPS))]
+    assert [badge in found for badge in CHIPS] == [number < inputs for number in range(len(CHIPS))]
     right_margin = np.asarray(sheet)[:, WIDTH - MARGIN + 2 :]
     assert (right_margin == right_margin[0, 0]).all(), "something was drawn over the margin"
 
@@ -95,21 +95,24 @@ def test_lost_images_never_crowd_out_the_kept_ones(dataset: Dataset) -> None:
 
 
 def test_text_is_wrapped_to_its_width_and_chips_stay_with_their_comma() -> None:
-    face = Face(20)
+    font = Font(20)
     text = f"Take {placeholder(1)}, then {placeholder(2)}. " + "word " * 30 + "x" * 200
-    paragraph = Paragraph(text, face, 300)
+    paragraph = Paragraph(text, font, 300)
     for line in paragraph.lines:
-        wide = sum(sum(face.width(piece) for piece in word) for word in line) + face.width(" ") * (len(line) - 1)
+        wide = sum(sum(font.width(piece) for piece in word) for word in line) + font.width(" ") * (len(line) - 1)
         assert wide <= 300
     words = [word for line in paragraph.lines for word in line]
-    assert (Chip(1), ",") in words
-    assert (Chip(2), ".") in words
+    assert (ImageBadge(1), ",") in words
+    assert (ImageBadge(2), ".") in words
     assert "".join(p for word in words for p in word if isinstance(p, str)).count("x") == 200
 
 
-def test_letters_that_the_main_typeface_lacks_are_not_drawn_as_boxes() -> None:
-    face = Face(20)
-    box = face._set("\uffff")[0].getmask("\uffff").size
-    for word in ("café", "Ærø", "naïve"):
-        font, text = face._set(word)
-        assert all(font.getmask(letter).size != box for letter in text if not letter.isascii())
+def test_letters_of_many_scripts_are_not_drawn_as_boxes() -> None:
+    def picture(text: str) -> bytes:
+        image = Image.new("L", (200, 40))
+        Font(20).draw(ImageDraw.Draw(image), (2, 2), text, "white")
+        return image.tobytes()
+
+    box = picture("\uffff")
+    for letter in "éÆøïñЖΩאعŁș\u00d7\u2013\u2014\u2018\u201c…€→":
+        assert picture(letter) != box, letter
