@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from x2i.errors import UserError
 from x2i.inspect.histograms import Histogram, logarithmic_histogram
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 IMAGE_FIELDS = ("host", "format", "license", "status", "reason", "opt_out", "http_status")
 SAMPLE_FIELDS = ("task", "num_inputs", "recipe", "image_format", "shard")
+IMAGE_COLUMNS = (
+    *("status", "reason", "host", "license", "format", "opt_out", "http_status", "text"),
+    *("bytes", "size", "width", "height", "original_width", "original_height"),
+)
 IMAGE_MEASURES = {
     "images": "1",
     "kept": "(status = 'ok')::INT",
@@ -130,8 +135,9 @@ def read_stats(targets: Sequence[Target], by: str | None = None, top: int = 10) 
     with scratch_database() as database:
         images = samples = None
         if indexes:
-            _view_parquet(database, "images", indexes)
-            _view_parquet(database, "captions", [path for target in targets for path in _captions(target)])
+            _view_parquet(database, "images", indexes, IMAGE_COLUMNS)
+            columns = [files for target in targets for files in _caption_columns(target)]
+            _view_parquet(database, "captions", [file for files in columns for file in files], ["caption"])
             images = _image_stats(database, by, top)
         if shards:
             for shard in shards:
@@ -151,17 +157,21 @@ def _image_indexes(target: Target) -> Iterator[Path]:
                     yield path
 
 
-def _captions(target: Target) -> Iterator[Path]:
+def _caption_columns(target: Target) -> Iterator[list[Path]]:
+    """Yields the files of every column that has a field `caption`."""
     if target.kind is Kind.DATASET and target.dataset is not None:
-        for commit in list_commits(target.dataset.root, "caption"):
-            path = paths.column_file(target.dataset.root, "captions", commit.partition)
-            if path.exists():
-                yield path
+        for folder in sorted((target.dataset.root / "columns").glob("*/")):
+            files = sorted(folder.glob(f"*{paths.INDEX_SUFFIX}"))
+            if files and "caption" in pq.read_schema(local_copy(files[0])).names:
+                yield files
 
 
-def _view_parquet(database: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path]) -> None:
+def _view_parquet(
+    database: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], columns: Sequence[str]
+) -> None:
     if files:
-        database.read_parquet([str(local_copy(path)) for path in files]).create_view(name)
+        table = database.read_parquet([str(local_copy(path)) for path in files], union_by_name=True)
+        table.select(*columns).create_view(name)
 
 
 def _add_samples(database: duckdb.DuckDBPyConnection, shard: Shard) -> None:
