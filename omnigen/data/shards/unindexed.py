@@ -51,8 +51,8 @@ def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
         tar = copy
     if cache is None:
         return read_shard_index(scan_foreign(tar, str(found.tar.path)), str(found.tar.path))
-    name = cache.place(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
-    made = cache.made(name, lambda: scan_foreign(tar, str(found.tar.path)))
+    name = cache.path_of(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
+    made = cache.make_once(name, lambda: scan_foreign(tar, str(found.tar.path)))
     return read_shard_index(made, str(found.tar.path))
 
 

@@ -92,7 +92,7 @@ def test_worker_processes_read_the_store_and_the_cache(local, remote, tmp_path):
     filler = CacheFiller(cache, catalog.to_keep)
     filler.start()
     filler.wait()
-    assert all(cache.place(file).exists() for file in catalog.to_keep)
+    assert all(cache.path_of(file).exists() for file in catalog.to_keep)
     assert same(load(catalog, workers=1), expected)
 
 

@@ -116,7 +116,7 @@ def test_markup_cannot_leave_the_embedded_data_or_an_instruction() -> None:
     assert not re.search(r"[<>&\u2028]", page.scripts[0].strip())
     assert json.loads(page.scripts[0]) == {"a": hostile}
     assert not {"b", "i", "u"} & {tag for tag, _ in page.elements}
-    assert '&lt;b&gt;<span class="chip c2">2</span>&#34;&#39;&amp;' in text
+    assert '&lt;b&gt;<span class="badge c2">2</span>&#34;&#39;&amp;' in text
 
 
 def test_a_dataset_without_samples_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from x2i.errors import UserError
 from x2i.image import encode
-from x2i.inspect.palette import CHIPS, LIGHT
+from x2i.inspect.palette import BADGES, LIGHT
 from x2i.inspect.sheet.images import choose_images, image_records, write_image_sheet
 from x2i.inspect.sheet.samples import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
 from x2i.inspect.sheet.text_drawing import Font, ImageBadge, Paragraph
@@ -54,7 +54,7 @@ def test_any_number_of_inputs_and_any_shape_fits(tmp_path: Path, inputs: int, si
     sheet = draw_sheet(select_samples(open_target(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
     assert sheet.width == WIDTH
     found = colors(sheet)
-    assert [badge in found for badge in CHIPS] == [number < inputs for number in range(len(CHIPS))]
+    assert [badge in found for badge in BADGES] == [number < inputs for number in range(len(BADGES))]
     right_margin = np.asarray(sheet)[:, WIDTH - MARGIN + 2 :]
     assert (right_margin == right_margin[0, 0]).all(), "something was drawn over the margin"
 
@@ -94,7 +94,7 @@ def test_lost_images_never_crowd_out_the_kept_ones(dataset: Dataset) -> None:
     assert len(choose_images(records, 100)) == 15
 
 
-def test_text_is_wrapped_to_its_width_and_chips_stay_with_their_comma() -> None:
+def test_text_is_wrapped_to_its_width_and_badges_stay_with_their_comma() -> None:
     font = Font(20)
     text = f"Take {placeholder(1)}, then {placeholder(2)}. " + "word " * 30 + "x" * 200
     paragraph = Paragraph(text, font, 300)

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from x2i.inspect.palette import chip_color
+from x2i.inspect.palette import badge_color
 from x2i.sample import PLACEHOLDER_PATTERN
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def draw_badge(draw: ImageDraw, at: tuple[int, int], number: int, size: int) -> 
     """Draws the numbered badge of input image `number`, about `size` * 1.25 pixels square, at its top left corner."""
     side = round(size * 1.25)
     box = (at[0], at[1], at[0] + side - 1, at[1] + side - 1)
-    draw.rounded_rectangle(box, radius=max(3, side // 4), fill=chip_color(number))
+    draw.rounded_rectangle(box, radius=max(3, side // 4), fill=badge_color(number))
     font = _typeface(max(8, round(size * 0.88)))
     draw.text((at[0] + side / 2, at[1] + side / 2), str(number), font=font, fill="#ffffff", anchor="mm")
 

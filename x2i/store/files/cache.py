@@ -64,7 +64,7 @@ def local_copy(path: Path) -> Path:
 
 def cached_copy(path: Path) -> Path | None:
     """Returns the copy of the present version of a file on a store if the machine's cache has it."""
-    copy = machine_cache().place(_present_version(path))
+    copy = machine_cache().path_of(_present_version(path))
     return copy if copy.exists() else None
 
 
@@ -83,7 +83,7 @@ def stored_file(path: Path) -> Iterator[IO[bytes]]:
             stream.flush()
             store: Any = path
             store.fs.put_file(str(written), str(store.path))
-            os.replace(written, cache.place(_present_version(path)))
+            os.replace(written, cache.path_of(_present_version(path)))
         cache.make_room(0)
     finally:
         written.unlink(missing_ok=True)
@@ -96,7 +96,7 @@ class FileCache:
     folder: Path
     limit: int
 
-    def place(self, file: StoredFile) -> Path:
+    def path_of(self, file: StoredFile) -> Path:
         """Returns where the copy of `file` belongs; another version of it belongs elsewhere."""
         name = hashlib.sha256(f"{file.path}\n{file.size}\n{file.version}".encode()).hexdigest()[:32]
         return self.folder / f"{name}{file.path.suffix}"
@@ -128,34 +128,34 @@ class FileCache:
             raise UserError(f"{self.folder}: the cache cannot be used: {error}. Give it another folder") from error
 
     def _fetch(self, file: StoredFile, wait: bool, beyond_limit: bool) -> Path | None:
-        place = self.place(file)
-        if place.exists():
-            return place
-        with self._locked(place.name, wait) as held:
+        copy = self.path_of(file)
+        if copy.exists():
+            return copy
+        with self._locked(copy.name, wait) as held:
             if not held:
                 return None
-            if place.exists():
-                return place
-            part = self.folder / f"{place.stem}.{file.size}{place.suffix}{PART}"
+            if copy.exists():
+                return copy
+            part = self.folder / f"{copy.stem}.{file.size}{copy.suffix}{PART}"
             part.unlink(missing_ok=True)
             if not self.make_room(file.size, part, beyond_limit):
                 return None
             try:
                 with_retries(lambda: _download(file, part), "could not be fetched")
-                os.replace(part, place)
+                os.replace(part, copy)
             finally:
                 part.unlink(missing_ok=True)
-        return place
+        return copy
 
-    def made(self, name: str, make: Callable[[], bytes]) -> Path:
+    def make_once(self, name: str, make: Callable[[], bytes]) -> Path:
         """Returns the small file `name` of the cache; what `make` gives is written there if it is not there yet."""
-        place = self.folder / name
+        path = self.folder / name
         with self._locked(name, wait=True):
-            if not place.exists():
-                written = _scratch_name(place)
+            if not path.exists():
+                written = _scratch_name(path)
                 written.write_bytes(make())
-                os.replace(written, place)
-        return place
+                os.replace(written, path)
+        return path
 
     def make_room(self, size: int, part: Path | None = None, beyond_limit: bool = False) -> bool:
         """Deletes the oldest copies until `size` more bytes fit; returns whether they do, or `beyond_limit`.
