@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from x2i.sample import ImageRecord
+from x2i.image_record import ImageRecord
 from x2i.store import Dataset, paths
 from x2i.store.files.cache import local_copy
 from x2i.store.images import record_from_row
