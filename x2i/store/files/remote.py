@@ -8,8 +8,6 @@ business of each fsspec library and its environment variables, such as AWS_ENDPO
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,17 +54,7 @@ def list_files(folder: Path, suffix: str) -> list[Path]:
 
 def file_sizes(folder: Path) -> dict[str, int]:
     """Returns the size in bytes of every file in `folder` (not below it), by name; {} if there is no folder."""
-    if is_remote(folder):
-        try:
-            infos = _fs(folder).ls(_key(folder), detail=True)
-        except FileNotFoundError:
-            return {}
-        return {info["name"].rpartition("/")[2]: info["size"] for info in infos if info["type"] == "file"}
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    except FileNotFoundError:
-        return {}
+    return {name: size for name, (size, _) in file_versions(folder).items()}
 
 
 def file_versions(folder: Path) -> dict[str, tuple[int, str]]:
@@ -106,21 +94,6 @@ def read_many(files: list[Path]) -> list[bytes]:
         return [path.read_bytes() for path in files]
     found = _fs(files[0]).cat([_key(path) for path in files])
     return [found[_key(path)] for path in files] if isinstance(found, dict) else [found]
-
-
-def append_line(path: Path, line: str) -> None:
-    """Adds one line to a log file, in a single write so that lines of several processes do not mix.
-
-    A store cannot append: there, each line becomes a file of its own in a folder beside `path`, named by the clock.
-    """
-    data = line.encode() + b"\n"
-    if is_remote(path):
-        target = path.with_suffix("") / f"{time.time_ns()}-{secrets.token_hex(4)}.jsonl"
-        _fs(path).pipe_file(_key(target), data)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab", buffering=0) as stream:
-        stream.write(data)
 
 
 def _version(info: dict[str, Any]) -> str:
