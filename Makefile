@@ -12,8 +12,9 @@ SOURCES ?=
 MANIFEST ?= manifests/x2i.yaml
 CONFIG ?= manifests/train/tiny.yaml
 PYTEST_ARGS ?=
+FUZZ ?= 3000
 
-.PHONY: help setup demo test lint format bench x2i train inspect clean
+.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean
 
 help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
@@ -27,6 +28,9 @@ demo: $(VENV)/.core ## build a small dataset from real photographs over HTTP, tr
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
 test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## feed thousands of damaged images of each format to the decoder (FUZZ=3000)
+	X2I_FUZZ=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/x2i/image/test_fuzz.py
 
 lint: $(VENV)/.dev ## check style and types
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What one training sample is and what one crawled image is: fields, validation, JSON round trip."""
+"""What one training sample is: fields, validation, JSON round trip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.reasons import Reason, Status
 
 KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 TASK_PATTERN = re.compile(r"[a-z0-9_]{1,40}")
@@ -98,16 +97,16 @@ class Sample:
     scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        _require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
-        _require(bool(TASK_PATTERN.fullmatch(self.task)), self.key, "task", "1 to 40 of the characters a-z 0-9 _")
-        _require(len(self.sizes) >= 1, self.key, "sizes", "one (width, height) per input image, then the output's")
-        _require(all(min(size) >= 1 for size in self.sizes), self.key, "sizes", "sides of at least 1 pixel")
-        _require(bool(self.instruction.strip()), self.key, "instruction", "some text")
+        require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
+        require(bool(TASK_PATTERN.fullmatch(self.task)), self.key, "task", "1 to 40 of the characters a-z 0-9 _")
+        require(len(self.sizes) >= 1, self.key, "sizes", "one (width, height) per input image, then the output's")
+        require(all(min(size) >= 1 for size in self.sizes), self.key, "sizes", "sides of at least 1 pixel")
+        require(bool(self.instruction.strip()), self.key, "instruction", "some text")
         if problem := wrong_marks(self.instruction, self.num_inputs):
             raise InvalidSampleError(f"sample {self.key!r}: {problem}")
         uids, urls, licenses = self.source.uids, self.source.urls, self.source.licenses
-        _require(len(uids) >= 1, self.key, "source.uids", "at least one source image")
-        _require(len(uids) == len(urls) == len(licenses), self.key, "source", "uids, urls and licenses of one length")
+        require(len(uids) >= 1, self.key, "source.uids", "at least one source image")
+        require(len(uids) == len(urls) == len(licenses), self.key, "source", "uids, urls and licenses of one length")
 
     @property
     def num_inputs(self) -> int:
@@ -155,56 +154,12 @@ class Sample:
         return sample
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """One attempted image of the image store, failures included. Field meanings are in docs/format.md.
-
-    width, height: of the stored image, in pixels; 0 where nothing is stored.
-    phash: 64-bit perceptual hash of the stored image, None where nothing is stored.
-    pdq: its PDQ hash as 64 hex digits, "" where it was not asked for.
-    offset, size: position and length in bytes of the stored image inside its partition's tar; -1 and 0 where none.
-    """
-
-    key: str
-    uid: str
-    url: str
-    status: Status
-    reason: Reason | None = None
-    detail: str = ""
-    page_url: str = ""
-    text: str = ""
-    context: str = ""
-    width: int = 0
-    height: int = 0
-    original_width: int = 0
-    original_height: int = 0
-    format: str = ""
-    bytes: int = 0
-    sha256: str = ""
-    phash: int | None = None
-    pdq: str = ""
-    offset: int = -1
-    size: int = 0
-    http_status: int = 0
-    license: str = ""
-    opt_out: str = ""
-    host: str = ""
-    extra: str = "{}"
-
-    def __post_init__(self) -> None:
-        _require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
-        _require(bool(self.uid), self.key, "uid", "a stable identity of the source")
-        stored = self.status is Status.OK
-        _require(stored == (self.reason is None), self.key, "reason", "a reason exactly when the image was dropped")
-        _require(not stored or min(self.width, self.height) >= 1, self.key, "width, height", "a size for a kept image")
-        _require(not stored or bool(self.sha256 and self.format), self.key, "sha256, format", "both for a kept image")
-
-
 def canonical_json(document: Any) -> str:
     """Returns JSON text with sorted keys, no spaces and no escapes beyond need: equal documents, equal bytes."""
     return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _require(holds: bool, key: str, field_name: str, expected: str) -> None:
+def require(holds: bool, key: str, field_name: str, expected: str) -> None:
+    """Raises InvalidSampleError naming the key, the field and what was `expected`, unless it `holds`."""
     if not holds:
         raise InvalidSampleError(f"sample {key!r}: {field_name}: expected {expected}")

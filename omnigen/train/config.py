@@ -42,7 +42,7 @@ class DataConfig:
     split_seed: which. weights: how often each task is drawn, in any unit; without them each sample counts the same;
     tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,
     for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
-    kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how much of them.
+    kept (null: X2I_CACHE), shared by all of a machine; cache_bytes: how much of them (null: X2I_CACHE_GB; 0: none).
     latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
     every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
     stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
@@ -57,7 +57,7 @@ class DataConfig:
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
     cache_dir: str | None = None
-    cache_bytes: NotNegative = 20_000_000_000
+    cache_bytes: NotNegative | None = None
     latents: Literal["auto", "never", "require"] = "auto"
     text: Literal["auto", "never", "require"] = "auto"
     flip: Share = 0.0

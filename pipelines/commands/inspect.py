@@ -55,10 +55,10 @@ def command(
     """
     from rich.console import Console
 
-    from x2i.inspect.target import resolve
+    from x2i.inspect.target import open_target
 
     console = Console(highlight=False, stderr=json and (sheet is not None or html is not None))
-    target = resolve(path)
+    target = open_target(path)
     if sheet is not None:
         _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)

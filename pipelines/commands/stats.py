@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipelines.engine.options import StorePath, dataset_path
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from x2i.inspect.stats.read import OnPart
 
 
 def command(
@@ -41,8 +34,8 @@ def command(
 ) -> None:
     """Show what is in datasets and shards: sizes, shapes, bytes, hosts, licenses, reasons for loss, lengths of texts.
 
-    Reads the indexes once, file by file, and keeps only sums: any size of dataset fits into a few hundred megabytes.
-    Medians are read from histogram bins and are right to about 5%; everything else is exact.
+    DuckDB reads the indexes and spills to a temporary folder: any size of dataset fits into a few hundred megabytes.
+    Medians are approximate, right to about 1%; everything else is exact.
 
         x2i stats data
 
@@ -56,11 +49,10 @@ def command(
 
     from x2i.inspect.stats.read import read_stats
     from x2i.inspect.stats.text import stats_text
-    from x2i.inspect.target import resolve
+    from x2i.inspect.target import open_target
 
-    console = Console(stderr=True, highlight=False)
-    with _counter(console) as on_part:
-        stats = read_stats([resolve(path) for path in paths], by, top, on_part)
+    with Console(stderr=True).status("reading"):
+        stats = read_stats([open_target(path) for path in paths], by, top)
     if json:
         typer.echo(json_module.dumps(asdict(stats), indent=2, ensure_ascii=False))
     else:
@@ -70,18 +62,3 @@ def command(
 
         write_stats_page(stats, html, by)
         typer.echo(f"statistics: {html}", err=json)
-
-
-@contextmanager
-def _counter(console: Console) -> Iterator[OnPart]:
-    """Shows on a terminal how many files were read."""
-    with console.status("reading") as status:
-        read = 0
-
-        def on_part(name: str) -> None:
-            nonlocal read
-            read += 1
-            if read % 20 == 0:
-                status.update(f"{read:,} files read, last {name}")
-
-        yield on_part

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from x2i.errors import UserError
-from x2i.store.files.remote import lock_file
+from x2i.store.files.locks import lock_file
 from x2i.takedown.journal import refuse_pending
 
 WHOLE = "dataset"

@@ -12,7 +12,7 @@ from pipelines.engine.stage import PlanCounts, PlannedMentions, PlannedPartition
 from x2i.store import Dataset, paths
 from x2i.store.files.atomic import TableFile, write_table
 from x2i.store.files.remote import list_files
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.table_digest import table_digest
 from x2i.store.plans import Plan, PlanEntry, normalized, read_plan, write_plan_record
 
 WRITERS = 2
@@ -77,7 +77,7 @@ def _write_entry(root: Path, stage: str, partition: PlannedPartition) -> PlanEnt
 
 
 def _entry(partition: PlannedPartition) -> PlanEntry:
-    digest = rows_digest(partition.rows)
+    digest = table_digest(partition.rows)
     config, inputs = normalized(partition.config), dict(partition.inputs)
     return PlanEntry(partition.id, partition.rows.num_rows, digest, config, inputs)
 

@@ -21,7 +21,7 @@ from tests.support.hostile_server import HostileServer, image, photograph
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.crawl.process import StoredFormat
 from x2i.errors import UserError
-from x2i.sample import ImageRecord
+from x2i.image_record import ImageRecord
 from x2i.store import paths
 from x2i.store.files.tar import read_range
 

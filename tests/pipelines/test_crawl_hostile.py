@@ -35,7 +35,7 @@ from tests.support.hostile_server import (
     slowly,
 )
 from x2i.image import decode
-from x2i.sample import ImageRecord
+from x2i.image_record import ImageRecord
 from x2i.store.files.tar import read_range
 
 PHOTO = photograph()

@@ -14,7 +14,9 @@ from tests.support.photographs import photograph
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.image import encode
 from x2i.store import Dataset
-from x2i.store.files.remote import CACHE_FOLDER, CACHE_GIGABYTES, dataset_path, local_copy
+from x2i.store.files import cache
+from x2i.store.files.cache import CACHE_FOLDER, CACHE_GIGABYTES, local_copy
+from x2i.store.files.remote import dataset_path
 
 X2I = str(Path(sys.executable).with_name("x2i"))
 STAGES = (
@@ -109,22 +111,26 @@ def test_verify_names_a_damaged_file_on_the_store(photos, bucket):  # noqa: F811
 
 
 def test_the_cache_keeps_within_its_bound_and_never_serves_an_old_version(bucket, monkeypatch, tmp_path):  # noqa: F811
-    from x2i.store.files import remote
-
     monkeypatch.setenv(CACHE_FOLDER, str(tmp_path))
     monkeypatch.setenv(CACHE_GIGABYTES, "0.00001")
-    monkeypatch.setattr(remote, "IN_USE_SECONDS", 0.0)
-    remote._cache_folder.cache_clear()
-    try:
-        files = [dataset_path(f"{bucket}/cache/{number}.bin") for number in range(5)]
-        for number, file in enumerate(files):
-            file.write_bytes(bytes([number]) * 4000)
-            assert local_copy(file).read_bytes() == bytes([number]) * 4000
-        assert sum(entry.stat().st_size for entry in tmp_path.iterdir()) <= 10_000
-        files[4].write_bytes(b"changed")
-        assert local_copy(files[4]).read_bytes() == b"changed"
-    finally:
-        remote._cache_folder.cache_clear()
+    monkeypatch.setattr(cache, "PROMISED_SECONDS", 0.0)
+    files = [dataset_path(f"{bucket}/cache/{number}.bin") for number in range(5)]
+    for number, file in enumerate(files):
+        file.write_bytes(bytes([number]) * 4000)
+        assert local_copy(file).read_bytes() == bytes([number]) * 4000
+    assert sum(entry.stat().st_size for entry in tmp_path.iterdir() if entry.is_file()) <= 10_000
+    files[4].write_bytes(b"changed")
+    assert local_copy(files[4]).read_bytes() == b"changed"
+
+
+def test_a_copy_just_returned_stays_even_where_the_cache_is_full(bucket, monkeypatch, tmp_path):  # noqa: F811
+    monkeypatch.setenv(CACHE_FOLDER, str(tmp_path))
+    monkeypatch.setenv(CACHE_GIGABYTES, "0.00001")
+    files = [dataset_path(f"{bucket}/promised/{number}.bin") for number in range(5)]
+    for file in files:
+        file.write_bytes(bytes(4000))
+    copies = [local_copy(file) for file in files]
+    assert all(copy.exists() for copy in copies)
 
 
 def test_a_store_that_nobody_knows_is_refused_in_words():

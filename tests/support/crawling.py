@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.engine.stage import PlannedPartition
 from pipelines.stages.crawl.stage import CrawlStage
-from x2i.sample import ImageRecord
+from x2i.image_record import ImageRecord
 from x2i.store import Dataset
 from x2i.store.images import read_image_index, record_from_row
 

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from x2i.image import ResizeMode, contrast, decode, encode, entropy, exposure, phash, resize, sha256, sharpness
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
-from x2i.sample import ImageRecord, Lineage, RecipeStamp, Sample, placeholder
+from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store import Dataset, paths
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit

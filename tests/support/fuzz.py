@@ -1,6 +1,6 @@
 """Mutated real images, fed to the crawl's image path in a process of its own with limits on time and memory.
 
-Run `python -m tests.support.fuzz FORMAT COUNT --first N`: it prints one JSON object.
+Run `python -m tests.support.fuzz COUNT FORMAT...`: it prints one JSON line for each format.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import io
 import json
 import resource
 import signal
-import sys
 import warnings
 import zlib
 from collections import Counter
@@ -162,40 +161,43 @@ def _with_right_sums(png: bytes) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("format", choices=MAKERS)
-    parser.add_argument("count", type=int)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--log", type=Path, help="The number of the case at hand is written here.")
+    parser.add_argument("count", type=int, help="Cases of each format, numbered from 0.")
+    parser.add_argument("formats", nargs="+", choices=MAKERS, metavar="FORMAT")
+    parser.add_argument("--log", type=Path, help="The format and the number of the case at hand are written here.")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    originals = {kind: [maker() for maker in MAKERS[kind]] for kind in options.formats}
+    for original in (one for several in originals.values() for one in several):
+        _outcome(original)
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    for kind in options.formats:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        outcomes: Counter[str] = Counter()
+        for number in range(options.count):
+            data = case(kind, number, originals[kind])
+            if options.log:
+                options.log.write_text(f"{kind}, case {number}")
+            # Left to its default, SIGPROF ends the process, even from within a decoder's endless loop.
+            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+            outcomes[_outcome(data)] += 1
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        print(json.dumps({"format": kind, "outcomes": outcomes, "grown_megabytes": grown}), flush=True)
 
+
+def _outcome(data: bytes) -> str:
+    """Returns "stored", or the reason why the crawl drops an image of these bytes."""
     from x2i.crawl.process import StoragePolicy, make_image
     from x2i.reasons import DroppedError
 
-    warnings.simplefilter("ignore")
-    originals = [maker() for maker in MAKERS[options.format]]
     policy = StoragePolicy(max_side=128, max_pixels=MAX_PIXELS, keep_metadata=True)
-    for original in originals:
-        make_image(original, policy)
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    outcomes: Counter[str] = Counter()
-    for number in range(options.first, options.first + options.count):
-        data = case(options.format, number, originals)
-        if options.log:
-            options.log.write_text(str(number))
-        # Left to its default, SIGPROF ends the process, even from within a decoder's endless loop.
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        reason = "stored"
-        try:
-            image = make_image(data, policy)
-            assert image.data
-            assert max(image.width, image.height) <= policy.max_side
-        except DroppedError as dropped:
-            reason = str(dropped.verdict.reason)
-        outcomes[reason] += 1
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    json.dump({"outcomes": outcomes, "grown_megabytes": grown / 1024}, sys.stdout)
+    try:
+        image = make_image(data, policy)
+    except DroppedError as dropped:
+        return str(dropped.verdict.reason)
+    assert image.data
+    assert max(image.width, image.height) <= policy.max_side
+    return "stored"
 
 
 if __name__ == "__main__":

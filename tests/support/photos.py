@@ -15,8 +15,8 @@ from skimage import io
 
 from x2i.image import ResizeMode, encode, phash, resize, sha256
 from x2i.image.rle import encode_mask
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store import Dataset
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit

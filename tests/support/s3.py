@@ -16,7 +16,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server_module = pytest.importorskip("moto.server", reason="needs moto and flask: pip install -e '.[dev]'")
     import s3fs
 
-    from x2i.store.files import remote
+    from x2i.store.files.cache import CACHE_FOLDER
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -28,7 +28,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv(remote.CACHE_FOLDER, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(CACHE_FOLDER, str(tmp_path_factory.mktemp("cache")))
         s3fs.S3FileSystem.clear_instance_cache()
         s3fs.S3FileSystem(use_listings_cache=False).mkdir(name)
         yield f"s3://{name}"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.support.photographs import Pixels
 from x2i.image import encode, phash, sha256
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store import Dataset, paths
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.images import image_partition

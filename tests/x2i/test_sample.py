@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
 from x2i.sample import (
     PLACEHOLDER_PATTERN,
-    ImageRecord,
     InvalidSampleError,
     Lineage,
     RecipeStamp,

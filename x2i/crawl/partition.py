@@ -15,8 +15,8 @@ from x2i.crawl.locations import Place, read_place
 from x2i.crawl.planning.identity import url_host
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
 from x2i.image import sha256
+from x2i.image_record import ImageRecord
 from x2i.reasons import Dropped, DroppedError, Reason, Status
-from x2i.sample import ImageRecord
 
 Crawled = tuple[ImageRecord, bytes | None]
 """A record, and the bytes to store exactly when its status is ok."""

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 
 from x2i.errors import UserError
-from x2i.image.lanczos import lanczos
 
 _SIDE = 32
 _LOW = 8
 _COSINES = 2 * np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1))
 """The first rows of the unnormalized DCT-II, shape (frequencies, pixels)."""
-_PILLOW_LUMA = np.array([[19595 / 65536, 38470 / 65536, 7471 / 65536, 0.5]], np.float32)
-"""ITU-R BT.601 in 16 fractional bits, and a half for rounding."""
-_BLOCK = 65536
-"""Pixels that are turned into floats at once, so that they stay in the processor's cache."""
 
 
 def sha256(data: bytes) -> str:
@@ -32,23 +27,13 @@ def phash(image: np.ndarray) -> int:
     shrunk to 32x32 by Lanczos, unnormalized DCT-II, the 8x8 lowest frequencies, each bit tells whether the coefficient
     is above their median. The most significant bit is the lowest frequency; a picture of one color hashes to 2**63.
     """
-    small = lanczos(image if image.ndim == 2 else _pillow_gray(image), _SIDE)
+    from PIL import Image
+
+    small = np.asarray(Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
     # Rounding keeps the noise of exact ties, as in a flat picture, out of the bits: it differs between machines.
     low = np.round(_COSINES @ small.astype(np.float64) @ _COSINES.T, 4)
     middle = np.partition(low, (31, 32), axis=None)[31:33]
     return int.from_bytes(np.packbits(low > middle.mean()).tobytes(), "big")
-
-
-def _pillow_gray(rgb: np.ndarray) -> np.ndarray:
-    """Returns uint8 luma as Pillow's convert("L") rounds it; every number here fits into the 24 bits of a float32."""
-    import cv2
-
-    gray = np.empty(rgb.shape[:2], np.uint8)
-    rows = max(1, _BLOCK // rgb.shape[1])
-    for top in range(0, len(rgb), rows):
-        block = slice(top, top + rows)
-        gray[block] = cv2.transform(rgb[block].astype(np.float32), _PILLOW_LUMA).reshape(gray[block].shape)
-    return gray
 
 
 def pdq(image: np.ndarray) -> str:

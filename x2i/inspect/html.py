@@ -1,51 +1,36 @@
-"""Making a static page safe: escaped text, inlined style and script, and a policy that lets nothing else run."""
+"""Static pages from Jinja2 templates: values are escaped, and a policy lets nothing but the page's own script run."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Callable, Iterator
 from importlib import resources
-from string import Template
 from typing import Any
 
+import jinja2
+from markupsafe import Markup
+
+from x2i.inspect.formatting import describe_number, task_title
 from x2i.inspect.palette import css_variables
+from x2i.inspect.svg import bar_chart, curve_plot, histogram_plot
 from x2i.sample import PLACEHOLDER_PATTERN
 
-CHIP_CLASSES = 5
 
+def render_page(template: str, style: str, script: str | None = None, **values: Any) -> bytes:
+    """Returns page `template` of x2i/inspect/templates filled with `values`, which are escaped.
 
-def template(name: str) -> str:
-    """Returns the text of a file in x2i/inspect/templates."""
-    return (resources.files("x2i.inspect") / "templates" / name).read_text(encoding="utf-8")
-
-
-def render_page(name: str, style: str, script: str, **fields: str) -> str:
-    """Fills page template `name`; `fields` are HTML that the caller has escaped.
-
-    The page's Content-Security-Policy allows exactly this style, this script, and images beside the page.
+    style, script: names of files beside the template. The page's Content-Security-Policy allows exactly these, and
+    images beside the page.
     """
-    style = css_variables() + template("base.css") + style
+    css = css_variables() + _text("base.css") + _text(style)
+    code = _text(script) if script else ""
     policy = (
-        f"default-src 'none'; img-src 'self' file: data:; script-src '{_hash(script)}'; "
-        f"style-src '{_hash(style)}'; style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src 'self' file: data:; script-src '{_hash(code)}'; "
+        f"style-src '{_hash(css)}'; style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     )
-    return Template(template(name)).substitute(policy=policy, style=style, script=script, **fields)
-
-
-def key_figure(name: str, value: str, note: str) -> str:
-    """Returns one of the large numbers at the head of a report, escaped."""
-    return f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-
-
-def embedded_json(document: Any) -> str:
-    """Returns JSON that can stand inside a <script> element: no character of it can end the element."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    page = _environment().get_template(template)
+    return page.render(policy=Markup(policy), style=Markup(css), script=Markup(code), **values).encode()
 
 
 def instruction_parts(instruction: str) -> Iterator[str | int]:
@@ -60,15 +45,27 @@ def instruction_parts(instruction: str) -> Iterator[str | int]:
         yield instruction[position:]
 
 
-def instruction_html(instruction: str) -> str:
-    """Returns an instruction as HTML: text escaped, placeholders as numbered chips."""
-    parts = instruction_parts(instruction)
-    return "".join(chip_html(part) if isinstance(part, int) else escape(part) for part in parts)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("x2i.inspect"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    environment.globals |= {"bar_chart": bar_chart, "curve_plot": curve_plot, "histogram_plot": histogram_plot}
+    filters: dict[str, Callable[..., Any]] = {
+        "thousands": "{:,}".format,
+        "words": lambda name: name.replace("_", " "),
+        "number": describe_number,
+        "task_title": task_title,
+    }
+    environment.filters |= filters
+    return environment
 
 
-def chip_html(number: int) -> str:
-    """Returns the numbered chip of input image `number`."""
-    return f'<span class="chip c{(number - 1) % CHIP_CLASSES + 1}">{number}</span>'
+def _text(name: str) -> str:
+    return (resources.files("x2i.inspect") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -51,22 +51,22 @@ DARK = Palette(
     failed="#e0816a",
     shadow="#00000040",
 )
-CHIPS = ("#2f63a8", "#a8572f", "#6a4b9c", "#2f7f5f", "#9c2f63")
-"""Colors of the numbered chips: input image k has CHIPS[k - 1], in the thumbnails and in the text alike."""
+BADGES = ("#2f63a8", "#a8572f", "#6a4b9c", "#2f7f5f", "#9c2f63")
+"""Colors of the numbered badges: input image k has BADGES[k - 1], in the thumbnails and in the text alike."""
 
 SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 MONO = 'ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace'
 
 
-def chip_color(number: int) -> str:
+def badge_color(number: int) -> str:
     """Returns the color of input image `number`, counted from 1."""
-    return CHIPS[(number - 1) % len(CHIPS)]
+    return BADGES[(number - 1) % len(BADGES)]
 
 
 def css_variables() -> str:
     """Returns the palettes as CSS custom properties: light, dark by the reader's system, and either by choice."""
     light, dark = _declarations(LIGHT), _declarations(DARK)
-    fonts = f"--sans:{SANS};--mono:{MONO};" + "".join(f"--chip{k}:{c};" for k, c in enumerate(CHIPS, start=1))
+    fonts = f"--sans:{SANS};--mono:{MONO};" + "".join(f"--badge{k}:{c};" for k, c in enumerate(BADGES, start=1))
     return (
         f":root{{color-scheme:light;{fonts}{light}}}\n"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n"

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from x2i.inspect.formatting import describe_number
-from x2i.inspect.report.distributions import Histogram
+from x2i.inspect.histograms import Histogram
 
 ROW = 26
 
@@ -26,7 +28,7 @@ class Bar:
         return sum(value for value, _ in self.parts)
 
 
-def bar_chart(bars: Sequence[Bar], width: int = 760, label_width: int = 200, title: str = "") -> str:
+def bar_chart(bars: Sequence[Bar], width: int = 760, label_width: int = 200, title: str = "") -> Markup:
     """Returns horizontal bars on one scale. Raises ValueError if there are none."""
     if not bars:
         raise ValueError("a bar chart needs at least one bar")
@@ -52,7 +54,7 @@ def bar_chart(bars: Sequence[Bar], width: int = 760, label_width: int = 200, tit
     return _svg(width, len(bars) * ROW, "".join(rows), title)
 
 
-def histogram_plot(data: Histogram, width: int = 330, height: int = 130) -> str:
+def histogram_plot(data: Histogram, width: int = 330, height: int = 130) -> Markup:
     """Returns a histogram with its range, its median and its largest bin marked."""
     base, top = height - 22, 8
     most = max(data.counts) or 1
@@ -88,7 +90,7 @@ class Curve:
 
 def curve_plot(
     curves: Sequence[Curve], levels: Mapping[str, float], width: int = 760, height: int = 300, x_label: str = "step"
-) -> str:
+) -> Markup:
     """Returns curves over one pair of axes, and horizontal reference levels with their names.
 
     Raises ValueError if there is no point to plot.
@@ -158,6 +160,6 @@ def _cut(text: str, most: int = 30) -> str:
     return escape(text if len(text) <= most else f"{text[: most - 3]}...")
 
 
-def _svg(width: int, height: int, body: str, title: str) -> str:
+def _svg(width: int, height: int, body: str, title: str) -> Markup:
     label = f' aria-label="{escape(title, quote=True)}"' if title else ""
-    return f'<svg role="img"{label} viewBox="0 0 {width} {height}" style="max-width:{width}px">{body}</svg>'
+    return Markup(f'<svg role="img"{label} viewBox="0 0 {width} {height}" style="max-width:{width}px">{body}</svg>')

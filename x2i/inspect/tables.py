@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from x2i.errors import UserError
+from x2i.image_record import ImageRecord
 from x2i.inspect.formatting import describe_bytes, describe_number
 from x2i.inspect.gallery.lineage import SourceImage, presentable
 from x2i.inspect.target import SampleView, Selection, Target, shard_rows
 from x2i.reasons import Status
-from x2i.sample import PLACEHOLDER_PATTERN, ImageRecord
+from x2i.sample import PLACEHOLDER_PATTERN
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits, list_stages
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

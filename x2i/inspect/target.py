@@ -16,7 +16,7 @@ from x2i.errors import UserError
 from x2i.sample import Sample
 from x2i.seeding import stable_hash
 from x2i.store import Dataset, paths
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.shards import Shard, find_shards
 from x2i.store.verify.scan import looks_like_samples, scan_shard
 
@@ -84,7 +84,7 @@ class Selection:
         return sum(self.totals.values())
 
 
-def resolve(path: Path) -> Target:
+def open_target(path: Path) -> Target:
     """Finds out what `path` is. Raises UserError if it is nothing that can be shown."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder; expected a dataset, a shard (.tar) or a table (.parquet)")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.files.atomic import ROW_GROUP, read_table, write_table
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.tables import TableSpec, image_fields
 
 ROWS_WITH_IMAGES = 16

@@ -14,7 +14,8 @@ from x2i.errors import RunError
 from x2i.sample import canonical_json
 from x2i.store import paths
 from x2i.store.files.atomic import write_json
-from x2i.store.files.remote import list_files, local_copy, read_many
+from x2i.store.files.cache import local_copy
+from x2i.store.files.remote import list_files, read_many
 
 _READ_AT_ONCE = 1000
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.errors import UserError
-from x2i.sample import ImageRecord, Sample
+from x2i.image_record import ImageRecord
+from x2i.sample import Sample
 from x2i.store import paths
 from x2i.store.columns import read_relation
 from x2i.store.commits import Commit, list_commits

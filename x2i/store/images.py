@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from x2i.errors import RunError
+from x2i.image_record import ImageRecord
 from x2i.reasons import DroppedError, Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store import paths
 from x2i.store.files.atomic import read_table, write_table
 from x2i.store.files.tar import TarShardWriter, read_range, tar_shard

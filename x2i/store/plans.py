@@ -20,8 +20,9 @@ from x2i.sample import canonical_json
 from x2i.store import paths
 from x2i.store.commits import fingerprint
 from x2i.store.files.atomic import atomic_file, read_table
-from x2i.store.files.remote import file_sizes, list_files, local_copy
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.cache import local_copy
+from x2i.store.files.remote import file_sizes, list_files
+from x2i.store.files.table_digest import table_digest
 
 RECORD_SCHEMA = pa.schema(
     {
@@ -152,4 +153,4 @@ def _planned_rows(path: Path, entry: PlanEntry) -> pa.Table | None:
         raise
     except (OSError, pa.ArrowException):
         return None
-    return rows if rows_digest(rows) == entry.plan else None
+    return rows if table_digest(rows) == entry.plan else None

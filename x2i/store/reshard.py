@@ -6,7 +6,6 @@ So memory stays the same however many samples there are, and no image is read wh
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from x2i.store import paths
 from x2i.store.commits import file_digest, list_commits, list_stages
 from x2i.store.files.atomic import write_table
 from x2i.store.files.tar import HEADER_BYTES, TarShardWriter, read_range, tar_shard
+from x2i.store.scratch_database import scratch_database
 from x2i.store.shards import SHARD_SCHEMA, Shard, find_shards, shard_name
 from x2i.store.verify.scan import scan_shard
 
@@ -197,28 +197,21 @@ def _divided(batches: Iterator[pa.RecordBatch], cut: Cut) -> Iterator[list[dict[
 def _sorted_rows(
     sources: Sequence[Path], shuffle_seed: int | None, tasks: Sequence[str]
 ) -> Iterator[Iterator[pa.RecordBatch]]:
-    import duckdb
-
-    with tempfile.TemporaryDirectory(prefix="x2i-reshard-") as folder:
-        connection = duckdb.connect(str(Path(folder) / "rows.duckdb"), config={"memory_limit": MEMORY})
-        try:
-            _load(connection, sources, shuffle_seed)
-            _require_tasks(connection, sources, tasks)
-            _require_unique_keys(connection, sources)
-            wanted = f"WHERE task IN ({', '.join('?' for _ in tasks)})" if tasks else ""
-            found = connection.sql(
-                f"SELECT {', '.join(COPY_SCHEMA.names)} FROM rows {wanted} "
-                "ORDER BY task, num_inputs, image_names, place, key",
-                params=list(tasks),
-            )
-            yield iter(found.to_arrow_reader(BATCH_ROWS))
-        finally:
-            connection.close()
+    with scratch_database(MEMORY) as connection:
+        _load(connection, sources, shuffle_seed)
+        _require_tasks(connection, sources, tasks)
+        _require_unique_keys(connection, sources)
+        wanted = f"WHERE task IN ({', '.join('?' for _ in tasks)})" if tasks else ""
+        found = connection.sql(
+            f"SELECT {', '.join(COPY_SCHEMA.names)} FROM rows {wanted} "
+            "ORDER BY task, num_inputs, image_names, place, key",
+            params=list(tasks),
+        )
+        yield iter(found.to_arrow_reader(BATCH_ROWS))
 
 
 def _load(connection: duckdb.DuckDBPyConnection, sources: Sequence[Path], shuffle_seed: int | None) -> None:
     connection.execute("SET preserve_insertion_order = false")
-    connection.execute("SET enable_progress_bar = false")  # it would print among a command's own words
     schema = pa.schema([*COPY_SCHEMA, ("place", pa.uint64())])
     connection.register("nothing", schema.empty_table())
     connection.execute("CREATE TABLE rows AS SELECT * FROM nothing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from x2i.sample import Sample, canonical_json
 from x2i.store import paths
 from x2i.store.files.atomic import read_table, write_table
 from x2i.store.files.remote import list_files
-from x2i.store.files.tar import TarShardWriter, read_range, tar_shard
+from x2i.store.files.tar import Member, TarShardWriter, read_range, tar_shard
 from x2i.store.images import extension
 
 SHARD_SCHEMA = pa.schema(
@@ -35,6 +35,55 @@ SHARD_SCHEMA = pa.schema(
         ("scores", pa.string()),
     ]
 )
+
+
+def sample_row(sample: Sample, image_names: Sequence[str], members: Mapping[str, Member]) -> dict[str, Any]:
+    """Returns the index row (SHARD_SCHEMA) of a sample whose members, by suffix, lie in the tar at `members`."""
+    return index_row(
+        sample.key,
+        sample.task,
+        sample.instruction,
+        sample.sizes,
+        image_names,
+        members,
+        sample.source.uids,
+        sample.recipe.name,
+        canonical_json(dict(sample.scores)),
+    )
+
+
+def index_row(
+    key: str,
+    task: str,
+    instruction: str,
+    sizes: Sequence[Sequence[int]],
+    image_names: Sequence[str],
+    members: Mapping[str, Member],
+    uids: Sequence[str],
+    recipe: str = "",
+    scores: str = "{}",
+) -> dict[str, Any]:
+    """Returns an index row (SHARD_SCHEMA).
+
+    sizes: (width, height) of the inputs in placeholder order, then of the output; image_names: the suffixes of their
+    members, in the same order.
+    """
+    return {
+        "key": key,
+        "task": task,
+        "num_inputs": len(image_names) - 1,
+        "instruction": instruction,
+        "instruction_bytes": len(instruction.encode()),
+        "image_sizes": [list(size) for size in sizes],
+        "json_offset": members["json"].offset,
+        "json_size": members["json"].size,
+        "image_names": list(image_names),
+        "image_offsets": [members[name].offset for name in image_names],
+        "image_bytes": [members[name].size for name in image_names],
+        "uids": list(uids),
+        "recipe": recipe,
+        "scores": scores,
+    }
 
 
 @dataclass(frozen=True)
@@ -76,24 +125,7 @@ class ShardWriter:
         named[f"output.{extension(output.format)}"] = output.data
         document = sample.to_json().encode()
         members = self._tar.add(sample.key, {**named, "json": document})
-        self.rows.append(
-            {
-                "key": sample.key,
-                "task": sample.task,
-                "num_inputs": sample.num_inputs,
-                "instruction": sample.instruction,
-                "instruction_bytes": len(sample.instruction.encode()),
-                "image_sizes": [list(size) for size in sample.sizes],
-                "json_offset": members["json"].offset,
-                "json_size": members["json"].size,
-                "image_names": list(named),
-                "image_offsets": [members[name].offset for name in named],
-                "image_bytes": [members[name].size for name in named],
-                "uids": list(sample.source.uids),
-                "recipe": sample.recipe.name,
-                "scores": canonical_json(dict(sample.scores)),
-            }
-        )
+        self.rows.append(sample_row(sample, list(named), members))
 
 
 @contextmanager

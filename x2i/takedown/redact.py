@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.crawl.planning.identity import url_host
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store.tombstones import Tombstones
 
 KEPT = ("key", "uid")

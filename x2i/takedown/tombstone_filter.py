@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from x2i.crawl.partition import Crawled, PlanRow
 from x2i.crawl.planning.identity import url_host
+from x2i.image_record import ImageRecord
 from x2i.reasons import Dropped, Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import MARK
 

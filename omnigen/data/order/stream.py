@@ -142,7 +142,7 @@ class StreamDraws:
         stream = self._stream
         if stream.cache is None or not stream.copies_fit:
             return RangeReader()
-        copies = {str(shard.tar.path): stream.cache.place(shard.tar) for shard in stream.shards if shard.is_remote}
+        copies = {str(shard.tar.path): stream.cache.path_of(shard.tar) for shard in stream.shards if shard.is_remote}
         return RangeReader(copies, most_open=min(stream.at_a_time, MOST_OPEN))
 
     def filler(self) -> CacheFiller | None:

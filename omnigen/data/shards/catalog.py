@@ -24,9 +24,8 @@ from omnigen.data.shards.unindexed import foreign_index
 from omnigen.data.shards.unique_keys import doubled, hash_texts
 from omnigen.data.shards.validation_split import ShardSplit, held_out_uids, join_splits, split_shard
 from x2i.errors import UserError
-from x2i.store.files.cache import FileCache, StoredFile
+from x2i.store.files.cache import FileCache, StoredFile, machine_cache
 from x2i.store.files.ranges import RangeReader
-from x2i.store.files.remote import cache_folder
 from x2i.store.paths import INDEX_SUFFIX
 from x2i.store.shards import Shard
 
@@ -139,7 +138,7 @@ class Catalog:
     def reader(self) -> RangeReader:
         """Returns a reader of the shards' bytes, which uses the copies that the cache has or will have."""
         cache = self.cache
-        return RangeReader({str(file.path): cache.place(file) for file in self.to_keep} if cache else None)
+        return RangeReader({str(file.path): cache.path_of(file) for file in self.to_keep} if cache else None)
 
     def training_rows(self) -> dict[str, npt.NDArray[np.int64]]:
         """Returns, for every task, the numbers of the samples to train on."""
@@ -161,11 +160,12 @@ class Catalog:
         return {name: np.flatnonzero(wanted & (self.task_id == i)) for i, name in enumerate(self.tasks)}
 
 
-def open_cache(folder: str | None, limit: int) -> FileCache | None:
-    """Returns the cache of copies in `folder` (by default one for temporary files) of `limit` bytes; None for 0."""
-    if not limit:
+def open_cache(folder: str | None, limit: int | None) -> FileCache | None:
+    """Returns the cache of copies in `folder` of `limit` bytes; None: those of the machine's cache. No cache for 0."""
+    if limit == 0:
         return None
-    return FileCache(Path(folder) if folder is not None else cache_folder() / "shards", limit)
+    machine = machine_cache()
+    return FileCache(machine.folder if folder is None else Path(folder), machine.limit if limit is None else limit)
 
 
 def task_weights(rows: Mapping[str, npt.NDArray[np.int64]], weights: Mapping[str, float] | None) -> dict[str, float]:

@@ -15,7 +15,7 @@ import numpy as np
 from omnigen.data.shards.index import ShardIndex
 from x2i.errors import UserError
 from x2i.store.files.ranges import RangeReader
-from x2i.store.files.tar import END_BLOCKS, HEADER_BYTES, member_refusal
+from x2i.store.files.tar import END_BLOCKS, HEADER_BYTES, member_refusal, parse_header
 
 REMEDY = "Copy it again, or rebuild it"
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -83,6 +83,6 @@ def _header(block: bytes, tar: Path, position: int) -> tarfile.TarInfo | None:
     if not block.strip(b"\0"):
         return None
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        return parse_header(block)
     except tarfile.TarError as error:
         raise UserError(f"{tar}: damaged header at byte {position}: {error}. {REMEDY}") from error

@@ -27,7 +27,7 @@ from x2i.sample import TASK_PATTERN, wrong_marks
 from x2i.store.files.cache import FileCache
 from x2i.store.files.ranges import RangeReader
 from x2i.store.files.tar import Member, survey_members
-from x2i.store.shards import SHARD_SCHEMA
+from x2i.store.shards import SHARD_SCHEMA, index_row
 from x2i.store.verify.scan import MAX_JSON_BYTES, sample_images
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
         tar = copy
     if cache is None:
         return read_shard_index(scan_foreign(tar, str(found.tar.path)), str(found.tar.path))
-    name = cache.place(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
-    made = cache.made(name, lambda: scan_foreign(tar, str(found.tar.path)))
+    name = cache.path_of(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
+    made = cache.make_once(name, lambda: scan_foreign(tar, str(found.tar.path)))
     return read_shard_index(made, str(found.tar.path))
 
 
@@ -107,25 +107,17 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         raise ValueError(f"instruction: found {instruction!r}, expected some text")
     if problem := wrong_marks(instruction, len(names) - 1):
         raise ValueError(problem)
+    key = key.replace("/", "-")
+    uids = _uids(document) or [f"{name}#{key}"]
+    sizes = _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names]
+    return index_row(key, task, instruction, sizes, names, files, uids)
+
+
+def _uids(document: dict[str, Any]) -> list[str]:
+    """Returns the uids that the JSON gives; [] if it gives none, or something else."""
     source = document.get("source")
     uids = source.get("uids") if isinstance(source, dict) else None
-    known = isinstance(uids, list) and uids and all(isinstance(uid, str) and uid for uid in uids)
-    return {
-        "key": key.replace("/", "-"),
-        "task": task,
-        "num_inputs": len(names) - 1,
-        "instruction": instruction,
-        "instruction_bytes": len(instruction.encode()),
-        "image_sizes": _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names],
-        "json_offset": files["json"].offset,
-        "json_size": files["json"].size,
-        "image_names": names,
-        "image_offsets": [files[n].offset for n in names],
-        "image_bytes": [files[n].size for n in names],
-        "uids": uids if known else [f"{name}#{key.replace('/', '-')}"],
-        "recipe": "",
-        "scores": "{}",
-    }
+    return uids if isinstance(uids, list) and all(isinstance(uid, str) and uid for uid in uids) else []
 
 
 def _is_known(suffix: str) -> bool:

@@ -17,7 +17,7 @@ from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.partition import Batch, OnResult, Result, StageWorkers
 from pipelines.engine.stage import Stage, preload_of, resources_of
 from x2i.store.files.atomic import write_bytes
-from x2i.store.files.remote import lock_file
+from x2i.store.files.locks import lock_file
 
 
 class PartitionExecutor(Protocol):

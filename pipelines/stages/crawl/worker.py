@@ -24,8 +24,8 @@ from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.partition import PlanRow, crawl_rows
 from x2i.crawl.process import StoragePolicy
 from x2i.crawl.resume import standing_results
+from x2i.image_record import ImageRecord
 from x2i.reasons import Status
-from x2i.sample import ImageRecord
 from x2i.store import paths
 from x2i.store.commits import Counts
 from x2i.store.files.logs import append_log

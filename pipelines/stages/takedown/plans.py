@@ -19,7 +19,7 @@ from x2i.store import paths
 from x2i.store.columns import read_relation
 from x2i.store.dataset import is_ingest_stage
 from x2i.store.files.atomic import read_table, write_table
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.table_digest import table_digest
 from x2i.store.images import read_image_index
 from x2i.store.plans import Plan, read_plan
 from x2i.store.tombstones import host_is_among
@@ -49,7 +49,7 @@ def plan_digests(root: Path, images: dict[str, list[str]]) -> dict[str, dict[str
     found: dict[str, dict[str, str]] = {}
     for stage, path, plan in _concerned(root, images):
         digests = {entry.id: entry.plan for entry in plan.entries} if plan else {}
-        if path.stem in digests and rows_digest(read_table(path)) == digests[path.stem]:
+        if path.stem in digests and table_digest(read_table(path)) == digests[path.stem]:
             found.setdefault(stage, {})[path.stem] = digests[path.stem]
     return found
 
@@ -72,7 +72,7 @@ def rewrite_plans(root: Path, journal: Journal) -> dict[tuple[str, str], Planned
         if not rows.equals(before):
             write_table(path, rows)
         if path.stem in journal.plans.get(stage, {}):
-            after[(stage, path.stem)] = Planned(rows_digest(rows), rows.num_rows, path.stat().st_size)
+            after[(stage, path.stem)] = Planned(table_digest(rows), rows.num_rows, path.stat().st_size)
     return after
 
 

@@ -92,7 +92,7 @@ def test_worker_processes_read_the_store_and_the_cache(local, remote, tmp_path):
     filler = CacheFiller(cache, catalog.to_keep)
     filler.start()
     filler.wait()
-    assert all(cache.place(file).exists() for file in catalog.to_keep)
+    assert all(cache.path_of(file).exists() for file in catalog.to_keep)
     assert same(load(catalog, workers=1), expected)
 
 
@@ -102,7 +102,7 @@ def test_once_the_cache_holds_the_shards_the_store_is_not_asked(local, remote, t
     filler = CacheFiller(cache, catalog.to_keep)
     filler.start()
     filler.wait()
-    monkeypatch.setattr("x2i.store.files.ranges.ATTEMPTS", 1)
+    monkeypatch.setattr("x2i.store.files.retry.ATTEMPTS", 1)
     monkeypatch.setattr(catalog.shards[0].tar.fs, "cat_ranges", None)  # of the instance: fsspec puts it there
     assert same(load(catalog), load(Catalog.open([local], 0.2)))
 
@@ -131,7 +131,7 @@ def test_a_pack_asks_once_and_for_each_sample_in_one_range(local, remote, monkey
 
 
 def test_a_shard_that_vanishes_from_the_store_is_named(remote, tmp_path, monkeypatch):
-    monkeypatch.setattr("x2i.store.files.ranges.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("x2i.store.files.retry.FIRST_PAUSE", 0.01)
     store, root = fsspec.core.url_to_fs(remote)
     other = root.replace("dataset", "vanishing")
     for path in store.ls(f"{root}/shards", detail=False):

@@ -21,7 +21,7 @@ from x2i.crawl.planning.uids import digests, normal_urls, prefixes_of, prefixes_
 from x2i.crawl.sources import PlanningNotes, SourceOptions
 from x2i.crawl.sources.batch import strings
 from x2i.store.files.atomic import TableFile, write_table
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.table_digest import table_digest
 
 ODD_URLS = [
     "http://a.example/1.jpg",
@@ -101,13 +101,13 @@ def test_a_digest_of_rows_does_not_depend_on_how_they_lie_in_memory() -> None:
     texts = ["", "caf\u00e9", None, "x" * 100, "\u6771"] * 20
     whole = pa.table({"text": pa.array(texts), "number": range(100)})
     pieces = pa.concat_tables([whole.slice(0, 33), whole.slice(33, 1), whole.slice(34)])
-    assert rows_digest(pieces) == rows_digest(whole)
-    assert rows_digest(whole.slice(10, 50)) == rows_digest(whole.slice(10, 50).combine_chunks())
-    assert rows_digest(whole.slice(10, 50)) != rows_digest(whole.slice(11, 50))
+    assert table_digest(pieces) == table_digest(whole)
+    assert table_digest(whole.slice(10, 50)) == table_digest(whole.slice(10, 50).combine_chunks())
+    assert table_digest(whole.slice(10, 50)) != table_digest(whole.slice(11, 50))
     # the value itself is in every commit: it must never change
     fixed = pa.table({"a": ["b", None, "cd"]})
     expected = b"a:string:3:" + bytes([0, 1, 0]) + np.array([1, 0, 2], "<i8").tobytes() + b"bcd"
-    assert rows_digest(fixed) == hashlib.sha256(expected).hexdigest()
+    assert table_digest(fixed) == hashlib.sha256(expected).hexdigest()
 
 
 @pytest.mark.parametrize("pieces", [[70_000, 1, 0, 65_535], [1] * 5, [65_536, 65_536]])

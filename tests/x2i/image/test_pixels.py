@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 from importlib.resources import files
 
 import cv2
@@ -30,7 +29,6 @@ from x2i.image import (
     sha256,
     sharpness,
 )
-from x2i.image.lanczos import lanczos
 from x2i.image.resize import resized_size, scale_to
 from x2i.image.strip import strip_jpeg
 
@@ -150,16 +148,6 @@ def test_phash_is_the_one_of_the_imagehash_package_whatever_the_picture() -> Non
         if number % 4 == 0:
             pixels = draw.integers(0, 256, (height, width, 3), np.uint8)
         assert f"{phash(pixels):016x}" == str(imagehash.phash(Image.fromarray(pixels))), (number, width, height)
-
-
-def test_lanczos_is_pillows_to_the_last_bit() -> None:
-    draw = np.random.default_rng(1)
-    sides = [1, 2, 31, 32, 33, 64, 65, 300, 512, 1999]
-    sizes = [*itertools.product(sides, sides), (20, 30_000)]
-    for height, width in sizes:
-        gray = draw.choice(np.array([0, 3, 128, 254, 255], np.uint8), (height, width))
-        expected = np.asarray(Image.fromarray(gray).resize((32, 32), Image.Resampling.LANCZOS))
-        assert np.array_equal(lanczos(gray, 32), expected), (width, height)
 
 
 def test_pdq_tells_pictures_apart_and_stays_under_compression() -> None:

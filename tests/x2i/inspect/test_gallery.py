@@ -13,9 +13,8 @@ import pytest
 
 from x2i.errors import UserError
 from x2i.inspect.gallery.gallery import write_gallery
-from x2i.inspect.html import embedded_json, instruction_html
-from x2i.inspect.target import resolve, select_samples
-from x2i.sample import placeholder
+from x2i.inspect.html import render_page
+from x2i.inspect.target import open_target, select_samples
 from x2i.store import Dataset
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,7 +38,7 @@ class Page(HTMLParser):
 
 
 def gallery(dataset: Dataset, folder: Path, per_task: int = 60) -> Path:
-    target = resolve(dataset.root)
+    target = open_target(dataset.root)
     return write_gallery(target, select_samples(target, None, per_task), folder)
 
 
@@ -108,11 +107,16 @@ def test_a_caption_with_markup_stays_text(hostile: Dataset, tmp_path: Path) -> N
 
 
 def test_markup_cannot_leave_the_embedded_data_or_an_instruction() -> None:
-    text = embedded_json({"a": "</script><!--<script>\u2028&"})
-    assert not re.search(r"[<>&\u2028]", text)
-    assert json.loads(text) == {"a": "</script><!--<script>\u2028&"}
-    shown = instruction_html(f"<b>{placeholder(2)}\"'&")
-    assert shown == '&lt;b&gt;<span class="chip c2">2</span>&quot;&#x27;&amp;'
+    hostile = "</script><!--<script>\u2028&"
+    card = {"key": '"><b>', "instruction": ["<b>", 2, "\"'&"], "scores": "<i>", "images": []}
+    section = {"task": "<u>", "cards": [card], "total": 1, "shards": 1}
+    values = {"title": hostile, "kind": "gallery", "about": hostile, "sections": [section], "documents": {"a": hostile}}
+    text = render_page("gallery.html", "gallery.css", "gallery.js", **values).decode()
+    page = Page(text)
+    assert not re.search(r"[<>&\u2028]", page.scripts[0].strip())
+    assert json.loads(page.scripts[0]) == {"a": hostile}
+    assert not {"b", "i", "u"} & {tag for tag, _ in page.elements}
+    assert '&lt;b&gt;<span class="badge c2">2</span>&#34;&#39;&amp;' in text
 
 
 def test_a_dataset_without_samples_is_refused(tmp_path: Path) -> None:

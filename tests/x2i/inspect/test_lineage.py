@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from x2i.inspect.gallery.lineage import presentable, source_by_key, sources_by_uid
 from x2i.inspect.tables import dataset_overview, sample_document, shorten
-from x2i.inspect.target import find_sample, resolve
+from x2i.inspect.target import find_sample, open_target
 from x2i.sample import placeholder
 from x2i.store import Dataset
 
 
 def test_a_sample_leads_to_its_image_and_to_every_column_about_it(dataset: Dataset) -> None:
-    view = find_sample(resolve(dataset.root), "deblur-00000-00001")
+    view = find_sample(open_target(dataset.root), "deblur-00000-00001")
     assert view is not None
     sources = sources_by_uid(dataset, view.sample.source.uids)
     document = sample_document(view, sources)

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -15,7 +16,8 @@ from tests.support.datasets import build_dataset
 from tests.x2i.inspect.test_gallery import Page
 from x2i.errors import UserError
 from x2i.image import encode
-from x2i.inspect.report.distributions import histogram, read_distributions
+from x2i.inspect.histograms import Histogram, linear_histogram
+from x2i.inspect.report.distributions import read_distributions
 from x2i.inspect.report.funnel import read_funnel
 from x2i.inspect.report.page import write_report_page
 from x2i.inspect.report.text import report_text
@@ -24,12 +26,19 @@ from x2i.inspect.svg import Bar, Curve, bar_chart, curve_plot, histogram_plot
 from x2i.store import Dataset
 from x2i.store.files.atomic import write_json
 from x2i.store.plans import Plan, write_plan_record
+from x2i.store.scratch_database import scratch_database
 
 
 def printed(dataset: Dataset, run: Path | None = None) -> str:
     console = Console(file=io.StringIO(), width=100)
     console.print(report_text(read_funnel(dataset), read_run(run) if run else None))
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def histogram(values: np.ndarray, bins: int = 24) -> Histogram | None:
+    with scratch_database() as database:
+        database.register("given", pa.table({"v": values}))
+        return linear_histogram(database, "given", "v", "x", bins=bins)
 
 
 def page(dataset: Dataset, path: Path, run: Path | None = None) -> str:
@@ -157,11 +166,11 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_histograms_count_every_finite_value() -> None:
-    data = histogram("x", np.array([0.0, 1.0, 1.0, np.nan, np.inf, 4.0]), bins=4)
+    data = histogram(np.array([0.0, 1.0, 1.0, np.nan, np.inf, 4.0]), bins=4)
     assert data is not None
     assert (data.counts, data.total, data.median) == ((1, 2, 0, 1), 4, 1.0)
-    assert histogram("x", np.array([np.nan])) is None
-    same = histogram("x", np.array([3.0, 3.0]))
+    assert histogram(np.array([np.nan])) is None
+    same = histogram(np.array([3.0, 3.0]))
     assert same is not None
     assert sum(same.counts) == 2
 
@@ -173,7 +182,7 @@ def test_plots_are_well_formed_and_to_scale() -> None:
     widths = [float(rect.attrib["width"]) for rect in chart.iter("rect")]
     assert widths[1] == pytest.approx(3 * widths[0], rel=0.01)
     assert widths[2] == pytest.approx(2 * widths[0], rel=0.01)
-    data = histogram("x", np.arange(100.0))
+    data = histogram(np.arange(100.0))
     assert data is not None
     assert len(list(ElementTree.fromstring(histogram_plot(data)).iter("rect"))) == 24
     curve = Curve("loss", ((0, 2.0), (10, 1.0)), "smooth")

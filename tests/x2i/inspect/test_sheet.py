@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from x2i.errors import UserError
 from x2i.image import encode
-from x2i.inspect.palette import CHIPS, LIGHT
+from x2i.inspect.palette import BADGES, LIGHT
 from x2i.inspect.sheet.images import choose_images, image_records, write_image_sheet
 from x2i.inspect.sheet.samples import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
-from x2i.inspect.sheet.text_drawing import Chip, Face, Paragraph
-from x2i.inspect.target import resolve, select_samples
+from x2i.inspect.sheet.text_drawing import Font, ImageBadge, Paragraph
+from x2i.inspect.target import open_target, select_samples
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store import Dataset
 from x2i.store.files.tar import list_members
@@ -41,7 +41,7 @@ def synthetic(root: Path, inputs: int, size: tuple[int, int], instruction: str =
 
 
 def test_the_same_dataset_gives_the_same_sheet(dataset: Dataset, tmp_path: Path) -> None:
-    selection = select_samples(resolve(dataset.root), None, 2)
+    selection = select_samples(open_target(dataset.root), None, 2)
     for name in ("a.png", "b.png"):
         write_sheet(selection, tmp_path / name, "small")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -51,65 +51,68 @@ def test_the_same_dataset_gives_the_same_sheet(dataset: Dataset, tmp_path: Path)
 @pytest.mark.parametrize("inputs", range(9))
 @pytest.mark.parametrize("size", [(64, 64), (600, 20), (20, 600), (1, 1)])
 def test_any_number_of_inputs_and_any_shape_fits(tmp_path: Path, inputs: int, size: tuple[int, int]) -> None:
-    sheet = draw_sheet(select_samples(resolve(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
+    sheet = draw_sheet(select_samples(open_target(synthetic(tmp_path, inputs, size)), None, 1), "shapes")
     assert sheet.width == WIDTH
     found = colors(sheet)
-    assert [chip in found for chip in CHIPS] == [number < inputs for number in range(len(CHIPS))]
+    assert [badge in found for badge in BADGES] == [number < inputs for number in range(len(BADGES))]
     right_margin = np.asarray(sheet)[:, WIDTH - MARGIN + 2 :]
     assert (right_margin == right_margin[0, 0]).all(), "something was drawn over the margin"
 
 
 def test_a_long_instruction_is_cut_and_makes_the_row_no_higher_than_nine_lines(tmp_path: Path) -> None:
     tar = synthetic(tmp_path, 0, (64, 64), "a very long caption " * 400)
-    assert draw_sheet(select_samples(resolve(tar), None, 1), "long").height < 3 * TILE + 300
+    assert draw_sheet(select_samples(open_target(tar), None, 1), "long").height < 3 * TILE + 300
 
 
 def test_an_image_that_does_not_decode_is_shown_as_such(dataset: Dataset, tmp_path: Path) -> None:
     tar = synthetic(tmp_path, 1, (64, 64))
-    healthy = colors(draw_sheet(select_samples(resolve(tar), None, 1), "x"))
+    healthy = colors(draw_sheet(select_samples(open_target(tar), None, 1), "x"))
     member = next(member for member in list_members(tar) if member.suffix == "output.png")
     data = bytearray(tar.read_bytes())
     data[member.offset : member.offset + 20] = b"\0" * 20
     tar.write_bytes(data)
-    assert LIGHT.failed in colors(draw_sheet(select_samples(resolve(tar), None, 1), "x")) - healthy
+    assert LIGHT.failed in colors(draw_sheet(select_samples(open_target(tar), None, 1), "x")) - healthy
 
 
 def test_a_sheet_in_a_format_that_is_none_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected a name that ends in \.png"):
-        write_sheet(select_samples(resolve(dataset.root), None, 1), tmp_path / "sheet.pdf", "x")
+        write_sheet(select_samples(open_target(dataset.root), None, 1), tmp_path / "sheet.pdf", "x")
 
 
 def test_an_image_store_gives_a_grid_with_lost_images_in_their_colors(dataset: Dataset, tmp_path: Path) -> None:
-    write_image_sheet(resolve(dataset.root), tmp_path / "all.png", "images", 48)
+    write_image_sheet(open_target(dataset.root), tmp_path / "all.png", "images", 48)
     found = colors(Image.open(tmp_path / "all.png").convert("RGB"))
     assert {LIGHT.ok, LIGHT.filtered, LIGHT.failed} <= found
-    write_image_sheet(resolve(dataset.root / "images/00000.tar"), tmp_path / "one.png", "one", 4)
+    write_image_sheet(open_target(dataset.root / "images/00000.tar"), tmp_path / "one.png", "one", 4)
     assert Image.open(tmp_path / "one.png").height < Image.open(tmp_path / "all.png").height
 
 
 def test_lost_images_never_crowd_out_the_kept_ones(dataset: Dataset) -> None:
-    records = image_records(resolve(dataset.root))
+    records = image_records(open_target(dataset.root))
     chosen = choose_images(records, 8)
     assert [str(record.status) for record in chosen].count("ok") == 6
     assert len(choose_images(records, 100)) == 15
 
 
-def test_text_is_wrapped_to_its_width_and_chips_stay_with_their_comma() -> None:
-    face = Face(20)
+def test_text_is_wrapped_to_its_width_and_badges_stay_with_their_comma() -> None:
+    font = Font(20)
     text = f"Take {placeholder(1)}, then {placeholder(2)}. " + "word " * 30 + "x" * 200
-    paragraph = Paragraph(text, face, 300)
+    paragraph = Paragraph(text, font, 300)
     for line in paragraph.lines:
-        wide = sum(sum(face.width(piece) for piece in word) for word in line) + face.width(" ") * (len(line) - 1)
+        wide = sum(sum(font.width(piece) for piece in word) for word in line) + font.width(" ") * (len(line) - 1)
         assert wide <= 300
     words = [word for line in paragraph.lines for word in line]
-    assert (Chip(1), ",") in words
-    assert (Chip(2), ".") in words
+    assert (ImageBadge(1), ",") in words
+    assert (ImageBadge(2), ".") in words
     assert "".join(p for word in words for p in word if isinstance(p, str)).count("x") == 200
 
 
-def test_letters_that_the_main_typeface_lacks_are_not_drawn_as_boxes() -> None:
-    face = Face(20)
-    box = face._set("\uffff")[0].getmask("\uffff").size
-    for word in ("café", "Ærø", "naïve"):
-        font, text = face._set(word)
-        assert all(font.getmask(letter).size != box for letter in text if not letter.isascii())
+def test_letters_of_many_scripts_are_not_drawn_as_boxes() -> None:
+    def picture(text: str) -> bytes:
+        image = Image.new("L", (200, 40))
+        Font(20).draw(ImageDraw.Draw(image), (2, 2), text, "white")
+        return image.tobytes()
+
+    box = picture("\uffff")
+    for letter in "éÆøïñЖΩאعŁș\u00d7\u2013\u2014\u2018\u201c…€→":
+        assert picture(letter) != box, letter

@@ -12,24 +12,23 @@ import pyarrow as pa
 import pytest
 
 from x2i.errors import UserError
-from x2i.inspect.report.distributions import Histogram
-from x2i.inspect.stats import group_sums
-from x2i.inspect.stats.group_sums import Tally
-from x2i.inspect.stats.histograms import Gathering
+from x2i.inspect.histograms import Histogram, logarithmic_histogram
+from x2i.inspect.stats.group_sums import rank_groups
 from x2i.inspect.stats.page import write_stats_page
 from x2i.inspect.stats.read import read_stats
 from x2i.inspect.svg import histogram_plot
-from x2i.inspect.target import resolve
+from x2i.inspect.target import open_target
 from x2i.store import Dataset
 from x2i.store.images import read_image_index
+from x2i.store.scratch_database import scratch_database
 
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from x2i.inspect.stats.read import read_stats
 from x2i.inspect.stats.text import stats_text
-from x2i.inspect.target import resolve
-stats = read_stats([resolve(Path(sys.argv[1]))], by="host")
+from x2i.inspect.target import open_target
+stats = read_stats([open_target(Path(sys.argv[1]))], by="host")
 stats_text(stats, "host")
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(stats.images.attempted, stats.images.rankings["host"].distinct, peak)
@@ -37,7 +36,7 @@ print(stats.images.attempted, stats.images.rankings["host"].distinct, peak)
 
 
 def test_counts_are_those_of_the_indexes(dataset: Dataset) -> None:
-    stats = read_stats([resolve(dataset.root)], by="reason")
+    stats = read_stats([open_target(dataset.root)], by="reason")
     table = pa.concat_tables([read_image_index(dataset.root, partition) for partition in ("00000", "00001")])
     assert stats.images is not None
     assert stats.samples is not None
@@ -53,18 +52,18 @@ def test_counts_are_those_of_the_indexes(dataset: Dataset) -> None:
     tasks = {group.name: group.sums["samples"] for group in stats.samples.rankings["task"].groups}
     assert tasks["few_shot"] == 1
     assert sum(tasks.values()) == stats.samples.samples == 22
-    spreads = {spread.histogram.title: spread for spread in stats.images.spreads}
-    assert spreads["longest side"].maximum == 96
-    assert spreads["caption"].histogram.total == 6
+    histograms = {histogram.title: histogram for histogram in stats.images.histograms}
+    assert histograms["longest side"].maximum == 96
+    assert histograms["caption"].total == 6
 
 
 def test_several_targets_are_read_as_one_and_kinds_are_told_apart(dataset: Dataset) -> None:
     shards = sorted((dataset.root / "shards").glob("*.tar"))
-    stats = read_stats([resolve(path) for path in shards])
+    stats = read_stats([open_target(path) for path in shards])
     assert stats.images is None
     assert stats.samples is not None
     assert (stats.samples.samples, stats.samples.shards) == (22, 7)
-    images = read_stats([resolve(dataset.root / "images/00001.tar")])
+    images = read_stats([open_target(dataset.root / "images/00001.tar")])
     assert images.samples is None
     assert images.images is not None
     assert images.images.kept == 3
@@ -72,50 +71,47 @@ def test_several_targets_are_read_as_one_and_kinds_are_told_apart(dataset: Datas
 
 def test_an_unknown_field_and_a_table_are_refused(dataset: Dataset) -> None:
     with pytest.raises(UserError, match=r"--by hots: expected one of host, format"):
-        read_stats([resolve(dataset.root)], by="hots")
+        read_stats([open_target(dataset.root)], by="hots")
     with pytest.raises(UserError, match="a table; expected a dataset"):
-        read_stats([resolve(dataset.root / "relations/duplicates.parquet")])
+        read_stats([open_target(dataset.root / "relations/duplicates.parquet")])
 
 
-def test_a_spread_tells_extremes_exactly_and_the_median_closely() -> None:
+def test_a_logarithmic_histogram_tells_extremes_exactly_and_the_median_closely() -> None:
     values = np.random.default_rng(3).lognormal(6, 1, 20_000)
-    gathering = Gathering("side", "pixels")
-    for part in np.split(values, 10):
-        gathering.add(part)
-    gathering.add(np.array([0.0, np.nan, -1.0]))
-    spread = gathering.spread()
-    assert spread is not None
-    assert (spread.minimum, spread.maximum) == (values.min(), values.max())
-    assert spread.mean == pytest.approx(values.mean())
-    assert spread.histogram.median == pytest.approx(np.median(values), rel=0.05)
-    assert sum(spread.histogram.counts) == spread.histogram.total == 20_000
-    assert len(spread.histogram.edges) == len(spread.histogram.counts) + 1 <= 41
-    assert list(spread.histogram.edges) == sorted(spread.histogram.edges)
+    given = pa.table({"v": np.concatenate([values, [0.0, np.nan, -1.0, np.inf]])})
+    with scratch_database() as database:
+        database.register("given", given)
+        data = logarithmic_histogram(database, "given", "v", "side", "pixels")
+        assert logarithmic_histogram(database, "(FROM given WHERE v <= 0)", "v", "none") is None
+    assert data is not None
+    assert (data.minimum, data.maximum) == (values.min(), values.max())
+    assert data.mean == pytest.approx(values.mean())
+    assert data.median == pytest.approx(np.median(values), rel=0.02)
+    expected, _ = np.histogram(values, np.geomspace(values.min(), values.max(), 41))
+    assert sum(data.counts) == data.total == 20_000
+    assert np.abs(np.array(data.counts) - expected).max() <= 1
+    assert data.edges == pytest.approx(np.geomspace(values.min(), values.max(), 41))
 
 
 def test_a_median_stands_in_its_own_bin_however_wide_that_is() -> None:
-    plot = histogram_plot(Histogram("side", "", (1.0, 2.0, 4.0, 8.0), (5, 5, 2), 3.0, 12), width=300)
-    assert 'class="median" x1="150.0"' in plot
+    data = Histogram("side", "", (1.0, 2.0, 4.0, 8.0), (5, 5, 2), 3.0, 12, 1.0, 3.2, 8.0)
+    assert 'class="median" x1="150.0"' in histogram_plot(data, width=300)
 
 
-@pytest.mark.parametrize("rows_in_memory", [1_000_000, 50])
-def test_a_tally_is_exact_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch, rows_in_memory: int) -> None:
-    monkeypatch.setattr(group_sums, "ROWS_IN_MEMORY", rows_in_memory)
-    counted = Tally("host", ("images", "bytes"))
+def test_groups_are_ranked_and_the_tail_is_summed() -> None:
     random = np.random.default_rng(0)
-    names = [f"host{n}" for n in random.zipf(1.4, 5_000).clip(max=800)]
-    for start in range(0, len(names), 500):
-        part = names[start : start + 500]
-        counted.add(pa.array([None, *part[1:]]), {"images": np.ones(500), "bytes": np.full(500, 2.0)})
-    names = ["" if n % 500 == 0 else name for n, name in enumerate(names)]
-    ranking = counted.ranking(5)
+    names = ["" if n % 500 == 0 else f"host{value}" for n, value in enumerate(random.zipf(1.4, 5_000).clip(max=800))]
+    with scratch_database() as database:
+        database.register("given", pa.table({"host": [name or None for name in names]}))
+        ranking = rank_groups(database, "given", "host", {"images": "1", "bytes": "2.5"}, 5)
+        whole = rank_groups(database, "given", "host", {"images": "1"}, 10**6)
     expected = sorted({name: names.count(name) for name in set(names)}.items(), key=lambda item: (-item[1], item[0]))
     assert [(group.name, group.sums["images"]) for group in ranking.groups] == expected[:5]
     assert ranking.distinct == len(expected)
-    assert ranking.rest == {
-        "images": sum(n for _, n in expected[5:]),
-        "bytes": 2.0 * sum(n for _, n in expected[5:]),
-    }
+    rest = sum(n for _, n in expected[5:])
+    assert ranking.rest == {"images": rest, "bytes": 2.5 * rest}
+    assert [(group.name, group.sums["images"]) for group in whole.groups] == expected
+    assert (whole.others, whole.rest) == (0, {})
 
 
 class _Page(html.parser.HTMLParser):
@@ -130,7 +126,7 @@ class _Page(html.parser.HTMLParser):
 def test_hostile_hosts_and_licenses_stay_text_on_the_page(tmp_path: Path) -> None:
     evil = '"><script>document.title=1</script><img src=x onerror=alert(1)>'
     root = synthetic(tmp_path / "evil", 4, hosts=[evil, "b", "c", evil], licenses=[evil] * 4)
-    write_stats_page(read_stats([resolve(root)], by="license"), tmp_path / "stats.html", "license")
+    write_stats_page(read_stats([open_target(root)], by="license"), tmp_path / "stats.html", "license")
     text = (tmp_path / "stats.html").read_text()
     page = _Page()
     page.feed(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from x2i.errors import UserError
-from x2i.inspect.target import Kind, find_sample, resolve, select_samples
+from x2i.inspect.target import Kind, find_sample, open_target, select_samples
 from x2i.store import Dataset
 
 
@@ -25,7 +25,7 @@ from x2i.store import Dataset
     ],
 )
 def test_a_path_is_recognized_and_its_dataset_found(dataset: Dataset, path: str, kind: Kind) -> None:
-    target = resolve(dataset.root / path)
+    target = open_target(dataset.root / path)
     assert target.kind is kind
     assert target.dataset is not None
     assert target.dataset.root.resolve() == dataset.root.resolve()
@@ -37,11 +37,11 @@ def test_what_cannot_be_shown_is_refused_with_what_was_expected(tmp_path: Path, 
     (tmp_path / "strange.tar").write_bytes(b"\0" * 1024)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"expected|neither"):
-        resolve(tmp_path / name)
+        open_target(tmp_path / name)
 
 
 def test_the_same_samples_are_chosen_every_time_and_a_larger_choice_keeps_them(dataset: Dataset) -> None:
-    target = resolve(dataset.root)
+    target = open_target(dataset.root)
     few, many = select_samples(target, None, 2), select_samples(target, None, 4)
     again = select_samples(target, None, 2)
     for task, views in few.shown.items():
@@ -52,21 +52,21 @@ def test_the_same_samples_are_chosen_every_time_and_a_larger_choice_keeps_them(d
 
 
 def test_a_limit_takes_from_the_tasks_in_turn(dataset: Dataset) -> None:
-    chosen = select_samples(resolve(dataset.root), None, 4, limit=9)
+    chosen = select_samples(open_target(dataset.root), None, 4, limit=9)
     assert chosen.count == 9
     assert {len(views) for views in chosen.shown.values()} <= {1, 2}
     assert len(chosen.shown) == 7
 
 
 def test_one_task_alone_can_be_chosen_and_an_unknown_one_is_named(dataset: Dataset) -> None:
-    assert set(select_samples(resolve(dataset.root), "deblur", 3).shown) == {"deblur"}
+    assert set(select_samples(open_target(dataset.root), "deblur", 3).shown) == {"deblur"}
     with pytest.raises(UserError, match="no samples of task 'blur'; there are: canny_to_image"):
-        select_samples(resolve(dataset.root), "blur", 3)
+        select_samples(open_target(dataset.root), "blur", 3)
 
 
 def test_a_foreign_shard_without_an_index_is_shown_all_the_same(dataset: Dataset, tmp_path: Path) -> None:
     shutil.copy(dataset.root / "shards/deblur-1in-00000.tar", tmp_path / "train.tar")
-    target = resolve(tmp_path / "train.tar")
+    target = open_target(tmp_path / "train.tar")
     assert (target.kind, target.dataset) == (Kind.SHARD, None)
     view = find_sample(target, "deblur-00000-00001")
     assert view is not None

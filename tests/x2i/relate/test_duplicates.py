@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2i.relate import near
 from x2i.relate.exact import exact_pairs
 from x2i.relate.near import clusters, hamming_distances, near_pairs
 from x2i.seeding import generator
@@ -44,16 +43,15 @@ def test_the_groups_are_those_of_comparing_all_with_all(values, distance):
     assert clusters(len(values), near_pairs(values, distance)).tolist() == clusters(len(values), expected).tolist()
 
 
-def test_small_pieces_give_the_same_pairs(monkeypatch):
-    values = hashes(500, "pieces")
-    whole = near_pairs(values, 6)
-    monkeypatch.setattr(near, "CHUNK", 16)
-    assert np.array_equal(near_pairs(values, 6), whole)
-
-
 def test_a_million_times_the_same_hash_does_not_explode():
     values = np.full(1_000_000, 0x1234, np.uint64)
     assert len(near_pairs(values, 6)) == 999_999
+
+
+def test_no_images_have_no_pairs_and_no_groups():
+    none = near_pairs(np.zeros(0, np.uint64), 6)
+    assert none.shape == (0, 2)
+    assert clusters(0, none).tolist() == []
 
 
 def test_a_distance_out_of_range_is_refused():

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from upath import UPath
 
 from x2i.errors import UserError
-from x2i.store.files import cache, ranges
+from x2i.store.files import ranges, retry
 from x2i.store.files.cache import FileCache, StoredFile
 from x2i.store.files.ranges import RangeReader, fetch_ranges, join_ranges, open_in_use
 
@@ -71,8 +71,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:UPath .* not explicitly implemen
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(cache, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(ranges, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -95,7 +94,7 @@ def test_a_file_is_fetched_once_and_has_its_bytes(root, tmp_path):
     file, cache = stored(root, "a.tar"), FileCache(tmp_path / "cache", 10_000)
     copies = [cache.fetch(file) for _ in range(3)]
     assert copies[0].read_bytes() == (root / "a.tar").read_bytes()
-    assert set(copies) == {cache.place(file)}
+    assert set(copies) == {cache.path_of(file)}
     assert gets(root) == ["a.tar"]
 
 
@@ -123,7 +122,7 @@ def test_the_longest_unused_copies_make_room_and_the_bound_holds(root, tmp_path)
         copy = cache.fetch(file)
         os.utime(copy, (time.time() - age,) * 2)
     cache.fetch(files[2])
-    kept = [cache.place(file).exists() for file in files]
+    kept = [cache.path_of(file).exists() for file in files]
     assert kept == [False, True, True, False]
     assert sum(path.stat().st_size for path in cache.folder.glob("*.tar")) <= 2500
 
@@ -179,7 +178,7 @@ def test_a_file_that_is_gone_is_an_error_at_once(root, tmp_path):
 
 def test_ranges_come_from_the_store_until_the_copy_is_there(root, tmp_path):
     file, cache = stored(root, "a.tar"), FileCache(tmp_path / "cache", 10_000)
-    with RangeReader({str(file.path): cache.place(file)}) as reader:
+    with RangeReader({str(file.path): cache.path_of(file)}) as reader:
         assert reader.read(file.path, 5, 10) == (root / "a.tar").read_bytes()[5:15]
         copy = cache.fetch(file)
         copy.write_bytes(bytes(1000))

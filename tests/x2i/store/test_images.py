@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.datasets import build_dataset, photo_bytes
+from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
-from x2i.sample import ImageRecord
 from x2i.store import paths
 from x2i.store.files.tar import list_members, read_range
 from x2i.store.images import IMAGE_SCHEMA, image_partition, read_image_index, record_from_row

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.inspect.formatting import describe_bytes, describe_number, task_title
+from x2i.inspect.formatting import describe_bytes, describe_number
 from x2i.inspect.gallery.lineage import SourceImage, sources_by_uid
-from x2i.inspect.html import chip_html, embedded_json, instruction_html, instruction_parts, render_page, template
+from x2i.inspect.html import instruction_parts, render_page
 from x2i.inspect.sheet.thumbnails import thumbnail_bytes
 from x2i.inspect.tables import source_document
 from x2i.inspect.target import Kind, SampleView, Selection, Target
@@ -33,27 +32,26 @@ def write_gallery(target: Target, selection: Selection, folder: Path) -> Path:
     sources = sources_by_uid(target.dataset, uids) if target.dataset else {}
     pictures = {uid: _write_source(target, source, folder) for uid, source in sources.items()}
     documents: list[dict[str, Any]] = []
-    sections: list[str] = []
+    sections: list[dict[str, Any]] = []
     for task, views in selection.shown.items():
-        cards = []
-        for view in views:
-            cards.append(_card(view, _write_images(view, folder)))
-            documents.append(_document(view, sources, pictures))
-        sections.append(_section(task, cards, selection))
+        cards = [_card(view, _write_images(view, folder)) for view in views]
+        documents += [_document(view, sources, pictures) for view in views]
+        shards = selection.shards.get(task, 0)
+        sections.append({"task": task, "cards": cards, "total": selection.totals[task], "shards": shards})
     title = target.dataset.name if target.kind is Kind.DATASET and target.dataset else target.path.name
     hidden = selection.total - selection.count
     about = f"{selection.total:,} samples of {len(selection.totals)} tasks"
     page = render_page(
         "gallery.html",
-        template("gallery.css"),
-        template("gallery.js"),
-        title=escape(title),
-        about=escape(f"{about}; {selection.count:,} here, {hidden:,} not shown" if hidden else about),
-        tasks="".join(_task_button(task, len(views)) for task, views in selection.shown.items()),
-        sections="\n".join(sections),
-        data=embedded_json(documents),
+        "gallery.css",
+        "gallery.js",
+        title=title,
+        kind="gallery",
+        about=f"{about}; {selection.count:,} here, {hidden:,} not shown" if hidden else about,
+        sections=sections,
+        documents=documents,
     )
-    write_bytes(folder / "index.html", page.encode())
+    write_bytes(folder / "index.html", page)
     return folder / "index.html"
 
 
@@ -127,45 +125,18 @@ def _document(view: SampleView, sources: dict[str, SourceImage], pictures: dict[
     }
 
 
-def _section(task: str, cards: list[str], selection: Selection) -> str:
-    total = selection.totals[task]
-    hidden = total - len(cards)
-    note = f'<p class="more">{hidden:,} more of this task are not shown; --per-task shows more.</p>' if hidden else ""
-    shards = selection.shards.get(task, 0)
-    about = f"{total:,} {'sample' if total == 1 else 'samples'} in {shards:,} {'shard' if shards == 1 else 'shards'}"
-    grid = "\n".join(cards)
-    heading = f"<h2>{escape(task_title(task))} <small>{about}</small></h2>"
-    return f'<section class="task">{heading}<div class="grid">\n{grid}\n</div>{note}</section>'
-
-
-def _card(view: SampleView, decodes: list[bool]) -> str:
+def _card(view: SampleView, decodes: list[bool]) -> dict[str, Any]:
+    """Returns what the page shows of one sample; an image that does not decode has no thumbnail."""
     row = view.row
-    figures = [
-        _figure(view, name, number if number <= row["num_inputs"] else 0, good)
-        for number, (name, good) in enumerate(zip(view.image_names, decodes), start=1)
-    ]
-    scores = ", ".join(f"{name} {describe_number(value)}" for name, value in sorted(view.sample.scores.items()))
-    key = escape(row["key"], quote=True)
-    return (
-        f'<a class="card" href="#{key}" data-key="{key}"><div class="strip">{"".join(figures)}</div>'
-        f"<p>{instruction_html(row['instruction'])}</p>"
-        f'<footer><span class="mono">{key}</span><span>{escape(scores)}</span></footer></a>'
-    )
-
-
-def _figure(view: SampleView, name: str, number: int, decodes: bool) -> str:
-    kind = "input" if number else "output"
-    chip = chip_html(number) if number else ""
-    if not decodes:
-        return f'<figure class="{kind}"><span class="missing">{kind} does not decode</span>{chip}</figure>'
-    source = escape(f"thumbs/{_file(view, name)}.jpg", quote=True)
-    label = f"input {number}" if number else "output"
-    return f'<figure class="{kind}"><img loading="lazy" alt="{label}" src="{source}">{chip}</figure>'
-
-
-def _task_button(task: str, count: int) -> str:
-    name = escape(task, quote=True)
-    return (
-        f'<button type="button" aria-pressed="false" data-task="{name}">'
-        f"{escape(task_title(task))}<span>{count}</span></button>"
-    )
+    return {
+        "key": row["key"],
+        "instruction": list(instruction_parts(row["instruction"])),
+        "scores": ", ".join(f"{name} {describe_number(value)}" for name, value in sorted(view.sample.scores.items())),
+        "images": [
+            {
+                "number": number if number <= row["num_inputs"] else 0,
+                "thumbnail": f"thumbs/{_file(view, name)}.jpg" if decoded else None,
+            }
+            for number, (name, decoded) in enumerate(zip(view.image_names, decodes), start=1)
+        ],
+    }

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from x2i.sample import ImageRecord
+from x2i.image_record import ImageRecord
 from x2i.store import Dataset, paths
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.images import record_from_row
 
 LONG_LIST = 12

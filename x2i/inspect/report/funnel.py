@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from x2i.reasons import Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import Counts, list_commits, list_stages
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.plans import planned_stages, read_plan
 
 MOST_NAMES = 12

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from x2i.errors import UserError
+from x2i.image_record import ImageRecord
 from x2i.inspect.palette import LIGHT
 from x2i.inspect.sheet.samples import BODY, LABEL, MARGIN, SMALL, TITLE, WIDTH, save_sheet
 from x2i.inspect.sheet.text_drawing import Paragraph
 from x2i.inspect.sheet.thumbnails import Broken, fit
 from x2i.inspect.target import Kind, Target
 from x2i.reasons import Status
-from x2i.sample import ImageRecord
 from x2i.seeding import stable_hash
 from x2i.store import Dataset, paths
 from x2i.store.files.tar import read_range

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from x2i.errors import UserError
 from x2i.inspect.formatting import describe_license, describe_number, task_title
 from x2i.inspect.palette import LIGHT
-from x2i.inspect.sheet.text_drawing import Face, Paragraph, draw_chip
+from x2i.inspect.sheet.text_drawing import Font, Paragraph, draw_badge
 from x2i.inspect.sheet.thumbnails import Broken, fit
 from x2i.inspect.target import SampleView, Selection
 from x2i.sample import Sample
@@ -27,8 +27,8 @@ GAP = 12
 GUTTER = 28
 NOTES_WIDTH = 270
 ROW_GAP = 22
-TITLE, HEADING, BODY, SMALL = Face(36, bold=True), Face(24, bold=True), Face(20), Face(15)
-LABEL = Face(14)
+TITLE, HEADING, BODY, SMALL = Font(36, bold=True), Font(24, bold=True), Font(20), Font(15)
+LABEL = Font(14)
 MOST_TILES = 6
 
 
@@ -147,7 +147,7 @@ def _draw_row(sheet: Image, draw: ImageDraw, row: _Row, top: int) -> None:
     for number, picture in enumerate(row.inputs):
         x = MARGIN + number * (side + GAP)
         _draw_tile(sheet, draw, picture, (x, top), side)
-        draw_chip(draw, (x + 7, top + 7), number + 1, 18)
+        draw_badge(draw, (x + 7, top + 7), number + 1, 18)
     if row.hidden_inputs:
         label = f"+ {row.hidden_inputs} more inputs"
         SMALL.draw(draw, (MARGIN, top + side + 6), label, LIGHT.failed)

@@ -1,47 +1,81 @@
-"""The numbers of datasets and shards, read in one pass, partition by partition: nothing is held but sums and bins."""
+"""The numbers of datasets and shards, computed by DuckDB from the indexes of the images and of the shards."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from x2i.errors import UserError
-from x2i.inspect.stats.group_sums import Ranking, Tally
-from x2i.inspect.stats.histograms import Gathering, Spread
+from x2i.inspect.histograms import Histogram, logarithmic_histogram
+from x2i.inspect.stats.group_sums import Ranking, rank_groups
 from x2i.inspect.target import Kind, Target
 from x2i.reasons import Status
 from x2i.store import paths
 from x2i.store.commits import list_commits
 from x2i.store.dataset import ingest_stages
-from x2i.store.files.atomic import read_table
+from x2i.store.files.cache import local_copy
 from x2i.store.reshard import shard_batches
+from x2i.store.scratch_database import scratch_database
 from x2i.store.shards import Shard
 
 if TYPE_CHECKING:
-    import numpy as np
+    import duckdb
 
 IMAGE_FIELDS = ("host", "format", "license", "status", "reason", "opt_out", "http_status")
 SAMPLE_FIELDS = ("task", "num_inputs", "recipe", "image_format", "shard")
-IMAGE_MEASURES = ("images", "kept", "filtered", "failed", "bytes", "megapixels")
-SAMPLE_MEASURES = ("samples", "images", "bytes", "megapixels", "instruction_bytes")
-IMAGE_COLUMNS = [
+IMAGE_COLUMNS = (
     *("status", "reason", "host", "license", "format", "opt_out", "http_status", "text"),
     *("bytes", "size", "width", "height", "original_width", "original_height"),
-]
-OnPart = Callable[[str], None]
+)
+IMAGE_MEASURES = {
+    "images": "1",
+    "kept": "(status = 'ok')::INT",
+    "filtered": "(status = 'filtered')::INT",
+    "failed": "(status = 'failed')::INT",
+    "bytes": "CASE WHEN status = 'ok' THEN size ELSE 0 END",
+    "megapixels": "CASE WHEN status = 'ok' THEN width::BIGINT * height ELSE 0 END / 1e6",
+}
+SAMPLE_MEASURES = {
+    "samples": "1",
+    "images": "images",
+    "bytes": "image_bytes + json_size",
+    "megapixels": "pixels / 1e6",
+    "instruction_bytes": "instruction_bytes",
+}
+IMAGE_HISTOGRAMS = (  # table, value, title, unit
+    ("kept", "greatest(original_width, original_height)", "longest side before", "pixels as fetched"),
+    ("kept", "greatest(width, height)", "longest side", "pixels as stored"),
+    ("kept", "least(width, height)", "shortest side", "pixels as stored"),
+    ("kept", "width / height", "aspect ratio", "width / height"),
+    ("kept", "bytes", "bytes before", "a file, as fetched"),
+    ("kept", "size", "bytes", "a file, as stored"),
+    ("images", "length(text)", "alt text", "characters"),
+    ("captions", "length(caption)", "caption", "characters"),
+)
+SAMPLE_HISTOGRAMS = (
+    ("inputs", "greatest(side[1], side[2])", "input images", "longest side, pixels"),
+    ("outputs", "greatest(side[1], side[2])", "output images", "longest side, pixels"),
+    ("outputs", "side[1] / side[2]", "aspect ratio of outputs", "width / height"),
+    ("samples", "image_bytes", "bytes of a sample", "its images"),
+    ("samples", "characters", "instruction", "characters"),
+)
+_SAMPLES = """
+    SELECT shard, task, num_inputs, recipe, split_part(image_names[-1], '.', -1) AS image_format, image_sizes,
+           len(image_sizes) AS images, list_sum(image_bytes) AS image_bytes, json_size, instruction_bytes,
+           list_sum([size[1]::BIGINT * size[2] FOR size IN image_sizes]) AS pixels, length(instruction) AS characters
+    FROM batch"""
 
 
 @dataclass(frozen=True)
 class ImageStats:
     """The image store. bytes_stored: of the kept images as they lie here; bytes_fetched: as their servers sent them.
 
-    rankings: by field (always host, format and license). spreads: of the kept images; alt texts of all attempts.
+    rankings: by field (always host, format and license). histograms: of the kept images; alt texts of all attempts.
     """
 
     attempted: int
@@ -54,7 +88,7 @@ class ImageStats:
     bytes_stored: int
     megapixels: float
     rankings: Mapping[str, Ranking]
-    spreads: tuple[Spread, ...]
+    histograms: tuple[Histogram, ...]
 
 
 @dataclass(frozen=True)
@@ -67,7 +101,7 @@ class SampleStats:
     bytes: int
     megapixels: float
     rankings: Mapping[str, Ranking]
-    spreads: tuple[Spread, ...]
+    histograms: tuple[Histogram, ...]
 
 
 @dataclass(frozen=True)
@@ -79,45 +113,37 @@ class Stats:
     samples: SampleStats | None
 
 
-def read_stats(targets: Sequence[Target], by: str | None = None, top: int = 10, on_part: OnPart | None = None) -> Stats:
+def read_stats(targets: Sequence[Target], by: str | None = None, top: int = 10) -> Stats:
     """Reads the numbers of all `targets` together.
 
-    by: a further field to rank by. top: groups of each field that are named. on_part(name) is called after each file.
+    by: a further field to rank by. top: groups of each field that are named.
     Raises UserError if a target holds neither images nor samples, or nothing there has the field `by`.
     """
-    images, samples = _Images(by), _Samples(by)
+    names = tuple(str(target.path) for target in targets)
     for target in targets:
-        _read(target, images, samples, on_part or (lambda name: None))
-    found = Stats(
-        tuple(str(target.path) for target in targets),
-        images.stats(top) if images.parts else None,
-        samples.stats(top) if samples.parts else None,
-    )
-    fields = (*(IMAGE_FIELDS if found.images else ()), *(SAMPLE_FIELDS if found.samples else ()))
+        if target.kind is Kind.TABLE:
+            raise UserError(
+                f"{target.path}: a table; expected a dataset, a folder of shards, a shard or an image partition"
+            )
+    indexes = [path for target in targets for path in _image_indexes(target)]
+    shards = [shard for target in targets for shard in target.shards()]
+    fields = (*(IMAGE_FIELDS if indexes else ()), *(SAMPLE_FIELDS if shards else ()))
     if not fields:
-        raise UserError(f"{', '.join(found.names)}: neither images nor samples yet: run `x2i crawl` first")
+        raise UserError(f"{', '.join(names)}: neither images nor samples yet: run `x2i crawl` first")
     if by is not None and by not in fields:
         raise UserError(f"--by {by}: expected one of {', '.join(fields)}")
-    return found
-
-
-def _read(target: Target, images: _Images, samples: _Samples, on_part: OnPart) -> None:
-    if target.kind is Kind.TABLE:
-        raise UserError(
-            f"{target.path}: a table; expected a dataset, a folder of shards, a shard or an image partition"
-        )
-    for path in _image_indexes(target):
-        images.add(read_table(path, IMAGE_COLUMNS))
-        on_part(path.name)
-    if target.kind is Kind.DATASET and target.dataset is not None:
-        for commit in list_commits(target.dataset.root, "caption"):
-            path = paths.column_file(target.dataset.root, "captions", commit.partition)
-            if path.exists():
-                images.add_captions(read_table(path, ["caption"])["caption"])
-                on_part(path.name)
-    for shard in target.shards():
-        samples.add(shard)
-        on_part(shard.tar.name)
+    with scratch_database() as database:
+        images = samples = None
+        if indexes:
+            _view_parquet(database, "images", indexes, IMAGE_COLUMNS)
+            columns = [files for target in targets for files in _caption_columns(target)]
+            _view_parquet(database, "captions", [file for files in columns for file in files], ["caption"])
+            images = _image_stats(database, by, top)
+        if shards:
+            for shard in shards:
+                _add_samples(database, shard)
+            samples = _sample_stats(database, len(shards), by, top)
+    return Stats(names, images, samples)
 
 
 def _image_indexes(target: Target) -> Iterator[Path]:
@@ -131,162 +157,87 @@ def _image_indexes(target: Target) -> Iterator[Path]:
                     yield path
 
 
-class _Images:
-    def __init__(self, by: str | None) -> None:
-        self.parts = 0
-        self._lost: Counter[tuple[str, str]] = Counter()
-        self._sums: Counter[str] = Counter()
-        self._megapixels = 0.0
-        fields = {"host", "format", "license", *([by] if by in IMAGE_FIELDS else [])}
-        self._tallies = {field: Tally(field, IMAGE_MEASURES) for field in sorted(fields)}
-        self._spreads = {
-            "original_longest": Gathering("longest side before", "pixels as fetched"),
-            "longest": Gathering("longest side", "pixels as stored"),
-            "shortest": Gathering("shortest side", "pixels as stored"),
-            "aspect": Gathering("aspect ratio", "width / height"),
-            "fetched": Gathering("bytes before", "a file, as fetched"),
-            "stored": Gathering("bytes", "a file, as stored"),
-            "text": Gathering("alt text", "characters"),
-            "caption": Gathering("caption", "characters"),
-        }
-
-    def add(self, table: pa.Table) -> None:
-        import numpy as np
-
-        self.parts += 1
-        ok = np.asarray(pc.equal(table["status"], str(Status.OK)))
-        filtered = np.asarray(pc.equal(table["status"], str(Status.FILTERED)))
-        number = {name: table[name].to_numpy().astype(np.float64) for name in IMAGE_COLUMNS[-6:]}
-        width, height = number["width"], number["height"]
-        before = np.maximum(number["original_width"], number["original_height"])
-        text = pc.utf8_length(table["text"]).to_numpy()
-        self._lost.update(zip(table["status"].to_pylist(), table["reason"].to_pylist()))
-        self._sums.update(
-            attempted=table.num_rows,
-            kept=int(ok.sum()),
-            resized=int((ok & (before > np.maximum(width, height))).sum()),
-            text=int((text > 0).sum()),
-            fetched=int(number["bytes"][ok].sum()),
-            stored=int(number["size"][ok].sum()),
-        )
-        megapixels = np.where(ok, width * height / 1e6, 0.0)
-        self._megapixels += float(megapixels.sum())
-        measures = {
-            "images": np.ones(table.num_rows),
-            "kept": ok.astype(np.float64),
-            "filtered": filtered.astype(np.float64),
-            "failed": (~ok & ~filtered).astype(np.float64),
-            "bytes": np.where(ok, number["size"], 0.0),
-            "megapixels": megapixels,
-        }
-        for field, tally in self._tallies.items():
-            tally.add(table[field].cast(pa.string()), measures)
-        self._gather(
-            original_longest=before[ok],
-            longest=np.maximum(width, height)[ok],
-            shortest=np.minimum(width, height)[ok],
-            aspect=width[ok] / np.maximum(height[ok], 1),
-            fetched=number["bytes"][ok],
-            stored=number["size"][ok],
-            text=text,
-        )
-
-    def add_captions(self, captions: pa.ChunkedArray) -> None:
-        self._gather(caption=pc.utf8_length(captions.fill_null("")).to_numpy())
-
-    def _gather(self, **values: np.ndarray) -> None:
-        for name, found in values.items():
-            self._spreads[name].add(found)
-
-    def stats(self, top: int) -> ImageStats:
-        lost = {
-            status: {str(reason): n for (was, reason), n in sorted(self._lost.items(), key=str) if was == status}
-            for status in (Status.FILTERED, Status.FAILED)
-        }
-        return ImageStats(
-            attempted=self._sums["attempted"],
-            kept=self._sums["kept"],
-            filtered=lost[Status.FILTERED],
-            failed=lost[Status.FAILED],
-            resized=self._sums["resized"],
-            with_text=self._sums["text"],
-            bytes_fetched=self._sums["fetched"],
-            bytes_stored=self._sums["stored"],
-            megapixels=self._megapixels,
-            rankings={field: tally.ranking(top) for field, tally in self._tallies.items()},
-            spreads=_spreads(self._spreads),
-        )
+def _caption_columns(target: Target) -> Iterator[list[Path]]:
+    """Yields the files of every column that has a field `caption`."""
+    if target.kind is Kind.DATASET and target.dataset is not None:
+        for folder in sorted((target.dataset.root / "columns").glob("*/")):
+            files = sorted(folder.glob(f"*{paths.INDEX_SUFFIX}"))
+            if files and "caption" in pq.read_schema(local_copy(files[0])).names:
+                yield files
 
 
-class _Samples:
-    def __init__(self, by: str | None) -> None:
-        self.parts = 0
-        self._sums: Counter[str] = Counter()
-        self._megapixels = 0.0
-        fields = {"task", "num_inputs", "image_format", *([by] if by in SAMPLE_FIELDS else [])}
-        self._tallies = {field: Tally(field, SAMPLE_MEASURES) for field in sorted(fields)}
-        self._spreads = {
-            "input": Gathering("input images", "longest side, pixels"),
-            "output": Gathering("output images", "longest side, pixels"),
-            "aspect": Gathering("aspect ratio of outputs", "width / height"),
-            "bytes": Gathering("bytes of a sample", "its images"),
-            "instruction": Gathering("instruction", "characters"),
-        }
-
-    def add(self, shard: Shard) -> None:
-        self.parts += 1
-        for table in shard_batches(shard):
-            self._add(shard.name, table)
-
-    def _add(self, shard: str, table: pa.Table) -> None:
-        import numpy as np
-
-        rows = table.num_rows
-        count = pc.list_value_length(table["image_sizes"]).to_numpy().astype(np.int64)
-        sizes = np.asarray(pc.list_flatten(pc.list_flatten(table["image_sizes"])), np.float64).reshape(-1, 2)
-        owner = np.repeat(np.arange(rows), count)
-        image_bytes = np.asarray(pc.list_flatten(table["image_bytes"]), np.float64)
-        is_output = np.zeros(len(sizes), bool)
-        is_output[np.cumsum(count) - 1] = True
-        of_sample = np.bincount(owner, image_bytes, rows)
-        megapixels = np.bincount(owner, sizes.prod(axis=1) / 1e6, rows)
-        measures = {
-            "samples": np.ones(rows),
-            "images": count.astype(np.float64),
-            "bytes": of_sample + table["json_size"].to_numpy(),
-            "megapixels": megapixels,
-            "instruction_bytes": table["instruction_bytes"].to_numpy().astype(np.float64),
-        }
-        for field, tally in self._tallies.items():
-            tally.add(_sample_values(field, shard, table), measures)
-        self._sums.update(samples=rows, images=len(sizes), bytes=int(measures["bytes"].sum()))
-        self._megapixels += float(megapixels.sum())
-        longest = sizes.max(axis=1)
-        self._spreads["input"].add(longest[~is_output])
-        self._spreads["output"].add(longest[is_output])
-        self._spreads["aspect"].add(sizes[is_output, 0] / sizes[is_output, 1].clip(1))
-        self._spreads["bytes"].add(of_sample)
-        self._spreads["instruction"].add(pc.utf8_length(table["instruction"]).to_numpy())
-
-    def stats(self, top: int) -> SampleStats:
-        return SampleStats(
-            samples=self._sums["samples"],
-            shards=self.parts,
-            images=self._sums["images"],
-            bytes=self._sums["bytes"],
-            megapixels=self._megapixels,
-            rankings={field: t.ranking(10**6 if field == "task" else top) for field, t in self._tallies.items()},
-            spreads=_spreads(self._spreads),
-        )
+def _view_parquet(
+    database: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], columns: Sequence[str]
+) -> None:
+    if files:
+        table = database.read_parquet([str(local_copy(path)) for path in files], union_by_name=True)
+        table.select(*columns).create_view(name)
 
 
-def _sample_values(field: str, shard: str, table: pa.Table) -> Any:
-    if field == "shard":
-        return pa.array([shard] * table.num_rows, pa.string())
-    if field == "image_format":
-        return pa.array([names[-1].rsplit(".", 1)[-1] for names in table["image_names"].to_pylist()], pa.string())
-    return table[field].cast(pa.string())
+def _add_samples(database: duckdb.DuckDBPyConnection, shard: Shard) -> None:
+    for table in shard_batches(shard):
+        names = pa.array([shard.name] * table.num_rows, pa.string())
+        database.register("batch", table.append_column("shard", names))
+        database.execute(f"CREATE TABLE IF NOT EXISTS samples AS {_SAMPLES} LIMIT 0")
+        database.execute(f"INSERT INTO samples {_SAMPLES}")
+        database.unregister("batch")
 
 
-def _spreads(gathered: Mapping[str, Gathering]) -> tuple[Spread, ...]:
-    return tuple(spread for gathering in gathered.values() if (spread := gathering.spread()) is not None)
+def _image_stats(database: duckdb.DuckDBPyConnection, by: str | None, top: int) -> ImageStats:
+    database.execute("CREATE VIEW kept AS FROM images WHERE status = 'ok'")
+    attempted, with_text = _row(database, "SELECT count(*), count(*) FILTER (length(text) > 0) FROM images")
+    kept, resized, fetched, stored, megapixels = _row(
+        database,
+        "SELECT count(*), count(*) FILTER (greatest(original_width, original_height) > greatest(width, height)), "
+        "coalesce(sum(bytes), 0), coalesce(sum(size), 0), coalesce(sum(width::BIGINT * height), 0) / 1e6 FROM kept",
+    )
+    reasons = "SELECT status, coalesce(reason, ''), count(*) FROM images GROUP BY ALL ORDER BY ALL"
+    lost = database.execute(reasons).fetchall()
+    fields = {"host", "format", "license", *([by] if by in IMAGE_FIELDS else [])}
+    return ImageStats(
+        attempted=attempted,
+        kept=kept,
+        filtered={reason: count for status, reason, count in lost if status == Status.FILTERED},
+        failed={reason: count for status, reason, count in lost if status == Status.FAILED},
+        resized=resized,
+        with_text=with_text,
+        bytes_fetched=fetched,
+        bytes_stored=stored,
+        megapixels=megapixels,
+        rankings={field: rank_groups(database, "images", field, IMAGE_MEASURES, top) for field in sorted(fields)},
+        histograms=_histograms(database, IMAGE_HISTOGRAMS),
+    )
+
+
+def _sample_stats(database: duckdb.DuckDBPyConnection, shards: int, by: str | None, top: int) -> SampleStats:
+    database.execute("CREATE VIEW inputs AS SELECT unnest(image_sizes[:-2]) AS side FROM samples")
+    database.execute("CREATE VIEW outputs AS SELECT image_sizes[-1] AS side FROM samples")
+    totals = ("samples", "images", "bytes", "megapixels")
+    sums = ", ".join(f"coalesce(sum({SAMPLE_MEASURES[name]}), 0)" for name in totals)
+    samples, images, size, megapixels = _row(database, f"SELECT {sums} FROM samples")
+    fields = {"task", "num_inputs", "image_format", *([by] if by in SAMPLE_FIELDS else [])}
+    most = {"task": 10**6}  # all of them: there are few, and each is worth a line
+    return SampleStats(
+        samples=samples,
+        shards=shards,
+        images=images,
+        bytes=size,
+        megapixels=megapixels,
+        rankings={
+            field: rank_groups(database, "samples", field, SAMPLE_MEASURES, most.get(field, top))
+            for field in sorted(fields)
+        },
+        histograms=_histograms(database, SAMPLE_HISTOGRAMS),
+    )
+
+
+def _histograms(
+    database: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[str, str, str, str]]
+) -> tuple[Histogram, ...]:
+    there = {name for (name,) in database.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+    found = [logarithmic_histogram(database, *entry) for entry in wanted if entry[0] in there]
+    return tuple(histogram for histogram in found if histogram is not None)
+
+
+def _row(database: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    return tuple(database.execute(query).fetchall()[0])

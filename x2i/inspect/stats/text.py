@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from x2i.inspect.formatting import describe_bytes, describe_license, describe_number, share
+from x2i.inspect.histograms import Histogram
 from x2i.inspect.stats.group_sums import Ranking
-from x2i.inspect.stats.histograms import Spread
 from x2i.inspect.stats.read import ImageStats, SampleStats, Stats
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _images(stats: ImageStats, by: str | None) -> list[RenderableType]:
         ranking = stats.rankings[field]
         rows = [(name, sums["images"], "cyan") for name, sums in ranking_rows(ranking)]
         parts += ["", _bars(f"{field} ({ranking.distinct:,})", rows, whole)]
-    parts += ["", _spreads(stats.spreads)]
+    parts += ["", _histograms(stats.histograms)]
     if by is not None and by in stats.rankings:
         parts += ["", _measures(stats.rankings[by])]
     return parts
@@ -81,7 +81,7 @@ def _samples(stats: SampleStats, by: str | None) -> list[RenderableType]:
     for field in ("task", "num_inputs", "image_format"):
         rows = [(name, sums["samples"], "cyan") for name, sums in ranking_rows(stats.rankings[field])]
         parts += ["", _bars(field.replace("_", " "), rows, stats.samples)]
-    parts += ["", _spreads(stats.spreads)]
+    parts += ["", _histograms(stats.histograms)]
     if by is not None and by in stats.rankings:
         parts += ["", _measures(stats.rankings[by])]
     return parts
@@ -99,13 +99,12 @@ def _bars(title: str, rows: Sequence[tuple[str, float, str]], whole: int) -> Tab
     return table
 
 
-def _spreads(spreads: Sequence[Spread]) -> Table:
+def _histograms(histograms: Sequence[Histogram]) -> Table:
     from rich.text import Text
 
     table = _table("measured", "unit", "", ">least", ">median", ">mean", ">most")
-    for spread in spreads:
-        data = spread.histogram
-        numbers = (spread.minimum, data.median, spread.mean, spread.maximum)
+    for data in histograms:
+        numbers = (data.minimum, data.median, data.mean, data.maximum)
         columns = Text(_columns(data.counts), style="cyan", no_wrap=True)
         table.add_row(data.title, Text(data.unit, style="dim"), columns, *(_short(number) for number in numbers))
     return table

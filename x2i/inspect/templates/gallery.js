@@ -15,8 +15,8 @@ function make(tag, className, text) {
   return element;
 }
 
-function chip(number) {
-  return make("span", `chip c${((number - 1) % 5) + 1}`, String(number));
+function badge(number) {
+  return make("span", `badge c${((number - 1) % 5) + 1}`, String(number));
 }
 
 function link(url) {
@@ -60,7 +60,7 @@ function figure(image) {
   picture.height = image.height;
   picture.style.height = "auto";
   const caption = make("figcaption");
-  if (image.number) caption.append(chip(image.number), " ");
+  if (image.number) caption.append(badge(image.number), " ");
   caption.append(`${image.name}, ${image.width} × ${image.height}, ${image.size}`);
   box.append(picture, caption);
   return box;
@@ -92,7 +92,7 @@ function sourceBlock(source, number, total) {
 function render(sample) {
   document.getElementById("dialog-title").textContent = sample.key;
   const said = make("p", "said");
-  for (const part of sample.instruction) said.append(typeof part === "number" ? chip(part) : part);
+  for (const part of sample.instruction) said.append(typeof part === "number" ? badge(part) : part);
   const full = make("div", "full");
   full.append(...sample.images.map(figure));
   const facts = make("div", "facts");

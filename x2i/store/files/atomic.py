@@ -13,10 +13,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from x2i.store.files.remote import is_remote, local_copy, publish, scratch_file
+from x2i.store.files.cache import WRITE_BUFFER, local_copy, stored_file
+from x2i.store.files.remote import is_remote
 
 TEMPORARY_MARK = ".tmp-"
-WRITE_BUFFER = 2**20  # bytes; large writes lie in large pieces in the page cache, from which reads are quicker
 ROW_GROUP = 64 * 1024
 _PARQUET: dict[str, Any] = {"compression": "zstd", "version": "2.6", "store_schema": False}
 
@@ -32,7 +32,7 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     there whole, which is atomic by the store's own promise.
     """
     if is_remote(path):
-        with _stored_file(path) as stream:
+        with stored_file(path) as stream:
             yield stream
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,17 +49,6 @@ def atomic_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         raise
     if durable:
         _fsync_folder(path.parent)
-
-
-@contextmanager
-def _stored_file(path: Path) -> Iterator[IO[bytes]]:
-    temporary = scratch_file(path)
-    try:
-        with open(temporary, "wb", WRITE_BUFFER) as stream:
-            yield stream
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fsspec.utils import merge_offset_ranges
+
 from x2i.errors import UserError
 from x2i.store.files.remote import is_remote
+from x2i.store.files.retry import RequestError, with_retries
 
 Extent = tuple[int, int]
 """In a file: the first byte wanted, and how many."""
@@ -21,8 +25,6 @@ Range = tuple[Path, int, int]
 LARGEST_REQUEST = 2**23  # bytes; more are better had side by side
 LARGEST_GAP = 2**16  # bytes; getting that many for nothing is quicker than asking a store once more
 MOST_OPEN = 256  # files of a reader; a quarter of the usual limit of a process, which has a few
-ATTEMPTS = 4
-FIRST_PAUSE = 0.2  # seconds before the second attempt; each pause is twice as long as the one before
 
 
 class RangeReader:
@@ -122,10 +124,12 @@ def open_in_use(copy: Path) -> int | None:
     except BlockingIOError:  # it is being deleted
         os.close(descriptor)
         return None
-    if not os.fstat(descriptor).st_nlink:
+    state = os.fstat(descriptor)
+    if not state.st_nlink:
         os.close(descriptor)
         return None
-    os.utime(descriptor)
+    if state.st_mtime < time.time():  # a later time is a promise (`FileCache.local_copy`)
+        os.utime(descriptor)
     return descriptor
 
 
@@ -137,46 +141,38 @@ def fetch_ranges(ranges: Sequence[Range]) -> dict[Range, bytes]:
     """
     requests = join_ranges(ranges)
     answers: dict[Range, bytes] = {}
-    for attempt in range(ATTEMPTS):
-        missing = [request for request in requests if request not in answers]
-        failed: list[tuple[Path, BaseException]] = []
-        for request, answer in _ask(missing):
+
+    def ask_for_missing() -> None:
+        failed: list[RequestError] = []
+        for request, answer in _ask([request for request in requests if request not in answers]):
             if isinstance(answer, BaseException):
-                failed.append((request[0], answer))
+                failed.append(RequestError(request[0], answer))
             else:
                 answers[request] = bytes(answer)
-        if not failed:
-            return {part: _cut(part, request, answers[request]) for request in requests for part in requests[request]}
-        hopeless = [failure for failure in failed if isinstance(failure[1], FileNotFoundError | PermissionError)]
-        path, error = (hopeless or failed)[0]
-        if hopeless or attempt == ATTEMPTS - 1:
-            break
-        time.sleep(FIRST_PAUSE * 2**attempt)
-    raise UserError(f"{path}: could not be read, {attempt + 1} attempts: {error!r}") from error
+        if failed:
+            raise max(failed, key=lambda failure: failure.is_final)
+
+    with_retries(ask_for_missing, "could not be read")
+    return {part: _cut(part, request, answers[request]) for request in requests for part in requests[request]}
 
 
 def join_ranges(ranges: Sequence[Range]) -> dict[Range, list[Range]]:
     """Returns the requests to make for `ranges`, and which of these lie in each.
 
-    A request is for one file, and goes on until it has LARGEST_REQUEST bytes, or the next range begins more than
-    LARGEST_GAP bytes behind it.
+    A request is for one file. It covers gaps of up to LARGEST_GAP bytes, and has at most LARGEST_REQUEST bytes unless
+    one range alone has more.
     """
     by_path: dict[Path, list[Range]] = {}
     for part in ranges:
         by_path.setdefault(part[0], []).append(part)
     requests: dict[Range, list[Range]] = {}
     for path, parts in by_path.items():
-        parts.sort(key=lambda part: part[1])
-        first = end = parts[0][1]
-        inside: list[Range] = []
-        for part in parts:
-            _, offset, size = part
-            if offset > end + LARGEST_GAP or end - first >= LARGEST_REQUEST:
-                requests[path, first, end - first] = inside
-                first, end, inside = offset, offset, []
-            inside.append(part)
-            end = max(end, offset + size)
-        requests[path, first, end - first] = inside
+        parts.sort(key=lambda part: part[1:])
+        starts, ends = [offset for _, offset, _ in parts], [offset + size for _, offset, size in parts]
+        _, starts, ends = merge_offset_ranges([""] * len(parts), starts, ends, LARGEST_GAP, LARGEST_REQUEST)
+        for part in parts:  # each lies in the last request that does not begin behind it
+            at = bisect_right(starts, part[1]) - 1
+            requests.setdefault((path, starts[at], ends[at] - starts[at]), []).append(part)
     return requests
 
 

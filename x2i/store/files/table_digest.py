@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from x2i.sample import canonical_json
 
 
-def rows_digest(rows: pa.Table) -> str:
+def table_digest(rows: pa.Table) -> str:
     """Returns a digest of a table's values that does not depend on chunking, file format or library version."""
     digest = hashlib.sha256()
     for name in rows.column_names:

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from x2i.errors import UserError
 from x2i.store.files.atomic import atomic_file
-from x2i.store.files.remote import is_remote, local_copy, read_remote_range
+from x2i.store.files.cache import cached_copy, local_copy
+from x2i.store.files.ranges import fetch_ranges
+from x2i.store.files.remote import is_remote
 
 HEADER_BYTES = 512
 END_BLOCKS = 2  # an archive ends with two blocks of zeros
@@ -111,23 +113,55 @@ def survey_members(path: Path) -> tuple[list[Member], list[str]]:
     """
     members: list[Member] = []
     problems: list[str] = []
-    last, end = "", 0
-    try:
-        with tarfile.open(local_copy(path), "r:") as archive:
-            for info in archive:
+    with open(local_copy(path), "rb") as stream:
+        try:
+            for info in walk_headers(stream):
                 refusal = member_refusal(info)
                 if refusal:
                     problems.append(f"member {info.name!r} {refusal}: refused")
                 else:
                     members.append(Member(info.name, info.offset_data, info.size))
+        except DamagedTarError as damage:
+            problems.append(str(damage))
+    return members, problems
+
+
+class DamagedTarError(ValueError):
+    """A tar that does not end as a tar. truncated: its end is missing; otherwise something else stands there."""
+
+    def __init__(self, problem: str, truncated: bool = False) -> None:
+        super().__init__(problem)
+        self.truncated = truncated
+
+
+def walk_headers(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """Yields the header of every member of a plain tar, in file order; keeps none, and reads no member's data.
+
+    A header of negative size is the last. Raises DamagedTarError, after the members before it, where the tar is
+    damaged or cut off: nothing but zero blocks, at least two, may follow the last member.
+    """
+    total = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    last, end = "", 0
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            while (info := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # tarfile would keep every header
                 if info.size < 0:  # tarfile would step backwards for ever
-                    return members, problems
+                    yield info
+                    return
+                if info.isreg() and info.offset_data + info.size > total:
+                    raise DamagedTarError(f"truncated inside member {info.name!r}", truncated=True)
+                yield info
                 last, end = info.name, archive.offset
+                if end > total:
+                    raise DamagedTarError(f"truncated inside member {last!r}", truncated=True)
+    except DamagedTarError:
+        raise
     except (tarfile.TarError, EOFError, ValueError) as error:
-        inside = f"truncated inside member {last!r}" if last else "not a readable plain tar"
-        return members, [*problems, f"{inside}: {error}"]
-    # tarfile takes a damaged header, or none, for the end of the archive: what follows the last member decides.
-    return members, [*problems, *_tail_problems(path, end, last)]
+        where = f"damaged after member {last!r}" if last else "not a readable plain tar"
+        raise DamagedTarError(f"{where}: {error}") from error
+    _require_end(stream, end, total, last)
 
 
 def member_at(path: Path, offset: int) -> Member | None:
@@ -137,22 +171,32 @@ def member_at(path: Path, offset: int) -> Member | None:
         header = stream.read(HEADER_BYTES)
         end = stream.seek(0, os.SEEK_END)
     try:
-        info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-    except (tarfile.TarError, ValueError):
+        info = parse_header(header)
+    except tarfile.TarError:
         return None
     return Member(info.name, offset, info.size) if offset + info.size <= end else None
 
 
+def parse_header(block: bytes) -> tarfile.TarInfo:
+    """Returns what one block of HEADER_BYTES says of the member behind it. Raises tarfile.TarError."""
+    return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+
+
 def read_range(path: Path, offset: int, size: int) -> bytes:
     """Returns `size` bytes of `path` from `offset`. Raises UserError if the file ends before."""
-    data = read_remote_range(path, offset, size) if is_remote(path) else _pread(path, offset, size)
+    local = cached_copy(path) if is_remote(path) else path
+    if local is None:
+        return fetch_ranges([(path, offset, size)])[path, offset, size]
+    data = _pread(local, offset, size)
     if len(data) != size:
         raise UserError(f"{path}: wanted {size} bytes at {offset}, found {len(data)}: the file is truncated")
     return data
 
 
 def member_header(name: str, size: int) -> bytes:
-    """Returns the ustar header of a member: the fields that differ between members, set in a header made once."""
+    """Returns the ustar header of a member, as tarfile makes it but six times faster: name, size and sum are set in a
+    header that was made once. Raises ValueError for a name or a size that ustar cannot hold.
+    """
     path = name.encode()
     if len(path) > _LONGEST_NAME or size >= _LARGEST_SIZE:
         return _tarfile_header(name, size)
@@ -197,19 +241,15 @@ def member_refusal(info: tarfile.TarInfo) -> str:
     return ""
 
 
-def _tail_problems(path: Path, end: int, last: str) -> list[str]:
-    """Says what is wrong after the last member, which ends at byte `end`: nothing but zero blocks may stand there."""
-    size = path.stat().st_size
-    if size < end:
-        return [f"truncated inside member {last!r}"]
-    with open(local_copy(path), "rb") as stream:
-        stream.seek(end)
-        position = end
-        while chunk := stream.read(1 << 20):
-            if chunk.strip(b"\0"):
-                what = "truncated header" if size - end < HEADER_BYTES else "damaged header or foreign bytes"
-                return [f"{what} after member {last!r}, at byte {position}"]
-            position += len(chunk)
-    if size < end + END_BLOCKS * HEADER_BYTES or size % HEADER_BYTES:
-        return [f"truncated after member {last!r}: the end-of-archive blocks are missing"]
-    return []
+def _require_end(stream: BinaryIO, end: int, total: int, last: str) -> None:
+    """tarfile takes a damaged header, or none, for the end of the archive: what follows the last member decides."""
+    stream.seek(end)
+    position = end
+    while chunk := stream.read(1 << 20):
+        if chunk.strip(b"\0"):
+            cut = total - end < HEADER_BYTES
+            what = "truncated header" if cut else "damaged header or foreign bytes"
+            raise DamagedTarError(f"{what} after member {last!r}, at byte {position}", truncated=cut)
+        position += len(chunk)
+    if total < end + END_BLOCKS * HEADER_BYTES or total % HEADER_BYTES:
+        raise DamagedTarError(f"truncated after member {last!r}: the end-of-archive blocks are missing", truncated=True)

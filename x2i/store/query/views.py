@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.commits import list_commits, list_stages
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 from x2i.store.query.predicates import check_predicate, refused
 
 if TYPE_CHECKING:

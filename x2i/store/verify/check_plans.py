@@ -13,7 +13,7 @@ from x2i.store import paths
 from x2i.store.dataset import Dataset
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import file_sizes
-from x2i.store.files.table_digest import rows_digest
+from x2i.store.files.table_digest import table_digest
 from x2i.store.plans import planned_stages, read_plan
 from x2i.store.verify.checks import Finding
 
@@ -69,4 +69,4 @@ def _holds(file: Path, digest: str | None) -> bool:
         rows = read_table(file)
     except (OSError, pa.ArrowException):
         return False
-    return digest is None or rows_digest(rows) == digest
+    return digest is None or table_digest(rows) == digest

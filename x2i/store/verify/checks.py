@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from x2i.errors import UserError
+from x2i.image_record import ImageRecord
 from x2i.reasons import DroppedError, Status
-from x2i.sample import ImageRecord
 from x2i.store import paths
 from x2i.store.commits import Counts, file_digest
 from x2i.store.files.atomic import read_table

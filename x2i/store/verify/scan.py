@@ -10,8 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from x2i.sample import InvalidSampleError, Sample, canonical_json
+from x2i.sample import InvalidSampleError, Sample
 from x2i.store.files.tar import Member, read_range, survey_members
+from x2i.store.shards import sample_row
 
 IMAGE_SUFFIX_PATTERN = re.compile(r"(?:input_([1-9]\d*)|output)\.(?:jpg|jpeg|png|webp)")
 MAX_JSON_BYTES = 16 << 20
@@ -96,26 +97,7 @@ def _row(tar: Path, key: str, files: dict[str, Member]) -> tuple[dict[str, Any] 
         complaints.append(f"the JSON says key {sample.key!r}")
     if sample.num_inputs != len(names) - 1:
         complaints.append(f"the JSON declares {sample.num_inputs} input images, the tar holds {len(names) - 1}")
-    return (None, complaints) if complaints else (_index_row(sample, names, files), [])
-
-
-def _index_row(sample: Sample, names: list[str], files: dict[str, Member]) -> dict[str, Any]:
-    return {
-        "key": sample.key,
-        "task": sample.task,
-        "num_inputs": sample.num_inputs,
-        "instruction": sample.instruction,
-        "instruction_bytes": len(sample.instruction.encode()),
-        "image_sizes": [list(size) for size in sample.sizes],
-        "json_offset": files["json"].offset,
-        "json_size": files["json"].size,
-        "image_names": names,
-        "image_offsets": [files[name].offset for name in names],
-        "image_bytes": [files[name].size for name in names],
-        "uids": list(sample.source.uids),
-        "recipe": sample.recipe.name,
-        "scores": canonical_json(dict(sample.scores)),
-    }
+    return (None, complaints) if complaints else (sample_row(sample, names, files), [])
 
 
 def _homogeneity(rows: list[dict[str, Any]]) -> Iterator[str]:
