@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.engine.options import OutOption, RunOptions
-from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.stages.crawl.stage import CrawlStage
 from x2i.command_options import with_options
 from x2i.crawl.http.policy import DEFAULT_USER_AGENT, FetchPolicy
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _NETWORK_KINDS = frozenset({"web page", "table", "WAT file"})
 
 
-def forget_passing_failures(dataset: Dataset, stage: CrawlStage) -> int:
+def retract_transient_failures(dataset: Dataset, stage: CrawlStage) -> int:
     """Takes back the commit of each partition that holds passing failures and was made with the same options.
 
     Looks at all crawls into the dataset. Files stay: the worker reads from them what is final. Returns how many
     partitions that were.
     """
-    from x2i.crawl.resume import has_passing_failures
+    from x2i.crawl.resume import has_transient_failures
     from x2i.store.commits import list_commits
     from x2i.store.dataset import ingest_stages
 
     count = 0
     for name in ingest_stages(dataset.root):
         for commit in list_commits(dataset.root, name):
-            if has_passing_failures(commit) and dict(commit.config) == stage.partition_config():
+            if has_transient_failures(commit) and dict(commit.config) == stage.partition_config():
                 paths.commit_file(dataset.root, name, commit.partition).unlink()
                 count += 1
     return count
@@ -188,7 +188,7 @@ def command(
     )
     _ask_for_contact(stage)
     dataset = dataset_for_ingest(out, run)
-    stages = crawl_generations(dataset, stage, overwrite=run.overwrite, reread=reread)
+    stages = crawl_runs(dataset, stage, overwrite=run.overwrite, reread=reread)
     if retry_failed and not run.dry_run:
-        forget_passing_failures(dataset, stage)
+        retract_transient_failures(dataset, stage)
     run_stages(stages, dataset, run)

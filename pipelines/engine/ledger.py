@@ -37,7 +37,7 @@ def stage_lock(dataset: Dataset, stage: str) -> Iterator[None]:
         remove_temporaries(dataset.root)
         for folder in ("plans", "commits", "failures"):
             remove_temporaries(dataset.root / folder / stage)
-        remove_temporaries(dataset.root / "mentions", f"{stage}.parquet")
+        remove_temporaries(dataset.root / "sightings", f"{stage}.parquet")
         yield
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.engine.stage import PlanCounts, PlannedMentions, PlannedPartition, Stage
+from pipelines.engine.stage import PlanCounts, PlannedPartition, PlannedSightings, Stage
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 from x2i.store import Dataset, paths
@@ -93,10 +93,10 @@ def write_plan(dataset: Dataset, stage: Stage) -> Plan:
     counts: dict[str, int] = {}
     entries: list[PlanEntry] = []
     pending: deque[Future[PlanEntry]] = deque()
-    with ThreadPoolExecutor(WRITERS) as pool, TableFile(paths.mentions_file(root, stage.name)) as mentions:
+    with ThreadPoolExecutor(WRITERS) as pool, TableFile(paths.sightings_file(root, stage.name)) as sightings:
         for item in stage.plan(dataset):
-            if isinstance(item, PlannedMentions):
-                mentions.append(item.rows)
+            if isinstance(item, PlannedSightings):
+                sightings.append(item.rows)
             elif isinstance(item, PlanCounts):
                 counts.update(item.counts)
             else:
@@ -104,8 +104,8 @@ def write_plan(dataset: Dataset, stage: Stage) -> Plan:
             while len(pending) > WAITING:
                 entries.append(_sharing(pending.popleft().result(), entries))
         entries += [_sharing(future.result(), entries) for future in pending]
-    if not mentions.rows:
-        paths.mentions_file(root, stage.name).unlink(missing_ok=True)
+    if not sightings.rows:
+        paths.sightings_file(root, stage.name).unlink(missing_ok=True)
     plan = _plan(dataset, stage, entries, counts)
     _remove_strays(root, plan)
     write_record(root, plan)

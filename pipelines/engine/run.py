@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class StageSummary:
     """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new.
 
-    planned_beside: what planning counted beside the rows: of a crawl, repeated, known, changed, mentions, bad_lines.
+    planned_beside: what planning counted beside the rows: of a crawl, repeated, known, changed, sightings, bad_lines.
     """
 
     stage: str

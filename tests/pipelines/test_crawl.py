@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.commands.crawl import forget_passing_failures
+from pipelines.commands.crawl import retract_transient_failures
 from pipelines.stages.crawl.stage import CrawlStage
 from tests.support import REPOSITORY
 from tests.support.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
@@ -187,7 +187,7 @@ def test_retry_failed_fetches_only_what_failed_for_a_passing_reason(
     hits = dict(site.hits)
 
     retrying = CrawlStage(sources=(source,), retry_failed=True, **QUICK)
-    assert forget_passing_failures(Dataset.open(root), retrying) == 1
+    assert retract_transient_failures(Dataset.open(root), retrying) == 1
     _crawl_and_commit(root, retrying)
     [commit] = list_commits(root, "crawl")
     assert (commit.counts.ok, dict(commit.counts.failed)) == (2, {"http_client_error": 1})
@@ -198,7 +198,7 @@ def test_retry_failed_fetches_only_what_failed_for_a_passing_reason(
     _crawl_and_commit(straight, stage)
     for name in ("00000.tar", "00000.parquet"):
         assert (root / "images" / name).read_bytes() == (straight / "images" / name).read_bytes(), name
-    assert forget_passing_failures(Dataset.open(root), retrying) == 0
+    assert retract_transient_failures(Dataset.open(root), retrying) == 0
 
 
 def test_options_out_of_range_are_refused_with_their_name(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.commands.crawl import forget_passing_failures
+from pipelines.commands.crawl import retract_transient_failures
 from pipelines.commands.filter import FilterStage
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
-from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.stages.crawl.stage import CrawlStage
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
@@ -37,14 +37,14 @@ def run(root: Path, *sources: str, reread: bool = False, **options: Any) -> dict
     run_options = RunOptions(executor=Executor.INLINE, **shared)
     stage = CrawlStage(sources=sources, **{"partition_size": 2, **QUICK, **options})
     dataset = Dataset.create(root, "again")
-    stages = crawl_generations(dataset, stage, overwrite=run_options.overwrite, reread=reread)
+    stages = crawl_runs(dataset, stage, overwrite=run_options.overwrite, reread=reread)
     if stage.retry_failed:
-        forget_passing_failures(dataset, stage)
+        retract_transient_failures(dataset, stage)
     return {summary.stage: summary for summary in execute(stages, dataset, run_options)}
 
 
-def mentions(root: Path, stage: str = "crawl") -> list[dict[str, Any]]:
-    path = paths.mentions_file(root, stage)
+def sightings(root: Path, stage: str = "crawl") -> list[dict[str, Any]]:
+    path = paths.sightings_file(root, stage)
     return pq.read_table(path).to_pylist() if path.exists() else []
 
 
@@ -66,10 +66,10 @@ def test_every_further_mention_of_an_image_is_kept_with_where_it_stands(site: An
     first = table(tmp_path / "a.csv", site, [0, 1, 0])
     second = table(tmp_path / "b.csv", site, [1, 2], "other")
     summary = run(tmp_path / "data", first, second)["crawl"]
-    assert (summary.planned_rows, summary.planned_beside) == (3, {"repeated": 2, "mentions": 2})
+    assert (summary.planned_rows, summary.planned_beside) == (3, {"repeated": 2, "sightings": 2})
     index = Dataset.open(tmp_path / "data").images(["uid", "text"])
     assert index["text"].to_pylist() == ["text 0", "text 1", "other 2"]
-    found = [(row["uid"], row["source"], row["row"], row["text"]) for row in mentions(tmp_path / "data")]
+    found = [(row["uid"], row["source"], row["row"], row["text"]) for row in sightings(tmp_path / "data")]
     uids = index["uid"].to_pylist()
     assert found == [(uids[0], first, 3, "text 0"), (uids[1], second, 1, "other 1")]
     assert sum(site.hits[f"/{n}.jpg"] for n in range(20)) == 3
@@ -102,12 +102,12 @@ def test_other_sources_add_what_they_alone_have_and_what_they_say_otherwise(site
     root = tmp_path / "data"
     run(root, table(tmp_path / "a.csv", site, [0, 1, 2]))
     summary = run(root, table(tmp_path / "b.csv", site, [1, 2, 3], "other"))["crawl-2"]
-    assert summary.planned_beside == {"known": 2, "mentions": 2}
-    assert [row["text"] for row in mentions(root, "crawl-2")] == ["other 1", "other 2"]
+    assert summary.planned_beside == {"known": 2, "sightings": 2}
+    assert [row["text"] for row in sightings(root, "crawl-2")] == ["other 1", "other 2"]
     # the same words a third time say nothing new
     summary = run(root, table(tmp_path / "c.csv", site, [2, 1, 9], "other"))["crawl-3"]
     assert summary.planned_beside == {"known": 2}
-    assert not mentions(root, "crawl-3")
+    assert not sightings(root, "crawl-3")
     assert [name for _, name in stored(root)] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "9.jpg"]
 
 
@@ -220,7 +220,7 @@ def test_a_dry_run_tells_what_is_new_and_writes_nothing(site: Any, tmp_path: Pat
     before = file_sums(root)
     table(tmp_path / "a.csv", site, [0, 1, 2, 3, 3])
     summary = run(root, source, dry_run=True)["crawl-2"]
-    assert (summary.planned_rows, summary.planned_beside) == (1, {"repeated": 1, "known": 3, "mentions": 1})
+    assert (summary.planned_rows, summary.planned_beside) == (1, {"repeated": 1, "known": 3, "sightings": 1})
     assert file_sums(root) == before
 
 
@@ -242,11 +242,11 @@ PLANNER = """
 import sys
 from pathlib import Path
 from pipelines.stages.crawl.stage import CrawlStage
-from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.engine.plans import write_plan
 from x2i.store import Dataset
 dataset = Dataset.create(Path(sys.argv[1]), "again")
-[stage] = crawl_generations(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))
+[stage] = crawl_runs(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))
 print("begin", flush=True)
 write_plan(dataset, stage)
 """
@@ -280,7 +280,7 @@ def test_sigkill_while_planning_leaves_the_plan_of_an_uninterrupted_run(tmp_path
     assert start(root).wait() == 0
     killed = {name: value for name, value in file_sums(root).items() if ".tmp-" not in name}
     assert killed == file_sums(tmp_path / "whole")
-    assert len(mentions(root)) == 3000
+    assert len(sightings(root)) == 3000
 
 
 def test_no_crawl_is_begun_twice(site: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from x2i.sample import canonical_json
 from x2i.store.commits import file_digest
 
 
-class PlaceKind(StrEnum):
+class LocationKind(StrEnum):
     """file: the whole file. member: a plain range of bytes in it, such as a tar's member. warc: one record of an
     archive, compressed or not. frame: one picture of a video.
     """
@@ -28,14 +28,14 @@ class PlaceKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """path: a file:// URL, or an fsspec URL such as s3://bucket/name.
 
     offset, size: bytes, for kinds that are a range of the file. Of a frame, offset is its presentation time and start
     that of the key frame before it, in units of the video stream.
     """
 
-    kind: PlaceKind
+    kind: LocationKind
     path: str
     offset: int = 0
     size: int = 0
@@ -46,27 +46,27 @@ class Place:
         return canonical_json(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Place:
+    def from_json(cls, text: str) -> Location:
         document = json.loads(text)
-        return cls(**{**document, "kind": PlaceKind(document["kind"])})
+        return cls(**{**document, "kind": LocationKind(document["kind"])})
 
 
 @dataclass(frozen=True)
-class PlacedBytes:
-    """What lies at a place. http_status: of the answer in which a web archive keeps it, else 0."""
+class LocatedBytes:
+    """What lies at a location. http_status: of the answer in which a web archive keeps it, else 0."""
 
     data: bytes
     http_status: int = 0
 
 
-def read_place(place: Place, max_bytes: int, agent: str = "x2i") -> PlacedBytes:
-    """Returns the encoded image at `place`. agent: our product token, which archived opt-out headers may address.
+def read_location(location: Location, max_bytes: int, agent: str = "x2i") -> LocatedBytes:
+    """Returns the encoded image at `location`. agent: our product token, which archived opt-out headers may address.
 
     Raises DroppedError: FILE_ERROR if it cannot be read, BODY_TOO_LARGE (more than `max_bytes`), BODY_EMPTY, or what a
     web archive's record or a video has to say: BODY_TRUNCATED, BAD_ENCODING, OPT_OUT, IMAGE_CORRUPT.
     """
     try:
-        found = _read(place, max_bytes, agent)
+        found = _read(location, max_bytes, agent)
     except OSError as error:
         raise DroppedError(Reason.FILE_ERROR, error.strerror or str(error)) from error
     if not found.data:
@@ -74,19 +74,19 @@ def read_place(place: Place, max_bytes: int, agent: str = "x2i") -> PlacedBytes:
     return found
 
 
-def place_states(places: Iterable[Place], max_bytes: int) -> list[str]:
-    """Returns what tells whether the bytes at any of `places` have changed since they were planned; see `file_state`.
+def location_states(locations: Iterable[Location], max_bytes: int) -> list[str]:
+    """Returns what tells whether the bytes at any of `locations` have changed since they were planned; see `file_state`.
 
     A whole file that the crawl reads counts with its sha256; an archive or video, asked once, with its `file_state`.
     """
     states: list[str] = []
     archives: dict[str, str] = {}
-    for place in places:
-        if place.kind is PlaceKind.FILE:
-            states.append(_content_state(place.path, max_bytes))
-        elif place.path not in archives:
-            archives[place.path] = file_state(place.path)
-            states.append(archives[place.path])
+    for location in locations:
+        if location.kind is LocationKind.FILE:
+            states.append(_content_state(location.path, max_bytes))
+        elif location.path not in archives:
+            archives[location.path] = file_state(location.path)
+            states.append(archives[location.path])
     return states
 
 
@@ -106,7 +106,7 @@ def file_state(url: str) -> str:
     return f"{info.get('size')} bytes, {version}"
 
 
-def open_place(url: str) -> BinaryIO:
+def open_url(url: str) -> BinaryIO:
     """Opens the file at a file:// or fsspec URL for reading, with `seek`. Raises OSError."""
     if is_local(url):
         return open(local_path(url), "rb")
@@ -153,33 +153,33 @@ def _filesystem(url: str) -> tuple[Any, str]:
         raise OSError(f"{url}: {error}") from error
 
 
-def _read(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
-    if place.kind is PlaceKind.WARC:
+def _read(location: Location, max_bytes: int, agent: str) -> LocatedBytes:
+    if location.kind is LocationKind.WARC:
         from x2i.crawl.sources.archives.warc_record import read_record
 
-        return read_record(place, max_bytes, agent)
-    if place.kind is PlaceKind.FRAME:
+        return read_record(location, max_bytes, agent)
+    if location.kind is LocationKind.FRAME:
         from x2i.crawl.sources.videos.frame import read_frame
 
-        return PlacedBytes(read_frame(place))
-    if place.kind is PlaceKind.MEMBER:
-        return PlacedBytes(_read_member(place, max_bytes))
-    return PlacedBytes(_read_file(place, max_bytes))
+        return LocatedBytes(read_frame(location))
+    if location.kind is LocationKind.MEMBER:
+        return LocatedBytes(_read_member(location, max_bytes))
+    return LocatedBytes(_read_file(location, max_bytes))
 
 
-def _read_file(place: Place, max_bytes: int) -> bytes:
-    with open_place(place.path) as stream:
+def _read_file(location: Location, max_bytes: int) -> bytes:
+    with open_url(location.path) as stream:
         size = stream.seek(0, os.SEEK_END)
         _require_size(size, max_bytes)
         stream.seek(0)
         return stream.read(max_bytes)
 
 
-def _read_member(place: Place, max_bytes: int) -> bytes:
-    _require_size(place.size, max_bytes)
-    data = read_bytes(place.path, place.offset, place.size)
-    if len(data) < place.size:
-        raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {place.size} bytes are there")
+def _read_member(location: Location, max_bytes: int) -> bytes:
+    _require_size(location.size, max_bytes)
+    data = read_bytes(location.path, location.offset, location.size)
+    if len(data) < location.size:
+        raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
     return data
 
 

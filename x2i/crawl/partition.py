@@ -11,7 +11,7 @@ from typing import Any
 
 from x2i.crawl.http.fetch import Fetcher
 from x2i.crawl.http.outcome import FetchDropped, Fetched
-from x2i.crawl.locations import Place, read_place
+from x2i.crawl.locations import Location, read_location
 from x2i.crawl.planning.identity import url_host
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
 from x2i.image import sha256
@@ -24,7 +24,7 @@ Crawled = tuple[ImageRecord, bytes | None]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One planned image. place: where the bytes lie if they need no fetching (`Place` as JSON), else ""."""
+    """One planned image. location: where the bytes lie if they need no fetching (`Location` as JSON), else ""."""
 
     key: str
     uid: str
@@ -34,7 +34,7 @@ class PlanRow:
     context: str
     license: str
     extra: str
-    place: str
+    location: str
 
 
 async def crawl_rows(
@@ -71,7 +71,7 @@ async def _crawl_row(
         record, data = known[row.key]
         return replace(record, **_identity(row)), data
     loop = asyncio.get_running_loop()
-    if row.place:
+    if row.location:
         return await loop.run_in_executor(pool, _store_placed, row, fetcher.policy.max_bytes, fetcher.agent, storage)
     if not row.url:
         return _dropped(row, Dropped(Reason.BAD_URL, "the source gives no URL")), None
@@ -83,7 +83,7 @@ async def _crawl_row(
 
 def _store_placed(row: PlanRow, max_bytes: int, agent: str, storage: StoragePolicy) -> Crawled:
     try:
-        found = read_place(Place.from_json(row.place), max_bytes, agent)
+        found = read_location(Location.from_json(row.location), max_bytes, agent)
     except DroppedError as error:
         return _dropped(row, error.verdict), None
     return _store(row, found.data, found.http_status, storage)

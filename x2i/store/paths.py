@@ -43,8 +43,8 @@ def plan_record(root: Path, stage: str) -> Path:
     return root / "plans" / stage / "plan.json"
 
 
-def mentions_file(root: Path, stage: str) -> Path:
-    return root / "mentions" / f"{stage}.parquet"
+def sightings_file(root: Path, stage: str) -> Path:
+    return root / "sightings" / f"{stage}.parquet"
 
 
 def shard_tar(root: Path, name: str) -> Path:

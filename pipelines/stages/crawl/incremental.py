@@ -26,7 +26,7 @@ FIRST = "crawl"
 
 
 @dataclass(frozen=True)
-class CrawlGeneration:
+class CrawlRun:
     """One crawl into a dataset, as a stage. sources: their digests.
 
     recorded: whether its plan is only continued, since the sources are no longer what they were when it was made.
@@ -59,16 +59,14 @@ class CrawlGeneration:
                 "sources have changed since: add --overwrite to make it anew from its sources as they are"
             )
         stages = ingest_stages(dataset.root)
-        place = stages.index(self.name) if self.name in stages else len(stages)
-        return plan_crawl(self.crawl, dataset, stages[:place], stages[place + 1 :])
+        position = stages.index(self.name) if self.name in stages else len(stages)
+        return plan_crawl(self.crawl, dataset, stages[:position], stages[position + 1 :])
 
     def worker(self, root: Path) -> Worker:
         return self.crawl.worker(root)
 
 
-def crawl_generations(
-    dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, reread: bool = False
-) -> list[CrawlGeneration]:
+def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, reread: bool = False) -> list[CrawlRun]:
     """Returns the stages that a crawl command runs, the one that its sources belong to last.
 
     The same sources with the same contents and options continue the crawl that they began. Other sources, or the same
@@ -79,7 +77,7 @@ def crawl_generations(
     plans = {name: read_plan(dataset.root, name) for name in ingest_stages(dataset.root)}
     target = _target(crawl, sources, plans, dataset, overwrite, reread)
     config = crawl.config()
-    found = [CrawlGeneration(crawl, target, config, sources)]
+    found = [CrawlRun(crawl, target, config, sources)]
     for name, plan in plans.items():
         if name == target or plan is None or not plan.entries:
             continue
@@ -87,7 +85,7 @@ def crawl_generations(
         if not (continues or crawl.retry_failed):
             continue
         if dict(plan.entries[0].config) == normalized(crawl.partition_config()):
-            found.insert(-1, CrawlGeneration(crawl, name, plan.config, plan.inputs, recorded=True))
+            found.insert(-1, CrawlRun(crawl, name, plan.config, plan.inputs, recorded=True))
         elif continues:
             _tell(f"{name} was made with other options and is not finished: with those options, it would be continued")
     return found
@@ -134,9 +132,9 @@ def _is_finished(dataset: Dataset, plan: Plan) -> bool:
 
 
 def _holds_anything(dataset: Dataset, plan: Plan) -> bool:
-    """Whether a crawl stored something or kept a mention: if not, the next may take its place."""
+    """Whether a crawl stored something or kept a sighting: if not, the next crawl may replace it."""
     committed = list_files(dataset.root / "commits" / plan.stage, ".json")
-    return bool(committed) or (not plan.entries and bool(plan.counts.get("mentions")))
+    return bool(committed) or (not plan.entries and bool(plan.counts.get("sightings")))
 
 
 def _tell_difference(crawl: CrawlStage, name: str, plans: Mapping[str, Plan | None]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.stage import PlanCounts, PlanItem, PlannedMentions, PlannedPartition
+from pipelines.engine.stage import PlanCounts, PlanItem, PlannedPartition, PlannedSightings
 from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.files.logs import append_log
@@ -22,40 +22,40 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
     from x2i.store.tombstones import Tombstones
 
-_NAMES = ("key", "uid", "url", "text", "page_url", "context", "license", "extra", "place")
+_NAMES = ("key", "uid", "url", "text", "page_url", "context", "license", "extra", "location")
 PLAN_SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
 
 
 def plan_crawl(stage: CrawlStage, dataset: Dataset, earlier: Sequence[str], later: Sequence[str]) -> Iterator[PlanItem]:
-    """Yields the partitions of a crawl, its mentions and its counts.
+    """Yields the partitions of a crawl, its sightings and its counts.
 
     earlier, later: the stages of crawls into this dataset that came before and after. What the earlier have is not
     planned again, and partitions are numbered on from theirs. Raises UserError if the sources name nothing, or more
     than fits before the partitions of the later ones.
     """
-    from x2i.crawl.planning.existing import KnownImages
+    from x2i.crawl.planning.existing import ExistingImages
     from x2i.crawl.planning.pieces import plan_pieces
     from x2i.crawl.sources import PlanningNotes
     from x2i.store.tombstones import Tombstones
 
     notes = PlanningNotes()
     tombstones = Tombstones.load(dataset.root)
-    known = KnownImages(dataset.root, earlier)
+    known = ExistingImages(dataset.root, earlier)
     number, end = 1 + max(_numbers(dataset, earlier), default=-1), min(_numbers(dataset, later), default=None)
     cutter = _Cutter(stage.partition_size)
-    mentions = 0
+    sightings = 0
     for piece in plan_pieces(stage.sources, stage.source_options(), notes, known):
-        further = _not_taken_down(piece.mentions, tombstones)
-        mentions += further.num_rows
+        further = _not_taken_down(piece.sightings, tombstones)
+        sightings += further.num_rows
         if further.num_rows:
-            yield PlannedMentions(further)
+            yield PlannedSightings(further)
         for rows in cutter.cut(piece.rows):
             yield _partition(stage, number, end, rows, tombstones)
             number += 1
     for rows in cutter.rest():
         yield _partition(stage, number, end, rows, tombstones)
     tell_notes(dataset, notes)
-    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "mentions": mentions}
+    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "sightings": sightings}
     counts |= {"bad_lines": len(notes.bad_lines)}
     if any(counts.values()):
         yield PlanCounts({name: count for name, count in counts.items() if count})
@@ -63,15 +63,15 @@ def plan_crawl(stage: CrawlStage, dataset: Dataset, earlier: Sequence[str], late
         raise UserError(f"no images are named in {', '.join(stage.sources)}. {notes.summary()}".strip())
 
 
-def local_inputs(places: Sequence[str], max_bytes: int) -> dict[str, str]:
-    """Returns the digest of what the files at `places` hold, so that one that changes is noticed; {} if none.
+def local_inputs(locations: Sequence[str], max_bytes: int) -> dict[str, str]:
+    """Returns the digest of what the files at `locations` hold, so that one that changes is noticed; {} if none.
 
-    places: as JSON, "" for what is fetched.
+    locations: as JSON, "" for what is fetched.
     """
-    from x2i.crawl.locations import Place, place_states
+    from x2i.crawl.locations import Location, location_states
     from x2i.store.commits import digest
 
-    states = place_states((Place.from_json(place) for place in places if place), max_bytes)
+    states = location_states((Location.from_json(location) for location in locations if location), max_bytes)
     return {"local files": digest(states)} if states else {}
 
 
@@ -127,8 +127,8 @@ def _partition(
             "later crawl: choose the earlier --partition-size, or another dataset folder"
         )
     name = paths.partition_name(number)
-    places = rows["place"]
-    inputs = local_inputs(places.to_pylist(), stage.max_bytes) if pc.any(pc.not_equal(places, "")).as_py() else {}
+    locations = rows["location"]
+    inputs = local_inputs(locations.to_pylist(), stage.max_bytes) if pc.any(pc.not_equal(locations, "")).as_py() else {}
     keys = pc.binary_join_element_wise(name, _row_numbers(stage.partition_size).slice(0, rows.num_rows), "-")
     table = without_tombstoned(rows.add_column(0, "key", keys).select(PLAN_SCHEMA.names), tombstones)
     return PlannedPartition(name, table.cast(PLAN_SCHEMA), stage.partition_config(), inputs)
@@ -140,13 +140,13 @@ def _row_numbers(count: int) -> pa.StringArray:
     return pa.array([f"{row:05d}" for row in range(count)], pa.string())
 
 
-def _not_taken_down(mentions: pa.Table, tombstones: Tombstones) -> pa.Table:
+def _not_taken_down(sightings: pa.Table, tombstones: Tombstones) -> pa.Table:
     from x2i.crawl.planning.identity import url_host
 
-    if not tombstones or not mentions.num_rows:
-        return mentions
-    sources = zip(mentions["uid"].to_pylist(), mentions["url"].to_pylist())
-    return mentions.filter(pa.array([not tombstones.covers_source(uid, url_host(url)) for uid, url in sources]))
+    if not tombstones or not sightings.num_rows:
+        return sightings
+    sources = zip(sightings["uid"].to_pylist(), sightings["url"].to_pylist())
+    return sightings.filter(pa.array([not tombstones.covers_source(uid, url_host(url)) for uid, url in sources]))
 
 
 def _numbers(dataset: Dataset, stages: Sequence[str]) -> Iterator[int]:

@@ -19,11 +19,11 @@ from pipelines.engine.memory import collect_seldom
 from pipelines.engine.stage import Outcome
 from pipelines.stages.crawl.stage import DECODE_THREADS
 from x2i.crawl.http.fetch import Fetcher
-from x2i.crawl.http.hosts import HostBook
+from x2i.crawl.http.hosts import HostRegistry
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.partition import PlanRow, crawl_rows
 from x2i.crawl.process import StoragePolicy
-from x2i.crawl.resume import standing_results
+from x2i.crawl.resume import final_results
 from x2i.reasons import Status
 from x2i.sample import ImageRecord
 from x2i.store import paths
@@ -51,7 +51,7 @@ class CrawlWorker:
         self._fetching = fetching
         self._storage = storage
         self._retry_failed = retry_failed
-        self._hosts = HostBook()
+        self._hosts = HostRegistry()
         self._tombstones = Tombstones.load(root)
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
@@ -68,7 +68,7 @@ class CrawlWorker:
         return Outcome((tar, paths.image_index(self._root, partition)), counts, {tar: store.tar_sha256})
 
     async def _crawl(self, partition: str, rows: list[PlanRow]) -> ImagePartitionWriter:
-        known = standing_results(self._root, partition, rows) if self._retry_failed else {}
+        known = final_results(self._root, partition, rows) if self._retry_failed else {}
         known |= kept_out(rows, self._tombstones)
         with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
             async with (

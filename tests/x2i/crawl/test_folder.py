@@ -12,7 +12,7 @@ import pytest
 from pipelines.stages.crawl.stage import CrawlStage
 from tests.support.crawling import crawl
 from tests.support.hostile_server import photograph
-from x2i.crawl.locations import read_place
+from x2i.crawl.locations import read_location
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
 from x2i.crawl.sources.folder import folder_digest, folder_rows
 from x2i.errors import UserError
@@ -49,7 +49,7 @@ def test_any_file_name_that_a_disk_can_hold_is_read(tmp_path: Path) -> None:
         Path(os.fsdecode(bytes(folder) + b"/" + raw)).write_bytes(PHOTO)
     rows, _ = _rows(folder)
     assert {row.name for row in rows} == {f"p/{name}" for name in (*names, "latin-\udce9.jpg", "caption-\udcff.jpg")}
-    assert all(row.place is not None and read_place(row.place, 10**6).data == PHOTO for row in rows)
+    assert all(row.location is not None and read_location(row.location, 10**6).data == PHOTO for row in rows)
     records = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
     assert [str(record.status) for record in records] == ["ok"] * 10
     assert len({record.uid for record in records}) == 10

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2i.crawl.planning.existing import KnownImages
-from x2i.crawl.planning.hash_set import SeenPrefixes
+from x2i.crawl.planning.existing import ExistingImages
+from x2i.crawl.planning.hash_set import SortedHashSet
 from x2i.crawl.planning.identity import url_uid
 from x2i.crawl.planning.pieces import Piece, plan_pieces
 from x2i.crawl.planning.uids import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of
@@ -41,7 +41,7 @@ ODD_URLS = [
 
 def plan(sources: list[str], root: Path) -> tuple[list[Piece], PlanningNotes]:
     notes = PlanningNotes()
-    return list(plan_pieces(sources, SourceOptions(), notes, KnownImages(root, ()))), notes
+    return list(plan_pieces(sources, SourceOptions(), notes, ExistingImages(root, ()))), notes
 
 
 def test_uids_and_urls_are_those_of_a_look_at_each_row(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_normal_urls_and_uids_equal_the_plain_functions_on_any_text(texts: list[
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12))
 def test_seen_prefixes_agree_with_a_set(batches: list[list[int]]) -> None:
-    seen, reference = SeenPrefixes(), set[int]()
+    seen, reference = SortedHashSet(), set[int]()
     for batch in batches:
         prefixes = np.array(batch, np.uint64) * np.uint64(2**58 + 12345)
         assert seen.contains(prefixes).tolist() == [value in reference for value in batch]

@@ -15,7 +15,7 @@ from x2i.errors import UserError
 
 def _rows(path: Path, markup: str) -> list[tuple[str, bool]]:
     path.write_text(markup, encoding="utf-8")
-    return [(row.text, row.place is not None) for row in read_saved_page(path, "x2i")[0]]
+    return [(row.text, row.location is not None) for row in read_saved_page(path, "x2i")[0]]
 
 
 def test_files_are_found_by_any_spelling_of_their_names(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_files_are_found_by_any_spelling_of_their_names(tmp_path: Path) -> None:
     rows, _ = read_saved_page(path, "x2i")
     names = [Path(row.name).name for row in rows]
     assert names == ["a b.jpg", "100%.jpg", "b\u00fcro.jpg", "x#y.jpg"]
-    assert all(row.place is not None and row.name.startswith(f"{tmp_path.name}/page_files/") for row in rows)
+    assert all(row.location is not None and row.name.startswith(f"{tmp_path.name}/page_files/") for row in rows)
 
 
 def test_files_of_others_are_never_read(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_addresses_without_a_scheme_that_name_a_host_are_of_the_web(tmp_path: Pa
     markup = "<!-- saved from url=(0025)https://site.example/page -->\n<img src='//cdn.example/a.jpg'>"
     path.write_text(markup)
     [row] = read_saved_page(path, "x2i")[0]
-    assert (row.url, row.page_url, row.place) == ("https://cdn.example/a.jpg", "https://site.example/page", None)
+    assert (row.url, row.page_url, row.location) == ("https://cdn.example/a.jpg", "https://site.example/page", None)
 
 
 def test_a_base_address_of_the_web_holds_for_a_saved_page(tmp_path: Path) -> None:

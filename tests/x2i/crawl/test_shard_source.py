@@ -14,7 +14,7 @@ import pytest
 import webdataset
 
 from tests.support.hostile_server import photograph
-from x2i.crawl.locations import read_place
+from x2i.crawl.locations import read_location
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.archives.shards import shard_rows
 from x2i.errors import UserError
@@ -29,8 +29,8 @@ def plan(path: Path) -> tuple[list[SourceRow], PlanningNotes]:
 
 
 def read(row: SourceRow) -> bytes:
-    assert row.place is not None
-    return read_place(row.place, 1 << 20).data
+    assert row.location is not None
+    return read_location(row.location, 1 << 20).data
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
@@ -174,7 +174,7 @@ def test_a_shard_cut_after_planning_drops_what_is_gone(tmp_path: Path) -> None:
         read(rows[1])
     assert caught.value.verdict.reason is Reason.BODY_TRUNCATED
     with pytest.raises(DroppedError) as caught:
-        read_place(rows[0].place, 100)  # type: ignore[arg-type]
+        read_location(rows[0].location, 100)  # type: ignore[arg-type]
     assert caught.value.verdict.reason is Reason.BODY_TOO_LARGE
 
 

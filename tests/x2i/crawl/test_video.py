@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.films import frame_pixels, make_film, make_sound
-from x2i.crawl.locations import Place, PlaceKind, read_place
+from x2i.crawl.locations import Location, LocationKind, read_location
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.videos.video import video_rows
 from x2i.reasons import DroppedError, Reason
@@ -27,8 +27,8 @@ def plan(path: Path, **options: Any) -> tuple[list[SourceRow], PlanningNotes]:
 
 
 def read(row: SourceRow) -> bytes:
-    assert row.place is not None
-    return read_place(row.place, 1000).data
+    assert row.location is not None
+    return read_location(row.location, 1000).data
 
 
 def read_or_reason(row: SourceRow) -> bytes | Reason:
@@ -223,14 +223,14 @@ def test_a_frame_that_is_not_there_any_more_is_dropped(tmp_path: Path) -> None:
     path = make_film(tmp_path / "a.mp4", (1,))
     [row] = plan(path)[0]
     read(row)
-    assert row.place is not None
-    for place, reason in [
-        (Place(PlaceKind.FRAME, path.as_uri(), 10**9, 0, 0), Reason.IMAGE_CORRUPT),
-        (Place(PlaceKind.FRAME, path.as_uri(), 7, 0, 0), Reason.IMAGE_CORRUPT),
-        (Place(PlaceKind.FRAME, (tmp_path / "gone.mp4").as_uri()), Reason.FILE_ERROR),
+    assert row.location is not None
+    for location, reason in [
+        (Location(LocationKind.FRAME, path.as_uri(), 10**9, 0, 0), Reason.IMAGE_CORRUPT),
+        (Location(LocationKind.FRAME, path.as_uri(), 7, 0, 0), Reason.IMAGE_CORRUPT),
+        (Location(LocationKind.FRAME, (tmp_path / "gone.mp4").as_uri()), Reason.FILE_ERROR),
     ]:
         with pytest.raises(DroppedError) as caught:
-            read_place(place, 1000)
+            read_location(location, 1000)
         assert caught.value.verdict.reason is reason
 
 

@@ -13,7 +13,7 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from tests.support.archives import HTML, JPEG, Archive
 from tests.support.hostile_server import photograph
 from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.locations import Place, PlaceKind, read_place
+from x2i.crawl.locations import Location, LocationKind, read_location
 from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
 from x2i.crawl.sources.archives.warc import warc_rows
 from x2i.errors import UserError
@@ -29,8 +29,8 @@ def plan(path: Path, **options: bool) -> tuple[list[SourceRow], PlanningNotes]:
 
 
 def read(row: SourceRow, max_bytes: int = BUDGET) -> tuple[bytes, int]:
-    assert row.place is not None
-    found = read_place(row.place, max_bytes)
+    assert row.location is not None
+    found = read_location(row.location, max_bytes)
     return found.data, found.http_status
 
 
@@ -60,7 +60,7 @@ def test_an_image_is_read_where_it_lies_whatever_its_http_encoding(tmp_path: Pat
     paths = ["plain.jpg", "gzip.jpg", "chunked.jpg", "both.jpg", "decoded-already.jpg", "untyped?id=1", "brackets.jpg"]
     assert [row.url for row in rows] == [f"http://a.example/{path}" for path in (*paths, "resource.jpg")]
     assert [read(row) for row in rows] == [(PHOTO, 200)] * 7 + [(PHOTO, 0)]
-    assert [row.place.offset for row in rows if row.place] == archive.starts
+    assert [row.location.offset for row in rows if row.location] == archive.starts
     assert rows[0].extra == {"archived": "2024-02-03T04:05:06Z"}
     assert not notes.failures
 
@@ -176,7 +176,7 @@ def test_pages_of_the_archive_describe_its_images_wherever_they_stand(tmp_path: 
     assert rows[0].extra == {"figcaption": "Chelsea", "archived": "2024-02-03T04:05:06Z"}
     assert notes.pages == 2
     linked, _ = plan(archive.path, warc_links=True)
-    assert [(row.url, row.place is None) for row in linked] == [
+    assert [(row.url, row.location is None) for row in linked] == [
         ("http://a.example/p/2.jpg", True),
         ("http://a.example/1.jpg", False),
         ("http://a.example/3.jpg", False),
@@ -237,14 +237,14 @@ def test_an_archive_is_told_by_its_name(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_not_there_any_more_is_dropped(tmp_path: Path) -> None:
-    missing = Place(PlaceKind.WARC, (tmp_path / "gone.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=missing)).reason is Reason.FILE_ERROR
+    missing = Location(LocationKind.WARC, (tmp_path / "gone.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=missing)).reason is Reason.FILE_ERROR
     (tmp_path / "empty.warc").write_bytes(b"")
-    emptied = Place(PlaceKind.WARC, (tmp_path / "empty.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=emptied)).reason is Reason.BODY_TRUNCATED
+    emptied = Location(LocationKind.WARC, (tmp_path / "empty.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=emptied)).reason is Reason.BODY_TRUNCATED
     (tmp_path / "junk.warc").write_bytes(b"no archive" * 99)
-    other = Place(PlaceKind.WARC, (tmp_path / "junk.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=other)).reason is Reason.FILE_ERROR
+    other = Location(LocationKind.WARC, (tmp_path / "junk.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=other)).reason is Reason.FILE_ERROR
 
 
 def test_a_body_is_read_within_the_budget_even_from_a_bomb_of_a_record(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_image_links_come_with_alt_title_and_page(tmp_path: Path) -> None:
         ("http://cdn.example/5%206.jpg", "", "http://a.example/p/page.html", {}),
         ("http://cdn.example/y/x.jpg", "", "http://b.example/", {}),
     ]
-    assert all(row.place is None for row in rows)
+    assert all(row.location is None for row in rows)
     assert (notes.pages, notes.failures) == (2, [])
 
 

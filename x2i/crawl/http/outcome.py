@@ -8,7 +8,7 @@ from yarl import URL
 
 from x2i.reasons import Dropped, DroppedError, Reason
 
-PASSING_REASONS = frozenset(
+TRANSIENT_REASONS = frozenset(
     {
         Reason.DNS_ERROR,
         Reason.CONNECTION_ERROR,

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.crawl.locations import Place, PlaceKind, is_local, local_path
-from x2i.crawl.planning.hash_set import Prefixes, SeenPrefixes
+from x2i.crawl.locations import Location, LocationKind, is_local, local_path
+from x2i.crawl.planning.hash_set import Prefixes, SortedHashSet
 from x2i.crawl.planning.uids import digests, prefixes_of, prefixes_of_uids
 from x2i.errors import UserError
 from x2i.reasons import Reason
@@ -28,16 +28,16 @@ FILES_AT_ONCE = 64
 _SEPARATOR = "\x1f"
 
 
-class KnownImages:
+class ExistingImages:
     """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is named again."""
 
     def __init__(self, root: Path, stages: Sequence[str]) -> None:
         """stages: of the earlier crawls."""
         self._root = root
         self._files = list(_partition_files(root, stages))
-        self._mentions = [path for stage in stages if (path := paths.mentions_file(root, stage)).exists()]
-        self._uids = SeenPrefixes()
-        self._lineages: SeenPrefixes | None = None
+        self._sightings = [path for stage in stages if (path := paths.sightings_file(root, stage)).exists()]
+        self._uids = SortedHashSet()
+        self._lineages: SortedHashSet | None = None
         self._contents: dict[int, tuple[str, int]] | None = None
         for table in self._read(self._files, ("uid",)):
             self._uids.add(prefixes_of_uids(table["uid"].combine_chunks()))
@@ -52,8 +52,8 @@ class KnownImages:
     def add_lineages(self, lineages: Prefixes) -> npt.NDArray[np.bool_]:
         """Returns for each of these (see `lineage_prefixes`) whether it was not kept yet; from now on it is."""
         if self._lineages is None:
-            self._lineages = SeenPrefixes()
-            for table in self._read([*self._files, *self._mentions], LINEAGE):
+            self._lineages = SortedHashSet()
+            for table in self._read([*self._files, *self._sightings], LINEAGE):
                 self._lineages.add(lineage_prefixes(table))
         return self._lineages.add(lineages)
 
@@ -65,12 +65,12 @@ class KnownImages:
         To their identity belongs, from now on, the sha256 of what they hold: they are other images of the same name.
         """
         changed: dict[int, str] = {}
-        place, name = table["place"], table["name"]
+        location, name = table["location"], table["name"]
         for row in np.flatnonzero(is_known).tolist():
-            if not place[row].as_py() or not name[row].as_py():
+            if not location[row].as_py() or not name[row].as_py():
                 continue
-            where = Place.from_json(place[row].as_py())
-            if where.kind is PlaceKind.FILE and is_local(where.path):
+            where = Location.from_json(location[row].as_py())
+            if where.kind is LocationKind.FILE and is_local(where.path):
                 content = self._changed_content(int(prefixes[row]), local_path(where.path))
                 if content:
                     changed[row] = content

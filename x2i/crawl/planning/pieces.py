@@ -10,16 +10,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.crawl.planning.existing import KnownImages, lineage_prefixes
-from x2i.crawl.planning.hash_set import SeenPrefixes
+from x2i.crawl.planning.existing import ExistingImages, lineage_prefixes
+from x2i.crawl.planning.hash_set import SortedHashSet
 from x2i.crawl.planning.uids import digests, identities, normal_urls, prefixes_of, uids_of
 from x2i.crawl.sources import PlanningNotes, SourceOptions, kind_of
 from x2i.crawl.sources.batch import batched
 from x2i.crawl.sources.tables.files import count_tables
 
-PLANNED = ("uid", "url", "text", "page_url", "context", "license", "extra", "place")
+PLANNED = ("uid", "url", "text", "page_url", "context", "license", "extra", "location")
 """The fields of a planned row, all text, without its key."""
-MENTION_SCHEMA = pa.schema(
+SIGHTING_SCHEMA = pa.schema(
     [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())]
     + [(name, pa.string()) for name in ("url", "text", "page_url", "context", "license", "extra")]
 )
@@ -28,21 +28,21 @@ MENTION_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Piece:
-    """What a batch of source rows came to: rows to crawl (fields PLANNED), and mentions (MENTION_SCHEMA)."""
+    """What a batch of source rows came to: rows to crawl (fields PLANNED), and sightings (SIGHTING_SCHEMA)."""
 
     rows: pa.Table
-    mentions: pa.Table
+    sightings: pa.Table
 
 
 def plan_pieces(
-    sources: Sequence[str], options: SourceOptions, notes: PlanningNotes, known: KnownImages
+    sources: Sequence[str], options: SourceOptions, notes: PlanningNotes, known: ExistingImages
 ) -> Iterator[Piece]:
-    """Yields the rows to crawl and the mentions, batch by batch, and fills `notes`. A URL counts without its fragment.
+    """Yields the rows to crawl and the sightings, batch by batch, and fills `notes`. A URL counts without its fragment.
 
     What `known` has is a mention, and only if it says something that is not kept yet. Memory grows by 8 bytes per
     image. Raises UserError for a source that cannot be read. A page that cannot be fetched is noted; the rest goes on.
     """
-    seen = SeenPrefixes()
+    seen = SortedHashSet()
     for index, source in enumerate(sources):
         row, kind = 1, kind_of(source)
         if kind.name == "folder" and (tables := count_tables(source)):
@@ -65,10 +65,10 @@ class _Batch:
     first: int
 
 
-def _plan_batch(batch: _Batch, notes: PlanningNotes, known: KnownImages, seen: SeenPrefixes) -> Piece:
+def _plan_batch(batch: _Batch, notes: PlanningNotes, known: ExistingImages, seen: SortedHashSet) -> Piece:
     table = batch.table
     urls = table["url"].combine_chunks()
-    placed = pc.not_equal(table["place"].combine_chunks(), "")
+    placed = pc.not_equal(table["location"].combine_chunks(), "")
     urls = pc.if_else(placed, urls, normal_urls(urls)) if pc.any(placed).as_py() else normal_urls(urls)
     table = table.set_column(0, "url", urls)
     names = identities(table, batch.number, batch.first)
@@ -87,24 +87,28 @@ def _plan_batch(batch: _Batch, notes: PlanningNotes, known: KnownImages, seen: S
     notes.repeated += int((~is_known & ~is_new).sum())
     table = table.add_column(0, "uid", uids_of(digest))
     rows = table if is_new.all() else table.filter(pa.array(is_new))
-    return Piece(rows.select(PLANNED), _mentions(table, batch, known, is_known, is_new))
+    return Piece(rows.select(PLANNED), _sightings(table, batch, known, is_known, is_new))
 
 
-def _mentions(
-    table: pa.Table, batch: _Batch, known: KnownImages, is_known: npt.NDArray[np.bool_], is_new: npt.NDArray[np.bool_]
+def _sightings(
+    table: pa.Table,
+    batch: _Batch,
+    known: ExistingImages,
+    is_known: npt.NDArray[np.bool_],
+    is_new: npt.NDArray[np.bool_],
 ) -> pa.Table:
     kept = ~is_new & ~pc.equal(table["url"].combine_chunks(), "").to_numpy(zero_copy_only=False)
     if is_known.any():
         about = np.flatnonzero(is_known & kept)
         kept[about] = known.add_lineages(lineage_prefixes(table.take(pa.array(about))))
-    places = np.flatnonzero(kept)
-    found = table.take(pa.array(places))
+    positions = np.flatnonzero(kept)
+    found = table.take(pa.array(positions))
     columns = {
-        "source": pa.array([batch.source] * len(places), pa.string()),
-        "row": pa.array(places + batch.first_row, pa.int64()),
+        "source": pa.array([batch.source] * len(positions), pa.string()),
+        "row": pa.array(positions + batch.first_row, pa.int64()),
     }
     return pa.Table.from_arrays(
-        [columns.get(name, _column(found, name)) for name in MENTION_SCHEMA.names], schema=MENTION_SCHEMA
+        [columns.get(name, _column(found, name)) for name in SIGHTING_SCHEMA.names], schema=SIGHTING_SCHEMA
     )
 
 

@@ -42,8 +42,8 @@ def identities(table: pa.Table, source: int, first_number: int) -> pa.Array:
         url = pc.if_else(named, pc.binary_join_element_wise(prefix, name, ""), url)
     nowhere = pc.equal(url, "")
     if pc.any(nowhere).as_py():
-        places = np.flatnonzero(nowhere.to_numpy(zero_copy_only=False)) + first_number
-        url = pc.replace_with_mask(url, nowhere, pa.array([f"row:{source}:{n}" for n in places], pa.string()))
+        positions = np.flatnonzero(nowhere.to_numpy(zero_copy_only=False)) + first_number
+        url = pc.replace_with_mask(url, nowhere, pa.array([f"row:{source}:{n}" for n in positions], pa.string()))
     return url
 
 

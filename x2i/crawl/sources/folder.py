@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from x2i.crawl.locations import Place, PlaceKind
+from x2i.crawl.locations import Location, LocationKind
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow
 from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, read_caption
@@ -62,7 +62,7 @@ def folder_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> It
             text=caption.text,
             license=caption.license,
             extra=caption.extra,
-            place=Place(PlaceKind.FILE, url),
+            location=Location(LocationKind.FILE, url),
             name=f"{root.name}/{image.relative}",
         )
     notes.unread += [(path, Dropped(Reason.FILE_ERROR, why)) for path, why in listing.unread]

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from x2i.crawl.locations import Place, PlaceKind
+from x2i.crawl.locations import Location, LocationKind
 from x2i.crawl.sources.row import SourceRow
 
 _COLUMNS = "url TEXT, offset INTEGER, size INTEGER, archived TEXT, words TEXT"
@@ -61,8 +61,8 @@ class ArchivedImages:
             text, page_url, context, license, extra = json.loads(words) if words else ("", "", "", "", {})
             if archived:
                 extra["archived"] = archived
-            place = Place(PlaceKind.WARC, path, offset, size)
-            yield SourceRow(url, text, page_url, context, license, extra, place)
+            location = Location(LocationKind.WARC, path, offset, size)
+            yield SourceRow(url, text, page_url, context, license, extra, location)
 
 
 def _key(url: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, BinaryIO
 
-from x2i.crawl.locations import Place, PlaceKind, open_place, stable_name
+from x2i.crawl.locations import Location, LocationKind, open_url, stable_name
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.archives.tar_members import iterate_members
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
@@ -54,7 +54,7 @@ def shard_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Ite
 
 def _shard_rows(url: str, notes: PlanningNotes) -> Iterator[SourceRow]:
     try:
-        stream = open_place(url)
+        stream = open_url(url)
     except OSError as error:
         raise UserError(f"{url}: cannot be read: {error}") from error
     with stream:
@@ -92,7 +92,7 @@ def _sample_rows(
             text=text or _first_text(fields, TEXT_FIELDS),
             license=_first_text(fields, LICENSE_FIELDS),
             extra=extra if len(images) == 1 else {**extra, "member": _split(member)[1]},
-            place=Place(PlaceKind.MEMBER, url, member.offset, member.size),
+            location=Location(LocationKind.MEMBER, url, member.offset, member.size),
             name=f"{stable_name(url)}/{member.name}@{member.size}",
         )
 

@@ -14,7 +14,7 @@ from urllib.parse import urldefrag
 
 from x2i.crawl.http.optout import header_opt_out
 from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.locations import Place, PlacedBytes, open_place, read_bytes
+from x2i.crawl.locations import LocatedBytes, Location, open_url, read_bytes
 from x2i.errors import UserError
 from x2i.image.header import sniff
 from x2i.reasons import Dropped, DroppedError, Reason
@@ -33,12 +33,12 @@ _CHUNK = 1 << 20
 def walk(url: str, notes: PlanningNotes) -> Iterator[tuple[WarcRecord, int]]:
     """Yields the records of an archive with the byte each begins at; HTTP is not parsed yet.
 
-    A record is good until the next one is asked for. What is damaged is noted, and the walk goes on at the next place
+    A record is good until the next one is asked for. What is damaged is noted, and the walk goes on at the next location
     that begins like a record. Raises UserError if the file cannot be opened.
     """
     fastwarc = require_fastwarc()
     try:
-        stream = open_place(url)
+        stream = open_url(url)
     except OSError as error:
         raise UserError(f"{url}: cannot be read: {error}") from error
     with stream:
@@ -74,12 +74,12 @@ def note_damage(notes: PlanningNotes, url: str, position: int, reason: Reason, d
     notes.failures.append((f"{url}#{position}", Dropped(reason, detail)))
 
 
-def read_record(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
-    """Returns the image that one archived answer holds (see `read_place`)."""
+def read_record(location: Location, max_bytes: int, agent: str) -> LocatedBytes:
+    """Returns the image that one archived answer holds (see `read_location`)."""
     fastwarc = require_fastwarc()
-    if place.size > max_bytes + HEADERS_ROOM:
-        raise DroppedError(Reason.BODY_TOO_LARGE, f"a record of {place.size} bytes; at most {max_bytes}")
-    data = read_bytes(place.path, place.offset, place.size)
+    if location.size > max_bytes + HEADERS_ROOM:
+        raise DroppedError(Reason.BODY_TOO_LARGE, f"a record of {location.size} bytes; at most {max_bytes}")
+    data = read_bytes(location.path, location.offset, location.size)
     record = next(iter(fastwarc.ArchiveIterator(io.BytesIO(data), parse_http=False)), None)
     if record is None:
         raise DroppedError(Reason.BODY_TRUNCATED, "the archive ends before the record")
@@ -91,7 +91,7 @@ def read_record(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
         dropped.verdict = FetchDropped(Reason.OPT_OUT, signal, status, signal)
         raise dropped
     try:
-        return PlacedBytes(payload(record, max_bytes), status)
+        return LocatedBytes(payload(record, max_bytes), status)
     except DroppedError as error:
         error.verdict = FetchDropped(error.verdict.reason, error.verdict.detail, status)
         raise
@@ -242,5 +242,5 @@ def _next_start(stream: BinaryIO, position: int) -> int | None:
 
 def file_size(url: str) -> int:
     """Returns the size of an archive in bytes."""
-    with open_place(url) as stream:
+    with open_url(url) as stream:
         return stream.seek(0, os.SEEK_END)

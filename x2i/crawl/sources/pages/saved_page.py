@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from x2i.crawl.http.optout import product_token
-from x2i.crawl.locations import Place, PlaceKind, local_path
+from x2i.crawl.locations import Location, LocationKind, local_path
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.pages.page import parse_page
 from x2i.crawl.sources.row import SourceRow
@@ -68,4 +68,4 @@ def _localized(row: SourceRow, page: Path) -> SourceRow:
     if not path.is_relative_to(page.parent):
         return row
     name = f"{page.parent.name}/{path.relative_to(page.parent).as_posix()}"
-    return replace(row, url=path.as_uri(), place=Place(PlaceKind.FILE, path.as_uri()), name=name)
+    return replace(row, url=path.as_uri(), location=Location(LocationKind.FILE, path.as_uri()), name=name)

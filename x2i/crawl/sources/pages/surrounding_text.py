@@ -15,7 +15,7 @@ _NODES = 100
 _NO_WORDS = ("script", "style", "template", "textarea", "select")
 
 
-class NearbyText:
+class SurroundingText:
     """Finds the context of the images of one page; remembers what elements say, since images share them."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from x2i.crawl.locations import file_state, local_path, open_place, source_url
+from x2i.crawl.locations import file_state, local_path, open_url, source_url
 from x2i.crawl.sources.folder import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.store.commits import digest, file_digest
@@ -88,7 +88,7 @@ def is_compressed(file: str) -> bool:
 @contextmanager
 def open_table(file: str) -> Iterator[IO[bytes]]:
     """Opens the plain bytes of a table. Raises UserError for a file that is evidently not what its name says."""
-    with open_place(source_url(file)) as raw:
+    with open_url(source_url(file)) as raw:
         stream: Any = gzip.GzipFile(fileobj=raw) if is_compressed(file) else raw
         head = stream.read(512)
         stream.seek(0)

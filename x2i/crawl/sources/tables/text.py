@@ -95,8 +95,8 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
         if header is None:
             header = [name.strip() for name in cells]
             mapping = ColumnMapping.resolve(lines.file, header, columns)
-            width, places = len(header), {name: header.index(name) for name in mapping.names}
-            url, text, license = (places.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
+            width, positions = len(header), {name: header.index(name) for name in mapping.names}
+            url, text, license = (positions.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
         elif len(cells) > width and any(cells[width:]):
             hint = ": does a cell hold the separator without quotes?" if is_csv else ""
             bad.add(lines.file, f"line {records.number}", f"has {len(cells)} cells, the header {width}{hint}")
@@ -105,7 +105,7 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
             row = [*cells[:width], *[""] * (width + 1 - min(len(cells), width))]
             extra = "{}"
             if mapping.keep:
-                extra = mapping.extra({name: cells[n] for name, n in places.items() if n < len(cells)})
+                extra = mapping.extra({name: cells[n] for name, n in positions.items() if n < len(cells)})
             yield row[url].strip(), row[text].strip(), row[license].strip(), extra
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from x2i.crawl.locations import Place, PlaceKind, stable_name
+from x2i.crawl.locations import Location, LocationKind, stable_name
 from x2i.crawl.sources.archives.files import named_files, names_files
 from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
 from x2i.crawl.sources.row import SourceRow
@@ -49,7 +49,7 @@ def _video_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Itera
     if found.damaged:
         detail = f"{found.damaged} damaged packets; what depends on them is passed over"
         notes.failures.append((url, Dropped(Reason.IMAGE_CORRUPT, detail)))
-    if not chosen and not any(place == url for place, _ in notes.failures):
+    if not chosen and not any(failed == url for failed, _ in notes.failures):
         notes.failures.append((url, Dropped(Reason.BODY_EMPTY, "the video holds no frame")))
     count = min(len(chosen), options.max_frames)
     for number in range(count):
@@ -90,7 +90,7 @@ def _row(url: str, name: str, clip: Clip, glance: Glance, found: _Found) -> Sour
     return SourceRow(
         url=f"{url}#t={seconds}",
         extra=extra,
-        place=Place(PlaceKind.FRAME, url, glance.pts, 0, glance.key_pts),
+        location=Location(LocationKind.FRAME, url, glance.pts, 0, glance.key_pts),
         name=f"{stable_name(url)}@{found.bytes}#{glance.pts}",
     )
 
