@@ -19,10 +19,9 @@ from pipelines.commands.filter import FilterStage
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
 from pipelines.stages.crawl.incremental import crawl_runs
-from pipelines.stages.crawl.stage import CrawlStage
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
-from tests.support.crawling import QUICK, url_table
+from tests.support.crawling import QUICK, crawl_stage, url_table
 from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
@@ -35,10 +34,10 @@ def run(root: Path, *sources: str, reread: bool = False, **options: Any) -> dict
     """Does what `x2i crawl SOURCES --out ROOT` does; returns the summaries by stage."""
     shared = {name: options.pop(name) for name in ("limit", "overwrite", "dry_run") if name in options}
     run_options = RunOptions(executor=Executor.INLINE, **shared)
-    stage = CrawlStage(sources=sources, **{"partition_size": 2, **QUICK, **options})
+    stage = crawl_stage(sources=sources, **{"partition_size": 2, **QUICK, **options})
     dataset = Dataset.create(root, "again")
     stages = crawl_runs(dataset, stage, overwrite=run_options.overwrite, reread=reread)
-    if stage.retry_failed:
+    if stage.fetch.retry_failed:
         retract_transient_failures(dataset, stage)
     return {summary.stage: summary for summary in execute(stages, dataset, run_options)}
 
@@ -241,12 +240,12 @@ def test_a_damaged_plan_is_noticed_and_made_anew(site: Any, tmp_path: Path) -> N
 PLANNER = """
 import sys
 from pathlib import Path
-from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import crawl_stage
 from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.engine.plans import write_plan
 from x2i.store import Dataset
 dataset = Dataset.create(Path(sys.argv[1]), "again")
-[stage] = crawl_runs(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))
+[stage] = crawl_runs(dataset, crawl_stage(sources=(sys.argv[2],), partition_size=50))
 print("begin", flush=True)
 write_plan(dataset, stage)
 """

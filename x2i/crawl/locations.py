@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
@@ -15,27 +14,20 @@ from x2i.reasons import DroppedError, Reason
 from x2i.sample import canonical_json
 from x2i.store.commits import file_digest
 
-
-class LocationKind(StrEnum):
-    """file: the whole file. member: a plain range of bytes in it, such as a tar's member. warc: one record of an
-    archive, compressed or not. frame: one picture of a video.
-    """
-
-    FILE = "file"
-    MEMBER = "member"
-    WARC = "warc"
-    FRAME = "frame"
+WHOLE_FILE = "file"
+BYTE_RANGE = "range"
+"""A plain range of bytes of a file, such as a tar's member."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """path: a file:// URL, or an fsspec URL such as s3://bucket/name.
+    """kind: WHOLE_FILE, BYTE_RANGE, or the name (registered, or module:Class) of the source kind that reads it.
 
-    offset, size: bytes, for kinds that are a range of the file. Of a frame, offset is its presentation time and start
-    that of the key frame before it, in units of the video stream.
+    path: a file:// URL, or an fsspec URL such as s3://bucket/name. offset, size: in bytes. Of a frame of a video,
+    offset is its presentation time and start that of the key frame before it, in units of the video stream.
     """
 
-    kind: LocationKind
+    kind: str
     path: str
     offset: int = 0
     size: int = 0
@@ -47,8 +39,7 @@ class Location:
 
     @classmethod
     def from_json(cls, text: str) -> Location:
-        document = json.loads(text)
-        return cls(**{**document, "kind": LocationKind(document["kind"])})
+        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -59,30 +50,29 @@ class LocatedBytes:
     http_status: int = 0
 
 
-def read_location(location: Location, max_bytes: int, agent: str = "x2i") -> LocatedBytes:
-    """Returns the encoded image at `location`. agent: our product token, which archived opt-out headers may address.
-
-    Raises DroppedError: FILE_ERROR if it cannot be read, BODY_TOO_LARGE (more than `max_bytes`), BODY_EMPTY, or what a
-    web archive's record or a video has to say: BODY_TRUNCATED, BAD_ENCODING, OPT_OUT, IMAGE_CORRUPT.
-    """
-    try:
-        found = _read(location, max_bytes, agent)
-    except OSError as error:
-        raise DroppedError(Reason.FILE_ERROR, error.strerror or str(error)) from error
-    if not found.data:
-        raise DroppedError(Reason.BODY_EMPTY)
-    return found
+def read_plain(location: Location, max_bytes: int) -> LocatedBytes:
+    """Returns a whole file or a range of one. Raises OSError, or DroppedError: BODY_TOO_LARGE, BODY_TRUNCATED."""
+    if location.kind == BYTE_RANGE:
+        _require_size(location.size, max_bytes)
+        data = read_bytes(location.path, location.offset, location.size)
+        if len(data) < location.size:
+            raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
+        return LocatedBytes(data)
+    with open_url(location.path) as stream:
+        _require_size(stream.seek(0, os.SEEK_END), max_bytes)
+        stream.seek(0)
+        return LocatedBytes(stream.read(max_bytes))
 
 
 def location_states(locations: Iterable[Location], max_bytes: int) -> list[str]:
-    """Returns what tells whether the bytes at any of `locations` have changed since they were planned; see `file_state`.
+    """Returns texts that change when the bytes at any of `locations` do.
 
     A whole file that the crawl reads counts with its sha256; an archive or video, asked once, with its `file_state`.
     """
     states: list[str] = []
     archives: dict[str, str] = {}
     for location in locations:
-        if location.kind is LocationKind.FILE:
+        if location.kind == WHOLE_FILE:
             states.append(_content_state(location.path, max_bytes))
         elif location.path not in archives:
             archives[location.path] = file_state(location.path)
@@ -151,36 +141,6 @@ def _filesystem(url: str) -> tuple[Any, str]:
         return cast("tuple[Any, str]", url_to_fs(url))
     except (ValueError, ImportError) as error:  # an unknown protocol, or one whose library is not installed
         raise OSError(f"{url}: {error}") from error
-
-
-def _read(location: Location, max_bytes: int, agent: str) -> LocatedBytes:
-    if location.kind is LocationKind.WARC:
-        from x2i.crawl.sources.archives.warc_record import read_record
-
-        return read_record(location, max_bytes, agent)
-    if location.kind is LocationKind.FRAME:
-        from x2i.crawl.sources.videos.frame import read_frame
-
-        return LocatedBytes(read_frame(location))
-    if location.kind is LocationKind.MEMBER:
-        return LocatedBytes(_read_member(location, max_bytes))
-    return LocatedBytes(_read_file(location, max_bytes))
-
-
-def _read_file(location: Location, max_bytes: int) -> bytes:
-    with open_url(location.path) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        _require_size(size, max_bytes)
-        stream.seek(0)
-        return stream.read(max_bytes)
-
-
-def _read_member(location: Location, max_bytes: int) -> bytes:
-    _require_size(location.size, max_bytes)
-    data = read_bytes(location.path, location.offset, location.size)
-    if len(data) < location.size:
-        raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
-    return data
 
 
 def _require_size(size: int, max_bytes: int) -> None:

@@ -7,50 +7,37 @@ numbered on, and what an earlier crawl has is not planned again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from pipelines.engine.plans import Plan, normalized, read_plan
-from pipelines.engine.stage import PlanItem, Worker
-from pipelines.stages.crawl.plan import plan_crawl
+from pipelines.engine.stage import PlanItem
+from pipelines.stages.crawl.stage import CrawlStage
 from x2i.errors import UserError
+from x2i.store import Dataset
 from x2i.store.dataset import ingest_stages
 from x2i.store.files.remote import list_files
-
-if TYPE_CHECKING:
-    from pipelines.stages.crawl.stage import CrawlStage
-    from x2i.store import Dataset
 
 FIRST = "crawl"
 
 
 @dataclass(frozen=True)
-class CrawlRun:
-    """One crawl into a dataset, as a stage. sources: their digests.
+class CrawlRun(CrawlStage):
+    """One crawl into a dataset. planned_from: the config of its plan. digests: those of its sources.
 
     recorded: whether its plan is only continued, since the sources are no longer what they were when it was made.
     """
 
-    crawl: CrawlStage
-    name: str
-    planned_from: Mapping[str, Any]
-    sources: Mapping[str, str]
+    name: str = FIRST
+    planned_from: Mapping[str, Any] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     recorded: bool = False
 
-    @property
-    def format_version(self) -> int:
-        return self.crawl.format_version
+    def config(self) -> dict[str, Any]:
+        return dict(self.planned_from)
 
-    @property
-    def threads(self) -> int:
-        return self.crawl.threads
-
-    def config(self) -> Mapping[str, Any]:
-        return self.planned_from
-
-    def inputs(self, dataset: Dataset) -> Mapping[str, str]:
-        return self.sources
+    def inputs(self, dataset: Dataset) -> dict[str, str]:
+        return dict(self.digests)
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
         if self.recorded:
@@ -58,12 +45,7 @@ class CrawlRun:
                 f"{dataset.root}: {self.name} is not finished, the rows planned for it are damaged or lost, and its "
                 "sources have changed since: add --overwrite to make it anew from its sources as they are"
             )
-        stages = ingest_stages(dataset.root)
-        position = stages.index(self.name) if self.name in stages else len(stages)
-        return plan_crawl(self.crawl, dataset, stages[:position], stages[position + 1 :])
-
-    def worker(self, root: Path) -> Worker:
-        return self.crawl.worker(root)
+        return super().plan(dataset)
 
 
 def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, reread: bool = False) -> list[CrawlRun]:
@@ -77,15 +59,16 @@ def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, 
     plans = {name: read_plan(dataset.root, name) for name in ingest_stages(dataset.root)}
     target = _target(crawl, sources, plans, dataset, overwrite, reread)
     config = crawl.config()
-    found = [CrawlRun(crawl, target, config, sources)]
+    found = [CrawlRun(**vars(crawl), name=target, planned_from=config, digests=sources)]
     for name, plan in plans.items():
         if name == target or plan is None or not plan.entries:
             continue
         continues = plan.config["sources"] == normalized(config)["sources"] and not _is_finished(dataset, plan)
-        if not (continues or crawl.retry_failed):
+        if not (continues or crawl.fetch.retry_failed):
             continue
         if dict(plan.entries[0].config) == normalized(crawl.partition_config()):
-            found.insert(-1, CrawlRun(crawl, name, plan.config, plan.inputs, recorded=True))
+            run = CrawlRun(**vars(crawl), name=name, planned_from=plan.config, digests=plan.inputs, recorded=True)
+            found.insert(-1, run)
         elif continues:
             _tell(f"{name} was made with other options and is not finished: with those options, it would be continued")
     return found
@@ -101,7 +84,7 @@ def _target(
 ) -> str:
     """Returns the name of the crawl that this command is about."""
     config = normalized(crawl.config())
-    if reread and not crawl.reads_pages():
+    if reread and not any(source.rereadable for source in crawl.open_sources()):
         raise UserError("crawl: --reread reads web pages again, and none of the sources is one")
     if not plans:
         return FIRST

@@ -32,7 +32,7 @@ from x2i.crawl.http.fetch import Fetched, Fetcher
 from x2i.crawl.http.guard import AddressPolicy
 from x2i.crawl.http.hosts import HostRegistry
 from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.http.policy import DEFAULT_USER_AGENT, FetchPolicy, user_agent_with_contact
+from x2i.crawl.http.policy import DEFAULT_USER_AGENT, FetchPolicy
 from x2i.crawl.http.resolver import GuardedResolver
 from x2i.reasons import Reason
 
@@ -109,8 +109,8 @@ def test_a_dead_host_gives_the_same_rows_however_it_is_met() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/{n}.jpg" for n in range(12)]
-        together = outcomes(urls, policy(obey_robots=False), HostRegistry())
-        apart = [outcomes([url], policy(obey_robots=False), HostRegistry())[0] for url in urls]
+        together = outcomes(urls, policy(ignore_robots=True), HostRegistry())
+        apart = [outcomes([url], policy(ignore_robots=True), HostRegistry())[0] for url in urls]
         asked_for_robots = outcomes(urls, policy(), HostRegistry())
     assert together == apart
     assert len(set(together)) == len(set(asked_for_robots)) == 1
@@ -133,7 +133,7 @@ def test_connections_closed_without_a_word_use_up_no_attempt(hostile_server: Hos
 
     async def run() -> list[bool]:
         found: list[bool] = []
-        async with Fetcher(policy(retries=0, obey_robots=False, per_host=at_once), HostRegistry()) as fetcher:
+        async with Fetcher(policy(retries=0, ignore_robots=True, per_host=at_once), HostRegistry()) as fetcher:
 
             async def fetch(path: str) -> bool:
                 async with fetcher.get(site.url(path)) as outcome:
@@ -332,7 +332,7 @@ def test_what_has_ended_holds_nothing_open(hostile_server: HostileServer) -> Non
 
 
 def test_a_contact_becomes_part_of_the_user_agent() -> None:
-    assert "+https://lab.example/crawl)" in user_agent_with_contact(DEFAULT_USER_AGENT, "https://lab.example/crawl")
-    assert user_agent_with_contact("MyLab/1", "me@lab.example") == "MyLab/1 (+me@lab.example)"
-    assert user_agent_with_contact("MyLab/1", "") == "MyLab/1"
+    assert "+https://lab.example/crawl)" in FetchPolicy(contact="https://lab.example/crawl").user_agent_header
+    assert FetchPolicy(user_agent="MyLab/1", contact="me@lab.example").user_agent_header == "MyLab/1 (+me@lab.example)"
+    assert FetchPolicy(user_agent="MyLab/1").user_agent_header == "MyLab/1"
     assert "no contact" in DEFAULT_USER_AGENT

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from x2i.crawl.planning.existing import ExistingImages
 from x2i.crawl.planning.hash_set import SortedHashSet
-from x2i.crawl.planning.identity import url_uid
-from x2i.crawl.planning.pieces import Piece, plan_pieces
-from x2i.crawl.planning.uids import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of
-from x2i.crawl.sources import PlanningNotes, SourceOptions
+from x2i.crawl.planning.identity import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of, url_uid
+from x2i.crawl.planning.plan_rows import PlannedRows, plan_rows
+from x2i.crawl.sources import open_source
 from x2i.crawl.sources.batch import strings
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.store.files.atomic import TableFile, write_table
 from x2i.store.files.table_digest import rows_digest
 
@@ -39,9 +39,9 @@ ODD_URLS = [
 ]
 
 
-def plan(sources: list[str], root: Path) -> tuple[list[Piece], PlanningNotes]:
+def plan(sources: list[str], root: Path) -> tuple[list[PlannedRows], PlanningNotes]:
     notes = PlanningNotes()
-    return list(plan_pieces(sources, SourceOptions(), notes, ExistingImages(root, ()))), notes
+    return list(plan_rows([open_source(source) for source in sources], notes, ExistingImages(root, ()))), notes
 
 
 def test_uids_and_urls_are_those_of_a_look_at_each_row(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.hostile_server import photograph
-from x2i.crawl.sources import PlanningNotes, SourceOptions
-from x2i.crawl.sources.pages.saved_page import MAX_PAGE_BYTES, read_saved_page, saved_page_rows
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.pages.saved_page import MAX_PAGE_BYTES, SavedPageSource, read_saved_page
 from x2i.errors import UserError
 
 
@@ -75,6 +75,6 @@ def test_a_page_that_cannot_be_read_is_an_error_of_the_user(tmp_path: Path) -> N
     with open(path, "wb") as stream:
         stream.truncate(MAX_PAGE_BYTES + 1)
     with pytest.raises(UserError, match="leave it out"):
-        list(saved_page_rows(str(path), SourceOptions(), PlanningNotes()))
+        list(SavedPageSource(str(path)).rows(PlanningNotes()))
     with pytest.raises(UserError, match="cannot be read"):
         read_saved_page(tmp_path / "gone.html", "x2i")

@@ -49,7 +49,8 @@ def test_closing_one_gives_back_its_places_only(tmp_path: Path) -> None:
 def test_the_places_of_a_killed_process_are_free_again(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from x2i.crawl.http.rate_limit import HostRateLimiter\n"
-        f"limiter = HostRateLimiter(Path({str(tmp_path)!r})); print(limiter.acquire({HOST!r}, 1), flush=True); time.sleep(60)"
+        f"limiter = HostRateLimiter(Path({str(tmp_path)!r})); "
+        f"print(limiter.acquire({HOST!r}, 1), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -14,7 +14,7 @@ from yarl import URL
 from x2i.crawl.http.body import ACCEPT_ENCODING, read_body
 from x2i.crawl.http.guard import AddressPolicy, parse_url, require_fetchable
 from x2i.crawl.http.hosts import HostRegistry
-from x2i.crawl.http.optout import header_opt_out, product_token
+from x2i.crawl.http.optout import header_opt_out
 from x2i.crawl.http.outcome import TRANSIENT_REASONS, FetchDropped, Fetched, FetchError, Redirect, as_fetch_dropped
 from x2i.crawl.http.permission import PermissionChecker
 from x2i.crawl.http.policy import FetchPolicy
@@ -52,7 +52,7 @@ class Fetcher:
 
     def __init__(self, policy: FetchPolicy, hosts: HostRegistry | None = None) -> None:
         self.policy = policy
-        self.agent = product_token(policy.user_agent)
+        self.agent = policy.product_token
         self._hosts = hosts or HostRegistry()
         self._addresses = AddressPolicy.parse(policy.allow_net)
         self._throttle = HostThrottle(self._hosts, policy.per_host, policy.delay, self.agent)
@@ -80,7 +80,7 @@ class Fetcher:
             connector_owner=False,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self.policy.user_agent, "Accept-Encoding": ACCEPT_ENCODING},
+            headers={"User-Agent": self.policy.user_agent_header, "Accept-Encoding": ACCEPT_ENCODING},
             timeout=aiohttp.ClientTimeout(total=None, connect=self.policy.connect_timeout),
             trace_configs=traces,
             trust_env=False,  # a proxy would resolve names itself, past the guard

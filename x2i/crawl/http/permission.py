@@ -44,7 +44,7 @@ class PermissionChecker:
         async with self._locks.setdefault(origin_of(url), asyncio.Lock()):
             if refusal := state.current_refusal():
                 raise FetchError.of(refusal)
-            if self._policy.obey_robots:
+            if not self._policy.ignore_robots:
                 await self._learn_rules(url, state)
                 _require_rules(url, state, self._agent)
             if self._policy.tdmrep:

@@ -56,12 +56,13 @@ class _Entry:
 class HostRateLimiter:
     """Counts the requests to each host that are under way, and when the next may start, over all processes.
 
-    A slot is a byte of the file, locked by its holder; the kernel unlocks it when that process dies. Times are on the monotonic clock, which all processes of a machine share. Hosts are told apart by
-    a hash of 18 bits; two that fall together share their slots and delays, which only makes the crawl more polite.
+    A slot is a byte of the file, locked by its holder; the kernel unlocks it when that process dies. Times are on the
+    monotonic clock, which all processes of a machine share. Hosts are told apart by a hash of 18 bits; two that collide
+    share their slots and delays, which only slows the crawl.
 
     The file lies in `folder`, by default a folder of this user beneath the system's temporary one. No call waits or
-    blocks: what is not free is refused, and the caller tries again. A lock belongs to the object that took
-    it, not to its process, so several objects in one process count as well.
+    blocks: what is not free is refused, and the caller tries again. A lock belongs to the object that took it, not to
+    its process, so several objects in one process count as well.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

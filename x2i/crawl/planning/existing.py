@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.crawl.locations import Location, LocationKind, is_local, local_path
+from x2i.crawl.locations import WHOLE_FILE, Location, is_local, local_path
 from x2i.crawl.planning.hash_set import Prefixes, SortedHashSet
-from x2i.crawl.planning.uids import digests, prefixes_of, prefixes_of_uids
+from x2i.crawl.planning.identity import digests, prefixes_of, prefixes_of_uids
+from x2i.crawl.sources.row import TEXT_FIELDS
 from x2i.errors import UserError
 from x2i.reasons import Reason
 from x2i.store import paths
@@ -22,7 +23,8 @@ from x2i.store.commits import file_digest
 from x2i.store.files.atomic import read_columns
 from x2i.store.files.remote import list_files
 
-LINEAGE = ("uid", "text", "page_url", "context", "license", "extra")
+LINEAGE = ("uid", *TEXT_FIELDS[1:])
+"""What tells one sighting of an image from another; the URL is part of the uid."""
 READERS = 4
 FILES_AT_ONCE = 64
 _SEPARATOR = "\x1f"
@@ -70,7 +72,7 @@ class ExistingImages:
             if not location[row].as_py() or not name[row].as_py():
                 continue
             where = Location.from_json(location[row].as_py())
-            if where.kind is LocationKind.FILE and is_local(where.path):
+            if where.kind == WHOLE_FILE and is_local(where.path):
                 content = self._changed_content(int(prefixes[row]), local_path(where.path))
                 if content:
                     changed[row] = content
@@ -108,7 +110,7 @@ class ExistingImages:
             for start in range(0, len(files), FILES_AT_ONCE):
                 some = files[start : start + FILES_AT_ONCE]
                 tables = pool.map(lambda path: _read_columns(path, columns), some)
-                yield from map(pa.concat_tables, _alike(tables))
+                yield from map(pa.concat_tables, _same_columns(tables))
 
 
 def _read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -119,7 +121,7 @@ def _read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         raise UserError(f"{path}: damaged ({error}): {remedy}") from error
 
 
-def _alike(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+def _same_columns(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
     """Yields runs of tables that have the same columns: indexes of the store have more than plans."""
     for _, group in itertools.groupby(tables, key=lambda table: table.column_names):
         yield list(group)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from x2i.crawl.sources.row import SourceRow
+from x2i.crawl.sources.kind import Rows
+from x2i.crawl.sources.row import TEXT_FIELDS, SourceRow
 from x2i.sample import canonical_json
 
-if TYPE_CHECKING:
-    from x2i.crawl.sources.kind import Rows
-
-SOURCE_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("url", "text", "page_url", "context", "license", "extra", "location", "name")]
-)
+SOURCE_SCHEMA = pa.schema([(name, pa.string()) for name in (*TEXT_FIELDS, "location", "name")])
 """The fields of SourceRow as text: extra and location as JSON, location "" if there is none. No field is null."""
 ROWS_AT_ONCE = 1024
 """Rows of a source that gives them one by one, per batch: few, since such a source may be slow."""

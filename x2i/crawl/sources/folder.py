@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from x2i.crawl.locations import Location, LocationKind
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.locations import WHOLE_FILE, Location
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
 from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, read_caption
+from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES, count_tables
 from x2i.errors import UserError
 from x2i.reasons import Dropped, Reason
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif"),
-)
 _PASSED_OVER = "files were passed over: neither images nor captions by their names"
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
 
@@ -41,51 +39,59 @@ class _Listing:
     remarks: Counter[str] = field(default_factory=Counter)
 
 
-def is_folder(source: str) -> bool:
-    return Path(source).is_dir()
+class FolderSource(SourceKind):
+    """A folder of images on this machine, with captions in files beside them."""
 
+    title = "folder of images"
+    looks_like = "a folder that holds images"
 
-def folder_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields one row per image, by relative path (see SourceKind); caption files that cannot be read are noted.
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return Path(source).is_dir()
 
-    Raises UserError if there is no image, or the folder itself cannot be read.
-    """
-    root, listing, count = Path(source).resolve(), _Listing(), 0
-    for image in list_images(root, listing):
-        count += 1
-        caption = Caption()
-        for sidecar in image.sidecars:
-            caption = caption.with_rest_of(_read(sidecar, notes))
-        url = Path(image.path).as_uri()
-        yield SourceRow(
-            url=url,
-            text=caption.text,
-            license=caption.license,
-            extra=caption.extra,
-            location=Location(LocationKind.FILE, url),
-            name=f"{root.name}/{image.relative}",
-        )
-    notes.unread += [(path, Dropped(Reason.FILE_ERROR, why)) for path, why in listing.unread]
-    notes.remarks += listing.remarks
-    if not count:
-        seen = "; ".join(f"{n} {remark}" for remark, n in listing.remarks.items())
-        raise UserError(
-            f"{source}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included){'; ' * bool(seen)}{seen}"
-        )
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields one row per image, by relative path; caption files that cannot be read are noted.
 
+        Raises UserError if there is no image, or the folder itself cannot be read.
+        """
+        if tables := count_tables(self.source):
+            fix = f"to read them, name them as well, such as '{self.source.rstrip('/')}/*.parquet'"
+            notes.remarks[f"tables beside the images of {self.source} are not read: {fix}"] += tables
+        root, listing, count = Path(self.source).resolve(), _Listing(), 0
+        for image in list_images(root, listing):
+            count += 1
+            caption = Caption()
+            for sidecar in image.sidecars:
+                caption = caption.with_rest_of(_read(sidecar, notes))
+            url = Path(image.path).as_uri()
+            yield SourceRow(
+                url=url,
+                text=caption.text,
+                license=caption.license,
+                extra=caption.extra,
+                location=Location(WHOLE_FILE, url),
+                name=f"{root.name}/{image.relative}",
+            )
+        notes.unread += [(path, Dropped(Reason.FILE_ERROR, why)) for path, why in listing.unread]
+        notes.remarks += listing.remarks
+        if not count:
+            seen = "".join(f"; {n} {remark}" for remark, n in listing.remarks.items())
+            raise UserError(
+                f"{self.source}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included){seen}"
+            )
 
-def folder_digest(source: str) -> str:
-    """Returns a digest of a folder's listing: names, sizes and times of change of images and their caption files."""
-    digest = hashlib.sha256()
-    for image in list_images(Path(source).resolve(), _Listing()):
-        digest.update(os.fsencode(image.relative))
-        for path in (image.path, *image.sidecars):
-            try:
-                state = os.stat(path)
-                digest.update(f"\0{len(path)}:{state.st_size}:{state.st_mtime_ns}".encode())
-            except OSError:
-                digest.update(b"\0gone")
-    return digest.hexdigest()
+    def digest(self) -> str:
+        """Returns a digest of the listing: names, sizes and times of change of images and their caption files."""
+        digest = hashlib.sha256()
+        for image in list_images(Path(self.source).resolve(), _Listing()):
+            digest.update(os.fsencode(image.relative))
+            for path in (image.path, *image.sidecars):
+                try:
+                    state = os.stat(path)
+                    digest.update(f"\0{len(path)}:{state.st_size}:{state.st_mtime_ns}".encode())
+                except OSError:
+                    digest.update(b"\0gone")
+        return digest.hexdigest()
 
 
 def list_images(root: Path, listing: _Listing | None = None) -> Iterator[FolderImage]:

@@ -8,6 +8,9 @@ from types import MappingProxyType
 
 from x2i.crawl.locations import Location
 
+TEXT_FIELDS = ("url", "text", "page_url", "context", "license", "extra")
+"""What a source says about an image, as text columns; `extra` is JSON."""
+
 
 @dataclass(frozen=True)
 class SourceRow:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
-
-if TYPE_CHECKING:
-    from x2i.crawl.sources.kind import PlanningNotes
 
 LONGEST_LINE = 16 * 2**20
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")

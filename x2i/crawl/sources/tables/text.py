@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from x2i.crawl.sources.batch import source_table, strings
-from x2i.crawl.sources.tables.columns import ColumnMapping, TableColumns, cell_text
+from x2i.crawl.sources.options import TableOptions
+from x2i.crawl.sources.tables.columns import ColumnMapping, cell_text
 from x2i.crawl.sources.tables.lines import BadLines, RecordLines, TextLines
 from x2i.errors import UserError
 
@@ -33,17 +34,17 @@ def txt_rows(lines: TextLines) -> Iterator[pa.Table]:
     return _batches((line, "", "", "{}") for line in stripped if line and line[0] != "#")
 
 
-def delimited_rows(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[pa.Table]:
+def delimited_rows(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[pa.Table]:
     """.csv with any of , ; tab | between its cells, as its header tells, or .tsv, where quotes are characters."""
     return _batches(_delimited(lines, columns, bad, is_csv))
 
 
-def jsonl_rows(lines: TextLines, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+def jsonl_rows(lines: TextLines, columns: TableOptions, bad: BadLines) -> Iterator[pa.Table]:
     """One JSON object per line; blank lines are left out."""
     return _mapped(lines.file, _objects(lines, bad), columns, bad)
 
 
-def json_rows(text: TextLines, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+def json_rows(text: TextLines, columns: TableOptions, bad: BadLines) -> Iterator[pa.Table]:
     """A JSON list of objects, read piece by piece."""
     return _mapped(text.file, _items(text, bad), columns, bad)
 
@@ -66,7 +67,7 @@ def _table(rows: list[Cells]) -> pa.Table:
     return source_table(strings(urls), text=strings(texts), license=strings(licenses), extra=strings(extras))
 
 
-def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
+def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
     records = RecordLines(lines)
     first = next((line for line in records if line.strip()), "")
     if is_csv and first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes
@@ -117,7 +118,7 @@ def _delimiter(header: str) -> str:
 
 
 def _mapped(
-    file: str, rows: Iterator[tuple[str, dict[str, Any]]], columns: TableColumns, bad: BadLines
+    file: str, rows: Iterator[tuple[str, dict[str, Any]]], columns: TableOptions, bad: BadLines
 ) -> Iterator[pa.Table]:
     first = list(itertools.islice(rows, LOOKED_AHEAD))
     if not first:
