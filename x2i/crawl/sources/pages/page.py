@@ -12,7 +12,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from x2i.crawl.http.optout import meta_nofollow, meta_opt_out
 from x2i.crawl.sources.pages.addresses import absolute
 from x2i.crawl.sources.pages.encoding import decode_html
-from x2i.crawl.sources.pages.html_limits import parseable
+from x2i.crawl.sources.pages.html_limits import limit_markup
 from x2i.crawl.sources.pages.image_urls import ELEMENTS, Attributes, ImageUrls, ancestor
 from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH, metadata_images
 from x2i.crawl.sources.pages.surrounding_text import SurroundingText, squeeze, text_of
@@ -46,7 +46,7 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     url: where the page came from; charset: as its Content-Type says. An opted-out page keeps its signal and no images.
     A picture named more than once is one row: the first keeps its position, and takes what it lacks from the others.
     """
-    tree = LexborHTMLParser(parseable(_as_html(decode_html(data, charset))))
+    tree = LexborHTMLParser(limit_markup(_as_html(decode_html(data, charset))))
     base = _base_url(tree, url)
     metas = [(node.attributes.get("name") or "", node.attributes.get("content") or "") for node in tree.css("meta")]
     refresh = _refresh(tree, base)
