@@ -120,23 +120,16 @@ def from_mapping(kind: type[T], document: Mapping[str, Any], name: str, **values
 
     Raises UserError as `with_set`.
     """
-    names = [field.name for field in option_fields(kind)]
-    for key in document:
-        if key not in names:
-            raise UserError(f"{name}: {key}: unknown key: {nearest(key, names)}")
-    return build_settings(kind, {**grouped(kind, document), **values}, name)
-
-
-def grouped(kind: type, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `document` with each option of `kind` moved into its group; other keys stay."""
-    paths = {field.name: field.path for field in option_fields(kind)}
-    nested: dict[str, Any] = {}
+    names = {field.name: field.path for field in option_fields(kind)}
+    nested: dict[str, Any] = dict(values)
     for key, value in document.items():
-        group = nested
-        for name in paths.get(key, (key,))[:-1]:
-            group = group.setdefault(name, {})
-        group[key] = value
-    return nested
+        if key not in names:
+            raise UserError(f"{name}: {key}: unknown key: {nearest(key, list(names))}")
+        place = nested
+        for group in names[key][:-1]:
+            place = place.setdefault(group, {})
+        place[key] = value
+    return build_settings(kind, nested, name)
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
@@ -162,8 +155,7 @@ def _unknown_keys(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[str]
         valid = [field.name for field in fields(kind) if field.init]
         for name, child in value.items():
             if name not in valid:
-                known = dict.fromkeys([*valid, *(option.name for option in option_fields(kind))])
-                yield f"{'.'.join((*path, str(name)))}: unknown key: {nearest(str(name), list(known))}"
+                yield f"{'.'.join((*path, str(name)))}: unknown key: {nearest(str(name), valid)}"
             else:
                 yield from _unknown_keys(hints[name], child, (*path, name))
 

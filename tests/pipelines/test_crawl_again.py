@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.commands.crawl import retract_transient_failures
-from pipelines.commands.filter import FilterStage
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
+from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.crawl.incremental import crawl_runs
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
 from tests.support.crawling import QUICK, crawl_stage, url_table
 from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply
+from x2i.annotate.quality import Quality
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_commits
@@ -93,7 +94,7 @@ def test_a_table_that_has_grown_fetches_only_its_new_rows(site: Any, tmp_path: P
     assert all(site.hits[f"/{n}.jpg"] == 1 for n in (0, 1, 2, 4, 5))
     assert {name: file_sums(root)[name] for name in before} == before
     assert run(root, source)["crawl-2"].ran == 0
-    [annotated] = execute([FilterStage()], Dataset.open(root), RunOptions(executor=Executor.INLINE))
+    [annotated] = execute([AnnotateStage(Quality())], Dataset.open(root), RunOptions(executor=Executor.INLINE))
     assert annotated.counts.total == 5
 
 
