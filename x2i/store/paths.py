@@ -6,6 +6,8 @@ from pathlib import Path
 
 DATASET_FILE = "dataset.json"
 FORMAT_VERSION = 1
+PREVIEWS = ("sheet.png", "report.html", "gallery")
+"""What `x2i build` draws of a finished dataset, in its folder."""
 INDEX_SUFFIX = ".parquet"
 SHARD_SUFFIX = ".tar"
 

@@ -16,6 +16,7 @@ from x2i.crawl.sources.folder import FolderSource
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
+from x2i.store import Dataset
 
 PHOTO = photograph()
 
@@ -81,7 +82,7 @@ def test_hidden_files_are_left_out_and_other_files_are_counted(tmp_path: Path) -
     files = dict.fromkeys(("a.jpg", ".b.jpg", ".git/c.jpg", "noname", "d.mp4", "x/e.svg", "a.txt"), PHOTO)
     rows, notes = _rows(_write(tmp_path / "p", files))
     assert [row.name for row in rows] == ["p/a.jpg"]
-    assert "3 files were passed over" in notes.summary()
+    assert "3 files were skipped" in notes.summary()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_what_is_forbidden_is_noted_and_the_rest_goes_on(tmp_path: Path) -> None
 
 
 def test_a_folder_without_images_says_what_it_holds_instead(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no images .*1 files were passed over"):
+    with pytest.raises(UserError, match="no images .*1 files were skipped"):
         _rows(_write(tmp_path / "p", {"a.doc": "x"}))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images"):
@@ -179,3 +180,18 @@ def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) 
     assert int(count) == 5_001
     assert int(peak) < 4_000_000
     assert float(seconds) < 30
+
+
+def test_the_files_of_datasets_are_no_photographs(tmp_path: Path) -> None:
+    folder = _write(
+        tmp_path / "p", {"a.jpg": PHOTO, "sheet.png": PHOTO, "other/dataset.json": "[]", "other/b.jpg": PHOTO}
+    )
+    dataset = Dataset.create(folder / "data")
+    for name in ("sheet.png", "gallery/images/1.jpg"):
+        (dataset.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset.root / name).write_bytes(PHOTO)
+    rows, notes = _rows(folder)
+    assert [row.name for row in rows] == ["p/a.jpg", "p/other/b.jpg", "p/sheet.png"]
+    assert "1 datasets of x2i in it were skipped" in notes.summary()
+    (dataset.root / "mine.jpg").write_bytes(PHOTO)
+    assert [row.name for row in _rows(dataset.root)[0]] == ["data/mine.jpg"]

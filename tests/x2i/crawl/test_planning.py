@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.x2i.crawl.test_shard_source import write_tar
 from x2i.crawl.planning.existing import ExistingImages
 from x2i.crawl.planning.hash_set import SortedHashSet
 from x2i.crawl.planning.identity import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of, url_uid
@@ -67,6 +68,14 @@ def test_rows_without_a_url_are_told_apart_by_their_number_over_all_sources(tmp_
     identities = ("row:0:2", "row:0:3", "row:1:5", "row:1:6")
     assert uids[1:] == [hashlib.sha256(name.encode()).hexdigest()[:24] for name in identities]
     assert notes.repeated == 1
+
+
+def test_a_shard_member_keeps_its_fragment_and_an_address_of_the_web_loses_it(tmp_path: Path) -> None:
+    members = [("1.jpg", b"x"), ("2.jpg", b"x"), ("2.json", b'{"url": "https://a.example/2.jpg#top"}')]
+    write_tar(tmp_path / "a.tar", members)
+    planned, _ = plan([str(tmp_path / "a.tar")], tmp_path)
+    urls = [url for one in planned for url in one.rows["url"].to_pylist()]
+    assert urls == [f"{(tmp_path / 'a.tar').as_uri()}#1.jpg", "https://a.example/2.jpg"]
 
 
 @settings(max_examples=200, deadline=None)

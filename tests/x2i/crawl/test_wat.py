@@ -1,4 +1,4 @@
-"""Image links in WAT files become rows to fetch; broken records are noted and passed over."""
+"""Image links in WAT files become rows to fetch; broken records are noted and skipped."""
 
 from __future__ import annotations
 

@@ -65,7 +65,12 @@ def _plan_batch(batch: _Batch, notes: PlanningNotes, existing: ExistingImages, s
     table = batch.table
     urls = table["url"].combine_chunks()
     located = pc.not_equal(table["location"].combine_chunks(), "")
-    urls = pc.if_else(located, urls, normal_urls(urls)) if pc.any(located).as_py() else normal_urls(urls)
+    if pc.any(located).as_py():
+        # the fragment of a file's URL tells its members apart
+        own = pc.and_not(located, pc.match_substring_regex(urls, "^https?://", ignore_case=True))
+        urls = pc.if_else(own, urls, normal_urls(urls))
+    else:
+        urls = normal_urls(urls)
     table = table.set_column(0, "url", urls)
     names = identities(table, batch.number, batch.first)
     digest = digests(names)

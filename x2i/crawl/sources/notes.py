@@ -44,7 +44,7 @@ class PlanningNotes:
         parts += [f"{count} {remark}" for remark, count in self.remarks.items()]
         if self.bad_lines:
             file, where, why = self.bad_lines[0]
-            parts.append(f"{len(self.bad_lines):,} lines were passed over: {where} of {file} {why}, ...")
+            parts.append(f"{len(self.bad_lines):,} lines were skipped: {where} of {file} {why}, ...")
         if self.repeated:
             parts.append(f"{self.repeated:,} URLs were named more than once and are planned once")
         if self.known:

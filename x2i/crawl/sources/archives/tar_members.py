@@ -15,7 +15,7 @@ _CHUNK = 1 << 20
 
 
 def iterate_members(stream: BinaryIO, path: str) -> Iterator[Member]:
-    """Yields the plain files in a tar, in its order; folders are passed over.
+    """Yields the plain files in a tar, in its order; folders are skipped.
 
     Raises UserError for a member that the store refuses too (see store.files.tar.list_members). Raises DroppedError,
     after the members before it, where the tar is damaged: BODY_TRUNCATED or FILE_ERROR.

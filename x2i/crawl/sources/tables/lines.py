@@ -1,4 +1,4 @@
-"""The text of a table, line by line: its encoding, lines without end, and lines that may be passed over."""
+"""The text of a table, line by line: its encoding, lines without end, and lines that may be skipped."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BadLines:
     def add(self, file: str, where: str, why: str) -> None:
         """where: such as "line 7". Raises UserError if no more are allowed."""
         if not self._left:
-            remedy = "mend it, or pass over such lines with --skip-bad-lines N"
-            raise UserError(f"{file}: {where} {why}: {remedy}")
+            fix = "correct it, or skip such lines with --skip-bad-lines N"
+            raise UserError(f"{file}: {where} {why}: {fix}")
         self._left -= 1
         self._notes.bad_lines.append((file, where, why))
 

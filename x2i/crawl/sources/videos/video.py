@@ -63,7 +63,7 @@ def _video_rows(url: str, options: VideoOptions, notes: PlanningNotes) -> Iterat
     clips = find_clips(thumbnails, options.frame_interval, options.scene_threshold)
     chosen = [(clip, frame_thumbnail) for clip in clips for frame_thumbnail in clip.frames]
     if info.damaged:
-        detail = f"{info.damaged} damaged packets; what depends on them is passed over"
+        detail = f"{info.damaged} damaged packets; what depends on them is skipped"
         notes.failures.append((url, Dropped(Reason.IMAGE_CORRUPT, detail)))
     if not chosen and not any(failed == url for failed, _ in notes.failures):
         notes.failures.append((url, Dropped(Reason.BODY_EMPTY, "the video holds no frame")))
