@@ -64,8 +64,8 @@ def command(
 ) -> None:
     """Fetch images from URL tables, HTML pages or folders into a dataset.
 
-    Every attempted image gets a row that says what became of it. robots.txt, opt-out headers, and limits on bytes,
-    time, pixels and addresses are heeded by default. Run the same command again to go on after an interruption,
+    Every attempted image gets a row with its outcome. robots.txt, opt-out headers, and limits on bytes,
+    time, pixels and addresses apply by default. Run the same command again to go on after an interruption,
     or with sources that have grown: what the dataset has is not fetched again.
 
     Example: x2i crawl urls.csv https://example.org/gallery.html ~/photos --out my-dataset --max-side 1024

@@ -1,4 +1,4 @@
-"""Crawling the rows of one partition: many at once, handed on in plan order, a bounded number in memory."""
+"""Crawling the rows of one partition: many at once, yielded in plan order, a bounded number in memory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def crawl_rows(
     """Yields what became of each row, in the order of `rows`, whatever order the answers arrive in.
 
     Decoding and encoding run in `pool`, off the event loop. At most 4 x `fetcher.policy.concurrency` rows are begun
-    and not yet handed on. `done`: results by key that are taken as they are instead of being fetched again.
+    and not yet yielded. `done`: results by key that are used instead of being fetched again.
     """
     window = 4 * fetcher.policy.concurrency
     pending: deque[asyncio.Task[Crawled]] = deque()

@@ -1,4 +1,4 @@
-"""What of an earlier crawl of a partition still stands when its passing failures are tried again."""
+"""The final results of an earlier crawl of a partition, kept when its transient failures are tried again."""
 
 from __future__ import annotations
 

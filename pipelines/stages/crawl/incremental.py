@@ -1,4 +1,4 @@
-"""Crawls into one dataset, one after another: which of them a command continues, and when it begins the next.
+"""Repeated crawls into one dataset: which of them a command continues, and when it begins the next.
 
 The first is the stage `crawl`, the next `crawl-2`, `crawl-3`, each with a plan and commits of its own. Partitions are
 numbered on, and what an earlier crawl has is not planned again.
@@ -70,7 +70,7 @@ def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, 
             run = CrawlRun(**vars(crawl), name=name, planned_from=plan.config, digests=plan.inputs, recorded=True)
             found.insert(-1, run)
         elif continues:
-            _tell(f"{name} was made with other options and is not finished: with those options, it would be continued")
+            _warn(f"{name} was made with other options and is not finished: with those options, it would be continued")
     return found
 
 
@@ -105,7 +105,7 @@ def _target(
     if plan is not None and not _holds_anything(dataset, plan):
         return last
     following = f"{FIRST}-{int(last.partition('-')[2] or 1) + 1}"
-    _tell_difference(crawl, following, plans)
+    _warn_of_other_options(crawl, following, plans)
     return following
 
 
@@ -120,19 +120,19 @@ def _holds_anything(dataset: Dataset, plan: Plan) -> bool:
     return bool(committed) or (not plan.entries and bool(plan.counts.get("sightings")))
 
 
-def _tell_difference(crawl: CrawlStage, name: str, plans: Mapping[str, Plan | None]) -> None:
-    """Says with which other options than before the next crawl stores its images: lawful, and easily forgotten."""
+def _warn_of_other_options(crawl: CrawlStage, name: str, plans: Mapping[str, Plan | None]) -> None:
+    """Warns if the next crawl stores its images with other options than the one before."""
     for earlier, plan in reversed(list(plans.items())):
         if plan is not None and plan.entries:
             before, now = plan.entries[0].config, normalized(crawl.partition_config())
             differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
             changes = [f"{key} {before.get(key)} -> {now.get(key)}" for key in differing]
             if changes:
-                _tell(f"{name} stores its images with other options than {earlier}: {', '.join(changes)}")
+                _warn(f"{name} stores its images with other options than {earlier}: {', '.join(changes)}")
             return
 
 
-def _tell(text: str) -> None:
+def _warn(text: str) -> None:
     import typer
 
     typer.secho(f"crawl: {text}", err=True, fg="yellow")

@@ -60,7 +60,7 @@ def plan_crawl(
             yield PlannedSightings(further)
         yield from partitions.add(planned.rows)
     yield from partitions.rest()
-    tell_notes(dataset, notes)
+    report_notes(dataset, notes)
     counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "sightings": sightings}
     counts |= {"bad_lines": len(notes.bad_lines)}
     if any(counts.values()):
@@ -78,8 +78,8 @@ def local_inputs(locations: Sequence[str], max_bytes: int) -> dict[str, str]:
     return {"local files": digest(states)} if states else {}
 
 
-def tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
-    """Makes visible what planning could not read: a line in the log for each page and file, one line on the screen."""
+def report_notes(dataset: Dataset, notes: PlanningNotes) -> None:
+    """Logs each page, file and line that planning could not read, and prints a summary of them."""
     if (dataset.root / paths.DATASET_FILE).exists():
         failed = [("page", *failure) for failure in notes.failures] + [("file", *failure) for failure in notes.unread]
         for event, url, verdict in failed:

@@ -1,4 +1,4 @@
-"""Runs crawl partitions in one process: plan rows in, an image partition out, one line of times into the log."""
+"""Runs crawl partitions in one process: plan rows in, an image partition out, one line of timing into the log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CrawlWorker:
         cv2.setNumThreads(1)
         threadpool_limits(1, user_api="blas")
         collect_seldom()
-        # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
+        # The decoder handles damaged metadata itself; Pillow would warn about each such image.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         self._root = root
         self._fetch = fetch

@@ -1,4 +1,4 @@
-"""What a process remembers about the hosts it has met: their rules, and which of them to leave alone for now."""
+"""What a process knows about hosts: their rules, and which of them are paused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class HostState:
         self.refusal, self.refused_until = verdict, time.monotonic() + seconds
 
     def note_answer(self) -> None:
-        """The host lives: it has answered something."""
+        """Resets the count of failures: the host has answered something."""
         self.failures = 0
 
     def note_silence(self, verdict: FetchDropped, most: int, seconds: float) -> None:
@@ -63,7 +63,7 @@ class HostState:
 
 @dataclass
 class HostRegistry:
-    """The hosts a worker process has met; it outlives any event loop, and forgets those not met for longest.
+    """The hosts of a worker process, least recently used ones forgotten; it outlives any event loop.
 
     limits_folder: where the limits that hold for all processes are kept (see HostRateLimiter).
     """

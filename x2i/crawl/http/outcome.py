@@ -1,4 +1,4 @@
-"""What can become of a fetch: a body, or the reason why there is none; and of one hop, that it leads elsewhere."""
+"""Outcomes of a fetch: a body, or the reason why there is none; of one hop also a redirect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRANSIENT_REASONS = frozenset(
         Reason.HTTP_SERVER_ERROR,
     }
 )
-"""Reasons that another attempt, now or another day, may not meet."""
+"""Reasons for which another attempt, now or later, may succeed."""
 
 
 @dataclass(frozen=True)

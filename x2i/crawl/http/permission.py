@@ -1,4 +1,4 @@
-"""What a host permits, asked before anything else is: robots.txt, then tdmrep.json, each kept for a while."""
+"""Whether a host permits a fetch: robots.txt, then tdmrep.json, each cached for a while."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FetchFile = Callable[[URL, str, int], Awaitable[Fetched]]
 
 
 class PermissionChecker:
-    """Answers, for each URL, whether the owner of the host lets it be fetched for training."""
+    """Checks for each URL whether its host permits fetching it for training."""
 
     def __init__(self, policy: FetchPolicy, agent: str, hosts: HostRegistry, fetch: FetchFile) -> None:
         self._policy = policy
@@ -35,7 +35,7 @@ class PermissionChecker:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def check(self, url: URL) -> None:
-        """Raises FetchError unless `url` may be fetched: what the host says is asked for once, and kept.
+        """Raises FetchError unless `url` may be fetched: its rules are fetched once and cached.
 
         ROBOTS_DISALLOWED; OPT_OUT by a usage line of robots.txt or by tdmrep.json; or, with the reason for which
         robots.txt could not be had, any that the network gives: a host whose robots.txt fails is left alone.

@@ -19,7 +19,7 @@ from x2i.errors import UserError
 from x2i.seeding import stable_hash
 
 MOST_PER_HOST = 4096
-LONGEST_HOLD = 3600.0
+LONGEST_PAUSE = 3600.0
 """Seconds. What lies further in the future than this is damage, or from before the machine started: it is forgotten."""
 
 _HOSTS = 1 << 18
@@ -36,7 +36,7 @@ class _Entry:
     """What all processes know of a host: when a request started last, until when none may, and the delay asked for."""
 
     last_start: float = 0.0
-    held_until: float = 0.0
+    paused_until: float = 0.0
     delay: float = 0.0
     delay_until: float = 0.0
 
@@ -45,12 +45,12 @@ class _Entry:
 
     def wait(self, delay: float, now: float) -> float:
         distance = max(delay, self.shared_delay(now))
-        return max(0.0, self.held_until - now, self.last_start + distance - now if distance else 0.0)
+        return max(0.0, self.paused_until - now, self.last_start + distance - now if distance else 0.0)
 
     def is_sound(self, now: float) -> bool:
         """Whether this can have been written since the machine started, whose clock then began anew."""
-        latest = now + 2 * LONGEST_HOLD
-        return self.last_start <= now and self.held_until <= latest and self.delay_until <= latest
+        latest = now + 2 * LONGEST_PAUSE
+        return self.last_start <= now and self.paused_until <= latest and self.delay_until <= latest
 
 
 class HostRateLimiter:
@@ -119,7 +119,7 @@ class HostRateLimiter:
         """
         now = time.monotonic()
         entry = self._read(bucket)
-        if entry.shared_delay(now) or entry.held_until > now:
+        if entry.shared_delay(now) or entry.paused_until > now:
             return False
         _NUMBER.pack_into(self._table, bucket * _ENTRY.size, now)
         return True
@@ -130,8 +130,10 @@ class HostRateLimiter:
 
     def pause(self, origin: str, seconds: float) -> bool:
         """Lets no request to `origin` start for `seconds`. False: busy, ask again."""
-        seconds = min(seconds, LONGEST_HOLD)
-        return self._change(origin, lambda entry, now: replace(entry, held_until=max(entry.held_until, now + seconds)))
+        seconds = min(seconds, LONGEST_PAUSE)
+        return self._change(
+            origin, lambda entry, now: replace(entry, paused_until=max(entry.paused_until, now + seconds))
+        )
 
     def close(self) -> None:
         """Releases every slot."""
@@ -153,7 +155,7 @@ class HostRateLimiter:
         return entry if entry.is_sound(time.monotonic()) else _Entry()
 
     def _write(self, bucket: int, entry: _Entry) -> None:
-        packed = _ENTRY.pack(entry.last_start, entry.held_until, entry.delay, entry.delay_until)
+        packed = _ENTRY.pack(entry.last_start, entry.paused_until, entry.delay, entry.delay_until)
         self._table[bucket * _ENTRY.size : (bucket + 1) * _ENTRY.size] = packed
 
     def _lock(self, offset: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a dataset has from earlier crawls: whose images, what was said about them, and which files they were."""
+"""What a dataset has from earlier crawls: the identities of images, their sightings, and contents of local files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SEPARATOR = "\x1f"
 
 
 class ExistingImages:
-    """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is named again."""
+    """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is sighted again."""
 
     def __init__(self, root: Path, stages: Sequence[str]) -> None:
         """stages: of the earlier crawls."""
@@ -52,7 +52,7 @@ class ExistingImages:
         return self._uids.contains(prefixes)
 
     def add_lineages(self, lineages: Prefixes) -> npt.NDArray[np.bool_]:
-        """Returns for each of these (see `lineage_prefixes`) whether it was not kept yet; from now on it is."""
+        """Adds lineages (see `lineage_prefixes`); returns for each whether it was new."""
         if self._lineages is None:
             self._lineages = SortedHashSet()
             for table in self._read([*self._files, *self._sightings], LINEAGE):
@@ -117,8 +117,8 @@ def _read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
         return read_columns(path, columns)
     except pa.ArrowException as error:
-        remedy = "continue the crawl that it belongs to first, or run x2i verify"
-        raise UserError(f"{path}: damaged ({error}): {remedy}") from error
+        fix = "continue the crawl that it belongs to first, or run x2i verify"
+        raise UserError(f"{path}: damaged ({error}): {fix}") from error
 
 
 def _same_columns(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
@@ -128,7 +128,7 @@ def _same_columns(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
 
 
 def lineage_prefixes(table: pa.Table) -> Prefixes:
-    """Returns 64 bits for each row that tell what it says about which image (its fields LINEAGE)."""
+    """Returns a 64-bit hash of the LINEAGE fields of each row."""
     columns = [pc.fill_null(table[name].combine_chunks(), "") for name in LINEAGE]
     return prefixes_of(digests(pc.binary_join_element_wise(*columns, _SEPARATOR)))
 

@@ -1,4 +1,4 @@
-"""Which of many million identities were met before: 8 bytes each, in a few sorted runs instead of a set."""
+"""A set of many million 64-bit hashes: 8 bytes each, in a few sorted arrays."""
 
 from __future__ import annotations
 

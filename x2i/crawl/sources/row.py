@@ -1,4 +1,4 @@
-"""One image that a source names: where it is and what is said about it."""
+"""One image that a source names: where it is, and its text, license and context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images of one web archive while it is read: where each lies, and what the archive's own pages say about it."""
+"""The images of one web archive while it is read: their records, and their text from the archive's own pages."""
 
 from __future__ import annotations
 

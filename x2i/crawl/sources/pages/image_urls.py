@@ -1,4 +1,4 @@
-"""The files that one element of a page offers, and which of them is the largest."""
+"""The image URLs in one element of a page, and which of them is the largest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Offers = dict[int, list[Candidate]]
 
 
 class ImageUrls:
-    """Finds the best file of each element of one page; remembers what a <picture> offers, since images may share it."""
+    """Finds the best file of each element of one page; caches the sources of a <picture>, since images may share it."""
 
     def __init__(self) -> None:
         self._pictures: _Offers = {}

@@ -1,4 +1,4 @@
-"""Pictures that a page names beside those it shows: og:image, twitter:image, image_src, and JSON-LD."""
+"""Images in the metadata of a page: Open Graph, Twitter cards, image_src, JSON-LD."""
 
 from __future__ import annotations
 

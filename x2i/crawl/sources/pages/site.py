@@ -143,8 +143,8 @@ class SiteCrawl:
             self._notes.failures.append((entry.url, answer))
             return None
         if isinstance(answer, ReadSitemap):
-            remedy = "a sitemap: name it as a source of its own"
-            self._notes.failures.append((entry.url, Dropped(Reason.UNSUPPORTED_FORMAT, remedy)))
+            fix = "a sitemap: name it as a source of its own"
+            self._notes.failures.append((entry.url, Dropped(Reason.UNSUPPORTED_FORMAT, fix)))
             return None
         if entry.url == self._start:
             self._sites.add(site_of(answer.url))

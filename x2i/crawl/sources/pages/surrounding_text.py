@@ -1,4 +1,4 @@
-"""The words near an image on its page: of what encloses it, or just before and after it."""
+"""The text around an image on its page: of the enclosing element, or just before and after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which columns of a table say where an image is and what is said about it, and how their cells become text."""
+"""Which columns of a table hold URL, caption and license, and how their cells become text."""
 
 from __future__ import annotations
 

@@ -78,8 +78,8 @@ class TextLines:
     def _bad_encoding(self, error: UnicodeDecodeError) -> UserError:
         if error.encoding.lower().startswith("utf-16"):
             return UserError(f"{self.file}: cannot be read as UTF-16: {error.reason}: save it as UTF-8")
-        remedy = "save it as UTF-8, for example with iconv -f latin1 -t utf-8"
-        return UserError(f"{self.file}: line {self._bad_line()} is not UTF-8: {remedy}")
+        fix = "save it as UTF-8, for example with iconv -f latin1 -t utf-8"
+        return UserError(f"{self.file}: line {self._bad_line()} is not UTF-8: {fix}")
 
     def _bad_line(self) -> int:
         self._stream.seek(0)

@@ -82,8 +82,8 @@ def _require_addresses(file: str, urls: pa.ChunkedArray, columns: TableOptions) 
     if not len(filled) or pc.any(pc.match_substring(filled, ":")).as_py():
         return
     example = filled[0].as_py()[:60]
-    remedy = "name the column of URLs with --url-col" if file_kind(file) != "txt" else "expected one URL per line"
+    fix = "name the column of URLs with --url-col" if file_kind(file) != "txt" else "expected one URL per line"
     raise UserError(
-        f"{file}: none of the first {len(urls)} rows holds a URL (found, for example, {example!r}): {remedy}; "
+        f"{file}: none of the first {len(urls)} rows holds a URL (found, for example, {example!r}): {fix}; "
         "URLs begin with http:// or https://"
     )
