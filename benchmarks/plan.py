@@ -92,7 +92,7 @@ def plan(table: Path, root: Path) -> dict[str, Any]:
     """Plans `table` into the dataset at `root`, then does what a continued run does first."""
     from pipelines.engine.ledger import plan_status
     from pipelines.engine.planning import recorded_plan, write_plan
-    from pipelines.stages.crawl.incremental import crawl_generations
+    from pipelines.stages.crawl.incremental import crawl_runs
     from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset, paths
     from x2i.store.commits import Commit, Counts, write_commit
@@ -101,12 +101,12 @@ def plan(table: Path, root: Path) -> dict[str, Any]:
     dataset = Dataset.create(root)
     before = peak_megabytes()
     started, cpu = time.monotonic(), time.process_time()
-    [stage] = crawl_generations(dataset, CrawlStage(sources=(str(table),)))
+    [stage] = crawl_runs(dataset, CrawlStage(sources=(str(table),)))
     written = write_plan(dataset, stage)
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
     peak = peak_megabytes()
     started = time.monotonic()
-    [stage] = crawl_generations(dataset, CrawlStage(sources=(str(table),)))
+    [stage] = crawl_runs(dataset, CrawlStage(sources=(str(table),)))
     again = recorded_plan(dataset, stage)
     assert again is not None
     assert is_plan_whole(root, again, plan_status(dataset, again).todo)

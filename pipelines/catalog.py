@@ -64,9 +64,18 @@ def _recipes(name: str | None) -> Iterator[dict[str, Any]]:
     yield from _plain(RECIPES, name)
 
 
+def _sources(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.crawl.sources import SOURCES
+
+    for one in [name] if name else SOURCES:
+        kind = SOURCES.get(one)
+        yield described(one, kind.options_class, title=kind.title, reads=kind.looks_like)
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
     "models": _models,
     "recipes": _recipes,
+    "sources": _sources,
 }

@@ -47,7 +47,7 @@ def command(
     from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import load_manifest
-    from pipelines.stages.crawl.incremental import crawl_generations
+    from pipelines.stages.crawl.incremental import crawl_runs
     from x2i.store.dataset import is_ingest_stage
 
     console = Console(stderr=True, highlight=False)
@@ -57,7 +57,7 @@ def command(
     with open_executor(run) as executor:
         for group in plan.stage_groups():
             if plan.crawl is not None and plan.crawl in group:
-                group = [*crawl_generations(dataset, plan.crawl, overwrite=run.overwrite)]
+                group = [*crawl_runs(dataset, plan.crawl, overwrite=run.overwrite)]
             if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
                 console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
                 continue

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StageSummary:
     """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new.
 
-    skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, mentions,
+    skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, sightings,
     bad_lines. failed: partition -> error.
     """
 

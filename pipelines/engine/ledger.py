@@ -41,7 +41,7 @@ def stage_lock(dataset: Dataset, stage: str) -> Iterator[None]:
         remove_temporaries(dataset.root)
         for folder in ("plans", "commits", "failures"):
             remove_temporaries(dataset.root / folder / stage)
-        for folder in ("plans", "mentions"):
+        for folder in ("plans", "sightings"):
             remove_temporaries(dataset.root / folder, f"{stage}{paths.INDEX_SUFFIX}")
         yield
 

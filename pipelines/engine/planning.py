@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.engine.stage import PlanCounts, PlannedMentions, PlannedPartition, Stage
+from pipelines.engine.stage import PlanCounts, PlannedPartition, PlannedSightings, Stage
 from x2i.store import Dataset, paths
 from x2i.store.files.atomic import TableFile, write_table
 from x2i.store.files.remote import list_files
@@ -39,10 +39,10 @@ def write_plan(dataset: Dataset, stage: Stage) -> Plan:
     counts: dict[str, int] = {}
     entries: list[PlanEntry] = []
     pending: deque[Future[PlanEntry]] = deque()
-    with ThreadPoolExecutor(WRITERS) as pool, TableFile(paths.mentions_file(root, stage.name)) as mentions:
+    with ThreadPoolExecutor(WRITERS) as pool, TableFile(paths.sightings_file(root, stage.name)) as sightings:
         for item in stage.plan(dataset):
-            if isinstance(item, PlannedMentions):
-                mentions.append(item.rows)
+            if isinstance(item, PlannedSightings):
+                sightings.append(item.rows)
             elif isinstance(item, PlanCounts):
                 counts.update(item.counts)
             else:
@@ -50,8 +50,8 @@ def write_plan(dataset: Dataset, stage: Stage) -> Plan:
             while len(pending) > MAX_PENDING:
                 entries.append(_sharing_config(pending.popleft().result(), entries))
         entries += [_sharing_config(future.result(), entries) for future in pending]
-    if not mentions.rows:
-        paths.mentions_file(root, stage.name).unlink(missing_ok=True)
+    if not sightings.rows:
+        paths.sightings_file(root, stage.name).unlink(missing_ok=True)
     plan = _plan(dataset, stage, entries, counts)
     _remove_unplanned(root, plan)
     write_plan_record(root, plan)

@@ -33,10 +33,10 @@ class PlannedPartition:
 
 
 @dataclass(frozen=True)
-class PlannedMentions:
+class PlannedSightings:
     """Rows that belong to a plan and to no partition: where else the sources name what is planned or stored already.
 
-    Pieces are written one after another to mentions/<stage>.parquet; all have one schema.
+    Pieces are written one after another to sightings/<stage>.parquet; all have one schema.
     """
 
     rows: pa.Table
@@ -49,7 +49,7 @@ class PlanCounts:
     counts: Mapping[str, int]
 
 
-PlanItem = PlannedPartition | PlannedMentions | PlanCounts
+PlanItem = PlannedPartition | PlannedSightings | PlanCounts
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Stage(Protocol):
         ...
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
-        """Yields the partitions in order, mentions and counts.
+        """Yields the partitions in order, sightings and counts.
 
         Raises UserError if something it needs has not been made.
         """

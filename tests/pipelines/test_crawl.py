@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.commands.crawl import forget_passing_failures
+from pipelines.commands.crawl import retract_transient_failures
 from pipelines.stages.crawl.stage import CrawlStage
 from tests.support import REPOSITORY
-from tests.support.crawling import LOOPBACK, QUICK, crawl, planned_partitions, url_table
+from tests.support.crawling import LOOPBACK, QUICK, crawl, crawl_stage, planned_partitions, url_table
 from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply, slowly
 from x2i.crawl.process import StoredFormat
 from x2i.errors import UserError
@@ -36,7 +36,7 @@ def test_bytes_do_not_depend_on_concurrency_or_answer_order(hostile_server: Host
     site = hostile_server.site(routes)
     source = url_table(tmp_path / "urls.csv", [site.url(f"/{n}.jpg") for n in range(13)])
     for concurrency in (1, 12):
-        stage = CrawlStage(sources=(source,), concurrency=concurrency, per_host=concurrency, partition_size=5, **QUICK)
+        stage = crawl_stage(sources=(source,), concurrency=concurrency, per_host=concurrency, partition_size=5, **QUICK)
         records = crawl(tmp_path / f"at{concurrency}", stage)
         assert [record.key for record in records] == [f"{n // 5:05d}-{n % 5:05d}" for n in range(13)]
     for name in ("00000.tar", "00000.parquet", "00001.tar", "00001.parquet", "00002.tar", "00002.parquet"):
@@ -46,7 +46,7 @@ def test_bytes_do_not_depend_on_concurrency_or_answer_order(hostile_server: Host
 
 def test_a_url_named_twice_is_planned_once_and_its_first_text_wins(tmp_path: Path) -> None:
     urls = ["http://a.example/1.jpg", "http://a.example/2.jpg", "http://a.example/1.jpg#top"]
-    stage = CrawlStage(sources=(url_table(tmp_path / "urls.csv", urls, ["first", "second", "third"]),))
+    stage = crawl_stage(sources=(url_table(tmp_path / "urls.csv", urls, ["first", "second", "third"]),))
     [partition] = planned_partitions(tmp_path / "data", stage)
     assert partition.rows["url"].to_pylist() == urls[:2]
     assert partition.rows["text"].to_pylist() == ["first", "second"]
@@ -68,7 +68,7 @@ def test_pages_give_rows_and_failed_pages_are_told(
         "/2.jpg": image(PHOTO),
     }
     site = hostile_server.site(routes)
-    stage = CrawlStage(sources=(site.url("/index.html"),), depth=1, **QUICK)
+    stage = crawl_stage(sources=(site.url("/index.html"),), depth=1, **QUICK)
     records = crawl(tmp_path / "data", stage)
     assert [(r.url, r.text, str(r.status)) for r in records] == [
         (site.url("/1.jpg"), "a woman in orange", "ok"),
@@ -91,7 +91,7 @@ def test_the_page_budget_holds(hostile_server: HostileServer, tmp_path: Path) ->
         for n in range(300)
     }
     site = hostile_server.site(routes)
-    stage = CrawlStage(sources=(site.url("/0.html"),), depth=50, max_pages=7, **QUICK)
+    stage = crawl_stage(sources=(site.url("/0.html"),), depth=50, max_pages=7, **QUICK)
     [partition] = planned_partitions(tmp_path / "data", stage)
     assert partition.rows.num_rows == 7
     assert sum(site.hits.values()) == 9  # seven pages, robots.txt and tdmrep.json
@@ -99,7 +99,7 @@ def test_the_page_budget_holds(hostile_server: HostileServer, tmp_path: Path) ->
 
 def test_a_source_that_names_no_image_is_an_error(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({})
-    stage = CrawlStage(sources=(site.url("/index.html"),), **QUICK)
+    stage = crawl_stage(sources=(site.url("/index.html"),), **QUICK)
     with pytest.raises(UserError, match="1 of 1 pages, records and files gave no images: 1 http_client_error"):
         list(stage.plan(Dataset.create(tmp_path / "data")))
 
@@ -115,7 +115,7 @@ def test_a_folder_is_stored_with_its_captions_and_without_gps(tmp_path: Path) ->
     (folder / "2.json").write_text('{"caption": "the same", "license": "CC0", "year": 1993}')
     (folder / "broken.jpg").write_bytes(PHOTO[:500])
     (folder / ".hidden.jpg").write_bytes(PHOTO)
-    stage = CrawlStage(sources=(str(folder),), format=StoredFormat.KEEP)
+    stage = crawl_stage(sources=(str(folder),), format=StoredFormat.KEEP)
     records = crawl(tmp_path / "data", stage)
     assert [(Path(r.url).name, r.text, r.license, str(r.reason or r.format)) for r in records] == [
         ("2.png", "the same", "CC0", "png"),
@@ -128,14 +128,14 @@ def test_a_folder_is_stored_with_its_captions_and_without_gps(tmp_path: Path) ->
     assert b"Exif" not in stored
     moved = tmp_path / "elsewhere" / "photos"
     shutil.move(folder, moved)
-    again = crawl(tmp_path / "again", CrawlStage(sources=(str(moved),), format=StoredFormat.KEEP))
+    again = crawl(tmp_path / "again", crawl_stage(sources=(str(moved),), format=StoredFormat.KEEP))
     assert [record.uid for record in again] == [record.uid for record in records]
 
 
 def test_a_table_cannot_name_files_of_this_machine(tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(photograph(format="PNG"))
-    [record] = crawl(tmp_path / "data", CrawlStage(sources=(url_table(tmp_path / "urls.csv", [secret.as_uri()]),)))
+    [record] = crawl(tmp_path / "data", crawl_stage(sources=(url_table(tmp_path / "urls.csv", [secret.as_uri()]),)))
     assert str(record.reason) == "bad_url"
 
 
@@ -145,7 +145,7 @@ def test_a_saved_page_reads_files_of_its_own_folder_only(tmp_path: Path) -> None
     (tmp_path / "outside.jpg").write_bytes(PHOTO)
     page = tmp_path / "site" / "page.html"
     page.write_text('<img src="page_files/a b.jpg" alt=in><img src="../outside.jpg" alt=out>')
-    records = crawl(tmp_path / "data", CrawlStage(sources=(str(page),)))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(str(page),)))
     assert [(r.text, str(r.reason or r.status)) for r in records] == [("in", "ok"), ("out", "bad_url")]
 
 
@@ -165,7 +165,7 @@ def test_every_kind_of_table_plans_the_same_rows(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     for name in [*files, "t.parquet"]:
-        stage = CrawlStage(sources=(str(tmp_path / name),), keep_col=("score",))
+        stage = crawl_stage(sources=(str(tmp_path / name),), keep_col=("score",))
         [partition] = planned_partitions(tmp_path / "data", stage)
         assert partition.rows["url"].to_pylist() == [row["url"] for row in rows], name
         assert partition.rows["text"].to_pylist() == [row["caption"] for row in rows], name
@@ -180,14 +180,14 @@ def test_retry_failed_fetches_only_what_failed_for_a_passing_reason(
     site = hostile_server.site(routes)
     source = url_table(tmp_path / "urls.csv", [site.url(path) for path in ("/good.jpg", "/late.jpg", "/404.jpg")])
     root = tmp_path / "data"
-    stage = CrawlStage(sources=(source,), **QUICK)
+    stage = crawl_stage(sources=(source,), **QUICK)
     _crawl_and_commit(root, stage)
     [commit] = list_commits(root, "crawl")
     assert (commit.counts.ok, dict(commit.counts.failed)) == (1, {"http_client_error": 1, "http_server_error": 1})
     hits = dict(site.hits)
 
-    retrying = CrawlStage(sources=(source,), retry_failed=True, **QUICK)
-    assert forget_passing_failures(Dataset.open(root), retrying) == 1
+    retrying = crawl_stage(sources=(source,), retry_failed=True, **QUICK)
+    assert retract_transient_failures(Dataset.open(root), retrying) == 1
     _crawl_and_commit(root, retrying)
     [commit] = list_commits(root, "crawl")
     assert (commit.counts.ok, dict(commit.counts.failed)) == (2, {"http_client_error": 1})
@@ -198,20 +198,20 @@ def test_retry_failed_fetches_only_what_failed_for_a_passing_reason(
     _crawl_and_commit(straight, stage)
     for name in ("00000.tar", "00000.parquet"):
         assert (root / "images" / name).read_bytes() == (straight / "images" / name).read_bytes(), name
-    assert forget_passing_failures(Dataset.open(root), retrying) == 0
+    assert retract_transient_failures(Dataset.open(root), retrying) == 0
 
 
 def test_options_out_of_range_are_refused_with_their_name(tmp_path: Path) -> None:
     source = url_table(tmp_path / "urls.csv", ["http://a.example/1.jpg"])
     for options, word in (({"quality": 101}, "quality"), ({"max_side": 0}, "max_side"), ({"allow_net": ("x",)}, "net")):
         with pytest.raises(UserError, match=word):
-            list(CrawlStage(sources=(source,), **options).plan(Dataset.create(tmp_path / "data")))
+            list(crawl_stage(sources=(source,), **options).plan(Dataset.create(tmp_path / "data")))
 
 
 def test_network_patience_is_no_part_of_the_config(tmp_path: Path) -> None:
-    hasty = CrawlStage(sources=("x.csv",), timeout=1, retries=0, concurrency=1, per_host=1, delay=5, retry_failed=True)
-    assert hasty.config() == CrawlStage(sources=("x.csv",)).config()
-    assert CrawlStage(sources=("x.csv",), allow_net=LOOPBACK).config() != CrawlStage(sources=("x.csv",)).config()
+    hasty = crawl_stage(sources=("x.csv",), timeout=1, retries=0, concurrency=1, per_host=1, delay=5, retry_failed=True)
+    assert hasty.config() == crawl_stage(sources=("x.csv",)).config()
+    assert crawl_stage(sources=("x.csv",), allow_net=LOOPBACK).config() != crawl_stage(sources=("x.csv",)).config()
 
 
 def _crawl_and_commit(root: Path, stage: CrawlStage) -> None:

@@ -14,16 +14,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.commands.crawl import forget_passing_failures
-from pipelines.commands.filter import FilterStage
+from pipelines.commands.crawl import retract_transient_failures
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
-from pipelines.stages.crawl.incremental import crawl_generations
-from pipelines.stages.crawl.stage import CrawlStage
+from pipelines.stages.annotate import AnnotateStage
+from pipelines.stages.crawl.incremental import crawl_runs
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
-from tests.support.crawling import QUICK, url_table
+from tests.support.crawling import QUICK, crawl_stage, url_table
 from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply
+from x2i.annotate.quality import Quality
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_commits
@@ -35,16 +35,16 @@ def run(root: Path, *sources: str, reread: bool = False, **options: Any) -> dict
     """Does what `x2i crawl SOURCES --out ROOT` does; returns the summaries by stage."""
     shared = {name: options.pop(name) for name in ("limit", "overwrite", "dry_run") if name in options}
     run_options = RunOptions(executor=Executor.INLINE, **shared)
-    stage = CrawlStage(sources=sources, **{"partition_size": 2, **QUICK, **options})
+    stage = crawl_stage(sources=sources, **{"partition_size": 2, **QUICK, **options})
     dataset = Dataset.create(root, "again")
-    stages = crawl_generations(dataset, stage, overwrite=run_options.overwrite, reread=reread)
-    if stage.retry_failed:
-        forget_passing_failures(dataset, stage)
+    stages = crawl_runs(dataset, stage, overwrite=run_options.overwrite, reread=reread)
+    if stage.fetch.retry_failed:
+        retract_transient_failures(dataset, stage)
     return {summary.stage: summary for summary in execute(stages, dataset, run_options)}
 
 
-def mentions(root: Path, stage: str = "crawl") -> list[dict[str, Any]]:
-    path = paths.mentions_file(root, stage)
+def sightings(root: Path, stage: str = "crawl") -> list[dict[str, Any]]:
+    path = paths.sightings_file(root, stage)
     return pq.read_table(path).to_pylist() if path.exists() else []
 
 
@@ -66,10 +66,10 @@ def test_every_further_mention_of_an_image_is_kept_with_where_it_stands(site: An
     first = table(tmp_path / "a.csv", site, [0, 1, 0])
     second = table(tmp_path / "b.csv", site, [1, 2], "other")
     summary = run(tmp_path / "data", first, second)["crawl"]
-    assert (summary.planned_rows, summary.skipped) == (3, {"repeated": 2, "mentions": 2})
+    assert (summary.planned_rows, summary.skipped) == (3, {"repeated": 2, "sightings": 2})
     index = Dataset.open(tmp_path / "data").images(["uid", "text"])
     assert index["text"].to_pylist() == ["text 0", "text 1", "other 2"]
-    found = [(row["uid"], row["source"], row["row"], row["text"]) for row in mentions(tmp_path / "data")]
+    found = [(row["uid"], row["source"], row["row"], row["text"]) for row in sightings(tmp_path / "data")]
     uids = index["uid"].to_pylist()
     assert found == [(uids[0], first, 3, "text 0"), (uids[1], second, 1, "other 1")]
     assert sum(site.hits[f"/{n}.jpg"] for n in range(20)) == 3
@@ -94,7 +94,7 @@ def test_a_table_that_has_grown_fetches_only_its_new_rows(site: Any, tmp_path: P
     assert all(site.hits[f"/{n}.jpg"] == 1 for n in (0, 1, 2, 4, 5))
     assert {name: file_sums(root)[name] for name in before} == before
     assert run(root, source)["crawl-2"].ran == 0
-    [annotated] = execute([FilterStage()], Dataset.open(root), RunOptions(executor=Executor.INLINE))
+    [annotated] = execute([AnnotateStage(Quality())], Dataset.open(root), RunOptions(executor=Executor.INLINE))
     assert annotated.counts.total == 5
 
 
@@ -102,12 +102,12 @@ def test_other_sources_add_what_they_alone_have_and_what_they_say_otherwise(site
     root = tmp_path / "data"
     run(root, table(tmp_path / "a.csv", site, [0, 1, 2]))
     summary = run(root, table(tmp_path / "b.csv", site, [1, 2, 3], "other"))["crawl-2"]
-    assert summary.skipped == {"known": 2, "mentions": 2}
-    assert [row["text"] for row in mentions(root, "crawl-2")] == ["other 1", "other 2"]
+    assert summary.skipped == {"known": 2, "sightings": 2}
+    assert [row["text"] for row in sightings(root, "crawl-2")] == ["other 1", "other 2"]
     # the same words a third time say nothing new
     summary = run(root, table(tmp_path / "c.csv", site, [2, 1, 9], "other"))["crawl-3"]
     assert summary.skipped == {"known": 2}
-    assert not mentions(root, "crawl-3")
+    assert not sightings(root, "crawl-3")
     assert [name for _, name in stored(root)] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "9.jpg"]
 
 
@@ -220,7 +220,7 @@ def test_a_dry_run_tells_what_is_new_and_writes_nothing(site: Any, tmp_path: Pat
     before = file_sums(root)
     table(tmp_path / "a.csv", site, [0, 1, 2, 3, 3])
     summary = run(root, source, dry_run=True)["crawl-2"]
-    assert (summary.planned_rows, summary.skipped) == (1, {"repeated": 1, "known": 3, "mentions": 1})
+    assert (summary.planned_rows, summary.skipped) == (1, {"repeated": 1, "known": 3, "sightings": 1})
     assert file_sums(root) == before
 
 
@@ -241,12 +241,12 @@ def test_a_damaged_plan_is_noticed_and_made_anew(site: Any, tmp_path: Path) -> N
 PLANNER = """
 import sys
 from pathlib import Path
-from pipelines.stages.crawl.stage import CrawlStage
-from pipelines.stages.crawl.incremental import crawl_generations
+from tests.support.crawling import crawl_stage
+from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.engine.planning import write_plan
 from x2i.store import Dataset
 dataset = Dataset.create(Path(sys.argv[1]), "again")
-[stage] = crawl_generations(dataset, CrawlStage(sources=(sys.argv[2],), partition_size=50))
+[stage] = crawl_runs(dataset, crawl_stage(sources=(sys.argv[2],), partition_size=50))
 print("begin", flush=True)
 write_plan(dataset, stage)
 """
@@ -280,7 +280,7 @@ def test_sigkill_while_planning_leaves_the_plan_of_an_uninterrupted_run(tmp_path
     assert start(root).wait() == 0
     killed = {name: value for name, value in file_sums(root).items() if ".tmp-" not in name}
     assert killed == file_sums(tmp_path / "whole")
-    assert len(mentions(root)) == 3000
+    assert len(sightings(root)) == 3000
 
 
 def test_no_crawl_is_begun_twice(site: Any, tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.stages.crawl.stage import CrawlStage
 from tests.support.archives import HTML, JPEG, Archive
-from tests.support.crawling import QUICK, crawl, planned_partitions
+from tests.support.crawling import QUICK, crawl, crawl_stage, planned_partitions
 from tests.support.films import frame_pixels, make_film
 from tests.support.hostile_server import HostileServer, image, photograph
 from tests.support.s3 import bucket  # noqa: F401  a fixture
@@ -56,7 +55,7 @@ def shard(path: Path) -> Path:
 
 
 def test_a_web_archive_is_stored_with_urls_words_status_and_opt_outs(tmp_path: Path) -> None:
-    stage = CrawlStage(sources=(str(web_archive(tmp_path / "a.warc.gz")),), format=StoredFormat.KEEP)
+    stage = crawl_stage(sources=(str(web_archive(tmp_path / "a.warc.gz")),), format=StoredFormat.KEEP)
     records = crawl(tmp_path / "data", stage)
     assert [(r.url, str(r.reason or r.status), r.text, r.http_status, r.host) for r in records] == [
         ("http://a.example/1.jpg", "ok", "a woman", 200, "a.example"),
@@ -73,7 +72,7 @@ def test_a_web_archive_is_stored_with_urls_words_status_and_opt_outs(tmp_path: P
 def test_links_of_an_archive_are_fetched_if_asked_for(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({"/x.jpg": image(PHOTOS[5])})
     path = web_archive(tmp_path / "a.warc", site.url("/x.jpg"))
-    records = crawl(tmp_path / "data", CrawlStage(sources=(str(path),), warc_links=True, **QUICK))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(str(path),), warc_links=True, **QUICK))
     assert (records[0].url, records[0].text, str(records[0].status)) == (site.url("/x.jpg"), "on the web", "ok")
     assert [r.url for r in records[1:3]] == ["http://a.example/1.jpg", "http://a.example/2.jpg"]
     assert site.hits["/x.jpg"] == 1
@@ -84,13 +83,13 @@ def test_a_wat_file_is_fetched_from_the_web(hostile_server: HostileServer, tmp_p
     with Archive(tmp_path / "a.warc.wat.gz") as archive:
         archive.wat(site.url("/page.html"), [{"path": "IMG@/src", "url": "1.jpg", "alt": "a woman"}])
         archive.metadata("http://x.example/", b"{broken")
-    [record] = crawl(tmp_path / "data", CrawlStage(sources=(str(archive.path),), **QUICK))
+    [record] = crawl(tmp_path / "data", crawl_stage(sources=(str(archive.path),), **QUICK))
     assert (record.url, record.text, str(record.status)) == (site.url("/1.jpg"), "a woman", "ok")
     assert record.page_url == site.url("/page.html")
 
 
 def test_a_shard_is_stored_with_keys_captions_and_license(tmp_path: Path) -> None:
-    records = crawl(tmp_path / "data", CrawlStage(sources=(str(shard(tmp_path / "00000.tar")),), partition_size=2))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(str(shard(tmp_path / "00000.tar")),), partition_size=2))
     assert [(r.url, r.text, r.license, str(r.status)) for r in records] == [
         (f"https://c.example/{number}.jpg", f"photo {number}", "CC0", "ok") for number in range(3)
     ]
@@ -102,18 +101,20 @@ def test_images_of_shards_that_share_their_name_have_identities_of_their_own(tmp
     uids = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        records = crawl(tmp_path / f"from-{folder}", CrawlStage(sources=(str(shard(tmp_path / folder / "00000.tar")),)))
+        records = crawl(
+            tmp_path / f"from-{folder}", crawl_stage(sources=(str(shard(tmp_path / folder / "00000.tar")),))
+        )
         uids.append({record.uid for record in records})
     assert len(uids[0] | uids[1]) == 6
     (tmp_path / "else" / "where").mkdir(parents=True)
     shutil.move(tmp_path / "one", tmp_path / "else" / "where" / "one")
     moved = str(tmp_path / "else" / "where" / "one" / "00000.tar")
-    assert {record.uid for record in crawl(tmp_path / "moved", CrawlStage(sources=(moved,)))} == uids[0]
+    assert {record.uid for record in crawl(tmp_path / "moved", crawl_stage(sources=(moved,)))} == uids[0]
 
 
 def test_a_video_is_stored_frame_by_frame_with_clip_and_time(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", (2, 3))
-    stage = CrawlStage(sources=(str(film),), format=StoredFormat.PNG, partition_size=2)
+    stage = crawl_stage(sources=(str(film),), format=StoredFormat.PNG, partition_size=2)
     records = crawl(tmp_path / "data", stage)
     extras = [json.loads(record.extra) for record in records]
     assert [extra["clip"] for extra in extras] == [0, 1, 1]
@@ -129,7 +130,7 @@ def test_a_video_is_stored_frame_by_frame_with_clip_and_time(tmp_path: Path) -> 
 def test_the_same_bytes_come_out_again_and_a_changed_archive_is_noticed(tmp_path: Path) -> None:
     film, tar = make_film(tmp_path / "film.mkv", (2, 2)), shard(tmp_path / "a.tar")
     warc = web_archive(tmp_path / "a.warc.gz")
-    stage = CrawlStage(sources=(str(film), str(tar), str(warc)), partition_size=4, frame_interval=0.5, concurrency=2)
+    stage = crawl_stage(sources=(str(film), str(tar), str(warc)), partition_size=4, frame_interval=0.5, concurrency=2)
     for name in ("one", "two"):
         crawl(tmp_path / name, stage)
     files = sorted(path.name for path in (tmp_path / "one" / "images").iterdir())
@@ -154,14 +155,14 @@ def test_archives_on_an_object_store_give_the_same_images(bucket: str, tmp_path:
     fs = s3fs.S3FileSystem()
     for path in files:
         fs.put_file(str(path), f"{bucket}/archives/{path.name}")
-    local = crawl(tmp_path / "local", CrawlStage(sources=tuple(str(path) for path in files)))
+    local = crawl(tmp_path / "local", crawl_stage(sources=tuple(str(path) for path in files)))
     sources = tuple(f"{bucket}/archives/{path.name}" for path in files)
-    remote = crawl(tmp_path / "remote", CrawlStage(sources=sources))
+    remote = crawl(tmp_path / "remote", crawl_stage(sources=sources))
     assert [(r.sha256, r.reason, r.text, r.extra) for r in remote] == [
         (r.sha256, r.reason, r.text, r.extra) for r in local
     ]
     assert len(remote) == 9
-    assert len(crawl(tmp_path / "pattern", CrawlStage(sources=(f"{bucket}/archives/*.tar",)))) == 3
+    assert len(crawl(tmp_path / "pattern", crawl_stage(sources=(f"{bucket}/archives/*.tar",)))) == 3
     assert remote[-1].url.startswith(f"{bucket}/archives/film.mp4#t=")
 
 
@@ -175,7 +176,7 @@ def test_a_missing_library_is_told_with_its_remedy(
     make_film(tmp_path / "film.mp4", (1,))
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=rf"pip install 'x2i\[{extra}\]'"):
-        crawl(tmp_path / "data", CrawlStage(sources=(str(tmp_path / name),)))
+        crawl(tmp_path / "data", crawl_stage(sources=(str(tmp_path / name),)))
 
 
 @pytest.mark.parametrize(
@@ -188,4 +189,4 @@ def test_a_missing_library_is_told_with_its_remedy(
 )
 def test_options_of_no_sense_are_refused(options: dict[str, float], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        CrawlStage(sources=("film.mp4",), **options)  # type: ignore[arg-type]
+        crawl_stage(sources=("film.mp4",), **options)  # type: ignore[arg-type]

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stages.crawl.stage import CrawlStage
-from tests.support.crawling import QUICK, Cost, crawl, crawl_in_a_process, stored_records, url_table
+from tests.support.crawling import QUICK, Cost, crawl, crawl_in_a_process, crawl_stage, stored_records, url_table
 from tests.support.hostile_server import (
     Handler,
     HostileServer,
@@ -372,7 +371,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Crawled:
         names = [*CASES, *HOSTS, *ELSEWHERE]
         urls = [*map(site.url, CASES), *(one.url("/a.jpg") for one in sites.values()), *ELSEWHERE]
         source = url_table(root / "urls.csv", urls)
-        stage = CrawlStage(sources=(source,), max_bytes=2 * MEGABYTE, min_side=16, per_host=64, timeout=3, **QUICK)
+        stage = crawl_stage(sources=(source,), max_bytes=2 * MEGABYTE, min_side=16, per_host=64, timeout=3, **QUICK)
         cost = crawl_in_a_process(root, stage)
         return Crawled(dict(zip(names, stored_records(root), strict=True)), sites, root, cost)
 
@@ -418,7 +417,7 @@ def test_rules_and_failures_are_never_mixed(crawled: Crawled) -> None:
 def test_a_body_longer_than_announced_is_never_stored(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({"/a.jpg": image(PHOTO, Content_Length=str(len(PHOTO) - 100))})
     source = url_table(tmp_path / "urls.csv", [site.url("/a.jpg")])
-    [record] = crawl(tmp_path / "data", CrawlStage(sources=(source,), **QUICK))
+    [record] = crawl(tmp_path / "data", crawl_stage(sources=(source,), **QUICK))
     # Which of the two depends on whether the surplus comes in the same packet.
     assert str(record.reason) in ("image_truncated", "connection_error")
 
@@ -426,7 +425,7 @@ def test_a_body_longer_than_announced_is_never_stored(hostile_server: HostileSer
 def test_nothing_on_loopback_is_asked_unless_allowed(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({"/good.jpg": image(PHOTO)})
     urls = [f"http://{host}:{site.port}/good.jpg" for host in ("127.0.0.1", "localhost", "2130706433", "0x7f.1")]
-    records = crawl(tmp_path / "data", CrawlStage(sources=(url_table(tmp_path / "urls.csv", urls),), timeout=2))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(url_table(tmp_path / "urls.csv", urls),), timeout=2))
     assert [str(record.reason) for record in records] == ["blocked_address"] * 4
     assert not site.hits
 
@@ -435,7 +434,7 @@ def test_robots_txt_is_asked_once_per_host_even_if_it_is_dead(hostile_server: Ho
     live = hostile_server.site({f"/{n}.jpg": image(PHOTO) for n in range(20)}, reply(200, b"User-agent: *\nAllow: /"))
     dead = hostile_server.site({}, reply(500))
     urls = [site.url(f"/{n}.jpg") for n in range(20) for site in (live, dead)]
-    stage = CrawlStage(sources=(url_table(tmp_path / "urls.csv", urls),), partition_size=10, **QUICK)
+    stage = crawl_stage(sources=(url_table(tmp_path / "urls.csv", urls),), partition_size=10, **QUICK)
     crawl(tmp_path / "data", stage)
     assert live.hits["/robots.txt"] == 1
     assert dead.hits["/robots.txt"] == 2  # once, and its one retry
@@ -446,7 +445,7 @@ def test_ignore_robots_fetches_but_heeds_opt_out_headers(hostile_server: Hostile
     routes = {"/a.jpg": image(PHOTO), "/b.jpg": image(PHOTO, X_Robots_Tag="noai")}
     site = hostile_server.site(routes, reply(200, b"User-agent: *\nDisallow: /\n"))
     source = url_table(tmp_path / "urls.csv", [site.url("/a.jpg"), site.url("/b.jpg")])
-    records = crawl(tmp_path / "data", CrawlStage(sources=(source,), ignore_robots=True, **QUICK))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(source,), ignore_robots=True, **QUICK))
     assert [str(record.reason or record.status) for record in records] == ["ok", "opt_out"]
     assert not site.hits["/robots.txt"]
 
@@ -454,7 +453,7 @@ def test_ignore_robots_fetches_but_heeds_opt_out_headers(hostile_server: Hostile
 def test_a_host_gets_no_more_requests_at_once_than_allowed(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({f"/{n}.jpg": slowly(0.05, after_head=True, data=PHOTO) for n in range(24)})
     source = url_table(tmp_path / "urls.csv", [site.url(f"/{n}.jpg") for n in range(24)])
-    records = crawl(tmp_path / "data", CrawlStage(sources=(source,), per_host=3, **QUICK))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(source,), per_host=3, **QUICK))
     assert all(record.status == "ok" for record in records)
     assert site.most_at_once <= 3
 
@@ -463,15 +462,15 @@ def test_a_delay_spaces_the_requests_to_a_host(hostile_server: HostileServer, tm
     site = hostile_server.site({f"/{n}.jpg": image(PHOTO) for n in range(6)})
     source = url_table(tmp_path / "urls.csv", [site.url(f"/{n}.jpg") for n in range(6)])
     started = time.monotonic()
-    crawl(tmp_path / "data", CrawlStage(sources=(source,), delay=0.1, **QUICK))
+    crawl(tmp_path / "data", crawl_stage(sources=(source,), delay=0.1, **QUICK))
     assert time.monotonic() - started >= 0.6  # robots.txt and six images: six pauses
 
 
 def test_the_user_agent_is_honest_and_replaceable(hostile_server: HostileServer, tmp_path: Path) -> None:
     site = hostile_server.site({"/a.jpg": image(PHOTO)})
     source = url_table(tmp_path / "urls.csv", [site.url("/a.jpg")])
-    crawl(tmp_path / "one", CrawlStage(sources=(source,), **QUICK))
+    crawl(tmp_path / "one", crawl_stage(sources=(source,), **QUICK))
     assert site.headers["/a.jpg"]["user-agent"].startswith("x2i/")
-    crawl(tmp_path / "two", CrawlStage(sources=(source,), user_agent="MyLab/2 (+mailto:me@example.org)", **QUICK))
+    crawl(tmp_path / "two", crawl_stage(sources=(source,), user_agent="MyLab/2 (+mailto:me@example.org)", **QUICK))
     assert site.headers["/a.jpg"]["user-agent"] == "MyLab/2 (+mailto:me@example.org)"
     assert site.headers["/robots.txt"]["user-agent"] == "MyLab/2 (+mailto:me@example.org)"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.stages.crawl.stage import CrawlStage
-from tests.support.crawling import QUICK, crawl_side_by_side, stored_records, url_table
+from tests.support.crawling import QUICK, crawl_side_by_side, crawl_stage, stored_records, url_table
 from tests.support.hostile_server import HostileServer, Site, failing_first, image, photograph, reply, slowly
 
 PHOTO = photograph(side=32)
@@ -20,7 +21,7 @@ def _crawls(root: Path, site: Site, images: int, **options: object) -> list[tupl
     for process in range(PROCESSES):
         urls = [site.url(f"/{n}.jpg") for n in range(process, images, PROCESSES)]
         source = url_table(root / f"{process}.csv", urls)
-        crawls.append((root / f"data{process}", CrawlStage(sources=(source,), **QUICK, **options)))
+        crawls.append((root / f"data{process}", crawl_stage(sources=(source,), **QUICK, **options)))
     return crawls
 
 
@@ -46,7 +47,7 @@ def test_one_host_gets_its_delay_between_requests_of_all_processes_together(
     robots = reply(200, f"User-agent: *\nCrawl-delay: {delay}\n".encode())
     site = hostile_server.site({f"/{n}.jpg": image(PHOTO) for n in range(images)}, robots)
     crawls = _crawls(tmp_path, site, images)
-    with_option = [(root, CrawlStage(**{**vars(stage), "delay": delay})) for root, stage in crawls[:2]]
+    with_option = [(root, replace(stage, fetch=replace(stage.fetch, delay=delay))) for root, stage in crawls[:2]]
     crawl_side_by_side([*with_option, *crawls[2:]])  # two know the delay from the command line, two from robots.txt
     assert _all_stored(tmp_path) == images
     knowing = [request for request in site.log if request.path != "/robots.txt"]

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.stages.crawl.stage import CrawlStage
-from tests.support.crawling import planned_partitions
+from tests.support.crawling import crawl_stage, planned_partitions
 from tests.support.hostile_server import HostileServer, reply
 from tests.support.s3 import bucket  # noqa: F401  a fixture
-from x2i.crawl.sources import kind_of
+from x2i.crawl.sources import kind_of, open_source
 from x2i.errors import UserError
 from x2i.store.files.remote import dataset_path
 
@@ -20,7 +19,7 @@ ONE, TWO = "http://a.example/1.jpg", "http://a.example/2.jpg"
 
 
 def planned_urls(root: Path, source: str) -> list[str]:
-    stage = CrawlStage(sources=(source,))
+    stage = crawl_stage(sources=(source,))
     return [url for partition in planned_partitions(root, stage) for url in partition.rows["url"].to_pylist()]
 
 
@@ -36,13 +35,13 @@ def test_tables_on_a_store_are_read_by_name_pattern_or_folder(bucket: str, tmp_p
         f"{bucket}/lists/c.csv": [ONE],
         f"{bucket}/lists": [ONE, TWO],
     }.items():
-        assert kind_of(source).name == "table", source
+        assert kind_of(source).title == "table", source
         assert planned_urls(tmp_path / "data", source) == found, source
     pattern = f"{bucket}/lists/*.parquet"
-    before = kind_of(pattern).digest(pattern)
-    assert kind_of(pattern).digest(pattern) == before
+    before = open_source(pattern).digest()
+    assert open_source(pattern).digest() == before
     (folder / "a.parquet").write_bytes((tmp_path / "b.parquet").read_bytes())
-    assert kind_of(pattern).digest(pattern) != before
+    assert open_source(pattern).digest() != before
 
 
 def test_a_table_that_is_not_on_the_store_is_named(bucket: str, tmp_path: Path) -> None:  # noqa: F811

@@ -24,7 +24,7 @@ from pipelines.commands.takedown import take_down
 from pipelines.engine.locks import shared_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
-from pipelines.stages.crawl.incremental import crawl_generations
+from pipelines.stages.crawl.incremental import crawl_runs
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support.crawling import url_table
 from tests.support.s3 import bucket  # noqa: F401  a fixture
@@ -405,7 +405,7 @@ def test_phash_finds_what_looks_alike_within_the_distance(root):
 def crawl_again(root: Path, site: Site, *sources: str) -> None:
     crawl = replace(site.crawl, sources=sources)
     dataset = Dataset.create(root, "taken")
-    for stage in crawl_generations(dataset, crawl):
+    for stage in crawl_runs(dataset, crawl):
         assert execute([stage], dataset, INLINE)[0].failed == {}
 
 

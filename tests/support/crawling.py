@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.engine.stage import PlannedPartition
 from pipelines.stages.crawl.stage import CrawlStage
 from x2i.image_record import ImageRecord
+from x2i.options import build, option_fields
 from x2i.store import Dataset
 from x2i.store.images import read_image_index, record_from_row
 
@@ -38,6 +39,13 @@ def url_table(path: Path, urls: list[str], texts: list[str] | None = None) -> st
         writer.writerow(["url", "text"])
         writer.writerows(zip(urls, texts or [f"text {n}" for n in range(len(urls))], strict=True))
     return str(path)
+
+
+def crawl_stage(**options: Any) -> CrawlStage:
+    """Returns a crawl with these options, each by its name, whatever its group."""
+    unknown = options.keys() - {field.name for field in option_fields(CrawlStage)}
+    assert not unknown, unknown
+    return build(CrawlStage, options)
 
 
 def crawl(root: Path, stage: CrawlStage) -> list[ImageRecord]:

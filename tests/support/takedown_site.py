@@ -22,7 +22,7 @@ from pipelines.commands.subjects import SubjectsStage
 from pipelines.demo.server import serve_site
 from pipelines.engine.stage import Stage
 from pipelines.stages.crawl.stage import CrawlStage
-from tests.support.crawling import url_table
+from tests.support.crawling import crawl_stage, url_table
 from tests.support.photographs import detail_shot, photograph
 from x2i.image import encode
 from x2i.store import Dataset
@@ -45,7 +45,7 @@ class Site:
 
     @property
     def crawl(self) -> CrawlStage:
-        return CrawlStage(
+        return crawl_stage(
             sources=(self.table,), allow_net=("127.0.0.0/8", "::1/128"), max_side=256, partition_size=4, retries=0
         )
 

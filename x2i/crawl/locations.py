@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
@@ -15,27 +14,20 @@ from x2i.reasons import DroppedError, Reason
 from x2i.sample import canonical_json
 from x2i.store.commits import file_digest
 
-
-class PlaceKind(StrEnum):
-    """file: the whole file. member: a plain range of bytes in it, such as a tar's member. warc: one record of an
-    archive, compressed or not. frame: one picture of a video.
-    """
-
-    FILE = "file"
-    MEMBER = "member"
-    WARC = "warc"
-    FRAME = "frame"
+WHOLE_FILE = "file"
+BYTE_RANGE = "range"
+"""A plain range of bytes of a file, such as a tar's member."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """path: a file:// URL, or an fsspec URL such as s3://bucket/name.
+class Location:
+    """kind: WHOLE_FILE, BYTE_RANGE, or the name (registered, or module:Class) of the source kind that reads it.
 
-    offset, size: bytes, for kinds that are a range of the file. Of a frame, offset is its presentation time and start
-    that of the key frame before it, in units of the video stream.
+    path: a file:// URL, or an fsspec URL such as s3://bucket/name. offset, size: in bytes. Of a frame of a video,
+    offset is its presentation time and start that of the key frame before it, in units of the video stream.
     """
 
-    kind: PlaceKind
+    kind: str
     path: str
     offset: int = 0
     size: int = 0
@@ -46,47 +38,45 @@ class Place:
         return canonical_json(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Place:
-        document = json.loads(text)
-        return cls(**{**document, "kind": PlaceKind(document["kind"])})
+    def from_json(cls, text: str) -> Location:
+        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
-class PlacedBytes:
-    """What lies at a place. http_status: of the answer in which a web archive keeps it, else 0."""
+class LocatedBytes:
+    """What lies at a location. http_status: of the answer in which a web archive keeps it, else 0."""
 
     data: bytes
     http_status: int = 0
 
 
-def read_place(place: Place, max_bytes: int, agent: str = "x2i") -> PlacedBytes:
-    """Returns the encoded image at `place`. agent: our product token, which archived opt-out headers may address.
+def read_plain(location: Location, max_bytes: int) -> LocatedBytes:
+    """Returns a whole file or a range of one. Raises OSError, or DroppedError: BODY_TOO_LARGE, BODY_TRUNCATED."""
+    if location.kind == BYTE_RANGE:
+        _require_size(location.size, max_bytes)
+        data = read_bytes(location.path, location.offset, location.size)
+        if len(data) < location.size:
+            raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
+        return LocatedBytes(data)
+    with open_url(location.path) as stream:
+        _require_size(stream.seek(0, os.SEEK_END), max_bytes)
+        stream.seek(0)
+        return LocatedBytes(stream.read(max_bytes))
 
-    Raises DroppedError: FILE_ERROR if it cannot be read, BODY_TOO_LARGE (more than `max_bytes`), BODY_EMPTY, or what a
-    web archive's record or a video has to say: BODY_TRUNCATED, BAD_ENCODING, OPT_OUT, IMAGE_CORRUPT.
-    """
-    try:
-        found = _read(place, max_bytes, agent)
-    except OSError as error:
-        raise DroppedError(Reason.FILE_ERROR, error.strerror or str(error)) from error
-    if not found.data:
-        raise DroppedError(Reason.BODY_EMPTY)
-    return found
 
-
-def place_states(places: Iterable[Place], max_bytes: int) -> list[str]:
-    """Returns what tells whether the bytes at any of `places` have changed since they were planned; see `file_state`.
+def location_states(locations: Iterable[Location], max_bytes: int) -> list[str]:
+    """Returns texts that change when the bytes at any of `locations` do.
 
     A whole file that the crawl reads counts with its sha256; an archive or video, asked once, with its `file_state`.
     """
     states: list[str] = []
     archives: dict[str, str] = {}
-    for place in places:
-        if place.kind is PlaceKind.FILE:
-            states.append(_content_state(place.path, max_bytes))
-        elif place.path not in archives:
-            archives[place.path] = file_state(place.path)
-            states.append(archives[place.path])
+    for location in locations:
+        if location.kind == WHOLE_FILE:
+            states.append(_content_state(location.path, max_bytes))
+        elif location.path not in archives:
+            archives[location.path] = file_state(location.path)
+            states.append(archives[location.path])
     return states
 
 
@@ -106,7 +96,7 @@ def file_state(url: str) -> str:
     return f"{info.get('size')} bytes, {version}"
 
 
-def open_place(url: str) -> BinaryIO:
+def open_url(url: str) -> BinaryIO:
     """Opens the file at a file:// or fsspec URL for reading, with `seek`. Raises OSError."""
     if is_local(url):
         return open(local_path(url), "rb")
@@ -151,36 +141,6 @@ def _filesystem(url: str) -> tuple[Any, str]:
         return cast("tuple[Any, str]", url_to_fs(url))
     except (ValueError, ImportError) as error:  # an unknown protocol, or one whose library is not installed
         raise OSError(f"{url}: {error}") from error
-
-
-def _read(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
-    if place.kind is PlaceKind.WARC:
-        from x2i.crawl.sources.archives.warc_record import read_record
-
-        return read_record(place, max_bytes, agent)
-    if place.kind is PlaceKind.FRAME:
-        from x2i.crawl.sources.videos.frame import read_frame
-
-        return PlacedBytes(read_frame(place))
-    if place.kind is PlaceKind.MEMBER:
-        return PlacedBytes(_read_member(place, max_bytes))
-    return PlacedBytes(_read_file(place, max_bytes))
-
-
-def _read_file(place: Place, max_bytes: int) -> bytes:
-    with open_place(place.path) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        _require_size(size, max_bytes)
-        stream.seek(0)
-        return stream.read(max_bytes)
-
-
-def _read_member(place: Place, max_bytes: int) -> bytes:
-    _require_size(place.size, max_bytes)
-    data = read_bytes(place.path, place.offset, place.size)
-    if len(data) < place.size:
-        raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {place.size} bytes are there")
-    return data
 
 
 def _require_size(size: int, max_bytes: int) -> None:

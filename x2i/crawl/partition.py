@@ -1,4 +1,4 @@
-"""Crawling the rows of one partition: many at once, handed on in plan order, a bounded number in memory."""
+"""Crawling the rows of one partition: many at once, yielded in plan order, a bounded number in memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from typing import Any
 
 from x2i.crawl.http.fetch import Fetcher
 from x2i.crawl.http.outcome import FetchDropped, Fetched
-from x2i.crawl.locations import Place, read_place
+from x2i.crawl.locations import Location
 from x2i.crawl.planning.identity import url_host
 from x2i.crawl.process import StoragePolicy, StoredImage, make_image
+from x2i.crawl.sources import read_location
+from x2i.crawl.sources.row import TEXT_FIELDS
 from x2i.image import sha256
 from x2i.image_record import ImageRecord
 from x2i.reasons import Dropped, DroppedError, Reason, Status
+
+_KEPT = ("key", "uid", *TEXT_FIELDS)
+"""What a record takes over from the plan."""
 
 Crawled = tuple[ImageRecord, bytes | None]
 """A record, and the bytes to store exactly when its status is ok."""
@@ -24,7 +29,7 @@ Crawled = tuple[ImageRecord, bytes | None]
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One planned image. place: where the bytes lie if they need no fetching (`Place` as JSON), else ""."""
+    """One planned image. location: where the bytes lie if they need no fetching (`Location` as JSON), else ""."""
 
     key: str
     uid: str
@@ -34,7 +39,7 @@ class PlanRow:
     context: str
     license: str
     extra: str
-    place: str
+    location: str
 
 
 async def crawl_rows(
@@ -42,12 +47,12 @@ async def crawl_rows(
     fetcher: Fetcher,
     storage: StoragePolicy,
     pool: Executor,
-    known: Mapping[str, Crawled] | None = None,
+    done: Mapping[str, Crawled] | None = None,
 ) -> AsyncGenerator[Crawled, None]:
     """Yields what became of each row, in the order of `rows`, whatever order the answers arrive in.
 
     Decoding and encoding run in `pool`, off the event loop. At most 4 x `fetcher.policy.concurrency` rows are begun
-    and not yet handed on. `known`: results by key that are taken as they are instead of being fetched again.
+    and not yet yielded. `done`: results by key that are used instead of being fetched again.
     """
     window = 4 * fetcher.policy.concurrency
     pending: deque[asyncio.Task[Crawled]] = deque()
@@ -55,7 +60,7 @@ async def crawl_rows(
         for row in rows:
             if len(pending) >= window:
                 yield await pending.popleft()
-            pending.append(asyncio.create_task(_crawl_row(row, fetcher, storage, pool, known or {})))
+            pending.append(asyncio.create_task(_crawl_row(row, fetcher, storage, pool, done or {})))
         while pending:
             yield await pending.popleft()
     finally:
@@ -65,14 +70,14 @@ async def crawl_rows(
 
 
 async def _crawl_row(
-    row: PlanRow, fetcher: Fetcher, storage: StoragePolicy, pool: Executor, known: Mapping[str, Crawled]
+    row: PlanRow, fetcher: Fetcher, storage: StoragePolicy, pool: Executor, done: Mapping[str, Crawled]
 ) -> Crawled:
-    if row.key in known:
-        record, data = known[row.key]
+    if row.key in done:
+        record, data = done[row.key]
         return replace(record, **_identity(row)), data
     loop = asyncio.get_running_loop()
-    if row.place:
-        return await loop.run_in_executor(pool, _store_placed, row, fetcher.policy.max_bytes, fetcher.agent, storage)
+    if row.location:
+        return await loop.run_in_executor(pool, _store_located, row, fetcher.policy.max_bytes, fetcher.agent, storage)
     if not row.url:
         return _dropped(row, Dropped(Reason.BAD_URL, "the source gives no URL")), None
     async with fetcher.get(row.url) as outcome:
@@ -81,9 +86,9 @@ async def _crawl_row(
         return await loop.run_in_executor(pool, _store, row, outcome.data, outcome.http_status, storage)
 
 
-def _store_placed(row: PlanRow, max_bytes: int, agent: str, storage: StoragePolicy) -> Crawled:
+def _store_located(row: PlanRow, max_bytes: int, agent: str, storage: StoragePolicy) -> Crawled:
     try:
-        found = read_place(Place.from_json(row.place), max_bytes, agent)
+        found = read_location(Location.from_json(row.location), max_bytes, agent)
     except DroppedError as error:
         return _dropped(row, error.verdict), None
     return _store(row, found.data, found.http_status, storage)
@@ -122,17 +127,13 @@ def _dropped(row: PlanRow, verdict: Dropped) -> ImageRecord:
     return record
 
 
-def _printable(words: str) -> str:
-    """Returns what a server said, U+FFFD for what no table can hold (bytes that are no UTF-8) or no screen should show.
+def _printable(text: str) -> str:
+    """Returns a server's text with U+FFFD for what no table can hold (no UTF-8) and no screen should show.
 
     Without it a single status line would cost the whole partition.
     """
-    return "".join(char if char.isprintable() else "\ufffd" for char in words)
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _identity(row: PlanRow) -> dict[str, Any]:
-    """What a record takes over from the plan."""
-    fields = {
-        name: getattr(row, name) for name in ("key", "uid", "url", "text", "page_url", "context", "license", "extra")
-    }
-    return {**fields, "host": url_host(row.url)}
+    return {**{name: getattr(row, name) for name in _KEPT}, "host": url_host(row.url)}

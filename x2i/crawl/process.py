@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from x2i.image import ImageHeader, ResizeMode, decode, encode, luma, pdq, phash, read_header
 from x2i.image.decode import DEFAULT_MAX_PIXELS, is_plain_srgb
+from x2i.image.hashes import require_pdq
 from x2i.image.metadata import source_exif, with_exif
 from x2i.image.resize import central_square, resized_size
 from x2i.image.strip import strip_jpeg
+from x2i.options import Option
 from x2i.reasons import DroppedError, Reason
+
+DECODE_THREADS = 2
+"""Two, so that one worker alone has work for two cores; where several share the cores, it makes no difference."""
 
 
 class StoredFormat(StrEnum):
@@ -38,20 +44,26 @@ LONGEST_SIDE = {"jpeg": 65500, "webp": 16383, "png": 2**31 - 1}
 
 @dataclass(frozen=True)
 class StoragePolicy:
-    """How images are stored. max_side: pixels, by `resize_mode`; a smaller picture is enlarged only with `enlarge`.
-    min_side: a picture whose shorter side has fewer pixels is dropped (too_small). format: see `make_image` for "keep".
-    keep_metadata: the source's EXIF goes along, place and camera included. pdq: the PDQ hash is computed too.
-    """
+    """How images are stored; see `make_image` for the format "keep"."""
 
-    max_side: int = 1024
-    min_side: int = 0
-    resize_mode: ResizeMode = ResizeMode.LONGEST
-    format: StoredFormat = StoredFormat.JPEG
-    quality: int = 95
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    enlarge: bool = False
-    keep_metadata: bool = False
-    pdq: bool = False
+    max_side: Annotated[int, Option("Pixels; --resize-mode says of which side.", ge=1)] = 1024
+    min_side: Annotated[int, Option("Drop images whose shorter side has fewer pixels.", ge=0)] = 0
+    resize_mode: Annotated[
+        ResizeMode, Option("Which side becomes --max-side. Smaller images stay, unless --enlarge.")
+    ] = ResizeMode.LONGEST
+    format: Annotated[
+        StoredFormat, Option("How images are stored. keep: as they come where nothing has to change.")
+    ] = StoredFormat.JPEG
+    quality: Annotated[int, Option("Of JPEG and WebP.", ge=1, le=100)] = 95
+    max_pixels: Annotated[int, Option("Largest image, in pixels; judged from its header.", ge=1)] = DEFAULT_MAX_PIXELS
+    enlarge: Annotated[bool, Option("Bring smaller images up to --max-side too, instead of leaving them.")] = False
+    keep_metadata: Annotated[bool, Option("Store the EXIF of each image with it: place, time, camera and all.")] = False
+    pdq: Annotated[bool, Option("Compute the PDQ hash of each image too. Needs x2i[pdq].")] = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError if the PDQ hash is asked for and its package is not installed."""
+        if self.pdq:
+            require_pdq()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 DATASET_FILE = "dataset.json"
 FORMAT_VERSION = 1
+PREVIEWS = ("sheet.png", "report.html", "gallery")
+"""What `x2i build` draws of a finished dataset, in its folder."""
 INDEX_SUFFIX = ".parquet"
 SHARD_SUFFIX = ".tar"
 
@@ -43,8 +45,8 @@ def plan_record(root: Path, stage: str) -> Path:
     return root / "plans" / f"{stage}{INDEX_SUFFIX}"
 
 
-def mentions_file(root: Path, stage: str) -> Path:
-    return root / "mentions" / f"{stage}.parquet"
+def sightings_file(root: Path, stage: str) -> Path:
+    return root / "sightings" / f"{stage}.parquet"
 
 
 def shard_tar(root: Path, name: str) -> Path:

@@ -25,7 +25,7 @@ KNOWN = frozenset(
         "failures",
         "logs",
         "locks",
-        "mentions",
+        "sightings",
         "rejected",
         "encoded",
         FOLDER,

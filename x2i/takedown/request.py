@@ -47,7 +47,7 @@ def read_request(named: Mapping[str, Iterable[str]], distance: int) -> Request:
     values = {name: [text.strip() for text in texts if text.strip()] for name, texts in named.items()}
     hexes = {name: frozenset(_hex(name, text) for text in values.get(name, ())) for name in _HEX}
     return Request(
-        urls=frozenset(map(normal_url, values.get("url", ()))),
+        urls=frozenset(map(_url, values.get("url", ()))),
         hosts=frozenset(map(_host, values.get("host", ()))),
         sha256=hexes["sha256"],
         phashes=frozenset(int(text, 16) for text in hexes["phash"]),
@@ -55,6 +55,11 @@ def read_request(named: Mapping[str, Iterable[str]], distance: int) -> Request:
         keys=frozenset(values.get("key", ())),
         distance=distance,
     )
+
+
+def _url(text: str) -> str:
+    """Returns a URL as a dataset keeps it: without its fragment on the web; in a file, that names a member or frame."""
+    return normal_url(text) if text.lower().startswith(("http://", "https://")) else text
 
 
 def _hex(name: str, text: str) -> str:

@@ -1,82 +1,85 @@
-"""Planning a crawl: rows of sources cut into partitions with their keys, and what else the sources say kept beside."""
+"""Planning a crawl: rows of sources cut into partitions with their keys, and beside them duplicate sightings."""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import typer
 
-from pipelines.engine.stage import PlanCounts, PlanItem, PlannedMentions, PlannedPartition
+from pipelines.engine.stage import PlanCounts, PlanItem, PlannedPartition, PlannedSightings
+from x2i.crawl.locations import Location, location_states
+from x2i.crawl.partition import PlanRow
+from x2i.crawl.planning.existing import ExistingImages
+from x2i.crawl.planning.identity import url_host
+from x2i.crawl.planning.plan_rows import plan_rows
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
-from x2i.store import paths
+from x2i.store import Dataset, paths
+from x2i.store.commits import digest
 from x2i.store.files.logs import append_log
 from x2i.store.files.remote import list_files
+from x2i.store.tombstones import Tombstones
+from x2i.takedown.redact import without_tombstoned
 
-if TYPE_CHECKING:
-    from pipelines.stages.crawl.stage import CrawlStage
-    from x2i.crawl.sources import PlanningNotes
-    from x2i.store import Dataset
-    from x2i.store.tombstones import Tombstones
-
-_NAMES = ("key", "uid", "url", "text", "page_url", "context", "license", "extra", "place")
-PLAN_SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
+PLAN_SCHEMA = pa.schema([(column.name, pa.string()) for column in fields(PlanRow)])
 
 
-def plan_crawl(stage: CrawlStage, dataset: Dataset, earlier: Sequence[str], later: Sequence[str]) -> Iterator[PlanItem]:
-    """Yields the partitions of a crawl, its mentions and its counts.
+def plan_crawl(
+    sources: Sequence[SourceKind],
+    dataset: Dataset,
+    earlier: Sequence[str],
+    later: Sequence[str],
+    *,
+    size: int,
+    config: Mapping[str, Any],
+    max_bytes: int,
+) -> Iterator[PlanItem]:
+    """Yields the partitions of a crawl, its sightings and its counts.
 
     earlier, later: the stages of crawls into this dataset that came before and after. What the earlier have is not
-    planned again, and partitions are numbered on from theirs. Raises UserError if the sources name nothing, or more
-    than fits before the partitions of the later ones.
+    planned again, and partitions are numbered on from theirs. size: rows of a partition; config: what decides its
+    bytes. Raises UserError if the sources name nothing, or more than fits before the partitions of the later ones.
     """
-    from x2i.crawl.planning.existing import KnownImages
-    from x2i.crawl.planning.pieces import plan_pieces
-    from x2i.crawl.sources import PlanningNotes
-    from x2i.store.tombstones import Tombstones
-
     notes = PlanningNotes()
     tombstones = Tombstones.load(dataset.root)
-    known = KnownImages(dataset.root, earlier)
-    number, end = 1 + max(_numbers(dataset, earlier), default=-1), min(_numbers(dataset, later), default=None)
-    cutter = _Cutter(stage.partition_size)
-    mentions = 0
-    for piece in plan_pieces(stage.sources, stage.source_options(), notes, known):
-        further = _not_taken_down(piece.mentions, tombstones)
-        mentions += further.num_rows
+    existing = ExistingImages(dataset.root, earlier)
+    first, end = 1 + max(_numbers(dataset, earlier), default=-1), min(_numbers(dataset, later), default=None)
+    partitions = _Partitions(first, end, size, config, max_bytes, tombstones)
+    sightings = 0
+    for planned in plan_rows(sources, notes, existing):
+        further = _not_taken_down(planned.sightings, tombstones)
+        sightings += further.num_rows
         if further.num_rows:
-            yield PlannedMentions(further)
-        for rows in cutter.cut(piece.rows):
-            yield _partition(stage, number, end, rows, tombstones)
-            number += 1
-    for rows in cutter.rest():
-        yield _partition(stage, number, end, rows, tombstones)
-    tell_notes(dataset, notes)
-    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "mentions": mentions}
+            yield PlannedSightings(further)
+        yield from partitions.add(planned.rows)
+    yield from partitions.rest()
+    report_notes(dataset, notes)
+    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "sightings": sightings}
     counts |= {"bad_lines": len(notes.bad_lines)}
     if any(counts.values()):
         yield PlanCounts({name: count for name, count in counts.items() if count})
     if not notes.rows:
-        raise UserError(f"no images are named in {', '.join(stage.sources)}. {notes.summary()}".strip())
+        raise UserError(f"no images are named in {', '.join(one.source for one in sources)}. {notes.summary()}".strip())
 
 
-def local_inputs(places: Sequence[str], max_bytes: int) -> dict[str, str]:
-    """Returns the digest of what the files at `places` hold, so that one that changes is noticed; {} if none.
+def local_inputs(locations: Sequence[str], max_bytes: int) -> dict[str, str]:
+    """Returns the digest of what the files at `locations` hold, so that one that changes is noticed; {} if none.
 
-    places: as JSON, "" for what is fetched.
+    locations: as JSON, "" for what is fetched.
     """
-    from x2i.crawl.locations import Place, place_states
-    from x2i.store.commits import digest
-
-    states = place_states((Place.from_json(place) for place in places if place), max_bytes)
+    states = location_states((Location.from_json(location) for location in locations if location), max_bytes)
     return {"local files": digest(states)} if states else {}
 
 
-def tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
-    """Makes visible what planning could not read: a line in the log for each page and file, one line on the screen."""
+def report_notes(dataset: Dataset, notes: PlanningNotes) -> None:
+    """Logs each page, file and line that planning could not read, and prints a summary of them."""
     if (dataset.root / paths.DATASET_FILE).exists():
         failed = [("page", *failure) for failure in notes.failures] + [("file", *failure) for failure in notes.unread]
         for event, url, verdict in failed:
@@ -86,52 +89,53 @@ def tell_notes(dataset: Dataset, notes: PlanningNotes) -> None:
             line = {"event": "bad line", "url": file, "where": where, "detail": why}
             append_log(dataset.root, "crawl", {**line, "time": time.time()})
     if notes.summary():
-        import typer
-
         typer.secho(f"crawl: {notes.summary()}", err=True, fg="yellow" if notes.failures or notes.bad_lines else None)
 
 
-class _Cutter:
-    """Cuts tables of any size into tables of `size` rows."""
+@dataclass
+class _Partitions:
+    """Cuts tables of any size into numbered partitions of `size` rows. end: the number that must not be reached."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._held: list[pa.Table] = []
-        self._rows = 0
+    number: int
+    end: int | None
+    size: int
+    config: Mapping[str, Any]
+    max_bytes: int
+    tombstones: Tombstones
+    waiting: list[pa.Table] = field(default_factory=list)
+    rows: int = 0
 
-    def cut(self, table: pa.Table) -> Iterator[pa.Table]:
-        self._held.append(table)
-        self._rows += table.num_rows
-        if self._rows < self._size:
+    def add(self, table: pa.Table) -> Iterator[PlannedPartition]:
+        """Yields the partitions that are full."""
+        self.waiting.append(table)
+        self.rows += table.num_rows
+        if self.rows < self.size:
             return
-        joined = pa.concat_tables(self._held)
-        end = self._rows // self._size * self._size
-        for start in range(0, end, self._size):
-            yield joined.slice(start, self._size).combine_chunks()
+        joined = pa.concat_tables(self.waiting)
+        end = self.rows // self.size * self.size
+        for start in range(0, end, self.size):
+            yield self._make(joined.slice(start, self.size).combine_chunks())
         # copied, so that a few waiting rows do not hold a whole batch in memory
-        self._held, self._rows = [joined.slice(end).combine_chunks()], self._rows - end
+        self.waiting, self.rows = [joined.slice(end).combine_chunks()], self.rows - end
 
-    def rest(self) -> Iterator[pa.Table]:
-        if self._rows:
-            yield pa.concat_tables(self._held).combine_chunks()
+    def rest(self) -> Iterator[PlannedPartition]:
+        """Yields the last partition, if rows are left."""
+        if self.rows:
+            yield self._make(pa.concat_tables(self.waiting).combine_chunks())
 
-
-def _partition(
-    stage: CrawlStage, number: int, end: int | None, rows: pa.Table, tombstones: Tombstones
-) -> PlannedPartition:
-    from x2i.takedown.redact import without_tombstoned
-
-    if end is not None and number >= end:
-        raise UserError(
-            f"crawl: these sources need more partitions than before, and {paths.partition_name(end)} belongs to a "
-            "later crawl: choose the earlier --partition-size, or another dataset folder"
-        )
-    name = paths.partition_name(number)
-    places = rows["place"]
-    inputs = local_inputs(places.to_pylist(), stage.max_bytes) if pc.any(pc.not_equal(places, "")).as_py() else {}
-    keys = pc.binary_join_element_wise(name, _row_numbers(stage.partition_size).slice(0, rows.num_rows), "-")
-    table = without_tombstoned(rows.add_column(0, "key", keys).select(PLAN_SCHEMA.names), tombstones)
-    return PlannedPartition(name, table.cast(PLAN_SCHEMA), stage.partition_config(), inputs)
+    def _make(self, rows: pa.Table) -> PlannedPartition:
+        name = paths.partition_name(self.number)
+        if self.end is not None and self.number >= self.end:
+            raise UserError(
+                f"crawl: these sources need more partitions than before, and {paths.partition_name(self.end)} belongs "
+                "to a later crawl: choose the earlier --partition-size, or another dataset folder"
+            )
+        self.number += 1
+        located = pc.any(pc.not_equal(rows["location"], "")).as_py()
+        inputs = local_inputs(rows["location"].to_pylist(), self.max_bytes) if located else {}
+        keys = pc.binary_join_element_wise(name, _row_numbers(self.size).slice(0, rows.num_rows), "-")
+        table = without_tombstoned(rows.add_column(0, "key", keys).select(PLAN_SCHEMA.names), self.tombstones)
+        return PlannedPartition(name, table.cast(PLAN_SCHEMA), self.config, inputs)
 
 
 @functools.lru_cache(maxsize=1)
@@ -140,13 +144,11 @@ def _row_numbers(count: int) -> pa.StringArray:
     return pa.array([f"{row:05d}" for row in range(count)], pa.string())
 
 
-def _not_taken_down(mentions: pa.Table, tombstones: Tombstones) -> pa.Table:
-    from x2i.crawl.planning.identity import url_host
-
-    if not tombstones or not mentions.num_rows:
-        return mentions
-    sources = zip(mentions["uid"].to_pylist(), mentions["url"].to_pylist())
-    return mentions.filter(pa.array([not tombstones.covers_source(uid, url_host(url)) for uid, url in sources]))
+def _not_taken_down(sightings: pa.Table, tombstones: Tombstones) -> pa.Table:
+    if not tombstones or not sightings.num_rows:
+        return sightings
+    sources = zip(sightings["uid"].to_pylist(), sightings["url"].to_pylist())
+    return sightings.filter(pa.array([not tombstones.covers_source(uid, url_host(url)) for uid, url in sources]))
 
 
 def _numbers(dataset: Dataset, stages: Sequence[str]) -> Iterator[int]:
@@ -154,10 +156,3 @@ def _numbers(dataset: Dataset, stages: Sequence[str]) -> Iterator[int]:
         for folder, suffix in (("plans", paths.INDEX_SUFFIX), ("commits", ".json")):
             names = (path.name.removesuffix(suffix) for path in list_files(dataset.root / folder / stage, suffix))
             yield from (int(name) for name in names if name.isdigit())
-
-
-def config_value(value: Any) -> Any:
-    """Returns an option as JSON gives it back."""
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Runs crawl partitions in one process: plan rows in, an image partition out, one line of times into the log."""
+"""Runs crawl partitions in one process: plan rows in, an image partition out, one line of timing into the log."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.engine.memory import collect_seldom
 from pipelines.engine.stage import Outcome
-from pipelines.stages.crawl.stage import DECODE_THREADS
 from x2i.crawl.http.fetch import Fetcher
-from x2i.crawl.http.hosts import HostBook
+from x2i.crawl.http.hosts import HostRegistry
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.partition import PlanRow, crawl_rows
-from x2i.crawl.process import StoragePolicy
-from x2i.crawl.resume import standing_results
+from x2i.crawl.process import DECODE_THREADS, StoragePolicy
+from x2i.crawl.resume import final_results
 from x2i.image_record import ImageRecord
 from x2i.reasons import Status
 from x2i.store import paths
@@ -40,18 +39,17 @@ class CrawlWorker:
     What is learnt about hosts (robots.txt, crawl delay, Retry-After) is kept from one partition to the next.
     """
 
-    def __init__(self, root: Path, fetching: FetchPolicy, storage: StoragePolicy, retry_failed: bool = False) -> None:
+    def __init__(self, root: Path, fetch: FetchPolicy, storage: StoragePolicy) -> None:
         # The threads that decode are as many as there is work for; more, each waiting for the next, cost a tenth.
         cv2.setNumThreads(1)
         threadpool_limits(1, user_api="blas")
         collect_seldom()
-        # What Pillow remarks on damaged metadata is judged by the decoder; thousands of lines of it help nobody.
+        # The decoder handles damaged metadata itself; Pillow would warn about each such image.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         self._root = root
-        self._fetching = fetching
+        self._fetch = fetch
         self._storage = storage
-        self._retry_failed = retry_failed
-        self._hosts = HostBook()
+        self._hosts = HostRegistry()
         self._tombstones = Tombstones.load(root)
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
@@ -68,12 +66,12 @@ class CrawlWorker:
         return Outcome((tar, paths.image_index(self._root, partition)), counts, {tar: store.tar_sha256})
 
     async def _crawl(self, partition: str, rows: list[PlanRow]) -> ImagePartitionWriter:
-        known = standing_results(self._root, partition, rows) if self._retry_failed else {}
-        known |= kept_out(rows, self._tombstones)
+        done = final_results(self._root, partition, rows) if self._fetch.retry_failed else {}
+        done |= kept_out(rows, self._tombstones)
         with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
             async with (
-                Fetcher(self._fetching, self._hosts) as fetcher,
-                aclosing(crawl_rows(rows, fetcher, self._storage, pool, known)) as results,
+                Fetcher(self._fetch, self._hosts) as fetcher,
+                aclosing(crawl_rows(rows, fetcher, self._storage, pool, done)) as results,
             ):
                 async for result in results:
                     store.add(*heeded(result, self._tombstones))

@@ -23,7 +23,7 @@ from x2i.store.plans import PlanEntry, planned_stages, read_plan, write_plan_rec
 from x2i.store.verify.checks import count_records
 from x2i.takedown.journal import Journal
 
-MENTIONS = "mentions"
+SIGHTINGS = "sightings"
 PlansAfter = Mapping[tuple[str, str], Planned]
 """(stage, partition) -> its planned rows."""
 
@@ -74,9 +74,9 @@ def _settle_plan(root: Path, stage: str, journal: Journal, plans: PlansAfter, di
         return replace(entry, plan=now.digest, rows=now.rows, size=now.size)
 
     renewed = replace(plan, inputs=_renewed(plan.inputs, digests), entries=tuple(map(settled, plan.entries)))
-    if MENTIONS in plan.counts:
-        mentions = paths.mentions_file(root, stage)
-        left = {MENTIONS: len(read_table(mentions, ["uid"])) if mentions.exists() else 0}
+    if SIGHTINGS in plan.counts:
+        sightings = paths.sightings_file(root, stage)
+        left = {SIGHTINGS: len(read_table(sightings, ["uid"])) if sightings.exists() else 0}
         renewed = replace(renewed, counts=_without_zeros({**plan.counts, **left}))
     if renewed != plan:
         write_plan_record(root, renewed)

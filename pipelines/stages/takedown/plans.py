@@ -76,9 +76,9 @@ def rewrite_plans(root: Path, journal: Journal) -> dict[tuple[str, str], Planned
     return after
 
 
-def rewrite_mentions(root: Path, journal: Journal) -> None:
+def rewrite_sightings(root: Path, journal: Journal) -> None:
     """Drops what sources say besides about removed images and hosts."""
-    for path in sorted((root / "mentions").glob(f"*{paths.INDEX_SUFFIX}")):
+    for path in sorted((root / "sightings").glob(f"*{paths.INDEX_SUFFIX}")):
         before = read_table(path)
         hosts = {
             url: host_is_among(url_host(url), journal.record.hosts) for url in pc.unique(before["url"]).to_pylist()

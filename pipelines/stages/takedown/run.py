@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.stages.takedown.commits import digests_before, settle_ledger
 from pipelines.stages.takedown.duplicates import rewrite_duplicates
-from pipelines.stages.takedown.plans import plan_digests, rewrite_mentions, rewrite_plans
+from pipelines.stages.takedown.plans import plan_digests, rewrite_plans, rewrite_sightings
 from x2i.errors import UserError
 from x2i.store import paths
 from x2i.store.commits import read_commit
@@ -62,7 +62,7 @@ def carry_out(root: Path, journal: Journal) -> list[str]:
     for name, keys in journal.shards.items():
         rewrite_shard(Shard(paths.shard_tar(root, name)), keys)
     remove_encoded(root, journal.shards)
-    rewrite_mentions(root, journal)
+    rewrite_sightings(root, journal)
     settle_ledger(root, journal, rewrite_plans(root, journal))
     scrub_failures(root, journal)
     scrub_logs(root, journal)

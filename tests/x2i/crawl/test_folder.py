@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stages.crawl.stage import CrawlStage
-from tests.support.crawling import crawl
+from tests.support.crawling import crawl, crawl_stage
 from tests.support.hostile_server import photograph
-from x2i.crawl.locations import read_place
-from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
-from x2i.crawl.sources.folder import folder_digest, folder_rows
+from x2i.crawl.sources import read_location
+from x2i.crawl.sources.folder import FolderSource
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
+from x2i.store import Dataset
 
 PHOTO = photograph()
 
 
 def _rows(folder: Path) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(folder_rows(str(folder), SourceOptions(), notes)), notes
+    return list(FolderSource(str(folder)).rows(notes)), notes
 
 
 def _write(folder: Path, files: dict[str, bytes | str]) -> Path:
@@ -49,8 +50,8 @@ def test_any_file_name_that_a_disk_can_hold_is_read(tmp_path: Path) -> None:
         Path(os.fsdecode(bytes(folder) + b"/" + raw)).write_bytes(PHOTO)
     rows, _ = _rows(folder)
     assert {row.name for row in rows} == {f"p/{name}" for name in (*names, "latin-\udce9.jpg", "caption-\udcff.jpg")}
-    assert all(row.place is not None and read_place(row.place, 10**6).data == PHOTO for row in rows)
-    records = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    assert all(row.location is not None and read_location(row.location, 10**6).data == PHOTO for row in rows)
+    records = crawl(tmp_path / "data", crawl_stage(sources=(str(folder),)))
     assert [str(record.status) for record in records] == ["ok"] * 10
     assert len({record.uid for record in records}) == 10
 
@@ -81,7 +82,7 @@ def test_hidden_files_are_left_out_and_other_files_are_counted(tmp_path: Path) -
     files = dict.fromkeys(("a.jpg", ".b.jpg", ".git/c.jpg", "noname", "d.mp4", "x/e.svg", "a.txt"), PHOTO)
     rows, notes = _rows(_write(tmp_path / "p", files))
     assert [row.name for row in rows] == ["p/a.jpg"]
-    assert "3 files were passed over" in notes.summary()
+    assert "3 files were skipped" in notes.summary()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_hidden_files_are_left_out_and_other_files_are_counted(tmp_path: Path) -
 )
 def test_captions_beside_an_image(tmp_path: Path, files: dict[str, bytes | str], text: str) -> None:
     folder = _write(tmp_path / "p", {"a.jpg": PHOTO, **files})
-    [record] = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    [record] = crawl(tmp_path / "data", crawl_stage(sources=(str(folder),)))
     assert (record.text, str(record.status)) == (text, "ok")
 
 
@@ -120,7 +121,7 @@ def test_a_caption_that_cannot_be_read_costs_only_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, why: str
 ) -> None:
     folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "a.txt": "a cat", "b.jpg": photograph(shift=8), name: content})
-    records = crawl(tmp_path / "data", CrawlStage(sources=(str(folder),)))
+    records = crawl(tmp_path / "data", crawl_stage(sources=(str(folder),)))
     assert [(record.text, str(record.status)) for record in records] == [("a cat", "ok"), ("", "ok")]
     told = capsys.readouterr().err
     assert "1 caption files or folders cannot be read" in told
@@ -141,7 +142,7 @@ def test_what_is_forbidden_is_noted_and_the_rest_goes_on(tmp_path: Path) -> None
 
 
 def test_a_folder_without_images_says_what_it_holds_instead(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no images .*1 files were passed over"):
+    with pytest.raises(UserError, match="no images .*1 files were skipped"):
         _rows(_write(tmp_path / "p", {"a.doc": "x"}))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images"):
@@ -150,13 +151,13 @@ def test_a_folder_without_images_says_what_it_holds_instead(tmp_path: Path) -> N
 
 def test_a_digest_notices_captions_and_names(tmp_path: Path) -> None:
     folder = _write(tmp_path / "p", {"a.jpg": PHOTO, "a.txt": "one"})
-    seen = {folder_digest(str(folder))}
+    seen = {FolderSource(str(folder)).digest()}
     (folder / "a.txt").write_text("other")
-    seen.add(folder_digest(str(folder)))
+    seen.add(FolderSource(str(folder)).digest())
     (folder / "a.jpg.json").write_text("{}")
-    seen.add(folder_digest(str(folder)))
+    seen.add(FolderSource(str(folder)).digest())
     (folder / "a.jpg").rename(folder / "b.jpg")
-    seen.add(folder_digest(str(folder)))
+    seen.add(FolderSource(str(folder)).digest())
     assert len(seen) == 4
 
 
@@ -169,9 +170,9 @@ def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) 
     deep.mkdir(parents=True)
     (deep / "z.jpg").touch()
     code = (  # in a process of its own: tracemalloc counts what other tests' threads still do
-        "import sys, time, tracemalloc; from x2i.crawl.sources import PlanningNotes, SourceOptions; "
-        "from x2i.crawl.sources.folder import folder_rows; tracemalloc.start(); "
-        "count = sum(1 for _ in folder_rows(sys.argv[1], SourceOptions(), PlanningNotes())); "
+        "import sys, time, tracemalloc; from x2i.crawl.sources.notes import PlanningNotes; "
+        "from x2i.crawl.sources.folder import FolderSource; tracemalloc.start(); "
+        "count = sum(1 for _ in FolderSource(sys.argv[1]).rows(PlanningNotes())); "
         "print(count, tracemalloc.get_traced_memory()[1], time.process_time())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "p")]
@@ -179,3 +180,18 @@ def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) 
     assert int(count) == 5_001
     assert int(peak) < 4_000_000
     assert float(seconds) < 30
+
+
+def test_the_files_of_datasets_are_no_photographs(tmp_path: Path) -> None:
+    folder = _write(
+        tmp_path / "p", {"a.jpg": PHOTO, "sheet.png": PHOTO, "other/dataset.json": "[]", "other/b.jpg": PHOTO}
+    )
+    dataset = Dataset.create(folder / "data")
+    for name in ("sheet.png", "gallery/images/1.jpg"):
+        (dataset.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (dataset.root / name).write_bytes(PHOTO)
+    rows, notes = _rows(folder)
+    assert [row.name for row in rows] == ["p/a.jpg", "p/other/b.jpg", "p/sheet.png"]
+    assert "1 datasets of x2i in it were skipped" in notes.summary()
+    (dataset.root / "mine.jpg").write_bytes(PHOTO)
+    assert [row.name for row in _rows(dataset.root)[0]] == ["data/mine.jpg"]

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from x2i.crawl.http import hosts
-from x2i.crawl.http.hosts import HostBook, HostState, origin_of
+from x2i.crawl.http.hosts import HostRegistry, HostState, origin_of
 from x2i.crawl.http.outcome import FetchDropped
 from x2i.crawl.http.robots import RobotsRules
 from x2i.reasons import Reason
@@ -49,18 +49,18 @@ def test_a_trailing_dot_and_capitals_name_no_other_host() -> None:
 def test_rules_of_hosts_not_met_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "MOST_HOSTS", 1000)
     monkeypatch.setattr(hosts, "MOST_RULE_BYTES", 100_000)
-    book = HostBook()
+    registry = HostRegistry()
     for number in range(5000):
-        book.of(URL(f"http://{number}.example/")).rules = RobotsRules(size=1000)
-    assert len(book.states) == 1000
-    kept = [state for state in book.states.values() if state.rules]
+        registry.state(URL(f"http://{number}.example/")).rules = RobotsRules(size=1000)
+    assert len(registry.states) == 1000
+    kept = [state for state in registry.states.values() if state.rules]
     assert len(kept) <= 100 + 500
-    assert book.of(URL("http://4999.example/")).rules is not None
+    assert registry.state(URL("http://4999.example/")).rules is not None
 
 
 def test_a_book_can_be_sent_to_a_worker_process(tmp_path: Path) -> None:
-    book = HostBook(tmp_path)
-    book.of(URL("http://a.example/")).rules = RobotsRules.from_text(b"User-agent: *\nDisallow: /x")
-    again = pickle.loads(pickle.dumps(book))
-    assert again.turns.take_place("http://a.example:80", 1) is not None
-    assert book.turns.take_place("http://a.example:80", 1) is None
+    registry = HostRegistry(tmp_path)
+    registry.state(URL("http://a.example/")).rules = RobotsRules.from_text(b"User-agent: *\nDisallow: /x")
+    again = pickle.loads(pickle.dumps(registry))
+    assert again.limiter.acquire("http://a.example:80", 1) is not None
+    assert registry.limiter.acquire("http://a.example:80", 1) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -21,12 +20,13 @@ from tests.support.hostile_server import (
     slowly,
 )
 from x2i.crawl.http.policy import FetchPolicy
-from x2i.crawl.sources import PlanningNotes, SourceOptions
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import PageOptions
 from x2i.crawl.sources.pages.addresses import page_identity, site_of
-from x2i.crawl.sources.pages.site import web_page_rows
+from x2i.crawl.sources.pages.site import PageSource
 from x2i.crawl.sources.row import SourceRow
 
-OPTIONS = SourceOptions(policy=FetchPolicy(allow_net=("127.0.0.0/8",), retries=0, timeout=10))
+POLICY = FetchPolicy(allow_net=("127.0.0.0/8",), retries=0, timeout=10)
 _IMAGE = "http://www.google.com/schemas/sitemap-image/1.1"
 SITEMAP = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" xmlns:i="{_IMAGE}">'
 
@@ -41,7 +41,7 @@ def _xml(markup: str, **headers: str) -> Handler:
 
 def _crawl(site: Site, path: str, **options: object) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(web_page_rows(site.url(path), replace(OPTIONS, **options), notes)), notes
+    return list(PageSource(site.url(path), PageOptions(**options), POLICY).rows(notes)), notes
 
 
 def _names(rows: list[SourceRow]) -> list[str]:
@@ -68,7 +68,7 @@ def test_pages_are_taken_breadth_first_in_link_order_whatever_answers_first(host
 def test_rows_come_while_the_site_is_still_being_read(hostile_server: HostileServer) -> None:
     routes = {f"/{n}": _page(f"<img src={n}.jpg><a href={n + 1}>") for n in range(50)}
     site = hostile_server.site(routes)
-    rows: Iterator[SourceRow] = web_page_rows(site.url("/0"), replace(OPTIONS, depth=50), PlanningNotes())
+    rows: Iterator[SourceRow] = PageSource(site.url("/0"), PageOptions(depth=50), POLICY).rows(PlanningNotes())
     assert _names([next(rows), next(rows), next(rows)]) == ["0.jpg", "1.jpg", "2.jpg"]
     rows.close()
     assert site.hits["/4"] == 0

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from x2i.crawl.planning.existing import KnownImages
-from x2i.crawl.planning.hash_set import SeenPrefixes
-from x2i.crawl.planning.identity import url_uid
-from x2i.crawl.planning.pieces import Piece, plan_pieces
-from x2i.crawl.planning.uids import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of
-from x2i.crawl.sources import PlanningNotes, SourceOptions
+from tests.x2i.crawl.test_shard_source import write_tar
+from x2i.crawl.planning.existing import ExistingImages
+from x2i.crawl.planning.hash_set import SortedHashSet
+from x2i.crawl.planning.identity import digests, normal_urls, prefixes_of, prefixes_of_uids, uids_of, url_uid
+from x2i.crawl.planning.plan_rows import PlannedRows, plan_rows
+from x2i.crawl.sources import open_source
 from x2i.crawl.sources.batch import strings
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.store.files.atomic import TableFile, write_table
 from x2i.store.files.table_digest import table_digest
 
@@ -39,9 +40,9 @@ ODD_URLS = [
 ]
 
 
-def plan(sources: list[str], root: Path) -> tuple[list[Piece], PlanningNotes]:
+def plan(sources: list[str], root: Path) -> tuple[list[PlannedRows], PlanningNotes]:
     notes = PlanningNotes()
-    return list(plan_pieces(sources, SourceOptions(), notes, KnownImages(root, ()))), notes
+    return list(plan_rows([open_source(source) for source in sources], notes, ExistingImages(root, ()))), notes
 
 
 def test_uids_and_urls_are_those_of_a_look_at_each_row(tmp_path: Path) -> None:
@@ -69,6 +70,14 @@ def test_rows_without_a_url_are_told_apart_by_their_number_over_all_sources(tmp_
     assert notes.repeated == 1
 
 
+def test_a_shard_member_keeps_its_fragment_and_an_address_of_the_web_loses_it(tmp_path: Path) -> None:
+    members = [("1.jpg", b"x"), ("2.jpg", b"x"), ("2.json", b'{"url": "https://a.example/2.jpg#top"}')]
+    write_tar(tmp_path / "a.tar", members)
+    planned, _ = plan([str(tmp_path / "a.tar")], tmp_path)
+    urls = [url for one in planned for url in one.rows["url"].to_pylist()]
+    assert urls == [f"{(tmp_path / 'a.tar').as_uri()}#1.jpg", "https://a.example/2.jpg"]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=12), max_size=8))
 def test_normal_urls_and_uids_equal_the_plain_functions_on_any_text(texts: list[str]) -> None:
@@ -79,7 +88,7 @@ def test_normal_urls_and_uids_equal_the_plain_functions_on_any_text(texts: list[
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12))
 def test_seen_prefixes_agree_with_a_set(batches: list[list[int]]) -> None:
-    seen, reference = SeenPrefixes(), set[int]()
+    seen, reference = SortedHashSet(), set[int]()
     for batch in batches:
         prefixes = np.array(batch, np.uint64) * np.uint64(2**58 + 12345)
         assert seen.contains(prefixes).tolist() == [value in reference for value in batch]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.stages.crawl.stage import CrawlStage
+from tests.support.crawling import crawl_stage
 from tests.support.hostile_server import photograph
 from tests.support.image_files import decibels
 from x2i.crawl.process import StoragePolicy, StoredFormat, make_image
@@ -185,7 +185,7 @@ def test_pdq_is_computed_only_when_asked_for() -> None:
 def test_a_missing_pdq_package_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pdqhash", None)
     with pytest.raises(UserError, match="pip install"):
-        CrawlStage(("urls.txt",), pdq=True)
+        crawl_stage(sources=("urls.txt",), pdq=True)
 
 
 def _jpeg(width: int, height: int) -> bytes:

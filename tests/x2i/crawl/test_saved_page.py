@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.hostile_server import photograph
-from x2i.crawl.sources import PlanningNotes, SourceOptions
-from x2i.crawl.sources.pages.saved_page import MAX_PAGE_BYTES, read_saved_page, saved_page_rows
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.pages.saved_page import MAX_PAGE_BYTES, SavedPageSource, read_saved_page
 from x2i.errors import UserError
 
 
 def _rows(path: Path, markup: str) -> list[tuple[str, bool]]:
     path.write_text(markup, encoding="utf-8")
-    return [(row.text, row.place is not None) for row in read_saved_page(path, "x2i")[0]]
+    return [(row.text, row.location is not None) for row in read_saved_page(path, "x2i")[0]]
 
 
 def test_files_are_found_by_any_spelling_of_their_names(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_files_are_found_by_any_spelling_of_their_names(tmp_path: Path) -> None:
     rows, _ = read_saved_page(path, "x2i")
     names = [Path(row.name).name for row in rows]
     assert names == ["a b.jpg", "100%.jpg", "b\u00fcro.jpg", "x#y.jpg"]
-    assert all(row.place is not None and row.name.startswith(f"{tmp_path.name}/page_files/") for row in rows)
+    assert all(row.location is not None and row.name.startswith(f"{tmp_path.name}/page_files/") for row in rows)
 
 
 def test_files_of_others_are_never_read(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_addresses_without_a_scheme_that_name_a_host_are_of_the_web(tmp_path: Pa
     markup = "<!-- saved from url=(0025)https://site.example/page -->\n<img src='//cdn.example/a.jpg'>"
     path.write_text(markup)
     [row] = read_saved_page(path, "x2i")[0]
-    assert (row.url, row.page_url, row.place) == ("https://cdn.example/a.jpg", "https://site.example/page", None)
+    assert (row.url, row.page_url, row.location) == ("https://cdn.example/a.jpg", "https://site.example/page", None)
 
 
 def test_a_base_address_of_the_web_holds_for_a_saved_page(tmp_path: Path) -> None:
@@ -75,6 +75,6 @@ def test_a_page_that_cannot_be_read_is_an_error_of_the_user(tmp_path: Path) -> N
     with open(path, "wb") as stream:
         stream.truncate(MAX_PAGE_BYTES + 1)
     with pytest.raises(UserError, match="leave it out"):
-        list(saved_page_rows(str(path), SourceOptions(), PlanningNotes()))
+        list(SavedPageSource(str(path)).rows(PlanningNotes()))
     with pytest.raises(UserError, match="cannot be read"):
         read_saved_page(tmp_path / "gone.html", "x2i")

@@ -14,9 +14,10 @@ import pytest
 import webdataset
 
 from tests.support.hostile_server import photograph
-from x2i.crawl.locations import read_place
-from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
-from x2i.crawl.sources.archives.shards import shard_rows
+from x2i.crawl.sources import kind_of, open_source, read_location
+from x2i.crawl.sources.archives.shards import ShardSource
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
 
@@ -25,12 +26,12 @@ PHOTO = photograph()
 
 def plan(path: Path) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(shard_rows(str(path), SourceOptions(), notes)), notes
+    return list(ShardSource(str(path)).rows(notes)), notes
 
 
 def read(row: SourceRow) -> bytes:
-    assert row.place is not None
-    return read_place(row.place, 1 << 20).data
+    assert row.location is not None
+    return read_location(row.location, 1 << 20).data
 
 
 def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
@@ -147,12 +148,11 @@ def test_a_pattern_names_several_shards(tmp_path: Path) -> None:
     for number in (1, 0):
         write_tar(tmp_path / f"{number}.tar", [(f"{number}.jpg", PHOTO)])
     source = str(tmp_path / "*.tar")
-    kind = kind_of(source)
-    assert kind.name == "shard"
+    assert kind_of(source) is ShardSource
     assert [row.extra["key"] for row in plan(Path(source))[0]] == ["0", "1"]
-    before = kind.digest(source)
+    before = open_source(source).digest()
     write_tar(tmp_path / "2.tar", [("2.jpg", PHOTO)])
-    assert kind.digest(source) != before
+    assert open_source(source).digest() != before
     with pytest.raises(UserError, match="no file matches"):
         plan(tmp_path / "none*.tar")
 
@@ -160,7 +160,7 @@ def test_a_pattern_names_several_shards(tmp_path: Path) -> None:
 def test_a_compressed_shard_is_refused_with_the_remedy(tmp_path: Path) -> None:
     for name in ("a.tar.gz", "b.tgz"):
         (tmp_path / name).write_bytes(b"\x1f\x8b")
-        assert kind_of(str(tmp_path / name)).name == "shard"
+        assert kind_of(str(tmp_path / name)) is ShardSource
         with pytest.raises(UserError, match="decompress it first"):
             plan(tmp_path / name)
 
@@ -174,7 +174,7 @@ def test_a_shard_cut_after_planning_drops_what_is_gone(tmp_path: Path) -> None:
         read(rows[1])
     assert caught.value.verdict.reason is Reason.BODY_TRUNCATED
     with pytest.raises(DroppedError) as caught:
-        read_place(rows[0].place, 100)  # type: ignore[arg-type]
+        read_location(rows[0].location, 100)  # type: ignore[arg-type]
     assert caught.value.verdict.reason is Reason.BODY_TOO_LARGE
 
 
@@ -195,7 +195,7 @@ def test_planning_reads_headers_alone_in_little_memory(tmp_path: Path) -> None:
     assert path.stat().st_size > 10_000_000_000
     tracemalloc.start()
     before = _bytes_read()
-    count = sum(1 for _ in shard_rows(str(path), SourceOptions(), PlanningNotes()))
+    count = sum(1 for _ in ShardSource(str(path)).rows(PlanningNotes()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 3000

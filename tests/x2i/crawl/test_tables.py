@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from x2i.crawl.sources import PlanningNotes, SourceOptions, TableColumns, kind_of
-from x2i.crawl.sources.folder import folder_digest
-from x2i.crawl.sources.tables.table import table_rows
+from x2i.crawl.sources import kind_of, open_source
+from x2i.crawl.sources.folder import FolderSource
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import TableOptions
+from x2i.crawl.sources.tables.table import TableSource
 from x2i.errors import UserError
 
 ONE, TWO = "http://a.example/1.jpg", "http://a.example/2.jpg"
@@ -30,8 +32,9 @@ def _write(path: Path, text: str | bytes) -> str:
 
 def read(source: str, bad: int = 0, notes: PlanningNotes | None = None, **columns: Any) -> list[dict[str, str]]:
     """The rows of a table source, each as its fields."""
-    options = SourceOptions(TableColumns(**columns), skip_bad_lines=bad)
-    return [row for table in table_rows(source, options, notes or PlanningNotes()) for row in table.to_pylist()]
+    options = TableOptions(**columns, skip_bad_lines=bad)
+    tables = TableSource(source, options).rows(notes or PlanningNotes())
+    return [row for table in tables for row in table.to_pylist()]
 
 
 def urls(source: str, **options: Any) -> list[str]:
@@ -65,7 +68,7 @@ def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
 def test_a_misspelt_column_gets_a_suggestion(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", "link,caption\nx,y\n")
     with refused("t.csv", "--text-col 'captoin'", "link, caption", "did you mean 'caption'"):
-        read(path, text="captoin")
+        read(path, text_col="captoin")
 
 
 @pytest.mark.parametrize("body", ["1,2\n", ""])
@@ -213,7 +216,7 @@ def test_a_bad_line_is_named_and_can_be_passed_over(tmp_path: Path, name: str) -
     [(file, where, why)] = notes.bad_lines
     assert file == path
     assert f"{where} {why}".startswith(message)
-    assert "1 lines were passed over" in notes.summary()
+    assert "1 lines were skipped" in notes.summary()
 
 
 def test_an_open_quote_that_swallows_the_rest_is_explained(tmp_path: Path) -> None:
@@ -239,7 +242,7 @@ def test_json_values_of_all_kinds_become_text(tmp_path: Path) -> None:
         "t.json": "\n" + json.dumps(rows, indent=3),
         "t.jsonl": "\n".join(map(json.dumps, rows)) + '\n\n{"url": NaN}',
     }.items():
-        found = read(_write(tmp_path / name, text), keep=("more",))
+        found = read(_write(tmp_path / name, text), keep_col=("more",))
         assert [row["url"] for row in found[:4]] == [ONE, TWO, "", ONE]
         assert [row["text"] for row in found[:4]] == ["first of several", "", "3.5", "half \ufffd a pair"]
         assert json.loads(found[3]["extra"]) == {"more": {"deep": [1, {"x": "\ufffd"}]}}
@@ -296,16 +299,16 @@ def test_parquet_columns_of_other_types_are_read_or_named(tmp_path: Path) -> Non
         "big": [2**40, 7],
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    first, second = read(str(tmp_path / "t.parquet"), keep=("when", "score", "box", "big", "nothing"))
+    first, second = read(str(tmp_path / "t.parquet"), keep_col=("when", "score", "box", "big", "nothing"))
     assert (first["text"], second["text"]) == ("one of two", "")
     assert first["license"] == "\ufffd\ufffd"
     extra = {"when": "2024-05-01 00:00:00", "score": "nan", "box": {"x": 1, "y": [2]}, "big": 2**40, "nothing": None}
     assert json.loads(first["extra"]) == extra
-    assert read(str(tmp_path / "t.parquet"), text="nothing")[0]["text"] == ""
-    assert read(str(tmp_path / "t.parquet"), text="score")[0]["text"] == ""
+    assert read(str(tmp_path / "t.parquet"), text_col="nothing")[0]["text"] == ""
+    assert read(str(tmp_path / "t.parquet"), text_col="score")[0]["text"] == ""
     for option, name in (("url", "box"), ("text", "box"), ("url", "caption")):
         with refused(f"column '{name}' holds", f"--{option}-col"):
-            columns_asked: dict[str, Any] = {option: name}
+            columns_asked: dict[str, Any] = {f"{option}_col": name}
             read(str(tmp_path / "t.parquet"), **columns_asked)
 
 
@@ -327,13 +330,13 @@ def test_several_tables_are_one_source_in_the_order_of_their_names(tmp_path: Pat
         f"{folder}/[ab]*": every[:2],
         (folder / "b.parquet").as_uri(): [ONE],
     }.items():
-        assert kind_of(source).name == "table", source
+        assert kind_of(source).title == "table", source
         assert urls(source) == found, source
     with refused("no table matches"):
         read(f"{folder}/*.tsv")
-    before = kind_of(str(folder)).digest(str(folder))
+    before = open_source(str(folder)).digest()
     _write(folder / "deep" / "d.csv", f"url\n{TWO}\n")
-    assert kind_of(str(folder)).digest(str(folder)) != before
+    assert open_source(str(folder)).digest() != before
 
 
 def test_tables_of_several_files_name_the_one_that_is_wrong(tmp_path: Path) -> None:
@@ -345,19 +348,19 @@ def test_tables_of_several_files_name_the_one_that_is_wrong(tmp_path: Path) -> N
 
 def test_sources_are_told_apart_by_looking(tmp_path: Path) -> None:
     table, page = _write(tmp_path / "urls.csv.gz", b""), _write(tmp_path / "p.html", b"")
-    assert kind_of("https://a.example/gallery").name == "web page"
-    assert kind_of("https://a.example/lists/urls.csv.gz?token=1").name == "table"
-    assert kind_of("https://a.example/index.html?list=urls.csv").name == "web page"
-    assert kind_of(table).name == "table"
-    assert kind_of(page).name == "saved page"
+    assert kind_of("https://a.example/gallery").title == "web page"
+    assert kind_of("https://a.example/lists/urls.csv.gz?token=1").title == "table"
+    assert kind_of("https://a.example/index.html?list=urls.csv").title == "web page"
+    assert kind_of(table).title == "table"
+    assert kind_of(page).title == "saved page"
     photos = tmp_path / "photos"
     photos.mkdir()
     _write(photos / "a.txt", "a caption")
     _write(photos / "list.csv", f"url\n{ONE}\n")
-    assert kind_of(str(photos)).name == "table"
+    assert kind_of(str(photos)).title == "table"
     _write(photos / "a.jpg", b"")
-    assert kind_of(str(photos)).name == "folder"
-    assert kind_of(f"{photos}/*.csv").name == "table"
+    assert kind_of(str(photos)).title == "folder of images"
+    assert kind_of(f"{photos}/*.csv").title == "table"
     with refused("no such file"):
         kind_of("nowhere.csv")
     with refused("unknown kind '.xyz'"):
@@ -368,9 +371,9 @@ def test_a_folder_digest_changes_with_images_and_captions(tmp_path: Path) -> Non
     folder = tmp_path / "photos"
     folder.mkdir()
     _write(folder / "a.jpg", b"1")
-    first = folder_digest(str(folder))
-    assert folder_digest(str(folder)) == first
+    first = FolderSource(str(folder)).digest()
+    assert FolderSource(str(folder)).digest() == first
     _write(folder / "a.txt", "a caption")
-    second = folder_digest(str(folder))
+    second = FolderSource(str(folder)).digest()
     _write(folder / "b.jpg", b"2")
-    assert len({first, second, folder_digest(str(folder))}) == 3
+    assert len({first, second, FolderSource(str(folder)).digest()}) == 3

@@ -12,56 +12,57 @@ from pathlib import Path
 
 import pytest
 
-from x2i.crawl.http.rate_limit import HostTurns, default_folder
+from x2i.crawl.http.rate_limit import HostRateLimiter, default_folder
 from x2i.errors import UserError
 
 HOST, OTHER = "http://a.example:80", "http://b.example:80"
 
 
 def test_places_are_counted_over_all_who_open_the_file(tmp_path: Path) -> None:
-    one, two = HostTurns(tmp_path), HostTurns(tmp_path)
-    places = [one.take_place(HOST, 3), two.take_place(HOST, 3), two.take_place(HOST, 3)]
-    assert None not in places
-    assert len(set(places)) == 3
-    assert one.take_place(HOST, 3) is None
-    assert two.take_place(HOST, 3) is None
-    assert one.take_place(OTHER, 3) is not None
-    two.give_back(places[1])  # type: ignore[arg-type]
-    assert one.take_place(HOST, 3) == places[1]
+    one, two = HostRateLimiter(tmp_path), HostRateLimiter(tmp_path)
+    slots = [one.acquire(HOST, 3), two.acquire(HOST, 3), two.acquire(HOST, 3)]
+    assert None not in slots
+    assert len(set(slots)) == 3
+    assert one.acquire(HOST, 3) is None
+    assert two.acquire(HOST, 3) is None
+    assert one.acquire(OTHER, 3) is not None
+    two.release(slots[1])  # type: ignore[arg-type]
+    assert one.acquire(HOST, 3) == slots[1]
 
 
 def test_whoever_allows_fewer_is_held_to_fewer(tmp_path: Path) -> None:
-    generous, modest = HostTurns(tmp_path), HostTurns(tmp_path)
-    while generous.take_place(HOST, 8) is not None:
+    generous, modest = HostRateLimiter(tmp_path), HostRateLimiter(tmp_path)
+    while generous.acquire(HOST, 8) is not None:
         pass
-    assert modest.take_place(HOST, 1) is None
+    assert modest.acquire(HOST, 1) is None
 
 
 def test_closing_one_gives_back_its_places_only(tmp_path: Path) -> None:
-    one, two = HostTurns(tmp_path), HostTurns(tmp_path)
-    assert one.take_place(HOST, 2) is not None
-    assert two.take_place(HOST, 2) is not None
+    one, two = HostRateLimiter(tmp_path), HostRateLimiter(tmp_path)
+    assert one.acquire(HOST, 2) is not None
+    assert two.acquire(HOST, 2) is not None
     two.close()
-    assert one.take_place(HOST, 2) is not None
-    assert one.take_place(HOST, 2) is None
+    assert one.acquire(HOST, 2) is not None
+    assert one.acquire(HOST, 2) is None
 
 
 def test_the_places_of_a_killed_process_are_free_again(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from x2i.crawl.http.rate_limit import HostTurns\n"
-        f"turns = HostTurns(Path({str(tmp_path)!r})); print(turns.take_place({HOST!r}, 1), flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from x2i.crawl.http.rate_limit import HostRateLimiter\n"
+        f"limiter = HostRateLimiter(Path({str(tmp_path)!r})); "
+        f"print(limiter.acquire({HOST!r}, 1), flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() != "None"
-        turns = HostTurns(tmp_path)
-        assert turns.take_place(HOST, 1) is None
+        limiter = HostRateLimiter(tmp_path)
+        assert limiter.acquire(HOST, 1) is None
         os.kill(process.pid, signal.SIGKILL)
-    assert turns.take_place(HOST, 1) is not None
+    assert limiter.acquire(HOST, 1) is not None
 
 
 def test_the_longest_delay_that_anybody_asks_for_holds_for_all(tmp_path: Path) -> None:
-    slow, quick = HostTurns(tmp_path), HostTurns(tmp_path)
+    slow, quick = HostRateLimiter(tmp_path), HostRateLimiter(tmp_path)
     assert quick.start(HOST, 0.0) == 0.0
     assert 0 < slow.start(HOST, 0.3) <= 0.3  # what started before counts as well
     time.sleep(0.31)
@@ -74,47 +75,47 @@ def test_the_longest_delay_that_anybody_asks_for_holds_for_all(tmp_path: Path) -
 
 
 def test_the_delay_counts_from_when_the_request_left(tmp_path: Path) -> None:
-    turns = HostTurns(tmp_path)
-    assert turns.start(HOST, 0.2) == 0.0
+    limiter = HostRateLimiter(tmp_path)
+    assert limiter.start(HOST, 0.2) == 0.0
     time.sleep(0.15)
-    assert turns.sent(HOST)
-    assert turns.seconds_to_wait(HOST, 0.2) > 0.15
+    assert limiter.mark_sent(HOST)
+    assert limiter.wait_seconds(HOST, 0.2) > 0.15
 
 
 def test_a_hold_keeps_everybody_back_and_is_never_shortened(tmp_path: Path) -> None:
-    one, two = HostTurns(tmp_path), HostTurns(tmp_path)
-    assert one.hold(HOST, 5)
-    assert two.hold(HOST, 1)
+    one, two = HostRateLimiter(tmp_path), HostRateLimiter(tmp_path)
+    assert one.pause(HOST, 5)
+    assert two.pause(HOST, 1)
     assert two.start(HOST, 0.0) > 4
 
 
 def test_what_an_earlier_start_of_the_machine_left_is_forgotten(tmp_path: Path) -> None:
-    HostTurns(tmp_path).close()
-    file = tmp_path / "hosts.turns"
+    HostRateLimiter(tmp_path).close()
+    file = tmp_path / "hosts.limits"
     file.write_bytes(b"\x7f\xf0" * (file.stat().st_size // 2))
-    turns = HostTurns(tmp_path)
-    assert turns.start(HOST, 0.0) == 0.0
-    assert turns.start(OTHER, 5.0) == 0.0
+    limiter = HostRateLimiter(tmp_path)
+    assert limiter.start(HOST, 0.0) == 0.0
+    assert limiter.start(OTHER, 5.0) == 0.0
 
 
 def test_a_crawl_shortly_before_the_machine_started_anew_holds_nothing_up(tmp_path: Path) -> None:
-    HostTurns(tmp_path).close()
-    file, later = tmp_path / "hosts.turns", time.monotonic() + 1800  # on a clock that had run for longer
+    HostRateLimiter(tmp_path).close()
+    file, later = tmp_path / "hosts.limits", time.monotonic() + 1800  # on a clock that had run for longer
     entry = struct.pack("dddd", later, later + 60, 1.0, later + 60)
     file.write_bytes(entry * (file.stat().st_size // len(entry)))
-    assert HostTurns(tmp_path).start(HOST, 1.0) == 0.0
+    assert HostRateLimiter(tmp_path).start(HOST, 1.0) == 0.0
 
 
 def test_a_request_costs_less_than_a_tenth_of_a_millisecond(tmp_path: Path) -> None:
-    turns, times = HostTurns(tmp_path), []
+    limiter, times = HostRateLimiter(tmp_path), []
     for number in range(3000):
         origin, started = f"http://{number % 700}.example:80", time.perf_counter()
-        place = turns.take_place(origin, 8)
-        assert place is not None
-        turns.seconds_to_wait(origin, 0.0)
-        turns.start(origin, 0.0)
-        turns.sent(origin)
-        turns.give_back(place)
+        slot = limiter.acquire(origin, 8)
+        assert slot is not None
+        limiter.wait_seconds(origin, 0.0)
+        limiter.start(origin, 0.0)
+        limiter.mark_sent(origin)
+        limiter.release(slot)
         times.append(time.perf_counter() - started)
     assert sorted(times)[len(times) // 2] < 100e-6
 
@@ -122,10 +123,10 @@ def test_a_request_costs_less_than_a_tenth_of_a_millisecond(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="TMPDIR"):
-        HostTurns(tmp_path / "file" / "folder")
+        HostRateLimiter(tmp_path / "file" / "folder")
 
 
 def test_each_user_has_a_folder_of_their_own() -> None:
     assert str(os.getuid()) in default_folder().name
-    HostTurns()
+    HostRateLimiter()
     assert default_folder().stat().st_mode & 0o077 == 0

@@ -15,20 +15,23 @@ import pytest
 from PIL import Image
 
 from tests.support.films import frame_pixels, make_film, make_sound
-from x2i.crawl.locations import Place, PlaceKind, read_place
-from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
-from x2i.crawl.sources.videos.video import video_rows
+from x2i.crawl.locations import Location
+from x2i.crawl.sources import kind_of, read_location
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import VideoOptions
+from x2i.crawl.sources.row import SourceRow
+from x2i.crawl.sources.videos.video import VideoSource
 from x2i.reasons import DroppedError, Reason
 
 
 def plan(path: Path, **options: Any) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(video_rows(str(path), SourceOptions(**options), notes)), notes
+    return list(VideoSource(str(path), VideoOptions(**options)).rows(notes)), notes
 
 
 def read(row: SourceRow) -> bytes:
-    assert row.place is not None
-    return read_place(row.place, 1000).data
+    assert row.location is not None
+    return read_location(row.location, 1000).data
 
 
 def read_or_reason(row: SourceRow) -> bytes | Reason:
@@ -223,17 +226,17 @@ def test_a_frame_that_is_not_there_any_more_is_dropped(tmp_path: Path) -> None:
     path = make_film(tmp_path / "a.mp4", (1,))
     [row] = plan(path)[0]
     read(row)
-    assert row.place is not None
-    for place, reason in [
-        (Place(PlaceKind.FRAME, path.as_uri(), 10**9, 0, 0), Reason.IMAGE_CORRUPT),
-        (Place(PlaceKind.FRAME, path.as_uri(), 7, 0, 0), Reason.IMAGE_CORRUPT),
-        (Place(PlaceKind.FRAME, (tmp_path / "gone.mp4").as_uri()), Reason.FILE_ERROR),
+    assert row.location is not None
+    for location, reason in [
+        (Location("video", path.as_uri(), 10**9, 0, 0), Reason.IMAGE_CORRUPT),
+        (Location("video", path.as_uri(), 7, 0, 0), Reason.IMAGE_CORRUPT),
+        (Location("video", (tmp_path / "gone.mp4").as_uri()), Reason.FILE_ERROR),
     ]:
         with pytest.raises(DroppedError) as caught:
-            read_place(place, 1000)
+            read_location(location, 1000)
         assert caught.value.verdict.reason is reason
 
 
 def test_a_video_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a.MP4").write_bytes(b"")
-    assert kind_of(str(tmp_path / "a.MP4")).name == "video"
+    assert kind_of(str(tmp_path / "a.MP4")) is VideoSource

@@ -13,9 +13,12 @@ from fastwarc.warc import WarcRecord, WarcRecordType
 from tests.support.archives import HTML, JPEG, Archive
 from tests.support.hostile_server import photograph
 from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.locations import Place, PlaceKind, read_place
-from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow, kind_of
-from x2i.crawl.sources.archives.warc import warc_rows
+from x2i.crawl.locations import Location
+from x2i.crawl.sources import kind_of, open_source, read_location
+from x2i.crawl.sources.archives.warc import WarcSource
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import ArchiveOptions
+from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
 
@@ -25,12 +28,12 @@ BUDGET = 1 << 20
 
 def plan(path: Path, **options: bool) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(warc_rows(str(path), SourceOptions(**options), notes)), notes
+    return list(WarcSource(str(path), ArchiveOptions(**options)).rows(notes)), notes
 
 
 def read(row: SourceRow, max_bytes: int = BUDGET) -> tuple[bytes, int]:
-    assert row.place is not None
-    found = read_place(row.place, max_bytes)
+    assert row.location is not None
+    found = read_location(row.location, max_bytes)
     return found.data, found.http_status
 
 
@@ -60,7 +63,7 @@ def test_an_image_is_read_where_it_lies_whatever_its_http_encoding(tmp_path: Pat
     paths = ["plain.jpg", "gzip.jpg", "chunked.jpg", "both.jpg", "decoded-already.jpg", "untyped?id=1", "brackets.jpg"]
     assert [row.url for row in rows] == [f"http://a.example/{path}" for path in (*paths, "resource.jpg")]
     assert [read(row) for row in rows] == [(PHOTO, 200)] * 7 + [(PHOTO, 0)]
-    assert [row.place.offset for row in rows if row.place] == archive.starts
+    assert [row.location.offset for row in rows if row.location] == archive.starts
     assert rows[0].extra == {"archived": "2024-02-03T04:05:06Z"}
     assert not notes.failures
 
@@ -115,7 +118,7 @@ def test_records_that_are_cut_or_lie_are_dropped_with_their_reason(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["a.warc", "a.warc.gz"])
-def test_a_damaged_record_costs_itself_and_is_noted(tmp_path: Path, name: str) -> None:
+def test_a_damaged_record_ends_the_archive_and_is_noted(tmp_path: Path, name: str) -> None:
     with Archive(tmp_path / name) as archive:
         for number in range(9):
             archive.answer(f"http://a.example/{number}.jpg", photograph(shift=number))
@@ -124,7 +127,7 @@ def test_a_damaged_record_costs_itself_and_is_noted(tmp_path: Path, name: str) -
     data[at : at + 9] = b"\xff" * 9
     archive.path.write_bytes(data)
     rows, notes = plan(archive.path)
-    assert [row.url[-5] for row in rows] == list("01235678")
+    assert [row.url[-5] for row in rows] == list("0123")
     assert all(read(row)[0] == photograph(shift=int(row.url[-5])) for row in rows)
     [(where, verdict)] = notes.failures
     assert verdict.reason is Reason.FILE_ERROR
@@ -176,7 +179,7 @@ def test_pages_of_the_archive_describe_its_images_wherever_they_stand(tmp_path: 
     assert rows[0].extra == {"figcaption": "Chelsea", "archived": "2024-02-03T04:05:06Z"}
     assert notes.pages == 2
     linked, _ = plan(archive.path, warc_links=True)
-    assert [(row.url, row.place is None) for row in linked] == [
+    assert [(row.url, row.location is None) for row in linked] == [
         ("http://a.example/p/2.jpg", True),
         ("http://a.example/1.jpg", False),
         ("http://a.example/3.jpg", False),
@@ -220,7 +223,7 @@ def test_planning_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
             archive.answer(f"http://a.example/{number}.jpg", body)
     assert archive.path.stat().st_size > 60_000_000
     tracemalloc.start()
-    count = sum(1 for _ in warc_rows(str(archive.path), SourceOptions(), PlanningNotes()))
+    count = sum(1 for _ in WarcSource(str(archive.path)).rows(PlanningNotes()))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 1500
@@ -230,21 +233,21 @@ def test_planning_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
 def test_an_archive_is_told_by_its_name(tmp_path: Path) -> None:
     for name, kind in [("a.warc", "web archive"), ("b.WARC.GZ", "web archive"), ("c.warc.wat.gz", "WAT file")]:
         (tmp_path / name).write_bytes(b"")
-        assert kind_of(str(tmp_path / name)).name == kind
-    before = kind_of(str(tmp_path / "a.warc")).digest(str(tmp_path / "a.warc"))
+        assert kind_of(str(tmp_path / name)).title == kind
+    before = open_source(str(tmp_path / "a.warc")).digest()
     (tmp_path / "a.warc").write_bytes(b"more")
-    assert kind_of(str(tmp_path / "a.warc")).digest(str(tmp_path / "a.warc")) != before
+    assert open_source(str(tmp_path / "a.warc")).digest() != before
 
 
 def test_a_record_that_is_not_there_any_more_is_dropped(tmp_path: Path) -> None:
-    missing = Place(PlaceKind.WARC, (tmp_path / "gone.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=missing)).reason is Reason.FILE_ERROR
+    missing = Location("warc", (tmp_path / "gone.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=missing)).reason is Reason.FILE_ERROR
     (tmp_path / "empty.warc").write_bytes(b"")
-    emptied = Place(PlaceKind.WARC, (tmp_path / "empty.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=emptied)).reason is Reason.BODY_TRUNCATED
+    emptied = Location("warc", (tmp_path / "empty.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=emptied)).reason is Reason.BODY_TRUNCATED
     (tmp_path / "junk.warc").write_bytes(b"no archive" * 99)
-    other = Place(PlaceKind.WARC, (tmp_path / "junk.warc").as_uri(), 0, 100)
-    assert refusal(SourceRow("http://a.example/", place=other)).reason is Reason.FILE_ERROR
+    other = Location("warc", (tmp_path / "junk.warc").as_uri(), 0, 100)
+    assert refusal(SourceRow("http://a.example/", location=other)).reason is Reason.FILE_ERROR
 
 
 def test_a_body_is_read_within_the_budget_even_from_a_bomb_of_a_record(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image links in WAT files become rows to fetch; broken records are noted and passed over."""
+"""Image links in WAT files become rows to fetch; broken records are noted and skipped."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import tracemalloc
 from pathlib import Path
 
 from tests.support.archives import Archive
-from x2i.crawl.sources import PlanningNotes, SourceOptions, SourceRow
-from x2i.crawl.sources.archives.wat import wat_rows
+from x2i.crawl.sources.archives.wat import WatSource
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import Reason
 
 
 def plan(path: Path) -> tuple[list[SourceRow], PlanningNotes]:
     notes = PlanningNotes()
-    return list(wat_rows(str(path), SourceOptions(), notes)), notes
+    return list(WatSource(str(path)).rows(notes)), notes
 
 
 def test_image_links_come_with_alt_title_and_page(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_image_links_come_with_alt_title_and_page(tmp_path: Path) -> None:
         ("http://cdn.example/5%206.jpg", "", "http://a.example/p/page.html", {}),
         ("http://cdn.example/y/x.jpg", "", "http://b.example/", {}),
     ]
-    assert all(row.place is None for row in rows)
+    assert all(row.location is None for row in rows)
     assert (notes.pages, notes.failures) == (2, [])
 
 
@@ -90,7 +91,7 @@ def test_a_long_file_is_read_in_little_memory(tmp_path: Path) -> None:
         for number in range(300):
             archive.wat(f"http://{number}.example/", [{"path": "IMG@/src", "url": f"{n}.jpg"} for n in range(20)])
     tracemalloc.start()
-    assert sum(1 for _ in wat_rows(str(archive.path), SourceOptions(), PlanningNotes())) == 6000
+    assert sum(1 for _ in WatSource(str(archive.path)).rows(PlanningNotes())) == 6000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3_000_000

@@ -27,6 +27,11 @@ def test_values_are_brought_into_the_forms_of_the_store():
     assert (request.phashes, request.distance) == ({255}, 3)
 
 
+def test_a_fragment_counts_where_it_names_a_member_of_a_file():
+    urls = ["file:///shards/00000.tar#001.jpg", "s3://films/a.mp4#t=1.500", "HTTPS://a.org/b.jpg#part"]
+    assert read_request({"url": urls}, 0).urls == {*urls[:2], "https://a.org/b.jpg"}
+
+
 def test_nothing_named_is_no_request():
     assert not read_request({"url": [], "host": [" "]}, 5)
 

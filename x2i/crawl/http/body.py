@@ -22,7 +22,7 @@ _GZIP_MARK = b"\x1f"
 async def read_body(
     response: aiohttp.ClientResponse, max_bytes: int, reserve: Callable[[int], Awaitable[None]], *, cut: bool = False
 ) -> bytes:
-    """Returns the decoded body. `reserve` is awaited with the size so far after each piece, and may hold reading back.
+    """Returns the decoded body. `reserve` is awaited with the size so far after each piece, and may delay reading on.
 
     With `cut`, a body may be longer: its first `max_bytes` are returned.
 

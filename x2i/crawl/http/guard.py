@@ -1,4 +1,4 @@
-"""The network guard: which addresses a crawl may talk to, whatever names and numbers a URL hides them behind."""
+"""The network guard: which addresses a crawl may connect to, in whatever form a URL writes them."""
 
 from __future__ import annotations
 

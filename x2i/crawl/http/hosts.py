@@ -1,4 +1,4 @@
-"""What a process remembers about the hosts it has met: their rules, and which of them to leave alone for now."""
+"""What a process knows about hosts: their rules, and which of them are paused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from yarl import URL
 
 from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.http.rate_limit import HostTurns
+from x2i.crawl.http.rate_limit import HostRateLimiter
 from x2i.crawl.http.robots import RobotsRules
 from x2i.crawl.http.tdmrep import TdmReservations
 
@@ -48,7 +48,7 @@ class HostState:
         self.refusal, self.refused_until = verdict, time.monotonic() + seconds
 
     def note_answer(self) -> None:
-        """The host lives: it has answered something."""
+        """Resets the count of failures: the host has answered something."""
         self.failures = 0
 
     def note_silence(self, verdict: FetchDropped, most: int, seconds: float) -> None:
@@ -62,25 +62,25 @@ class HostState:
 
 
 @dataclass
-class HostBook:
-    """The hosts a worker process has met; it outlives any event loop, and forgets those not met for longest.
+class HostRegistry:
+    """The hosts of a worker process, least recently used ones forgotten; it outlives any event loop.
 
-    turns_folder: where the limits that hold for all processes are kept (see HostTurns).
+    limits_folder: where the limits that hold for all processes are kept (see HostRateLimiter).
     """
 
-    turns_folder: Path | None = None
+    limits_folder: Path | None = None
     states: OrderedDict[str, HostState] = field(default_factory=OrderedDict)
-    _turns: HostTurns | None = None
+    _limiter: HostRateLimiter | None = None
     _met: int = 0
 
     @property
-    def turns(self) -> HostTurns:
-        """The places and turns at hosts, shared with every other process on this machine."""
-        if self._turns is None:
-            self._turns = HostTurns(self.turns_folder)
-        return self._turns
+    def limiter(self) -> HostRateLimiter:
+        """The limits per host, shared with every other process of this user on this machine."""
+        if self._limiter is None:
+            self._limiter = HostRateLimiter(self.limits_folder)
+        return self._limiter
 
-    def of(self, url: URL) -> HostState:
+    def state(self, url: URL) -> HostState:
         """Returns what is known of the origin of `url`."""
         origin = origin_of(url)
         state = self.states.get(origin)

@@ -1,4 +1,4 @@
-"""What can become of a fetch: a body, or the reason why there is none; and of one hop, that it leads elsewhere."""
+"""Outcomes of a fetch: a body, or the reason why there is none; of one hop also a redirect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from yarl import URL
 
 from x2i.reasons import Dropped, DroppedError, Reason
 
-PASSING_REASONS = frozenset(
+TRANSIENT_REASONS = frozenset(
     {
         Reason.DNS_ERROR,
         Reason.CONNECTION_ERROR,
@@ -18,7 +18,7 @@ PASSING_REASONS = frozenset(
         Reason.HTTP_SERVER_ERROR,
     }
 )
-"""Reasons that another attempt, now or another day, may not meet."""
+"""Reasons for which another attempt, now or later, may succeed."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a host permits, asked before anything else is: robots.txt, then tdmrep.json, each kept for a while."""
+"""Whether a host permits a fetch: robots.txt, then tdmrep.json, each cached for a while."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from yarl import URL
 
-from x2i.crawl.http.hosts import HostBook, HostState, origin_of
-from x2i.crawl.http.outcome import PASSING_REASONS, Fetched, FetchError, as_fetch_dropped
+from x2i.crawl.http.hosts import HostRegistry, HostState, origin_of
+from x2i.crawl.http.outcome import TRANSIENT_REASONS, Fetched, FetchError, as_fetch_dropped
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.http.robots import MAX_ROBOTS_BYTES, RobotsRules
 from x2i.crawl.http.tdmrep import MAX_TDMREP_BYTES, TDMREP_PATH, TdmReservations
@@ -24,27 +24,27 @@ FetchFile = Callable[[URL, str, int], Awaitable[Fetched]]
 """Fetches a small file of a host: URL, Accept header, most bytes; what lies beyond these is cut off."""
 
 
-class Permissions:
-    """Answers, for each URL, whether the owner of the host lets it be fetched for training."""
+class PermissionChecker:
+    """Checks for each URL whether its host permits fetching it for training."""
 
-    def __init__(self, policy: FetchPolicy, agent: str, book: HostBook, fetch: FetchFile) -> None:
+    def __init__(self, policy: FetchPolicy, agent: str, hosts: HostRegistry, fetch: FetchFile) -> None:
         self._policy = policy
         self._agent = agent
-        self._book = book
+        self._hosts = hosts
         self._fetch = fetch
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def require(self, url: URL) -> None:
-        """Raises FetchError unless `url` may be fetched: what the host says is asked for once, and kept.
+    async def check(self, url: URL) -> None:
+        """Raises FetchError unless `url` may be fetched: its rules are fetched once and cached.
 
         ROBOTS_DISALLOWED; OPT_OUT by a usage line of robots.txt or by tdmrep.json; or, with the reason for which
         robots.txt could not be had, any that the network gives: a host whose robots.txt fails is left alone.
         """
-        state = self._book.of(url)
+        state = self._hosts.state(url)
         async with self._locks.setdefault(origin_of(url), asyncio.Lock()):
             if refusal := state.current_refusal():
                 raise FetchError.of(refusal)
-            if self._policy.obey_robots:
+            if not self._policy.ignore_robots:
                 await self._learn_rules(url, state)
                 _require_rules(url, state, self._agent)
             if self._policy.tdmrep:
@@ -90,15 +90,15 @@ class Permissions:
         """Fetches tdmrep.json, unless robots.txt closes it; if it is missing or cannot be had, nothing is reserved."""
         if state.reservations is not None and time.monotonic() < state.reservations_until:
             return
-        place = url.origin().join(URL(TDMREP_PATH))
+        address = url.origin().join(URL(TDMREP_PATH))
         kept = LONGEST_KEPT
         state.reservations = TdmReservations()
-        if state.rules is None or state.rules.allows(str(place), self._agent):
+        if state.rules is None or state.rules.allows(str(address), self._agent):
             try:
-                answer = await self._fetch(place, "application/json", MAX_TDMREP_BYTES)
+                answer = await self._fetch(address, "application/json", MAX_TDMREP_BYTES)
                 state.reservations, kept = TdmReservations.from_json(answer.data), _kept_for(answer)
             except DroppedError as error:
-                if error.verdict.reason in PASSING_REASONS:
+                if error.verdict.reason in TRANSIENT_REASONS:
                     kept = self._policy.leave_alone
         state.reservations_until = time.monotonic() + kept
 

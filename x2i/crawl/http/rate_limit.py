@@ -1,4 +1,4 @@
-"""Turns at hosts, kept for all processes of this user on this machine in one small file."""
+"""Limits per host, shared by all processes of this user on this machine through one small file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from x2i.errors import UserError
 from x2i.seeding import stable_hash
 
 MOST_PER_HOST = 4096
-LONGEST_HOLD = 3600.0
+LONGEST_PAUSE = 3600.0
 """Seconds. What lies further in the future than this is damage, or from before the machine started: it is forgotten."""
 
 _HOSTS = 1 << 18
 _ENTRY = struct.Struct("dddd")
 _NUMBER = struct.Struct("d")
 _DELAY_REMEMBERED = 60.0
-_TURN_LOCKS = 1 << 48
+_ENTRY_LOCKS = 1 << 48
 _FLOCK = struct.Struct("hhqqi4x")
 _BUSY = 0.001
 
@@ -36,7 +36,7 @@ class _Entry:
     """What all processes know of a host: when a request started last, until when none may, and the delay asked for."""
 
     last_start: float = 0.0
-    held_until: float = 0.0
+    paused_until: float = 0.0
     delay: float = 0.0
     delay_until: float = 0.0
 
@@ -45,53 +45,53 @@ class _Entry:
 
     def wait(self, delay: float, now: float) -> float:
         distance = max(delay, self.shared_delay(now))
-        return max(0.0, self.held_until - now, self.last_start + distance - now if distance else 0.0)
+        return max(0.0, self.paused_until - now, self.last_start + distance - now if distance else 0.0)
 
     def is_sound(self, now: float) -> bool:
         """Whether this can have been written since the machine started, whose clock then began anew."""
-        latest = now + 2 * LONGEST_HOLD
-        return self.last_start <= now and self.held_until <= latest and self.delay_until <= latest
+        latest = now + 2 * LONGEST_PAUSE
+        return self.last_start <= now and self.paused_until <= latest and self.delay_until <= latest
 
 
-class HostTurns:
-    """How many requests to a host are under way, and when the next may start, over every process that opens the file.
+class HostRateLimiter:
+    """Counts the requests to each host that are under way, and when the next may start, over all processes.
 
-    A place is a byte of the file, locked by whoever holds it: the kernel lets go of it when its process dies, however
-    that comes about. Times are on the monotonic clock, which all processes of a machine share. Hosts are told apart by
-    a hash of 18 bits; two that fall together share their places and delays, which only makes the crawl more polite.
+    A slot is a byte of the file, locked by its holder; the kernel unlocks it when that process dies. Times are on the
+    monotonic clock, which all processes of a machine share. Hosts are told apart by a hash of 18 bits; two that collide
+    share their slots and delays, which only slows the crawl.
 
-    The file lies in `folder`, by default a folder of this user beneath the system's temporary one. Nothing here waits
-    or blocks: what cannot be had at once is refused, and the caller asks again. A lock belongs to the object that took
-    it, not to its process, so several objects in one process count as well.
+    The file lies in `folder`, by default a folder of this user beneath the system's temporary one. No call waits or
+    blocks: what is not free is refused, and the caller tries again. A lock belongs to the object that took it, not to
+    its process, so several objects in one process count as well.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._file = _open_table(folder or default_folder())
         self._table = mmap.mmap(self._file.fileno(), _HOSTS * _ENTRY.size)
         self._held: set[int] = set()
-        self._first = os.getpid()  # where the search for a free place begins: elsewhere in each process
+        self._first = os.getpid()  # where the search for a free slot begins: elsewhere in each process
 
-    def take_place(self, origin: str, per_host: int) -> int | None:
-        """Returns one of the `per_host` places at `origin`, to be given back, or None if all are taken."""
+    def acquire(self, origin: str, per_host: int) -> int | None:
+        """Returns one of the `per_host` slots at `origin`, to be released, or None if all are taken."""
         base, count = _bucket(origin) * MOST_PER_HOST, min(per_host, MOST_PER_HOST)
         for step in range(count):
-            place = base + (self._first + step) % count
-            if place not in self._held and self._lock(place):
-                self._held.add(place)
-                return place
+            slot = base + (self._first + step) % count
+            if slot not in self._held and self._lock(slot):
+                self._held.add(slot)
+                return slot
         return None
 
-    def give_back(self, place: int) -> None:
-        """Frees a place that `take_place` gave."""
-        self._held.discard(place)
-        self._unlock(place)
+    def release(self, slot: int) -> None:
+        """Frees a slot that `acquire` returned."""
+        self._held.discard(slot)
+        self._unlock(slot)
 
-    def seconds_to_wait(self, origin: str, delay: float) -> float:
+    def wait_seconds(self, origin: str, delay: float) -> float:
         """Returns how long no request to `origin` may start; 0 if one may now."""
         return self._read(_bucket(origin)).wait(delay, time.monotonic())
 
     def start(self, origin: str, delay: float) -> float:
-        """Takes the turn to start a request, at least `delay` seconds after the last one that anybody started.
+        """Registers the start of a request, at least `delay` seconds after the last one that anybody started.
 
         Returns 0, or the seconds to wait before asking again. Between processes that ask for other delays at the same
         host, the longest counts, as long as it was asked for in the last minute.
@@ -99,7 +99,7 @@ class HostTurns:
         bucket = _bucket(origin)
         if not delay and self._is_free(bucket):
             return 0.0
-        if not self._lock(_TURN_LOCKS + bucket):
+        if not self._lock(_ENTRY_LOCKS + bucket):
             return _BUSY
         try:
             entry, now = self._read(bucket), time.monotonic()
@@ -109,50 +109,53 @@ class HostTurns:
             self._write(bucket, entry if wait else replace(entry, last_start=now))
             return wait
         finally:
-            self._unlock(_TURN_LOCKS + bucket)
+            self._unlock(_ENTRY_LOCKS + bucket)
 
     def _is_free(self, bucket: int) -> bool:
-        """Whether nobody asks for a distance at a host; notes that a request starts there now.
+        """Whether no process asks for a delay at a host; if so, registers that a request starts there now.
 
-        One aligned number is written whole, so this needs no lock; who has just asked for a delay finds it there.
+        One aligned number is written atomically, so this needs no lock; a process that has just asked for a delay sees
+        it.
         """
         now = time.monotonic()
         entry = self._read(bucket)
-        if entry.shared_delay(now) or entry.held_until > now:
+        if entry.shared_delay(now) or entry.paused_until > now:
             return False
         _NUMBER.pack_into(self._table, bucket * _ENTRY.size, now)
         return True
 
-    def sent(self, origin: str) -> bool:
+    def mark_sent(self, origin: str) -> bool:
         """Counts the delay from now on, since the request has only now left. False: busy, ask again."""
         return self._change(origin, lambda entry, now: replace(entry, last_start=now))
 
-    def hold(self, origin: str, seconds: float) -> bool:
+    def pause(self, origin: str, seconds: float) -> bool:
         """Lets no request to `origin` start for `seconds`. False: busy, ask again."""
-        seconds = min(seconds, LONGEST_HOLD)
-        return self._change(origin, lambda entry, now: replace(entry, held_until=max(entry.held_until, now + seconds)))
+        seconds = min(seconds, LONGEST_PAUSE)
+        return self._change(
+            origin, lambda entry, now: replace(entry, paused_until=max(entry.paused_until, now + seconds))
+        )
 
     def close(self) -> None:
-        """Gives back every place."""
+        """Releases every slot."""
         self._table.close()
         self._file.close()
 
     def _change(self, origin: str, change: Callable[[_Entry, float], _Entry]) -> bool:
         bucket = _bucket(origin)
-        if not self._lock(_TURN_LOCKS + bucket):
+        if not self._lock(_ENTRY_LOCKS + bucket):
             return False
         try:
             self._write(bucket, change(self._read(bucket), time.monotonic()))
             return True
         finally:
-            self._unlock(_TURN_LOCKS + bucket)
+            self._unlock(_ENTRY_LOCKS + bucket)
 
     def _read(self, bucket: int) -> _Entry:
         entry = _Entry(*_ENTRY.unpack_from(self._table, bucket * _ENTRY.size))
         return entry if entry.is_sound(time.monotonic()) else _Entry()
 
     def _write(self, bucket: int, entry: _Entry) -> None:
-        packed = _ENTRY.pack(entry.last_start, entry.held_until, entry.delay, entry.delay_until)
+        packed = _ENTRY.pack(entry.last_start, entry.paused_until, entry.delay, entry.delay_until)
         self._table[bucket * _ENTRY.size : (bucket + 1) * _ENTRY.size] = packed
 
     def _lock(self, offset: int) -> bool:
@@ -180,7 +183,7 @@ def _bucket(origin: str) -> int:
 
 def _open_table(folder: Path) -> FileIO:
     """Opens the shared file, making it first if there is none; the holes in it take no room on the disk."""
-    path = folder / "hosts.turns"
+    path = folder / "hosts.limits"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():

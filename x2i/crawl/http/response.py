@@ -1,4 +1,4 @@
-"""What a response or a network error means for a fetch: its reason, its redirect, how long to stay away."""
+"""Interprets a response or a network error: reason, redirect target, Retry-After."""
 
 from __future__ import annotations
 

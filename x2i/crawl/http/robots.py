@@ -36,7 +36,7 @@ class RobotsRules:
 
     @classmethod
     def from_text(cls, data: bytes) -> RobotsRules:
-        """Parses the first 512 KiB of a robots.txt; unreadable lines are passed over, as the RFC says."""
+        """Parses the first 512 KiB of a robots.txt; unreadable lines are skipped, as the RFC says."""
         if len(data) >= MAX_ROBOTS_BYTES:
             data = data[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
         text = _with_whole_names(_decode(data))

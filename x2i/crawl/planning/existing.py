@@ -1,4 +1,4 @@
-"""What a dataset has from earlier crawls: whose images, what was said about them, and which files they were."""
+"""What a dataset has from earlier crawls: the identities of images, their sightings, and contents of local files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.crawl.locations import Place, PlaceKind, is_local, local_path
-from x2i.crawl.planning.hash_set import Prefixes, SeenPrefixes
-from x2i.crawl.planning.uids import digests, prefixes_of, prefixes_of_uids
+from x2i.crawl.locations import WHOLE_FILE, Location, is_local, local_path
+from x2i.crawl.planning.hash_set import Prefixes, SortedHashSet
+from x2i.crawl.planning.identity import digests, prefixes_of, prefixes_of_uids
+from x2i.crawl.sources.row import TEXT_FIELDS
 from x2i.errors import UserError
 from x2i.reasons import Reason
 from x2i.store import paths
@@ -22,22 +23,23 @@ from x2i.store.commits import file_digest
 from x2i.store.files.atomic import read_columns
 from x2i.store.files.remote import list_files
 
-LINEAGE = ("uid", "text", "page_url", "context", "license", "extra")
+LINEAGE = ("uid", *TEXT_FIELDS[1:])
+"""What tells one sighting of an image from another; the URL is part of the uid."""
 READERS = 4
 FILES_AT_ONCE = 64
 _SEPARATOR = "\x1f"
 
 
-class KnownImages:
-    """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is named again."""
+class ExistingImages:
+    """The images that earlier crawls into a dataset planned or stored: 8 bytes each, 16 once one is sighted again."""
 
     def __init__(self, root: Path, stages: Sequence[str]) -> None:
         """stages: of the earlier crawls."""
         self._root = root
         self._files = list(_partition_files(root, stages))
-        self._mentions = [path for stage in stages if (path := paths.mentions_file(root, stage)).exists()]
-        self._uids = SeenPrefixes()
-        self._lineages: SeenPrefixes | None = None
+        self._sightings = [path for stage in stages if (path := paths.sightings_file(root, stage)).exists()]
+        self._uids = SortedHashSet()
+        self._lineages: SortedHashSet | None = None
         self._contents: dict[int, tuple[str, int]] | None = None
         for table in self._read(self._files, ("uid",)):
             self._uids.add(prefixes_of_uids(table["uid"].combine_chunks()))
@@ -50,10 +52,10 @@ class KnownImages:
         return self._uids.contains(prefixes)
 
     def add_lineages(self, lineages: Prefixes) -> npt.NDArray[np.bool_]:
-        """Returns for each of these (see `lineage_prefixes`) whether it was not kept yet; from now on it is."""
+        """Adds lineages (see `lineage_prefixes`); returns for each whether it was new."""
         if self._lineages is None:
-            self._lineages = SeenPrefixes()
-            for table in self._read([*self._files, *self._mentions], LINEAGE):
+            self._lineages = SortedHashSet()
+            for table in self._read([*self._files, *self._sightings], LINEAGE):
                 self._lineages.add(lineage_prefixes(table))
         return self._lineages.add(lineages)
 
@@ -65,12 +67,12 @@ class KnownImages:
         To their identity belongs, from now on, the sha256 of what they hold: they are other images of the same name.
         """
         changed: dict[int, str] = {}
-        place, name = table["place"], table["name"]
+        location, name = table["location"], table["name"]
         for row in np.flatnonzero(is_known).tolist():
-            if not place[row].as_py() or not name[row].as_py():
+            if not location[row].as_py() or not name[row].as_py():
                 continue
-            where = Place.from_json(place[row].as_py())
-            if where.kind is PlaceKind.FILE and is_local(where.path):
+            where = Location.from_json(location[row].as_py())
+            if where.kind == WHOLE_FILE and is_local(where.path):
                 content = self._changed_content(int(prefixes[row]), local_path(where.path))
                 if content:
                     changed[row] = content
@@ -108,25 +110,25 @@ class KnownImages:
             for start in range(0, len(files), FILES_AT_ONCE):
                 some = files[start : start + FILES_AT_ONCE]
                 tables = pool.map(lambda path: _read_columns(path, columns), some)
-                yield from map(pa.concat_tables, _alike(tables))
+                yield from map(pa.concat_tables, _same_columns(tables))
 
 
 def _read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
         return read_columns(path, columns)
     except pa.ArrowException as error:
-        remedy = "continue the crawl that it belongs to first, or run x2i verify"
-        raise UserError(f"{path}: damaged ({error}): {remedy}") from error
+        fix = "continue the crawl that it belongs to first, or run x2i verify"
+        raise UserError(f"{path}: damaged ({error}): {fix}") from error
 
 
-def _alike(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
+def _same_columns(tables: Iterable[pa.Table]) -> Iterator[list[pa.Table]]:
     """Yields runs of tables that have the same columns: indexes of the store have more than plans."""
     for _, group in itertools.groupby(tables, key=lambda table: table.column_names):
         yield list(group)
 
 
 def lineage_prefixes(table: pa.Table) -> Prefixes:
-    """Returns 64 bits for each row that tell what it says about which image (its fields LINEAGE)."""
+    """Returns a 64-bit hash of the LINEAGE fields of each row."""
     columns = [pc.fill_null(table[name].combine_chunks(), "") for name in LINEAGE]
     return prefixes_of(digests(pc.binary_join_element_wise(*columns, _SEPARATOR)))
 

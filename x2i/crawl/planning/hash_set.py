@@ -1,4 +1,4 @@
-"""Which of many million identities were met before: 8 bytes each, in a few sorted runs instead of a set."""
+"""A set of many million 64-bit hashes: 8 bytes each, in a few sorted arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Prefixes = npt.NDArray[np.uint64]
 """The first 64 bits of uids. That two of a hundred million are equal by chance has a probability below 1 in 3,000."""
 
 
-class SeenPrefixes:
+class SortedHashSet:
     """A growing set of prefixes. Runs are merged when the last is not much smaller than the one before."""
 
     def __init__(self) -> None:
@@ -39,8 +39,8 @@ class SeenPrefixes:
     def _contains_sorted(self, ordered: Prefixes) -> npt.NDArray[np.bool_]:
         found = np.zeros(len(ordered), dtype=np.bool_)
         for run in self._runs:
-            places = np.searchsorted(run, ordered)
-            found |= run[np.minimum(places, len(run) - 1)] == ordered
+            positions = np.searchsorted(run, ordered)
+            found |= run[np.minimum(positions, len(run) - 1)] == ordered
         return found
 
     def _append(self, run: Prefixes) -> None:

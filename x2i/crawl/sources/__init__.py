@@ -1,47 +1,90 @@
-"""Where images are named: tables, pages, folders, archives, videos; told apart by looking at the source text."""
+"""Sources of a crawl: the table of their kinds, how a source text finds its kind, and reading located images back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from x2i.crawl.sources import folder
-from x2i.crawl.sources.archives import files as archive_files
-from x2i.crawl.sources.archives import shards, warc, wat
-from x2i.crawl.sources.kind import PlanningNotes, SourceKind, SourceOptions
-from x2i.crawl.sources.pages import saved_page
-from x2i.crawl.sources.pages import site as pages
-from x2i.crawl.sources.row import SourceRow
-from x2i.crawl.sources.tables import table
-from x2i.crawl.sources.tables.table import SUFFIXES, TableColumns
-from x2i.crawl.sources.videos import video
+from x2i.crawl.http.policy import FetchPolicy
+from x2i.crawl.locations import BYTE_RANGE, WHOLE_FILE, LocatedBytes, Location, read_plain
+from x2i.crawl.sources.kind import SourceKind
 from x2i.errors import UserError
-from x2i.store.commits import file_digest
+from x2i.reasons import DroppedError, Reason
+from x2i.registry import IMPORT_PATH, Registry
+from x2i.settings import with_set
 
-__all__ = ["KINDS", "PlanningNotes", "SourceKind", "SourceOptions", "SourceRow", "TableColumns", "kind_of"]
-
-KINDS = (
-    SourceKind("table", table.is_table, table.table_rows, table.tables_digest),
-    SourceKind("web page", pages.is_web_page, pages.web_page_rows, pages.address_digest),
-    SourceKind("folder", folder.is_folder, folder.folder_rows, folder.folder_digest),
-    SourceKind("saved page", saved_page.is_saved_page, saved_page.saved_page_rows, lambda s: file_digest(Path(s))),
-    SourceKind("WAT file", wat.is_wat, wat.wat_rows, archive_files.files_digest),
-    SourceKind("web archive", warc.is_warc, warc.warc_rows, archive_files.files_digest),
-    SourceKind("shard", shards.is_shard, shards.shard_rows, archive_files.files_digest),
-    SourceKind("video", video.is_video, video.video_rows, archive_files.files_digest),
+SOURCES: Registry[SourceKind] = Registry(
+    "source kind",
+    {
+        "table": "x2i.crawl.sources.tables.table:TableSource",
+        "page": "x2i.crawl.sources.pages.site:PageSource",
+        "folder": "x2i.crawl.sources.folder:FolderSource",
+        "saved_page": "x2i.crawl.sources.pages.saved_page:SavedPageSource",
+        "wat": "x2i.crawl.sources.archives.wat:WatSource",
+        "warc": "x2i.crawl.sources.archives.warc:WarcSource",
+        "shard": "x2i.crawl.sources.archives.shards:ShardSource",
+        "video": "x2i.crawl.sources.videos.video:VideoSource",
+    },
 )
-"""Every kind, in the order in which they are asked."""
+"""Every kind, in the order in which they are asked whether they accept a source."""
 
 
-def kind_of(source: str) -> SourceKind:
-    """Returns what kind of source the text names. Raises UserError if it names none."""
-    for kind in KINDS:
-        if kind.claims(source):
+def kind_of(source: str) -> type[SourceKind]:
+    """Returns the kind of a source: the first that accepts it, or the class named in `mypackage.module:Class=ARGUMENT`.
+
+    Raises UserError if there is none.
+    """
+    path, _ = _split(source)
+    if path:
+        return SOURCES.get(path)
+    kinds = [SOURCES.get(name) for name in SOURCES]
+    for kind in kinds:
+        if kind.accepts(source):
             return kind
     if not Path(source).exists():
         raise UserError(f"source {source!r}: no such file or folder, and no http(s) URL")
+    expected = "; ".join(f"{kind.title} ({kind.looks_like})" for kind in kinds)
     raise UserError(
-        f"source {source!r}: unknown kind {Path(source).suffix!r}; expected a table ({' '.join(SUFFIXES)}), "
-        "a pattern such as 'lists/*.parquet', an .html page, an http(s) URL of a page, "
-        "a web archive (.warc .warc.gz .wat.gz), a WebDataset shard (.tar), "
-        f"a video ({' '.join(video.SUFFIXES)}), or a folder of images"
+        f"source {source!r}: unknown kind {Path(source).suffix!r}; expected one of: {expected}; or "
+        "mypackage.module:Class=ARGUMENT for a kind of your own"
     )
+
+
+def open_source(
+    source: str, options: Sequence[object] = (), policy: FetchPolicy | None = None, settings: Sequence[str] = ()
+) -> SourceKind:
+    """Returns the source that a text names, ready to be read.
+
+    options: each kind takes the one of its own options class. settings: "key=value" for kinds from outside, which are
+    not among `options`. Raises UserError.
+    """
+    kind = kind_of(source)
+    path, argument = _split(source)
+    own = next((value for value in options if type(value) is kind.options_class), None)
+    if own is None:
+        own = with_set(kind.options_class, settings if path else (), f"source {source!r}")
+    return kind(argument, own, policy or FetchPolicy())
+
+
+def read_location(location: Location, max_bytes: int, agent: str = "x2i") -> LocatedBytes:
+    """Returns the encoded image at `location`. agent: our product token, which archived opt-out headers may address.
+
+    Raises DroppedError: FILE_ERROR if it cannot be read, BODY_TOO_LARGE (more than `max_bytes`), BODY_EMPTY, or the
+    reason of the source kind that reads it, such as BODY_TRUNCATED, BAD_ENCODING, OPT_OUT, IMAGE_CORRUPT.
+    """
+    try:
+        if location.kind in (WHOLE_FILE, BYTE_RANGE):
+            found = read_plain(location, max_bytes)
+        else:
+            found = SOURCES.get(location.kind).read_location(location, max_bytes, agent)
+    except OSError as error:
+        raise DroppedError(Reason.FILE_ERROR, error.strerror or str(error)) from error
+    if not found.data:
+        raise DroppedError(Reason.BODY_EMPTY)
+    return found
+
+
+def _split(source: str) -> tuple[str, str]:
+    """Returns the import path of a kind from outside, "" if none is named, and what it is to read."""
+    path, mark, argument = source.partition("=")
+    return (path, argument) if mark and IMPORT_PATH.fullmatch(path) else ("", source)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from x2i.crawl.sources.row import SourceRow
+from x2i.crawl.sources.kind import Rows
+from x2i.crawl.sources.row import TEXT_FIELDS, SourceRow
 from x2i.sample import canonical_json
 
-if TYPE_CHECKING:
-    from x2i.crawl.sources.kind import Rows
-
-SOURCE_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("url", "text", "page_url", "context", "license", "extra", "place", "name")]
-)
-"""The fields of SourceRow as text: extra and place as JSON, place "" if there is none. No field is null."""
+SOURCE_SCHEMA = pa.schema([(name, pa.string()) for name in (*TEXT_FIELDS, "location", "name")])
+"""The fields of SourceRow as text: extra and location as JSON, location "" if there is none. No field is null."""
 ROWS_AT_ONCE = 1024
 """Rows of a source that gives them one by one, per batch: few, since such a source may be slow."""
 
@@ -55,7 +50,7 @@ def _rows_table(rows: Sequence[SourceRow]) -> pa.Table:
         context=strings([row.context for row in rows]),
         license=strings([row.license for row in rows]),
         extra=strings([canonical_json(dict(row.extra)) for row in rows]),
-        place=strings([row.place.to_json() if row.place else "" for row in rows]),
+        location=strings([row.location.to_json() if row.location else "" for row in rows]),
         name=strings([row.name for row in rows]),
     )
 

@@ -1,4 +1,4 @@
-"""One image that a source names: where it is and what is said about it."""
+"""One image that a source names: where it is, and its text, license and context."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from x2i.crawl.locations import Place
+from x2i.crawl.locations import Location
+
+TEXT_FIELDS = ("url", "text", "page_url", "context", "license", "extra")
+"""What a source says about an image, as text columns; `extra` is JSON."""
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """url: http(s), or where the user's own files are; lineage, and what is fetched if `place` is None.
+    """url: http(s), or where the user's own files are; lineage, and what is fetched if `location` is None.
     text: the alt text or the caption column. context: text near the image on its page. license: as the source has it.
     extra: what else the source says, as JSON values: "title" and "figcaption" of pages, kept columns of tables.
-    place: where the bytes lie if nothing has to be fetched; only the user's own folders, pages and archives set it.
+    location: where the bytes lie if nothing has to be fetched; only the user's own folders, pages and archives set it.
     name: the stable name of such an image, such as "photos/cats/1.jpg": its identity, wherever the folder is moved; ""
     where the URL is its identity.
     """
@@ -25,5 +28,5 @@ class SourceRow:
     context: str = ""
     license: str = ""
     extra: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
-    place: Place | None = None
+    location: Location | None = None
     name: str = ""

@@ -1,4 +1,4 @@
-"""A file that says what an image shows: "a.txt", "a.caption" or "a.json" beside "a.jpg"."""
+"""Caption files beside an image: "a.txt", "a.caption" or "a.json" beside "a.jpg"."""
 
 from __future__ import annotations
 

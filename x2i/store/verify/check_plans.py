@@ -58,9 +58,9 @@ def _problems(root: Path, stage: str, read: bool) -> Iterator[tuple[Path, str]]:
             yield file, f"has {sizes[file.name]} bytes, planned were {entry.size}"
         elif read and not _holds(file, entry.plan):
             yield file, "does not hold what was planned"
-    mentions = paths.mentions_file(root, stage)
-    if read and mentions.exists() and not _holds(mentions, None):
-        yield mentions, "cannot be read"
+    sightings = paths.sightings_file(root, stage)
+    if read and sightings.exists() and not _holds(sightings, None):
+        yield sightings, "cannot be read"
 
 
 def _holds(file: Path, digest: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""The images of one web archive while it is read: where each lies, and what the archive's own pages say about it."""
+"""The images of one web archive while it is read: their records, and their text from the archive's own pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from x2i.crawl.locations import Place, PlaceKind
+from x2i.crawl.locations import Location
 from x2i.crawl.sources.row import SourceRow
 
-_COLUMNS = "url TEXT, offset INTEGER, size INTEGER, archived TEXT, words TEXT"
+_COLUMNS = "url TEXT, offset INTEGER, size INTEGER, archived TEXT, page_text TEXT"
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,23 @@ class ArchivedImages:
         values = (_key(image.url), image.offset, image.size, image.archived)
         self._table.execute("INSERT INTO images (url, offset, size, archived) VALUES (?, ?, ?, ?)", values)
 
-    def describe(self, rows: Sequence[SourceRow]) -> None:
-        """Keeps what a page says about images of the archive; the first page that names one is believed."""
+    def add_page_text(self, rows: Sequence[SourceRow]) -> None:
+        """Keeps what a page says about images of the archive; the first page that names one decides."""
         for row in rows:
-            words = json.dumps([row.text, row.page_url, row.context, row.license, dict(row.extra)])
-            self._table.execute("UPDATE images SET words = ? WHERE url = ? AND words IS NULL", (words, _key(row.url)))
+            page_text = json.dumps([row.text, row.page_url, row.context, row.license, dict(row.extra)])
+            self._table.execute(
+                "UPDATE images SET page_text = ? WHERE url = ? AND page_text IS NULL", (page_text, _key(row.url))
+            )
 
     def rows(self, path: str) -> Iterator[SourceRow]:
         """Yields the images in the order of the archive at `path`."""
-        query = "SELECT url, offset, size, archived, words FROM images ORDER BY number"
-        for url, offset, size, archived, words in self._table.execute(query):
-            text, page_url, context, license, extra = json.loads(words) if words else ("", "", "", "", {})
+        query = "SELECT url, offset, size, archived, page_text FROM images ORDER BY number"
+        for url, offset, size, archived, page_text in self._table.execute(query):
+            text, page_url, context, license, extra = json.loads(page_text) if page_text else ("", "", "", "", {})
             if archived:
                 extra["archived"] = archived
-            place = Place(PlaceKind.WARC, path, offset, size)
-            yield SourceRow(url, text, page_url, context, license, extra, place)
+            location = Location("warc", path, offset, size)
+            yield SourceRow(url, text, page_url, context, license, extra, location)
 
 
 def _key(url: str) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, BinaryIO
 
-from x2i.crawl.locations import Place, PlaceKind, open_place, stable_name
-from x2i.crawl.sources.archives.files import named_files, names_files
+from x2i.crawl.locations import BYTE_RANGE, Location, open_url, stable_name
+from x2i.crawl.sources.archives.files import files_digest, named_files, names_files
 from x2i.crawl.sources.archives.tar_members import iterate_members
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import Dropped, DroppedError, Reason
@@ -33,36 +34,45 @@ MAX_FIELDS_BYTES = 1 << 20
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)")
 
 
-def is_shard(source: str) -> bool:
-    return names_files(source, (*SUFFIXES, *COMPRESSED_SUFFIXES))
+class ShardSource(SourceKind):
+    """A WebDataset shard, or several that a pattern names."""
 
+    title = "WebDataset shard"
+    looks_like = " ".join(SUFFIXES)
 
-def shard_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields the images of a shard (see SourceKind): headers and captions are read, pixels are not.
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return names_files(source, (*SUFFIXES, *COMPRESSED_SUFFIXES))
 
-    Neighbors that differ only after the first dot of their name are one sample. A shard that is damaged is noted, and
-    what stands before the damage is kept. Raises UserError for compressed tars and for members that the store refuses.
-    """
-    if source.lower().endswith(COMPRESSED_SUFFIXES):
-        raise UserError(
-            f"{source}: a compressed tar has no random access to its members, which planning and resuming need: "
-            "decompress it first (gunzip, xz -d, zstd -d); its images are compressed already"
-        )
-    for url in named_files(source):
-        yield from _shard_rows(url, notes)
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields the images of each shard: headers and captions are read, pixels are not.
+
+        Neighbors that differ only after the first dot of their name are one sample. A damaged shard is noted, and what
+        stands before the damage is kept. Raises UserError for compressed tars and for members that the store refuses.
+        """
+        if self.source.lower().endswith(COMPRESSED_SUFFIXES):
+            raise UserError(
+                f"{self.source}: a compressed tar has no random access to its members, which planning and resuming "
+                "need: decompress it first (gunzip, xz -d, zstd -d); its images are compressed already"
+            )
+        for url in named_files(self.source):
+            yield from _shard_rows(url, notes)
+
+    def digest(self) -> str:
+        return files_digest(self.source)
 
 
 def _shard_rows(url: str, notes: PlanningNotes) -> Iterator[SourceRow]:
     try:
-        stream = open_place(url)
+        stream = open_url(url)
     except OSError as error:
         raise UserError(f"{url}: cannot be read: {error}") from error
     with stream:
-        for key, members in groupby(_until_damage(stream, url, notes), key=lambda member: _split(member)[0]):
+        for key, members in groupby(_members_before_damage(stream, url, notes), key=lambda member: _split(member)[0]):
             yield from _sample_rows(stream, url, key, list(members), notes)
 
 
-def _until_damage(stream: BinaryIO, url: str, notes: PlanningNotes) -> Iterator[Member]:
+def _members_before_damage(stream: BinaryIO, url: str, notes: PlanningNotes) -> Iterator[Member]:
     try:
         yield from iterate_members(stream, url)
     except DroppedError as error:
@@ -92,7 +102,7 @@ def _sample_rows(
             text=text or _first_text(fields, TEXT_FIELDS),
             license=_first_text(fields, LICENSE_FIELDS),
             extra=extra if len(images) == 1 else {**extra, "member": _split(member)[1]},
-            place=Place(PlaceKind.MEMBER, url, member.offset, member.size),
+            location=Location(BYTE_RANGE, url, member.offset, member.size),
             name=f"{stable_name(url)}/{member.name}@{member.size}",
         )
 

@@ -11,7 +11,7 @@ from x2i.store.files.tar import DamagedTarError, Member, member_refusal, walk_he
 
 
 def iterate_members(stream: BinaryIO, path: str) -> Iterator[Member]:
-    """Yields the plain files in a tar, in its order; folders are passed over.
+    """Yields the plain files in a tar, in its order; folders are skipped.
 
     Raises UserError for a member that the store refuses too (see store.files.tar.list_members). Raises DroppedError,
     after the members before it, where the tar is damaged: BODY_TRUNCATED or FILE_ERROR.

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from x2i.crawl.http.optout import header_opt_out, product_token
+from x2i.crawl.http.optout import header_opt_out
+from x2i.crawl.http.policy import FetchPolicy
+from x2i.crawl.locations import LocatedBytes, Location
 from x2i.crawl.sources.archives.archived import ArchivedImage, ArchivedImages
-from x2i.crawl.sources.archives.files import named_files, names_files
+from x2i.crawl.sources.archives.files import files_digest, named_files, names_files
 from x2i.crawl.sources.archives.warc_record import (
     file_size,
     headers_of,
     http_status,
+    iterate_records,
     payload,
+    read_record,
     require_fastwarc,
     target_url,
-    walk,
 )
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import ArchiveOptions
 from x2i.crawl.sources.pages.page import Page, parse_page
 from x2i.crawl.sources.row import SourceRow
 from x2i.image.header import sniff
@@ -31,55 +37,67 @@ HTML_TYPES = ("text/html", "application/xhtml+xml")
 _PARTIAL_CONTENT = 206
 
 
-def is_warc(source: str) -> bool:
-    return names_files(source, SUFFIXES)
+class WarcSource(SourceKind):
+    """A web archive, or several that a pattern names."""
 
+    title = "web archive"
+    looks_like = " ".join(SUFFIXES)
+    options_class = ArchiveOptions
 
-def warc_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields the images of a web archive (see SourceKind), in its order, after those it links to if they are asked for.
+    def __init__(self, source: str, options: ArchiveOptions | None = None, policy: FetchPolicy | None = None) -> None:
+        super().__init__(source, options, policy)
+        self.uses_network = self.options.warc_links
 
-    The archive is read twice: for its images, then for its pages, whose words are kept for those images alone. Every
-    `response` or `resource` record with a whole successful answer counts, if it says or its first bytes show that it
-    is an image. Its opt-out headers are judged when it is read; a page that opts out describes and names no image.
-    """
-    for url in named_files(source):
-        yield from _archive_rows(url, options, notes)
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return names_files(source, SUFFIXES)
 
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields the images of each archive in its order, after those it links to if they are asked for.
 
-def _archive_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    with ArchivedImages() as images:
-        for image in _list_images(url, notes):
-            images.add(image)
-        if images or options.warc_links:
-            agent = product_token(options.policy.user_agent)
-            for page in _pages(url, agent, options.policy.max_bytes, notes):
-                images.describe(page.images)
-                if options.warc_links:
-                    yield from (row for row in page.images if row.url not in images)
-        yield from images.rows(url)
+        An archive is read twice: for its images, then for its pages, whose text is kept for those images alone. Every
+        `response` or `resource` record with a whole successful answer counts, if its content type or its first bytes
+        are an image's. Its opt-out headers are checked when it is read; a page that opts out gives text to no image.
+        """
+        for url in named_files(self.source):
+            yield from self._archive_rows(url, notes)
+
+    def digest(self) -> str:
+        return files_digest(self.source)
+
+    @classmethod
+    def read_location(cls, location: Location, max_bytes: int, agent: str) -> LocatedBytes:
+        return read_record(location, max_bytes, agent)
+
+    def _archive_rows(self, url: str, notes: PlanningNotes) -> Iterator[SourceRow]:
+        with ArchivedImages() as images:
+            for image in _list_images(url, notes):
+                images.add(image)
+            if images or self.options.warc_links:
+                for page in _pages(url, self.policy.product_token, self.policy.max_bytes, notes):
+                    images.add_page_text(page.images)
+                    if self.options.warc_links:
+                        yield from (row for row in page.images if row.url not in images)
+            yield from images.rows(url)
 
 
 def _list_images(url: str, notes: PlanningNotes) -> Iterator[ArchivedImage]:
     """Yields the images of an archive. A record's size is known once the next one begins."""
     image: ArchivedImage | None = None
-    for record, position in walk(url, notes):
+    for record, position in iterate_records(url, notes):
         if image is not None:
-            yield _until(image, position)
+            yield replace(image, size=position - image.offset)
         address = target_url(record)
         image = None
         if address and _is_whole_answer(record) and _is_image(record):
             image = ArchivedImage(address, position, 0, record.headers.get("WARC-Date") or "")
     if image is not None:
-        yield _until(image, file_size(url))
-
-
-def _until(image: ArchivedImage, end: int) -> ArchivedImage:
-    return ArchivedImage(image.url, image.offset, end - image.offset, image.archived)
+        yield replace(image, size=file_size(url) - image.offset)
 
 
 def _pages(url: str, agent: str, max_bytes: int, notes: PlanningNotes) -> Iterator[Page]:
-    """Yields the HTML pages of an archive. Damage is noted by the first walk already."""
-    for record, _ in walk(url, PlanningNotes()):
+    """Yields the HTML pages of an archive. Damage is noted by `_list_images` already."""
+    for record, _ in iterate_records(url, PlanningNotes()):
         if not _is_whole_answer(record) or _content_type(record) not in HTML_TYPES:
             continue
         address = target_url(record)

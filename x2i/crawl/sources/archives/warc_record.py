@@ -1,4 +1,4 @@
-"""One record of a WARC or WAT file: walking through an archive past its damage, and the payload of an HTTP answer.
+"""One record of a WARC or WAT file: iterating over an archive, and the payload of an HTTP answer.
 
 WARC 1.1: https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/
 """
@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urldefrag
 
+from multidict import CIMultiDict
+
 from x2i.crawl.http.optout import header_opt_out
-from x2i.crawl.http.outcome import FetchDropped
-from x2i.crawl.locations import Place, PlacedBytes, open_place, read_bytes
+from x2i.crawl.http.outcome import FetchError
+from x2i.crawl.locations import LocatedBytes, Location, open_url, read_bytes
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
 from x2i.image.header import sniff
 from x2i.reasons import Dropped, DroppedError, Reason
@@ -22,50 +25,41 @@ from x2i.reasons import Dropped, DroppedError, Reason
 if TYPE_CHECKING:
     from fastwarc.warc import WarcRecord
 
-    from x2i.crawl.sources.kind import PlanningNotes
-
 HEADERS_ROOM = 128 * 1024
 """What WARC and HTTP headers may add to a record's payload, in bytes."""
-_STARTS = (b"\x1f\x8b\x08", b"WARC/1.")
 _CHUNK = 1 << 20
 
 
-def walk(url: str, notes: PlanningNotes) -> Iterator[tuple[WarcRecord, int]]:
+def iterate_records(url: str, notes: PlanningNotes) -> Iterator[tuple[WarcRecord, int]]:
     """Yields the records of an archive with the byte each begins at; HTTP is not parsed yet.
 
-    A record is good until the next one is asked for. What is damaged is noted, and the walk goes on at the next place
-    that begins like a record. Raises UserError if the file cannot be opened.
+    A record is valid until the next one is asked for. Damage ends the archive and is noted. Raises UserError if the
+    file cannot be opened, or is compressed as a whole.
     """
     fastwarc = require_fastwarc()
     try:
-        stream = open_place(url)
+        stream = open_url(url)
     except OSError as error:
         raise UserError(f"{url}: cannot be read: {error}") from error
+    position = -1
     with stream:
-        start: int | None = 0
-        position = -1
-        while start is not None:
-            stream.seek(start)
-            try:
-                for record in fastwarc.ArchiveIterator(stream, parse_http=False):
-                    if record.stream_pos == position:
-                        raise UserError(
-                            f"{url}: its records cannot be read one by one, because it is compressed as a whole; "
-                            "decompress it, or run `warcio recompress`"
-                        )
-                    position = record.stream_pos
-                    if record.headers.get("Content-Length"):
-                        yield record, position
-                    else:
-                        note_damage(notes, url, position, Reason.BODY_TRUNCATED, "the archive ends within this record")
-                if not _ends_whole(stream, max(position, start)):
-                    note_damage(notes, url, max(position, 0), Reason.BODY_TRUNCATED, "the archive ends too early")
-                return
-            except OSError as error:
-                if start == 0 or position >= start:  # else nothing was read since the damage that is noted
-                    note_damage(notes, url, max(position, 0), Reason.FILE_ERROR, f"damaged from here on: {error}")
-                position = max(position, start)
-            start = _next_start(stream, position + 1)
+        try:
+            for record in fastwarc.ArchiveIterator(stream, parse_http=False):
+                if record.stream_pos == position:
+                    raise UserError(
+                        f"{url}: its records cannot be read one by one, because it is compressed as a whole; "
+                        "decompress it, or run `warcio recompress`"
+                    )
+                position = record.stream_pos
+                if record.headers.get("Content-Length"):
+                    yield record, position
+                else:
+                    note_damage(notes, url, position, Reason.BODY_TRUNCATED, "the archive ends within this record")
+            if not _ends_whole(stream, max(position, 0)):
+                note_damage(notes, url, max(position, 0), Reason.BODY_TRUNCATED, "the archive ends too early")
+        except OSError as error:
+            detail = f"damaged after this record, the rest is not read: {error}"
+            note_damage(notes, url, max(position, 0), Reason.FILE_ERROR, detail)
 
 
 def note_damage(notes: PlanningNotes, url: str, position: int, reason: Reason, detail: str) -> None:
@@ -74,12 +68,10 @@ def note_damage(notes: PlanningNotes, url: str, position: int, reason: Reason, d
     notes.failures.append((f"{url}#{position}", Dropped(reason, detail)))
 
 
-def read_record(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
-    """Returns the image that one archived answer holds (see `read_place`)."""
+def read_record(location: Location, max_bytes: int, agent: str) -> LocatedBytes:
+    """Returns the image in one archived answer. Raises OSError, or DroppedError: OPT_OUT and what `payload` raises."""
     fastwarc = require_fastwarc()
-    if place.size > max_bytes + HEADERS_ROOM:
-        raise DroppedError(Reason.BODY_TOO_LARGE, f"a record of {place.size} bytes; at most {max_bytes}")
-    data = read_bytes(place.path, place.offset, place.size)
+    data = read_bytes(location.path, location.offset, min(location.size, max_bytes + HEADERS_ROOM))
     record = next(iter(fastwarc.ArchiveIterator(io.BytesIO(data), parse_http=False)), None)
     if record is None:
         raise DroppedError(Reason.BODY_TRUNCATED, "the archive ends before the record")
@@ -87,14 +79,11 @@ def read_record(place: Place, max_bytes: int, agent: str) -> PlacedBytes:
     status = http_status(record)
     signal = header_opt_out(headers_of(record), agent)
     if signal:
-        dropped = DroppedError(Reason.OPT_OUT, signal)
-        dropped.verdict = FetchDropped(Reason.OPT_OUT, signal, status, signal)
-        raise dropped
+        raise FetchError(Reason.OPT_OUT, signal, status, signal)
     try:
-        return PlacedBytes(payload(record, max_bytes), status)
+        return LocatedBytes(payload(record, max_bytes), status)
     except DroppedError as error:
-        error.verdict = FetchDropped(error.verdict.reason, error.verdict.detail, status)
-        raise
+        raise FetchError(error.verdict.reason, error.verdict.detail, status) from error
 
 
 def payload(record: WarcRecord, max_bytes: int) -> bytes:
@@ -116,11 +105,11 @@ def payload(record: WarcRecord, max_bytes: int) -> bytes:
         raise DroppedError(Reason.BAD_ENCODING, f"the record does not decompress: {error}"[:200]) from error
     if len(raw) < expected:
         raise DroppedError(Reason.BODY_TRUNCATED, f"{len(raw)} of {expected} bytes are in the archive")
-    headers = {name.lower(): value for name, value in headers_of(record).items()}
-    encodings = [name.strip() for name in headers.get("content-encoding", "").lower().split(",")]
-    chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    headers = headers_of(record)
+    encodings = [name.strip() for name in headers.get("Content-Encoding", "").lower().split(",")]
+    chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
     if _begins_as_image(raw) or not (chunked or any(encodings)):
-        announced = headers.get("content-length", "")
+        announced = headers.get("Content-Length", "")
         if announced.isdigit() and len(raw) < int(announced) and not any(encodings):
             raise DroppedError(Reason.BODY_TRUNCATED, f"{len(raw)} of {announced} announced bytes are in the archive")
         body = raw
@@ -142,20 +131,9 @@ def http_status(record: WarcRecord) -> int:
     return int(status or 0)
 
 
-def headers_of(record: WarcRecord) -> _Headers:
-    """Returns the HTTP headers with every value of a name that comes several times."""
-    return _Headers(list(record.http_headers) if record.http_headers is not None else [])
-
-
-class _Headers(dict[str, str]):
-    """HTTP headers as `header_opt_out` reads them: by name, or all values of one name."""
-
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        super().__init__(pairs)
-        self._pairs = pairs
-
-    def getall(self, name: str, default: list[str]) -> list[str]:
-        return [value for key, value in self._pairs if key.lower() == name.lower()] or default
+def headers_of(record: WarcRecord) -> CIMultiDict[str]:
+    """Returns the HTTP headers, with every value of a name that comes several times."""
+    return CIMultiDict(list(record.http_headers) if record.http_headers is not None else [])
 
 
 def require_fastwarc() -> Any:
@@ -213,7 +191,7 @@ def _ends_whole(stream: BinaryIO, position: int) -> bool:
     """
     stream.seek(position)
     chunk = stream.read(_CHUNK)
-    if not chunk.startswith(_STARTS[0]):
+    if not chunk.startswith(b"\x1f\x8b\x08"):
         return True
     inflate = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
@@ -225,22 +203,7 @@ def _ends_whole(stream: BinaryIO, position: int) -> bool:
     return inflate.eof and not inflate.unused_data.strip(b"\0") and not stream.read(1)
 
 
-def _next_start(stream: BinaryIO, position: int) -> int | None:
-    """Returns the first byte from `position` that begins like a record or its gzip member, or None."""
-    longest = max(len(mark) for mark in _STARTS)
-    stream.seek(position)
-    tail = b""
-    while chunk := stream.read(_CHUNK):
-        window = tail + chunk
-        found = [at for mark in _STARTS if (at := window.find(mark)) >= 0]
-        if found:
-            return position - len(tail) + min(found)
-        position += len(chunk)
-        tail = window[-longest + 1 :]
-    return None
-
-
 def file_size(url: str) -> int:
     """Returns the size of an archive in bytes."""
-    with open_place(url) as stream:
+    with open_url(url) as stream:
         return stream.seek(0, os.SEEK_END)

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urldefrag, urljoin, urlsplit
 
-from x2i.crawl.http.optout import header_opt_out, meta_opt_out, product_token
-from x2i.crawl.sources.archives.files import named_files, names_files
-from x2i.crawl.sources.archives.warc_record import note_damage, payload, walk
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.http.optout import header_opt_out, meta_opt_out
+from x2i.crawl.http.policy import FetchPolicy
+from x2i.crawl.sources.archives.files import files_digest, named_files, names_files
+from x2i.crawl.sources.archives.warc_record import iterate_records, note_damage, payload
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.pages.metadata_images import meta_images
 from x2i.crawl.sources.pages.srcset import largest, parse_srcset
 from x2i.crawl.sources.row import SourceRow
@@ -22,26 +24,35 @@ from x2i.reasons import Dropped, DroppedError, Reason
 SUFFIXES = (".warc.wat.gz", ".wat.gz", ".warc.wat", ".wat")
 
 
-def is_wat(source: str) -> bool:
-    return names_files(source, SUFFIXES)
+class WatSource(SourceKind):
+    """A WAT file, or several that a pattern names."""
+
+    title = "WAT file"
+    looks_like = " ".join(SUFFIXES)
+    uses_network = True
+
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return names_files(source, SUFFIXES)
+
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields the images that the pages of each file show, in the order of the file.
+
+        A record that is no JSON is noted and skipped, and so is a page that opts out, in its headers or meta tags.
+        """
+        for url in named_files(self.source):
+            yield from _file_rows(url, self.policy, notes)
+
+    def digest(self) -> str:
+        return files_digest(self.source)
 
 
-def wat_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields the images that the pages of a WAT file show (see SourceKind), in the order of the file.
-
-    A record that is no JSON is noted and passed over; a page that opts out, in its headers or its meta tags, too.
-    """
-    for url in named_files(source):
-        yield from _file_rows(url, options, notes)
-
-
-def _file_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    agent = product_token(options.policy.user_agent)
-    for record, position in walk(url, notes):
+def _file_rows(url: str, policy: FetchPolicy, notes: PlanningNotes) -> Iterator[SourceRow]:
+    for record, position in iterate_records(url, notes):
         if "json" not in (record.headers.get("Content-Type") or "").lower():
             continue
         try:
-            envelope = json.loads(payload(record, options.policy.max_bytes))["Envelope"]
+            envelope = json.loads(payload(record, policy.max_bytes))["Envelope"]
             address = str(_at(envelope, "WARC-Header-Metadata").get("WARC-Target-URI") or "")
             answer = _at(_at(envelope, "Payload-Metadata"), "HTTP-Response-Metadata")
         except DroppedError as error:
@@ -54,7 +65,7 @@ def _file_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterat
         if not html or not address:
             continue
         notes.pages += 1
-        signal = _opt_out(answer, html, agent)
+        signal = _opt_out(answer, html, policy.product_token)
         if signal:
             notes.failures.append((address, Dropped(Reason.OPT_OUT, signal)))
             continue

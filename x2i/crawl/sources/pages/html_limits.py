@@ -1,4 +1,4 @@
-"""Markup that can be parsed in reasonable time: nesting beyond all sense is taken out of a page."""
+"""Limits on markup before it is parsed: nesting depth, and the tags that a parser would have to handle."""
 
 from __future__ import annotations
 
@@ -8,92 +8,57 @@ from collections import Counter
 MAX_DEPTH = 512
 """Browsers nest no deeper either."""
 MAX_FORMATTING = 32
-MAX_STEPS = 500_000_000
-"""A parser walks up its stack of open elements at most tags, about 4 ns a step; real pages take a few million."""
-_TOKEN = re.compile(r"<!--|<(/?)([a-zA-Z][^\s/>]*)")
-_ATTRIBUTES = re.compile(r"""(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)*+""")
+MAX_COST = 2_000_000
+"""Tags, each counted once and once more for each open formatting element: a parser opens those anew in every block."""
+_LONG_TAG = 4096
+"""Characters from which on a tag's attributes are counted: a parser compares each with all before it."""
+_TOKEN = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]).*?(?:</(?P=raw)(?=[\s/>])|\Z)"
+    r"""|<(?P<end>/?)(?P<name>[a-z][^\s/>]*+)(?:[^>=]++|=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)*+""",
+    re.IGNORECASE | re.DOTALL,
+)
 _QUOTED = re.compile(r""""[^"]*+"|'[^']*+'""")
-_CLONE_STEPS = 250
-"""A <b> that is left open is made anew in each paragraph after it."""
-_NAME_START = re.compile(r"\s[^\s=>]")
-_MANY_ATTRIBUTES = 4096
-"""Characters of a tag from which its attributes are counted: a parser compares each with all before it."""
 
 
-def _names(text: str) -> frozenset[str]:
+def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_VOID = _names("area base br col embed hr img input link meta param source track wbr")
-_ENDED_BY_OTHERS = _names(
+_FORMATTING = _words("b big code em font i nobr s small strike strong tt u")
+_NOT_NESTING = _words(
+    "area base br col embed hr img input link meta param source track wbr "
     "a p li dt dd tr td th tbody thead tfoot colgroup caption option optgroup rp rt html head body"
 )
-"""Elements that the next of their kind closes, so that those left open do not nest."""
-_FORMATTING = _names("b big code em font i nobr s small strike strong tt u")
-_RAW_TEXT = _names("script style textarea title xmp iframe noembed noframes")
-_BREAKS_OUT = _names("div p span img table ul ol dl h1 h2 h3 h4 body b i em strong blockquote center pre br")
+"""Void elements, and those that the next of their kind closes."""
 
 
-def parseable(markup: str, max_depth: int = MAX_DEPTH, max_steps: int = MAX_STEPS) -> str:
-    """Returns `markup` without the tags that nest deeper than `max_depth`; what these enclose stays.
-
-    What would still cost a parser more than about `max_steps` steps is cut off at that point.
-    """
+def limit_markup(markup: str, max_depth: int = MAX_DEPTH, max_cost: int = MAX_COST) -> str:
+    """Returns `markup` without the opening tags beyond `max_depth`, cut off where its tags pass `max_cost`."""
     opened: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
+    depth = formatting = cost = copied = 0
     kept: list[str] = []
-    depth = steps = position = copied = 0
-    while match := _TOKEN.search(markup, position):
-        name = (match[2] or "").lower()
-        if not name:
-            position = _after(markup, "-->", match.end())
+    for token in _TOKEN.finditer(markup):
+        name = (token["name"] or "").lower()
+        cost += 1 + formatting
+        if token.end() - token.start() > _LONG_TAG and name:
+            cost += len(_QUOTED.sub("", token[0]).split()) ** 2 // 1000
+        if cost > max_cost:
+            return "".join(kept) + markup[copied : token.start()]
+        if not name or name in _NOT_NESTING:
             continue
-        attributes = _ATTRIBUTES.match(markup, match.end())
-        position = attributes.end() if attributes else match.end()
-        formatting = sum(opened[tag] for tag in _FORMATTING) if depth else 0
-        steps += depth + _CLONE_STEPS * formatting
-        if position - match.end() > _MANY_ATTRIBUTES:
-            steps += _attribute_steps(markup[match.end() : position])
-        if steps > max_steps:
-            return "".join(kept) + markup[copied : match.start()]
-        is_dropped = False
-        is_foreign = bool(opened["svg"] or opened["math"])
-        if match[1]:
-            is_dropped = dropped[name] > 0
-            if is_dropped:
-                dropped[name] -= 1
-            elif opened[name]:
+        if token["end"]:
+            if opened[name]:
                 opened[name] -= 1
                 depth -= 1
-        elif is_foreign and name not in _BREAKS_OUT and markup.endswith("/", match.end(), position):
+                formatting -= name in _FORMATTING
+        elif token[0].endswith("/") and (opened["svg"] or opened["math"]):
             continue
-        elif name in _RAW_TEXT and not is_foreign:
-            position = _after_end_tag(markup, name, position)
-        elif name not in _VOID and name not in _ENDED_BY_OTHERS:
-            if is_foreign and name in _BREAKS_OUT:
-                depth -= opened.pop("svg", 0) + opened.pop("math", 0)
-            is_dropped = depth >= max_depth or (name in _FORMATTING and formatting >= MAX_FORMATTING)
-            if is_dropped:
-                dropped[name] += 1
-            else:
-                opened[name] += 1
-                depth += 1
-        if is_dropped:
-            kept.append(markup[copied : match.start()])
-            copied = min(len(markup), position + 1)
+        elif depth >= max_depth or (name in _FORMATTING and formatting >= MAX_FORMATTING):
+            kept.append(markup[copied : token.start()])
+            copied = min(len(markup), token.end() + 1)
+        else:
+            opened[name] += 1
+            depth += 1
+            formatting += name in _FORMATTING
     return "".join(kept) + markup[copied:]
-
-
-def _attribute_steps(attributes: str) -> int:
-    count = sum(1 for _ in _NAME_START.finditer(_QUOTED.sub("", attributes)))
-    return count * count // 2
-
-
-def _after(markup: str, end: str, position: int) -> int:
-    found = markup.find(end, position)
-    return len(markup) if found < 0 else found + len(end)
-
-
-def _after_end_tag(markup: str, name: str, position: int) -> int:
-    found = re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE).search(markup, position)
-    return found.start() if found else len(markup)

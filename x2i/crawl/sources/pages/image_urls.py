@@ -1,4 +1,4 @@
-"""The files that one element of a page offers, and which of them is the largest."""
+"""The image URLs in one element of a page, and which of them is the largest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ELEMENTS = "img, amp-img, amp-anim, video[poster], object[data], embed[src], svg
 """Everything that shows a picture, as a CSS selector; CSS files and scripts are not read, buttons are no pictures."""
 READABLE_TYPES = ("jpeg", "jpg", "pjpeg", "jfif", "png", "x-png", "apng", "webp", "gif", "bmp", "tiff", "avif")
 _SRC = ("data-src", "data-original", "data-lazy-src", "data-lazy", "data-echo", "data-hi-res-src", "src")
-"""Where lazy loading puts the address of a picture, before the place where a placeholder stands."""
+"""Where lazy loading puts the address of a picture, before the attribute that holds a placeholder."""
 _SRCSET = ("srcset", "data-srcset", "data-lazy-srcset", "data-original-set")
 _BACKGROUND = re.compile(r"""url\(\s*(?:"([^"]*)"|'([^']*)'|([^)"'\s]*))\s*\)""", re.IGNORECASE)
 _PICTURE_LEVELS, _PICTURE_NODES = 3, 100
@@ -24,8 +24,8 @@ Attributes = dict[str, str | None]
 _Offers = dict[int, list[Candidate]]
 
 
-class Offers:
-    """Finds the best file of each element of one page; remembers what a <picture> offers, since images may share it."""
+class ImageUrls:
+    """Finds the best file of each element of one page; caches the sources of a <picture>, since images may share it."""
 
     def __init__(self) -> None:
         self._pictures: _Offers = {}
@@ -33,7 +33,7 @@ class Offers:
     def best(self, node: LexborNode, attributes: Attributes) -> tuple[str, str]:
         """Returns the address of the largest file that `node` offers, "" if none, and where on the page that stands.
 
-        The place is "" for an image itself, else "poster", "object", "svg image" or "background".
+        The second is "" for an image itself, else "poster", "object", "svg image" or "background".
         """
         tag = node.tag
         if tag in ("img", "amp-img", "amp-anim"):

@@ -1,4 +1,4 @@
-"""Pictures that a page names beside those it shows: og:image, twitter:image, image_src, and JSON-LD."""
+"""Images in the metadata of a page: Open Graph, Twitter cards, image_src, JSON-LD."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OF_OTHERS = frozenset({"logo", "publisher", "author", "creator", "contributor",
 _MAX_SCRIPT, _MAX_NODES = 1_000_000, 10_000
 
 
-def told_images(tree: LexborHTMLParser, base: str, page_url: str) -> Iterator[SourceRow]:
+def metadata_images(tree: LexborHTMLParser, base: str, page_url: str) -> Iterator[SourceRow]:
     """Yields the pictures that the head of a page names. Their `extra` says where: "found_in"."""
     metas = [node.attributes for node in tree.css("meta[content]")]
     pairs = [(squeeze(m.get("property") or m.get("name") or "").lower(), m.get("content") or "") for m in metas]

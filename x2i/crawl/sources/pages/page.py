@@ -12,10 +12,10 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from x2i.crawl.http.optout import meta_nofollow, meta_opt_out
 from x2i.crawl.sources.pages.addresses import absolute
 from x2i.crawl.sources.pages.encoding import decode_html
-from x2i.crawl.sources.pages.html_limits import parseable
-from x2i.crawl.sources.pages.image_urls import ELEMENTS, Attributes, Offers, ancestor
-from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH, told_images
-from x2i.crawl.sources.pages.surrounding_text import NearbyText, squeeze, text_of
+from x2i.crawl.sources.pages.html_limits import limit_markup
+from x2i.crawl.sources.pages.image_urls import ELEMENTS, Attributes, ImageUrls, ancestor
+from x2i.crawl.sources.pages.metadata_images import TEXT_LENGTH, metadata_images
+from x2i.crawl.sources.pages.surrounding_text import SurroundingText, squeeze, text_of
 from x2i.crawl.sources.row import SourceRow
 
 _LICENSE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
@@ -44,9 +44,9 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     """Reads a page as a browser would: any encoding, broken markup, `<base>`, srcset, `<picture>`, lazy loading.
 
     url: where the page came from; charset: as its Content-Type says. An opted-out page keeps its signal and no images.
-    A picture named more than once is one row: the first has its place, and takes what it lacks from the others.
+    A picture named more than once is one row: the first keeps its position, and takes what it lacks from the others.
     """
-    tree = LexborHTMLParser(parseable(_as_html(decode_html(data, charset))))
+    tree = LexborHTMLParser(limit_markup(_as_html(decode_html(data, charset))))
     base = _base_url(tree, url)
     metas = [(node.attributes.get("name") or "", node.attributes.get("content") or "") for node in tree.css("meta")]
     refresh = _refresh(tree, base)
@@ -55,7 +55,7 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     if opt_out:
         return Page((), links, opt_out, refresh)
     license = _page_license(tree, base)
-    rows = merged(itertools.chain(_Reader(base, url).rows(tree), told_images(tree, base, url)))
+    rows = merged(itertools.chain(_Reader(base, url).rows(tree), metadata_images(tree, base, url)))
     images = tuple(row if row.license else replace(row, license=license) for row in rows if row.url != url)
     return Page(images, links, "", refresh)
 
@@ -83,8 +83,8 @@ class _Reader:
     def __init__(self, base: str, url: str) -> None:
         self._base = base
         self._url = url
-        self._offers = Offers()
-        self._nearby = NearbyText()
+        self._image_urls = ImageUrls()
+        self._surrounding_text = SurroundingText()
         self._figures: dict[int, tuple[str, str]] = {}
         self._nodes_left = _PAGE_NODES
 
@@ -94,7 +94,7 @@ class _Reader:
             if node.mem_id not in seen:
                 seen.add(node.mem_id)
                 attributes = node.attributes
-                address, found_in = self._offers.best(node, attributes)
+                address, found_in = self._image_urls.best(node, attributes)
                 url = absolute(self._base, address)
                 if url:
                     yield self._row(node, attributes, url, found_in)
@@ -108,7 +108,7 @@ class _Reader:
             url=url,
             text=_short(words),
             page_url=self._url,
-            context=self._nearby.context(figure if figure is not None else node),
+            context=self._surrounding_text.context(figure if figure is not None else node),
             license=license,
             extra={name: value for name, value in extra.items() if value},
         )

@@ -90,10 +90,10 @@ class PageReader:
             if not isinstance(outcome, Fetched):
                 return outcome
             # Parsing a large page takes seconds, in which the other downloads must not time out.
-            return await asyncio.to_thread(_understood, outcome, url, self._fetcher.agent)
+            return await asyncio.to_thread(_interpret, outcome, url, self._fetcher.agent)
 
 
-def _understood(outcome: Fetched, url: str, agent: str) -> ReadPage | ReadSitemap | Dropped:
+def _interpret(outcome: Fetched, url: str, agent: str) -> ReadPage | ReadSitemap | Dropped:
     if _is_image(outcome.data):
         return ReadPage(Page((SourceRow(url=url),), (), ""), outcome.url)
     if sitemap.is_sitemap(outcome.data, outcome.content_type):

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from x2i.crawl.http.optout import product_token
-from x2i.crawl.locations import Place, PlaceKind, local_path
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.locations import WHOLE_FILE, Location, local_path
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.pages.page import parse_page
 from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import Dropped, Reason
+from x2i.store.commits import file_digest
 
 SUFFIXES = (".html", ".htm", ".xhtml", ".xht")
 MAX_PAGE_BYTES = 64 * 1024 * 1024
@@ -22,17 +23,27 @@ _SAVED_FROM = re.compile(rb"<!-- saved from url=\(\d{4}\)(https?://[^\s]{1,2000}
 """What browsers write at the top of a page that they save."""
 
 
-def is_saved_page(source: str) -> bool:
-    return source.lower().endswith(SUFFIXES) and Path(source).is_file()
+class SavedPageSource(SourceKind):
+    """A web page saved as a file, with the images that its browser saved beside it."""
 
+    title = "saved page"
+    looks_like = " ".join(SUFFIXES)
+    uses_network = True
 
-def saved_page_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields the images of a saved page (see SourceKind); a page that opts out gives none and is noted."""
-    rows, opt_out = read_saved_page(Path(source), product_token(options.policy.user_agent))
-    notes.pages += 1
-    if opt_out:
-        notes.failures.append((source, Dropped(Reason.OPT_OUT, opt_out)))
-    yield from rows
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return source.lower().endswith(SUFFIXES) and Path(source).is_file()
+
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields the images of the page; a page that opts out gives none and is noted."""
+        rows, opt_out = read_saved_page(Path(self.source), self.policy.product_token)
+        notes.pages += 1
+        if opt_out:
+            notes.failures.append((self.source, Dropped(Reason.OPT_OUT, opt_out)))
+        yield from rows
+
+    def digest(self) -> str:
+        return file_digest(Path(self.source))
 
 
 def read_saved_page(path: Path, agent: str) -> tuple[list[SourceRow], str]:
@@ -68,4 +79,4 @@ def _localized(row: SourceRow, page: Path) -> SourceRow:
     if not path.is_relative_to(page.parent):
         return row
     name = f"{page.parent.name}/{path.relative_to(page.parent).as_posix()}"
-    return replace(row, url=path.as_uri(), place=Place(PlaceKind.FILE, path.as_uri()), name=name)
+    return replace(row, url=path.as_uri(), location=Location(WHOLE_FILE, path.as_uri()), name=name)

@@ -6,7 +6,9 @@ import hashlib
 import itertools
 from collections.abc import Iterator
 
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import PageOptions
 from x2i.crawl.sources.pages.addresses import page_identity, site_of
 from x2i.crawl.sources.pages.page import Page, merged
 from x2i.crawl.sources.pages.reader import PageReader, ReadPage, ReadSitemap
@@ -28,19 +30,27 @@ _FILE_SUFFIXES = (
 _WHOLE_SITE_REMARK = "page source has more pages than --max-pages allows"
 
 
-def is_web_page(source: str) -> bool:
-    return source.lower().startswith(("http://", "https://"))
+class PageSource(SourceKind):
+    """A page of the web, or a sitemap."""
 
+    title = "web page"
+    looks_like = "an http(s) URL"
+    options_class = PageOptions
+    uses_network = True
+    rereadable = True
 
-def address_digest(source: str) -> str:
-    """Returns a digest of the address alone: what a page holds is seen only by reading it again."""
-    return hashlib.sha256(source.encode()).hexdigest()
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return source.lower().startswith(("http://", "https://"))
 
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields the images of the page, or of the pages of the sitemap, and of the pages they link to."""
+        with PageReader(self.policy) as reader:
+            yield from SiteCrawl(self.source, reader, self.options, notes).rows()
 
-def web_page_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields the images of a page or of the pages of a sitemap, and of the pages they link to (see SourceKind)."""
-    with PageReader(options.policy) as reader:
-        yield from SiteCrawl(source, reader, options, notes).rows()
+    def digest(self) -> str:
+        """Returns a digest of the address alone: what a page holds is seen only by reading it again."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
 
 
 class SiteCrawl:
@@ -50,7 +60,7 @@ class SiteCrawl:
     their answers arrive in; what is kept between pages is their addresses.
     """
 
-    def __init__(self, start: str, reader: PageReader, options: SourceOptions, notes: PlanningNotes) -> None:
+    def __init__(self, start: str, reader: PageReader, options: PageOptions, notes: PlanningNotes) -> None:
         self._start = start
         self._reader = reader
         self._options = options
@@ -74,7 +84,7 @@ class SiteCrawl:
                     if isinstance(answer, ReadSitemap) and entry.url == self._start:
                         level = itertools.chain(self._entries(answer, MAX_SITEMAP_DEPTH), level)
                         continue
-                    page = self._judged(entry, answer)
+                    page = self._accepted_page(entry, answer)
                     if page is None:
                         continue
                     yield from merged(page.images if page.opt_out else [*page.images, *entry.images])
@@ -127,14 +137,14 @@ class SiteCrawl:
         except DroppedError as error:
             self._fail(sitemap.url, error.verdict)
 
-    def _judged(self, entry: SitemapEntry, answer: ReadPage | ReadSitemap | Dropped) -> Page | None:
+    def _accepted_page(self, entry: SitemapEntry, answer: ReadPage | ReadSitemap | Dropped) -> Page | None:
         """Returns the page if its images may be taken, or its links followed; else notes why not."""
         if isinstance(answer, Dropped):
             self._notes.failures.append((entry.url, answer))
             return None
         if isinstance(answer, ReadSitemap):
-            remedy = "a sitemap: name it as a source of its own"
-            self._notes.failures.append((entry.url, Dropped(Reason.UNSUPPORTED_FORMAT, remedy)))
+            fix = "a sitemap: name it as a source of its own"
+            self._notes.failures.append((entry.url, Dropped(Reason.UNSUPPORTED_FORMAT, fix)))
             return None
         if entry.url == self._start:
             self._sites.add(site_of(answer.url))

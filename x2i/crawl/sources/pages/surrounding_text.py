@@ -1,4 +1,4 @@
-"""The words near an image on its page: of what encloses it, or just before and after it."""
+"""The text around an image on its page: of the enclosing element, or just before and after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NODES = 100
 _NO_WORDS = ("script", "style", "template", "textarea", "select")
 
 
-class NearbyText:
+class SurroundingText:
     """Finds the context of the images of one page; remembers what elements say, since images share them."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which columns of a table say where an image is and what is said about it, and how their cells become text."""
+"""Which columns of a table hold URL, caption and license, and how their cells become text."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from x2i.crawl.sources.options import TableOptions
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 TEXT_NAMES = ("text", "caption", "alt", "alt_text", "description")
 LICENSE_NAMES = ("license", "licence", "license_url", "rights")
-
-
-@dataclass(frozen=True)
-class TableColumns:
-    """Which columns to read. None: the first that exists of the usual names, in any case."""
-
-    url: str | None = None
-    text: str | None = None
-    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,15 +32,17 @@ class ColumnMapping:
         return list(dict.fromkeys(name for name in (self.url, self.text, self.license, *self.keep) if name))
 
     @classmethod
-    def resolve(cls, file: str, found: Sequence[str], columns: TableColumns) -> ColumnMapping:
+    def resolve(cls, file: str, found: Sequence[str], columns: TableOptions) -> ColumnMapping:
         """Raises UserError, naming the file and its columns, if one that is needed is missing or stands there twice."""
-        for option, wanted in (("--url-col", columns.url), ("--text-col", columns.text)):
+        for option, wanted in (("--url-col", columns.url_col), ("--text-col", columns.text_col)):
             _require_columns(file, option, [wanted] if wanted else [], found)
-        _require_columns(file, "--keep-col", columns.keep, found)
-        url = columns.url or _first(URL_NAMES, found)
+        _require_columns(file, "--keep-col", columns.keep_col, found)
+        url = columns.url_col or _first(URL_NAMES, found)
         if not url:
             raise UserError(f"{file}: no column of URLs among {_listed(found)}: {_hint(found)}")
-        mapping = cls(url, columns.text or _first(TEXT_NAMES, found), _first(LICENSE_NAMES, found), columns.keep)
+        mapping = cls(
+            url, columns.text_col or _first(TEXT_NAMES, found), _first(LICENSE_NAMES, found), columns.keep_col
+        )
         twice = [name for name, count in Counter(found).items() if count > 1 and name in mapping.names]
         if twice:
             raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
-from x2i.crawl.locations import file_state, local_path, open_place, source_url
-from x2i.crawl.sources.folder import IMAGE_SUFFIXES
+from x2i.crawl.locations import file_state, local_path, open_url, source_url
 from x2i.errors import UserError
 from x2i.store.commits import digest, file_digest
 
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+"""Where one of these lies, a folder is one of images."""
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
 _WEAK = (".json", ".txt", ".json.gz", ".txt.gz")
@@ -88,7 +92,7 @@ def is_compressed(file: str) -> bool:
 @contextmanager
 def open_table(file: str) -> Iterator[IO[bytes]]:
     """Opens the plain bytes of a table. Raises UserError for a file that is evidently not what its name says."""
-    with open_place(source_url(file)) as raw:
+    with open_url(source_url(file)) as raw:
         stream: Any = gzip.GzipFile(fileobj=raw) if is_compressed(file) else raw
         head = stream.read(512)
         stream.seek(0)
@@ -129,7 +133,7 @@ def _is_folder_of_tables(folder: str) -> bool:
         names = _walk(folder)
         tables = False
         for name in names:
-            if name.lower().endswith((*IMAGE_SUFFIXES, ".heic", ".heif")):
+            if name.lower().endswith(IMAGE_SUFFIXES):
                 return False
             tables = tables or _has_suffix(name)
         return tables

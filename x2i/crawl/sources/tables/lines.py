@@ -1,16 +1,14 @@
-"""The text of a table, line by line: its encoding, lines without end, and lines that may be passed over."""
+"""The text of a table, line by line: its encoding, lines without end, and lines that may be skipped."""
 
 from __future__ import annotations
 
 import io
 from collections import deque
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
-
-if TYPE_CHECKING:
-    from x2i.crawl.sources.kind import PlanningNotes
 
 LONGEST_LINE = 16 * 2**20
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -26,8 +24,8 @@ class BadLines:
     def add(self, file: str, where: str, why: str) -> None:
         """where: such as "line 7". Raises UserError if no more are allowed."""
         if not self._left:
-            remedy = "mend it, or pass over such lines with --skip-bad-lines N"
-            raise UserError(f"{file}: {where} {why}: {remedy}")
+            fix = "correct it, or skip such lines with --skip-bad-lines N"
+            raise UserError(f"{file}: {where} {why}: {fix}")
         self._left -= 1
         self._notes.bad_lines.append((file, where, why))
 
@@ -80,8 +78,8 @@ class TextLines:
     def _bad_encoding(self, error: UnicodeDecodeError) -> UserError:
         if error.encoding.lower().startswith("utf-16"):
             return UserError(f"{self.file}: cannot be read as UTF-16: {error.reason}: save it as UTF-8")
-        remedy = "save it as UTF-8, for example with iconv -f latin1 -t utf-8"
-        return UserError(f"{self.file}: line {self._bad_line()} is not UTF-8: {remedy}")
+        fix = "save it as UTF-8, for example with iconv -f latin1 -t utf-8"
+        return UserError(f"{self.file}: line {self._bad_line()} is not UTF-8: {fix}")
 
     def _bad_line(self) -> int:
         self._stream.seek(0)

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.crawl.sources.batch import source_table, strings
-from x2i.crawl.sources.tables.columns import ColumnMapping, TableColumns, cell_text
+from x2i.crawl.sources.options import TableOptions
+from x2i.crawl.sources.tables.columns import ColumnMapping, cell_text
 from x2i.errors import UserError
 
 ROWS_AT_ONCE = 64 * 1024
@@ -17,7 +18,7 @@ ROWS_OF_KEPT = 4096
 """Rows per batch if further columns are kept: those may be large."""
 
 
-def parquet_rows(file: str, stream: IO[bytes], columns: TableColumns) -> Iterator[pa.Table]:
+def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions) -> Iterator[pa.Table]:
     """Yields the rows of a Parquet file; only the columns that are needed are read, a piece at a time.
 
     Raises UserError for columns that are missing or cannot be text, and for a file that is damaged.

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from x2i.crawl.sources.batch import source_table, strings
-from x2i.crawl.sources.tables.columns import ColumnMapping, TableColumns, cell_text
+from x2i.crawl.sources.options import TableOptions
+from x2i.crawl.sources.tables.columns import ColumnMapping, cell_text
 from x2i.crawl.sources.tables.lines import BadLines, RecordLines, TextLines
 from x2i.errors import UserError
 
@@ -33,17 +34,17 @@ def txt_rows(lines: TextLines) -> Iterator[pa.Table]:
     return _batches((line, "", "", "{}") for line in stripped if line and line[0] != "#")
 
 
-def delimited_rows(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[pa.Table]:
+def delimited_rows(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[pa.Table]:
     """.csv with any of , ; tab | between its cells, as its header tells, or .tsv, where quotes are characters."""
     return _batches(_delimited(lines, columns, bad, is_csv))
 
 
-def jsonl_rows(lines: TextLines, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+def jsonl_rows(lines: TextLines, columns: TableOptions, bad: BadLines) -> Iterator[pa.Table]:
     """One JSON object per line; blank lines are left out."""
     return _mapped(lines.file, _objects(lines, bad), columns, bad)
 
 
-def json_rows(text: TextLines, columns: TableColumns, bad: BadLines) -> Iterator[pa.Table]:
+def json_rows(text: TextLines, columns: TableOptions, bad: BadLines) -> Iterator[pa.Table]:
     """A JSON list of objects, read piece by piece."""
     return _mapped(text.file, _items(text, bad), columns, bad)
 
@@ -66,7 +67,7 @@ def _table(rows: list[Cells]) -> pa.Table:
     return source_table(strings(urls), text=strings(texts), license=strings(licenses), extra=strings(extras))
 
 
-def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
+def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
     records = RecordLines(lines)
     first = next((line for line in records if line.strip()), "")
     if is_csv and first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes
@@ -95,8 +96,8 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
         if header is None:
             header = [name.strip() for name in cells]
             mapping = ColumnMapping.resolve(lines.file, header, columns)
-            width, places = len(header), {name: header.index(name) for name in mapping.names}
-            url, text, license = (places.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
+            width, positions = len(header), {name: header.index(name) for name in mapping.names}
+            url, text, license = (positions.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
         elif len(cells) > width and any(cells[width:]):
             hint = ": does a cell hold the separator without quotes?" if is_csv else ""
             bad.add(lines.file, f"line {records.number}", f"has {len(cells)} cells, the header {width}{hint}")
@@ -105,7 +106,7 @@ def _delimited(lines: TextLines, columns: TableColumns, bad: BadLines, is_csv: b
             row = [*cells[:width], *[""] * (width + 1 - min(len(cells), width))]
             extra = "{}"
             if mapping.keep:
-                extra = mapping.extra({name: cells[n] for name, n in places.items() if n < len(cells)})
+                extra = mapping.extra({name: cells[n] for name, n in positions.items() if n < len(cells)})
             yield row[url].strip(), row[text].strip(), row[license].strip(), extra
 
 
@@ -117,7 +118,7 @@ def _delimiter(header: str) -> str:
 
 
 def _mapped(
-    file: str, rows: Iterator[tuple[str, dict[str, Any]]], columns: TableColumns, bad: BadLines
+    file: str, rows: Iterator[tuple[str, dict[str, Any]]], columns: TableOptions, bad: BadLines
 ) -> Iterator[pa.Table]:
     first = list(itertools.islice(rows, LOOKED_AHEAD))
     if not first:

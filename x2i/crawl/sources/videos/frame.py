@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from x2i.crawl.locations import Place, is_local, local_path, open_place
+from x2i.crawl.locations import Location, is_local, local_path, open_url
 from x2i.errors import UserError
 from x2i.image.decode import DEFAULT_MAX_PIXELS
 from x2i.reasons import DroppedError, Reason
@@ -60,7 +60,7 @@ def require_av() -> Any:
     return av
 
 
-def read_frame(place: Place) -> bytes:
+def read_frame(location: Location) -> bytes:
     """Returns a frame as a BMP file, the quickest lossless one. Raises DroppedError if it is not there any more.
 
     Decoding always begins at the key frame that the plan names, so the pixels are the same whatever was read before; a
@@ -68,18 +68,18 @@ def read_frame(place: Place) -> bytes:
     """
     reader = getattr(_held, "reader", None)
     _held.reader = None  # an error leaves no half-read decoder behind
-    if reader is None or not reader.can_reach(place):
+    if reader is None or not reader.can_reach(location):
         if reader is not None:
             reader.close()
-        reader = _Reader(place)
-    pixels = reader.read(place.offset)
+        reader = _Reader(location)
+    pixels = reader.read(location.offset)
     if pixels is None and not reader.is_damaged:  # the file's index leads astray
         reader.close()
-        reader = _Reader(place, seek=False)
-        pixels = reader.read(place.offset)
+        reader = _Reader(location, seek=False)
+        pixels = reader.read(location.offset)
     if pixels is None:
         reader.close()
-        raise DroppedError(Reason.IMAGE_CORRUPT, f"no whole frame at {place.offset} can be decoded")
+        raise DroppedError(Reason.IMAGE_CORRUPT, f"no whole frame at {location.offset} can be decoded")
     _held.reader = reader
     return as_bmp(pixels)
 
@@ -124,20 +124,20 @@ def as_bmp(pixels: np.ndarray) -> bytes:
 class _Reader:
     """A decoder that was set down at one key frame and goes forward from there."""
 
-    def __init__(self, place: Place, *, seek: bool = True) -> None:
-        self._path, self._start, self._position = place.path, place.start, place.start - 1
+    def __init__(self, location: Location, *, seek: bool = True) -> None:
+        self._path, self._start, self._position = location.path, location.start, location.start - 1
         with ffmpeg_errors():
-            self._container = _open(place.path)
+            self._container = _open(location.path)
             self._video = _first_video(self._container)
         if seek:
             with suppress(require_av().FFmpegError):  # a file without an index is read from its beginning
-                self._container.seek(place.start, stream=self._video, backward=True)
+                self._container.seek(location.start, stream=self._video, backward=True)
         self._packets = self._container.demux(self._video)
         self._ready: deque[VideoFrame] = deque()
         self.is_damaged = False
 
-    def can_reach(self, place: Place) -> bool:
-        return (place.path, place.start) == (self._path, self._start) and place.offset > self._position
+    def can_reach(self, location: Location) -> bool:
+        return (location.path, location.start) == (self._path, self._start) and location.offset > self._position
 
     def read(self, pts: int) -> np.ndarray | None:
         """Decodes forward to the frame shown at `pts`; None if there is none, or it is damaged."""
@@ -178,7 +178,7 @@ def decode_packet(packet: Packet[VideoStream]) -> list[VideoFrame] | None:
 
 
 def _open(url: str) -> InputContainer:
-    file: Any = str(local_path(url)) if is_local(url) else open_place(url)
+    file: Any = str(local_path(url)) if is_local(url) else open_url(url)
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     return cast("InputContainer", require_av().open(file, options=options, metadata_errors="replace"))
 

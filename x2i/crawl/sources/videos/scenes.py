@@ -15,7 +15,7 @@ import numpy as np
 
 BEFORE = 8
 """How many differences before a frame say, by their median, what is usual here: movement and flicker are no cuts."""
-TIMES_USUAL = 3.0
+CUT_RATIO = 3.0
 SHORTEST_CLIP = 0.4
 """Seconds: a cut sooner than this after the one before is a flash."""
 WINDOW = 0.5
@@ -23,7 +23,7 @@ WINDOW = 0.5
 
 
 @dataclass(frozen=True)
-class Glance:
+class FrameThumbnail:
     """A frame as planning sees it. pts, key_pts: of the frame and of the key frame before it, in units of the stream.
 
     seconds: from the start of the video. thumbnail: (3, height, width) uint8, the planes of YCbCr.
@@ -42,24 +42,24 @@ class Clip:
     number: int
     start: float
     end: float
-    frames: tuple[Glance, ...]
+    frames: tuple[FrameThumbnail, ...]
 
 
-def find_clips(glances: Iterable[Glance], interval: float, threshold: float) -> Iterator[Clip]:
+def find_clips(thumbnails: Iterable[FrameThumbnail], interval: float, threshold: float) -> Iterator[Clip]:
     """Yields the clips of a video as they end, in order; holds only what one clip will give.
 
     interval: seconds between frames of a clip. threshold: the `difference` from which on a cut is possible; 0 switches
     cuts off, and the video is one clip.
     """
-    detector, clip, number, end = _Cuts(threshold), None, 0, 0.0
-    for glance in glances:
-        if detector.is_cut(glance) and clip is not None:
-            yield clip.close(number, glance.seconds)
+    detector, clip, number, end = _CutDetector(threshold), None, 0, 0.0
+    for frame_thumbnail in thumbnails:
+        if detector.is_cut(frame_thumbnail) and clip is not None:
+            yield clip.close(number, frame_thumbnail.seconds)
             clip, number = None, number + 1
         if clip is None:
-            clip = _OpenClip(glance.seconds, interval)
-        clip.add(glance)
-        end = glance.seconds
+            clip = _OpenClip(frame_thumbnail.seconds, interval)
+        clip.add(frame_thumbnail)
+        end = frame_thumbnail.seconds
     if clip is not None:
         yield clip.close(number, end)
 
@@ -90,7 +90,7 @@ def _histogram(thumbnail: np.ndarray) -> np.ndarray:
     return np.bincount(bins.ravel(), minlength=96) / thumbnail.size
 
 
-class _Cuts:
+class _CutDetector:
     """Judges frame by frame whether a cut lies just before it."""
 
     def __init__(self, threshold: float) -> None:
@@ -99,16 +99,16 @@ class _Cuts:
         self._last: np.ndarray | None = None
         self._last_cut = 0.0
 
-    def is_cut(self, glance: Glance) -> bool:
-        last, self._last = self._last, glance.thumbnail
+    def is_cut(self, frame_thumbnail: FrameThumbnail) -> bool:
+        last, self._last = self._last, frame_thumbnail.thumbnail
         if last is None or not self._threshold:
             return False
-        found = difference(glance.thumbnail, last)
+        found = difference(frame_thumbnail.thumbnail, last)
         usual = float(np.median(self._before)) if self._before else 0.0
         self._before.append(found)
-        if found < max(self._threshold, TIMES_USUAL * usual) or glance.seconds - self._last_cut < SHORTEST_CLIP:
+        if found < max(self._threshold, CUT_RATIO * usual) or frame_thumbnail.seconds - self._last_cut < SHORTEST_CLIP:
             return False
-        self._last_cut = glance.seconds
+        self._last_cut = frame_thumbnail.seconds
         return True
 
 
@@ -118,23 +118,23 @@ class _OpenClip:
 
     start: float
     interval: float
-    frames: list[Glance] = field(default_factory=list)
-    _best: Glance | None = None
+    frames: list[FrameThumbnail] = field(default_factory=list)
+    _best: FrameThumbnail | None = None
     _best_sharpness: float = -1.0
     _due: float = 0.0
     """Seconds from the start of the clip."""
 
-    def add(self, glance: Glance) -> None:
-        since = glance.seconds - self.start
+    def add(self, frame_thumbnail: FrameThumbnail) -> None:
+        since = frame_thumbnail.seconds - self.start
         if since >= self._due + min(WINDOW, self.interval):
             self._take()
             if self._due <= since - self.interval:  # a hole in the video: no frame is due in it
                 self._due = since
         if since < self._due:
             return
-        score = sharpness(glance.thumbnail)
+        score = sharpness(frame_thumbnail.thumbnail)
         if self._best is None or score > self._best_sharpness:
-            self._best, self._best_sharpness = glance, score
+            self._best, self._best_sharpness = frame_thumbnail, score
 
     def close(self, number: int, end: float) -> Clip:
         self._take()

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from x2i.crawl.locations import Place, PlaceKind, stable_name
-from x2i.crawl.sources.archives.files import named_files, names_files
-from x2i.crawl.sources.kind import PlanningNotes, SourceOptions
+from x2i.crawl.locations import LocatedBytes, Location, stable_name
+from x2i.crawl.sources.archives.files import files_digest, named_files, names_files
+from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import VideoOptions
 from x2i.crawl.sources.row import SourceRow
-from x2i.crawl.sources.videos.frame import decode_packet, open_video, require_av
-from x2i.crawl.sources.videos.scenes import Clip, Glance, find_clips
+from x2i.crawl.sources.videos.frame import decode_packet, open_video, read_frame, require_av
+from x2i.crawl.sources.videos.scenes import Clip, FrameThumbnail, find_clips
 from x2i.reasons import Dropped, DroppedError, Reason
 
 if TYPE_CHECKING:
@@ -20,51 +22,65 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 THUMBNAIL_WIDTH = 96
-GLANCES_PER_SECOND = 12.0
+THUMBNAILS_PER_SECOND = 12.0
 _HDR = {16: "pq", 18: "hlg"}
 """Transfer characteristics (ITU-T H.273) of high dynamic range."""
 
 
-def is_video(source: str) -> bool:
-    return names_files(source, SUFFIXES)
+class VideoSource(SourceKind):
+    """A video, or several that a pattern names."""
+
+    title = "video"
+    looks_like = " ".join(SUFFIXES)
+    options_class = VideoOptions
+
+    @classmethod
+    def accepts(cls, source: str) -> bool:
+        return names_files(source, SUFFIXES)
+
+    def rows(self, notes: PlanningNotes) -> Iterator[SourceRow]:
+        """Yields frames of each video: after each cut and every `frame_interval` seconds, the sharpest near.
+
+        Of more than `max_frames`, an even spread over the video is kept. A video that cannot be read is noted; one that
+        breaks off gives what could be read, and a note.
+        """
+        for url in named_files(self.source):
+            yield from _video_rows(url, self.options, notes)
+
+    def digest(self) -> str:
+        return files_digest(self.source)
+
+    @classmethod
+    def read_location(cls, location: Location, max_bytes: int, agent: str) -> LocatedBytes:
+        return LocatedBytes(read_frame(location))
 
 
-def video_rows(source: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
-    """Yields frames of a video (see SourceKind): after each cut and every `frame_interval` seconds, the sharpest near.
-
-    Of more than `max_frames`, an even spread over the video is kept. A video that cannot be read is noted; one that
-    breaks off gives what could be read, and a note.
-    """
-    for url in named_files(source):
-        yield from _video_rows(url, options, notes)
-
-
-def _video_rows(url: str, options: SourceOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
+def _video_rows(url: str, options: VideoOptions, notes: PlanningNotes) -> Iterator[SourceRow]:
     name = stable_name(url).rpartition("/")[2]
-    found = _Found()
+    info = _VideoInfo()
     notes.pages += 1
-    glances = _until_damage(url, found, notes)
-    clips = find_clips(glances, options.frame_interval, options.scene_threshold)
-    chosen = [(clip, glance) for clip in clips for glance in clip.frames]
-    if found.damaged:
-        detail = f"{found.damaged} damaged packets; what depends on them is passed over"
+    thumbnails = _thumbnails_before_damage(url, info, notes)
+    clips = find_clips(thumbnails, options.frame_interval, options.scene_threshold)
+    chosen = [(clip, frame_thumbnail) for clip in clips for frame_thumbnail in clip.frames]
+    if info.damaged:
+        detail = f"{info.damaged} damaged packets; what depends on them is skipped"
         notes.failures.append((url, Dropped(Reason.IMAGE_CORRUPT, detail)))
-    if not chosen and not any(place == url for place, _ in notes.failures):
+    if not chosen and not any(failed == url for failed, _ in notes.failures):
         notes.failures.append((url, Dropped(Reason.BODY_EMPTY, "the video holds no frame")))
     count = min(len(chosen), options.max_frames)
     for number in range(count):
-        clip, glance = chosen[number * len(chosen) // count]
-        yield _row(url, name, clip, glance, found)
+        clip, frame_thumbnail = chosen[number * len(chosen) // count]
+        yield _row(url, name, clip, frame_thumbnail, info)
 
 
-def _until_damage(url: str, found: _Found, notes: PlanningNotes) -> Iterator[Glance]:
+def _thumbnails_before_damage(url: str, info: _VideoInfo, notes: PlanningNotes) -> Iterator[FrameThumbnail]:
     try:
-        yield from _glances(url, found)
+        yield from _thumbnails(url, info)
     except DroppedError as error:
         notes.failures.append((url, error.verdict))
 
 
-class _Found:
+class _VideoInfo:
     """What is seen of a video beside its frames."""
 
     def __init__(self) -> None:
@@ -74,32 +90,32 @@ class _Found:
         self.interlaced = False
 
 
-def _row(url: str, name: str, clip: Clip, glance: Glance, found: _Found) -> SourceRow:
-    seconds = f"{glance.seconds:.3f}"
+def _row(url: str, name: str, clip: Clip, frame_thumbnail: FrameThumbnail, info: _VideoInfo) -> SourceRow:
+    seconds = f"{frame_thumbnail.seconds:.3f}"
     extra: dict[str, object] = {
         "video": name,
         "clip": clip.number,
-        "seconds": round(glance.seconds, 3),
+        "seconds": round(frame_thumbnail.seconds, 3),
         "clip_start": round(clip.start, 3),
         "clip_end": round(clip.end, 3),
     }
-    if found.hdr:
-        extra["hdr"] = found.hdr
-    if found.interlaced:
+    if info.hdr:
+        extra["hdr"] = info.hdr
+    if info.interlaced:
         extra["interlaced"] = True
     return SourceRow(
         url=f"{url}#t={seconds}",
         extra=extra,
-        place=Place(PlaceKind.FRAME, url, glance.pts, 0, glance.key_pts),
-        name=f"{stable_name(url)}@{found.bytes}#{glance.pts}",
+        location=Location("video", url, frame_thumbnail.pts, 0, frame_thumbnail.key_pts),
+        name=f"{stable_name(url)}@{info.bytes}#{frame_thumbnail.pts}",
     )
 
 
-def _glances(url: str, found: _Found) -> Iterator[Glance]:
-    """Yields thumbnails of a video's reference frames, at most about GLANCES_PER_SECOND; the decoder skips the rest."""
+def _thumbnails(url: str, info: _VideoInfo) -> Iterator[FrameThumbnail]:
+    """Yields thumbnails of a video's reference frames, at most about THUMBNAILS_PER_SECOND of them."""
     reformatter = require_av().video.reformatter.VideoReformatter()
     with open_video(url) as (container, video):
-        found.bytes = container.size
+        info.bytes = container.size
         video.codec_context.options = video.codec_context.options | {"skip_loop_filter": "all"}
         first: int | None = None
         key_pts: int | None = None
@@ -107,7 +123,7 @@ def _glances(url: str, found: _Found) -> Iterator[Glance]:
         for packet in container.demux(video):
             frames = decode_packet(packet)
             if frames is None or packet.is_corrupt:
-                found.damaged += 1
+                info.damaged += 1
                 is_whole = False
             for frame in frames or ():
                 if frame.pts is None or frame.is_corrupt:
@@ -118,11 +134,11 @@ def _glances(url: str, found: _Found) -> Iterator[Glance]:
                     continue
                 first = frame.pts if first is None else first
                 seconds = float((frame.pts - first) * frame.time_base)
-                if last < 0 or seconds - last >= 1 / GLANCES_PER_SECOND - 1e-6:
+                if last < 0 or seconds - last >= 1 / THUMBNAILS_PER_SECOND - 1e-6:
                     last = seconds
-                    found.hdr = _HDR.get(frame.color_trc, "")
-                    found.interlaced = frame.interlaced_frame
-                    yield Glance(frame.pts, key_pts, seconds, _thumbnail(frame, reformatter))
+                    info.hdr = _HDR.get(frame.color_trc, "")
+                    info.interlaced = frame.interlaced_frame
+                    yield FrameThumbnail(frame.pts, key_pts, seconds, _thumbnail(frame, reformatter))
 
 
 def _thumbnail(frame: VideoFrame, reformatter: Any) -> np.ndarray:
