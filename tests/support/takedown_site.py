@@ -17,7 +17,6 @@ from pipelines.commands.dedup import DedupStage
 from pipelines.commands.detect import DetectStage
 from pipelines.commands.embed import EmbedStage
 from pipelines.commands.filter import FilterStage
-from pipelines.commands.materialize import MaterializeStage
 from pipelines.commands.subjects import SubjectsStage
 from pipelines.demo.server import serve_site
 from pipelines.engine.stage import Stage
