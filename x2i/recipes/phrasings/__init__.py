@@ -21,7 +21,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Phrasing:
     weight: int = 1
     prefers: tuple[frozenset[str], ...] = ()
 
-    @property
+    @cached_property
     def slots(self) -> frozenset[str]:
         return frozenset(SLOT_PATTERN.findall(self.text))
 
