@@ -166,7 +166,9 @@ def measure(place: Path, side: int) -> Iterator[Measured]:
         if samples or count == FEW:
             out = written(data, f"shards/{name}-*")
             detected = any(table.name == "entities" and not table.optional for table in recipe.reads())
-            yield found(f"materialize-{name}", samples, seconds, out, samples / (min(count, DETECTED) if detected else count))
+            yield found(
+                f"materialize-{name}", samples, seconds, out, samples / (min(count, DETECTED) if detected else count)
+            )
 
 
 def cpu_seconds(arguments: list[str]) -> float:

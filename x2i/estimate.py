@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from x2i.errors import UserError
@@ -50,7 +51,8 @@ class Rates:
         stage = f"{MATERIALIZE}{name}"
         if stage in self.stages:
             return self.stages[stage]
-        measured = {key.removeprefix(MATERIALIZE): rate for key, rate in self.stages.items() if key.startswith(MATERIALIZE)}
+        of_recipes = [(key, rate) for key, rate in self.stages.items() if key.startswith(MATERIALIZE)]
+        measured = {key.removeprefix(MATERIALIZE): rate for key, rate in of_recipes}
         family = family_of(name)
         relatives = [rate for task, rate in measured.items() if task in RECIPES and family_of(task) == family]
         return _mean(stage, relatives or list(measured.values()))
@@ -125,8 +127,10 @@ def estimate(build: Build, rates: Rates) -> list[StageCost]:
     costs = [_cost(build, rate, 1.0) for name, rate in rates.stages.items() if not name.startswith(MATERIALIZE)]
     for task in build.tasks or RECIPES:
         rate = rates.of_recipe(task)
-        samples = rate.samples_per_image if rate.samples_per_image is not None else 1.0
-        costs.append(_cost(build, rate, build.pairs_per_image if family_of(task) == PAIRED else samples, build.max_samples))
+        per_image = rate.samples_per_image if rate.samples_per_image is not None else 1.0
+        if family_of(task) == PAIRED:
+            per_image = build.pairs_per_image
+        costs.append(_cost(build, rate, per_image, build.max_samples))
     return costs
 
 
@@ -170,13 +174,11 @@ def _mean(stage: str, rates: Sequence[Rate]) -> Rate:
     if not rates:
         raise UserError(f"{stage}: no recipe was measured: make rates with `python benchmarks/stages.py --update FILE`")
 
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    seconds = (mean([r.seconds[0] for r in rates]), mean([r.seconds[1] for r in rates]), mean([r.seconds[2] for r in rates]))
-    out = (mean([r.bytes_out[0] for r in rates]), mean([r.bytes_out[1] for r in rates]))
+    fixed, source, stored = (fmean(parts) for parts in zip(*(rate.seconds for rate in rates)))
+    out_fixed, out_stored = (fmean(parts) for parts in zip(*(rate.bytes_out for rate in rates)))
     samples = [rate.samples_per_image for rate in rates if rate.samples_per_image is not None]
-    return Rate(stage, seconds, out, samples_per_image=mean(samples) if samples else None)
+    per_image = fmean(samples) if samples else None
+    return Rate(stage, (fixed, source, stored), (out_fixed, out_stored), samples_per_image=per_image)
 
 
 def _rate(name: str, entry: Mapping[str, Any]) -> Rate:

@@ -39,7 +39,11 @@ def command(
 
 
 def materialize(
-    root: Path, asked: Sequence[str] | None, default: Sequence[str], options: Sequence[str], shards: ShardOptions,
+    root: Path,
+    asked: Sequence[str] | None,
+    default: Sequence[str],
+    options: Sequence[str],
+    shards: ShardOptions,
     run: RunOptions,
 ) -> None:
     """Runs the recipes `asked` for, or those of `default` whose columns exist; says which are left out, and why."""

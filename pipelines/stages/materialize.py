@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pipelines.engine.stage import Outcome, PlanCounts, PlannedPartition, PlanItem
+from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition
 from x2i.errors import UserError
 from x2i.options import Option, check
 from x2i.recipes import RECIPES, make_recipe
+from x2i.settings import apply_overrides, from_mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,16 @@ class MaterializeStage(ShardOptions):
     def __post_init__(self) -> None:
         check(self, self.name)
         self.made_recipe()
+
+    writes = ""
+    """The column or relation it writes: none."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns and relations that it uses where they exist."""
+        from x2i.store.query.views import Selection
+
+        return frozenset(table.name for table in self.made_recipe().reads()) | Selection(self.select).tables()
 
     def made_recipe(self) -> Recipe:
         """Returns the recipe with its options."""
@@ -216,7 +227,7 @@ def recipe_stages(
 def stage_of(name: str, settings: Mapping[str, Any], shards: ShardOptions) -> MaterializeStage:
     """Returns the stage of a recipe as a manifest says it.
 
-    settings: options of the recipe, and select and max_samples: predicates beside those of `shards`, a bound of its own.
+    settings: options of the recipe; beside them select (predicates after those of `shards`) and max_samples.
     """
     own = dict(settings)
     select = {**shards.select, **own.pop("select", {})}
@@ -224,13 +235,29 @@ def stage_of(name: str, settings: Mapping[str, Any], shards: ShardOptions) -> Ma
     return MaterializeStage(recipe=name, options=own, **shared)
 
 
+def manifest_stages(options: Mapping[str, Any], where: str) -> list[Stage]:
+    """Returns the stages of a manifest's step. where: file and key path, for messages.
+
+    options: recipes (name -> its options; select and max_samples of its own may stand beside them), and ShardOptions.
+    """
+    recipes = options.get("recipes")
+    if not isinstance(recipes, Mapping) or not recipes:
+        raise UserError(f"{where}.recipes: expected recipes with their options, such as `deblur: {{}}`")
+    shards = from_mapping(ShardOptions, {name: value for name, value in options.items() if name != "recipes"}, where)
+    stages: list[Stage] = []
+    for name, settings in recipes.items():
+        try:
+            stages.append(stage_of(name, settings or {}, shards))
+        except UserError as error:
+            raise UserError(f"{where}.recipes.{name}: {error}") from error
+    return stages
+
+
 def recipe_options(recipes: Sequence[str], texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Returns the options of each recipe from texts "key=value" (of the only recipe) or "recipe.key=value".
 
     The values are read as YAML. Raises UserError for a text that belongs to none of the recipes.
     """
-    from x2i.settings import apply_overrides
-
     found: dict[str, dict[str, Any]] = {name: {} for name in recipes}
     own_names = {RECIPES.get(name).name: name for name in recipes}
     for text in texts:
@@ -261,7 +288,8 @@ def _input_digests(dataset: Dataset, recipe: Recipe) -> dict[str, dict[str, str]
     """Returns what a worker reads of each image partition: partition -> name -> digest."""
     from x2i.store.query.views import list_views
 
-    digests = {commit.partition: {f"images/{commit.partition}": commit.outputs_digest} for commit in dataset.image_commits()}
+    commits = dataset.image_commits()
+    digests = {commit.partition: {f"images/{commit.partition}": commit.outputs_digest} for commit in commits}
     columns = [table.name for table in recipe.reads() if table.images]
     views = list_views(dataset) if columns else {}
     for name in columns:

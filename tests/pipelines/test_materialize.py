@@ -23,6 +23,7 @@ from pipelines.stages.materialize import (
     computer_vision_recipes,
     describe_counts,
     expected_bytes,
+    manifest_stages,
     recipe_options,
     recipe_stages,
     shard_bounds,
@@ -130,7 +131,9 @@ def test_maps_and_masks_are_png_and_photographs_jpeg(full: Dataset) -> None:
 
 def test_depth_samples_are_the_stored_maps(full: Dataset) -> None:
     names = {key: name for name, key in photos.keys().items()}
-    found = {names[sample.key.removeprefix("image_to_depth-")]: images for sample, images in full.samples("image_to_depth")}
+    found = {
+        names[sample.key.removeprefix("image_to_depth-")]: images for sample, images in full.samples("image_to_depth")
+    }
     assert set(found) == set(names.values()) - {"retina"}
     for name, (_, output) in found.items():
         shown = decode(output)
@@ -369,6 +372,35 @@ def test_set_reaches_one_recipe_plainly_and_several_by_name() -> None:
     for wrong in ("sigma=[5, 9]", "inpaint.coverage=[0, 1]"):
         with pytest.raises(UserError, match="one of deblur, denoise"):
             recipe_options(["deblur", "denoise"], [wrong])
+
+
+def test_a_manifests_step_reaches_every_option() -> None:
+    recipes = {
+        "deblur": {"kinds": ["motion"], "max_samples": 3, "select": {"small": "images.width < 9"}},
+        "denoise": None,
+    }
+    options = {"max_side": 64, "select": {"wide": "images.width > 5"}, "recipes": recipes}
+    deblur, denoise = manifest_stages(options, "m.yaml: steps.0.materialize")
+    assert (deblur.options, deblur.max_samples, deblur.max_side) == ({"kinds": ["motion"]}, 3, 64)
+    assert list(deblur.select) == ["wide", "small"]
+    assert (denoise.options, denoise.max_samples, list(denoise.select)) == ({}, None, ["wide"])
+    chosen = manifest_stages({"select": {"new": "NOT duplicates.is_duplicate"}, "recipes": {"text_to_image": {}}}, "m")
+    assert {"captions", "duplicates"} <= chosen[0].reads
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, r"at\.recipes: expected recipes"),
+        ({"recipes": {"deblurr": {}}}, r"at\.recipes\.deblurr: .*did you mean 'deblur'"),
+        ({"recipes": {"deblur": {"sigmas": 1}}}, r"at\.recipes\.deblur: .*did you mean 'sigma'"),
+        ({"recipes": {"deblur": {}}, "max_sied": 5}, r"at: max_sied: .*did you mean 'max_side'"),
+        ({"recipes": {"deblur": {}}, "quality": 500}, r"expected at most 100"),
+    ],
+)
+def test_a_mistake_in_a_manifests_step_is_named_with_its_place(options: Mapping[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        manifest_stages(options, "at")
 
 
 def test_the_expected_bytes_follow_the_pixels_after_shrinking() -> None:

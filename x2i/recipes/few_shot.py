@@ -52,14 +52,17 @@ class FewShot(Recipe):
     share: Annotated[float, Option("Share of the selected images that each base takes as queries.", gt=0, le=1)] = 0.1
 
     def config(self) -> Mapping[str, Any]:
-        return {**super().config(), "bases": {base: [(made := _base(base)).version, made.config()] for base in self._bases()}}
+        recipes = {base: _base(base) for base in self.bases_used}
+        return {**super().config(), "bases": {base: [made.version, made.config()] for base, made in recipes.items()}}
 
-    def _bases(self) -> tuple[str, ...]:
+    @property
+    def bases_used(self) -> tuple[str, ...]:
+        """The names of the bases, as typed: those of the option, or every registered recipe that can be shown."""
         return self.bases or tuple(name for name in RECIPES if _shows_by_example(name))
 
     def reads(self) -> tuple[Table, ...]:
         found: dict[str, Table] = {}
-        for base in self._bases():
+        for base in self.bases_used:
             for table in _base(base).reads():
                 optional = table.optional or not self.bases
                 images = table.images or (table.name in found and found[table.name].images)
@@ -70,7 +73,7 @@ class FewShot(Recipe):
         return {}  # each base's own are part of the query
 
     def query(self, tables: frozenset[str]) -> str:
-        usable = [base for base in self._bases() if {table.name for table in _needs(_base(base))} <= tables]
+        usable = [base for base in self.bases_used if {table.name for table in _needs(_base(base))} <= tables]
         return " UNION ALL ".join(_query_of(base, tables) for base in usable) or (
             "SELECT [key] AS keys, '' AS suffix, '' AS base, phash, '' AS metadata FROM images WHERE false"
         )

@@ -1,4 +1,4 @@
-"""Images that columns hold: decoding them as they are stored, and bringing them to the size of a photograph."""
+"""Images that columns hold: read from a row, and brought to the size of a photograph."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from x2i.image.maps import decode_map
 from x2i.reasons import DroppedError, Reason
 from x2i.recipes.base import ImageMap, RgbImage
 
@@ -19,8 +20,13 @@ def read_map(column: str, row: Mapping[str, Any] | None) -> ImageMap:
     encoded = next((value["bytes"] for value in images.values() if value["bytes"]), None)
     if encoded is None:
         raise DroppedError(Reason.UNSUITABLE_IMAGE, f"column {column} holds no image about this one")
+    try:
+        values = decode_map(encoded)
+    except ValueError as error:
+        raise DroppedError(Reason.IMAGE_CORRUPT, f"column {column}: {error}") from error
+    values.setflags(write=False)
     others = {name: value for name, value in fields.items() if name not in images and name != "key"}
-    return ImageMap(_decode(column, encoded), others)
+    return ImageMap(values, others)
 
 
 def to_rgb8(values: NDArray[Any], height: int, width: int, *, exact: bool = False) -> RgbImage:
@@ -37,17 +43,3 @@ def to_rgb8(values: NDArray[Any], height: int, width: int, *, exact: bool = Fals
     if values.dtype == np.uint16:
         values = np.rint(values / 257).astype(np.uint8)
     return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
-
-
-def _decode(column: str, encoded: bytes) -> NDArray[Any]:
-    import cv2
-
-    values = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype not in (np.uint8, np.uint16):
-        raise DroppedError(Reason.IMAGE_CORRUPT, f"the image in column {column} does not decode")
-    if values.ndim == 3 and values.shape[2] == 2:
-        raise DroppedError(Reason.UNSUPPORTED_FORMAT, f"the image in column {column} has two channels")
-    values = values[..., 2::-1] if values.ndim == 3 else values
-    values = np.ascontiguousarray(values)
-    values.setflags(write=False)
-    return values

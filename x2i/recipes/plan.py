@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from x2i.errors import UserError
 from x2i.recipes.base import Recipe
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_SAMPLES = "max_samples"
 CANDIDATE = "candidate"
+
+_IMAGE_FIELDS = ("width", "height", "offset", "size", "uid", "url", "license")
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -91,9 +94,7 @@ def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_sample
     return PlannedSamples(rows, verdicts.candidates, dict(not_selected))
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, recipe: Recipe, kept: pa.Table, max_samples: int | None
-) -> pa.Table:
+def _rows(connection: duckdb.DuckDBPyConnection, recipe: Recipe, kept: pa.Table, max_samples: int | None) -> pa.Table:
     """Returns the plan rows of the candidates `kept`. They stay in DuckDB: a plan may have millions."""
     names = [name for name in kept.column_names if name not in ("keys", "suffix")]
     metadata = ", ".join(f"'{name}', \"{name}\"" for name in names)
@@ -108,14 +109,20 @@ def _rows(
     ).fetchall()
     assert wrong == (0, 0), f"recipe {recipe.name}: {wrong} sample keys stand twice or are no keys"
     limit = f"ORDER BY md5('{MAX_SAMPLES}:' || key), key LIMIT {max_samples}" if max_samples is not None else ""
-    lists = ", ".join(
-        f'list(images."{field}" ORDER BY place) AS {plural}'
-        for plural, field in zip(PLAN_SCHEMA.names[2:-1], ("width", "height", "offset", "size", "uid", "url", "license"))
-    )
-    table = connection.sql(
-        f"SELECT source.key, any_value(source.keys) AS images, {lists}, any_value(source.metadata) AS metadata "
-        f"FROM (SELECT *, unnest(keys) AS image, generate_subscripts(keys, 1) AS place "
-        f"FROM (SELECT * FROM planned {limit})) AS source JOIN images ON images.key = source.image "
-        f"GROUP BY source.key ORDER BY source.key"
-    ).to_arrow_table()
+    fields = zip(PLAN_SCHEMA.names[2:-1], _IMAGE_FIELDS)
+    if pc.max(pc.list_value_length(kept["keys"])).as_py() == 1:
+        lists = ", ".join(f'[images."{field}"] AS {plural}' for plural, field in fields)
+        text = (
+            f"SELECT chosen.key, keys AS images, {lists}, metadata "
+            f"FROM (SELECT * FROM planned {limit}) AS chosen JOIN images ON images.key = keys[1] ORDER BY chosen.key"
+        )
+    else:
+        lists = ", ".join(f'list(images."{field}" ORDER BY place) AS {plural}' for plural, field in fields)
+        text = (
+            f"SELECT chosen.key, any_value(keys) AS images, {lists}, any_value(metadata) AS metadata "
+            f"FROM (SELECT *, unnest(keys) AS image, generate_subscripts(keys, 1) AS place "
+            f"FROM (SELECT * FROM planned {limit})) AS chosen JOIN images ON images.key = image "
+            f"GROUP BY chosen.key ORDER BY chosen.key"
+        )
+    table = connection.sql(text).to_arrow_table()
     return table.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)

@@ -311,7 +311,7 @@ def test_an_object_too_small_or_too_big_is_dropped(radius: float) -> None:
     assert verdict.reason is Reason.UNSUITABLE_IMAGE
 
 
-@pytest.mark.parametrize("base", FewShot()._bases())
+@pytest.mark.parametrize("base", FewShot().bases_used)
 def test_few_shot_shows_on_another_image_just_what_it_asks_for(base: str) -> None:
     height, width = photo("astronaut").shape[:2]
     ramp = np.linspace(0, 65535, height * width).reshape(height, width).astype(np.uint16)

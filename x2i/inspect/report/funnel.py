@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RecipeSteps:
-    """One recipe's way from candidates to samples. candidates is None where the plan's counts do not fit the commits."""
+    """One recipe's way from candidates to samples. candidates: None if the plan's counts do not fit the commits."""
 
     recipe: str
     candidates: int | None

@@ -1,1 +1,1 @@
-"""The restoration family: a damaged photograph in, the photograph itself out. A recipe of it says what the damage is."""
+"""The restoration family: a damaged photograph in, the photograph itself out. A recipe says what the damage is."""

@@ -32,9 +32,10 @@ class SuperResolution(Restoration):
         3.0,
         4.0,
     )
-    sigma: Annotated[
-        Range, Option("Standard deviation of the blur in pixels of the reduced picture.", ge=0, le=5)
-    ] = (0.2, 0.6)
+    sigma: Annotated[Range, Option("Standard deviation of the blur in pixels of the reduced picture.", ge=0, le=5)] = (
+        0.2,
+        0.6,
+    )
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
         factor = self.factors[int(random.integers(len(self.factors)))]
