@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition
+from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition, Stage
 from x2i.errors import UserError
 from x2i.options import Option, check
 from x2i.recipes import RECIPES, make_recipe

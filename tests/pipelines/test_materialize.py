@@ -88,6 +88,7 @@ def test_every_recipe_makes_a_shard_of_its_task(full: Dataset) -> None:
         for sample, images in full.samples(name):
             assert sample.key.startswith(f"{name}-0000")
             assert (sample.task, sample.recipe.name, sample.num_inputs) == (name, name, recipe.num_inputs)
+            assert sample.mirrorable == recipe.mirrorable
             sizes = [decode(data).shape[1::-1] for data in images]
             assert [tuple(size) for size in sizes] == list(sample.sizes)
             assert max(max(size) for size in sizes) <= 160
@@ -147,6 +148,9 @@ def test_depth_samples_are_the_stored_maps(full: Dataset) -> None:
 
 def test_all_samples_of_a_task_have_the_same_members(full: Dataset) -> None:
     for shard in full.shards():
+        assert shard.index()["mirrorable"].to_pylist() == [
+            shard.sample(row).mirrorable for row in shard.index().to_pylist()
+        ]
         assert len(set(map(tuple, shard.index()["image_names"].to_pylist()))) == 1, shard.name
 
 
@@ -436,7 +440,7 @@ def test_shards_open_in_webdataset(full: Dataset) -> None:
         assert [sample["__key__"] for sample in samples] == shard.index()["key"].to_pylist()
         for sample in samples:
             assert set(sample["json"]) == {
-                *("key", "task", "instruction", "num_inputs", "sizes", "source", "recipe", "scores")
+                *("key", "task", "instruction", "num_inputs", "sizes", "source", "recipe", "scores", "mirrorable")
             }
             output = sample.get("output.jpg", sample.get("output.png"))
             assert list(output.shape[1::-1]) == sample["json"]["sizes"][-1]

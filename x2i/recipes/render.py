@@ -89,6 +89,7 @@ class SampleRenderer:
             source=Lineage(tuple(row["uids"]), tuple(row["urls"]), tuple(row["licenses"])),
             recipe=RecipeStamp(recipe.name, recipe.version, rendered.parameters),
             scores=rendered.scores,
+            mirrorable=recipe.mirrorable and rendered.mirrorable,
         )
         *inputs, output = (self._encode(image, name in recipe.lossless) for name, image in named.items())
         return EncodedSample(sample, tuple(inputs), output)

@@ -125,6 +125,7 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         "uids": uids if known else [f"{name}#{key.replace('/', '-')}"],
         "recipe": "",
         "scores": "{}",
+        "mirrorable": document.get("mirrorable") is True,
     }
 
 

@@ -115,6 +115,7 @@ def _index_row(sample: Sample, names: list[str], files: dict[str, Member]) -> di
         "uids": list(sample.source.uids),
         "recipe": sample.recipe.name,
         "scores": canonical_json(dict(sample.scores)),
+        "mirrorable": sample.mirrorable,
     }
 
 
