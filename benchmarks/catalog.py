@@ -67,6 +67,7 @@ def index(keys: list[str], places: dict[str, np.ndarray]) -> pa.Table:
         "uids": [[f"{hash(key) & (2**64 - 1):016x}"] for key in keys],
         "recipe": ["colorize"] * len(keys),
         "scores": ["{}"] * len(keys),
+        "mirrorable": [True] * len(keys),
     }
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in SHARD_SCHEMA})
 

@@ -127,7 +127,8 @@ def beyond(many: Measured, few: Measured) -> Measured:
 
 def measure(place: Path, side: int) -> Iterator[Measured]:
     """Builds a dataset of the photographs in `place`/web through every stage, and yields what each took."""
-    from x2i.recipes import RECIPES
+    from x2i.recipes import RECIPES, make_recipe
+    from x2i.recipes.plan import missing_tables
 
     data = place / "data"
     web = place / "web"
@@ -156,13 +157,18 @@ def measure(place: Path, side: int) -> Iterator[Measured]:
         seconds = cpu_seconds([*arguments, str(data), *limit])
         out = written(data, f"columns/{COLUMNS[stage]}/*" if stage in COLUMNS else f"relations/{RELATIONS[stage]}.*")
         yield found(stage, min(count, DETECTED) if limit else count, seconds, out)
-    for recipe in RECIPES.values():
-        seconds = cpu_seconds(["materialize", str(data), "--recipe", recipe.name, "--max-side", str(side)])
-        samples = sum(shard.index(["key"]).num_rows for shard in Dataset.open(data).shards(recipe.task))
+    for name in RECIPES:
+        recipe = make_recipe(name)
+        if missing_tables(Dataset.open(data), recipe) is not None:
+            continue
+        seconds = cpu_seconds(["materialize", str(data), "--recipe", name, "--max-side", str(side)])
+        samples = sum(shard.index(["key"]).num_rows for shard in Dataset.open(data).shards(name))
         if samples or count == FEW:
-            out = written(data, f"shards/{recipe.task}-*")
-            could = min(count, DETECTED) if "entities" in recipe.needs else count
-            yield found(f"materialize-{recipe.name}", samples, seconds, out, samples / could)
+            out = written(data, f"shards/{name}-*")
+            detected = any(table.name == "entities" and not table.optional for table in recipe.reads())
+            yield found(
+                f"materialize-{name}", samples, seconds, out, samples / (min(count, DETECTED) if detected else count)
+            )
 
 
 def cpu_seconds(arguments: list[str]) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from x2i.errors import UserError
+from x2i.recipes import RECIPES, family_of
 
 RATES_FILE = Path(__file__).with_name("rates.yaml")
 HEIGHT_TO_WIDTH = 3 / 4
@@ -15,8 +17,9 @@ ONE_PROCESS = frozenset({"dedup", "subjects"})
 """Stages that compare all images in a single partition: more cores do not help them."""
 MEMORY_PER_IMAGE = {"subjects": 150_000}
 """Bytes that such a stage holds for every stored image (see pipelines/commands/subjects.py)."""
-PAIRED = frozenset({"subject_pair"})
-"""Recipes whose number of samples depends on how many images show one subject, which no benchmark can know."""
+PAIRED = "subjects"
+"""The family whose number of samples depends on how many images show one subject, which no benchmark can know."""
+MATERIALIZE = "materialize-"
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,16 @@ class Rates:
     measured: str
     stages: Mapping[str, Rate]
 
-    def tasks(self) -> list[str]:
-        return [name.removeprefix("materialize-") for name in self.stages if name.startswith("materialize-")]
+    def of_recipe(self, name: str) -> Rate:
+        """Returns the rate of a recipe: as measured, else the mean of its family's, else the mean of all recipes."""
+        stage = f"{MATERIALIZE}{name}"
+        if stage in self.stages:
+            return self.stages[stage]
+        of_recipes = [(key, rate) for key, rate in self.stages.items() if key.startswith(MATERIALIZE)]
+        measured = {key.removeprefix(MATERIALIZE): rate for key, rate in of_recipes}
+        family = family_of(name)
+        relatives = [rate for task, rate in measured.items() if task in RECIPES and family_of(task) == family]
+        return _mean(stage, relatives or list(measured.values()))
 
 
 @dataclass(frozen=True)
@@ -109,11 +120,18 @@ def load_rates(path: Path = RATES_FILE) -> Rates:
 
 
 def estimate(build: Build, rates: Rates) -> list[StageCost]:
-    """Returns the cost of every stage, in the order in which they run. Raises UserError for a task without a rate."""
-    unknown = [task for task in build.tasks if task not in rates.tasks()]
-    if unknown:
-        raise UserError(f"--task {unknown[0]}: no rate for it; there are: {', '.join(rates.tasks())}")
-    return list(_costs(build, rates))
+    """Returns the cost of every stage, in the order in which they run, then of the recipes: those asked for, or all.
+
+    Raises UserError for a task that is no recipe's.
+    """
+    costs = [_cost(build, rate, 1.0) for name, rate in rates.stages.items() if not name.startswith(MATERIALIZE)]
+    for task in build.tasks or RECIPES:
+        rate = rates.of_recipe(task)
+        per_image = rate.samples_per_image if rate.samples_per_image is not None else 1.0
+        if family_of(task) == PAIRED:
+            per_image = build.pairs_per_image
+        costs.append(_cost(build, rate, per_image, build.max_samples))
+    return costs
 
 
 def total(costs: Sequence[StageCost]) -> StageCost:
@@ -130,30 +148,37 @@ def total(costs: Sequence[StageCost]) -> StageCost:
     )
 
 
-def _costs(build: Build, rates: Rates) -> Iterator[StageCost]:
-    for name, rate in rates.stages.items():
-        task = name.removeprefix("materialize-")
-        if task != name and build.tasks and task not in build.tasks:
-            continue
-        per_image = build.pairs_per_image if task in PAIRED else rate.samples_per_image
-        items = build.kept_images * (per_image if per_image is not None else 1.0)
-        if task != name and build.max_samples is not None:
-            items = min(items, build.max_samples)
-        fetched = build.file_bytes if build.file_bytes is not None else rate.bytes_in * build.megapixels
-        network = items * fetched if rate.bytes_in else 0.0
-        # An address that gives no image costs a request, but nothing is decoded.
-        fixed = (build.images if name == "crawl" else items) * rate.seconds[0]
-        pixels = rate.seconds[1] * build.megapixels + rate.seconds[2] * build.stored_megapixels
-        core_seconds = fixed + items * pixels
-        times = {
-            "one process" if name in ONE_PROCESS else "cores": core_seconds
-            / (1 if name in ONE_PROCESS else build.cores),
-            "network": network * 8 / (build.mbps * 1e6),
-        }
-        bound = max(times, key=lambda key: times[key])
-        storage = items * (rate.bytes_out[0] + rate.bytes_out[1] * build.stored_megapixels)
-        memory = build.kept_images * MEMORY_PER_IMAGE.get(name, 0)
-        yield StageCost(name, items, core_seconds, times[bound], bound, network, storage, memory)
+def _cost(build: Build, rate: Rate, per_image: float, most: int | None = None) -> StageCost:
+    name = rate.stage
+    items = build.kept_images * per_image
+    items = items if most is None else min(items, most)
+    fetched = build.file_bytes if build.file_bytes is not None else rate.bytes_in * build.megapixels
+    network = items * fetched if rate.bytes_in else 0.0
+    # An address that gives no image costs a request, but nothing is decoded.
+    fixed = (build.images if name == "crawl" else items) * rate.seconds[0]
+    pixels = rate.seconds[1] * build.megapixels + rate.seconds[2] * build.stored_megapixels
+    core_seconds = fixed + items * pixels
+    lone = name in ONE_PROCESS
+    times = {
+        "one process" if lone else "cores": core_seconds / (1 if lone else build.cores),
+        "network": network * 8 / (build.mbps * 1e6),
+    }
+    bound = max(times, key=lambda key: times[key])
+    storage = items * (rate.bytes_out[0] + rate.bytes_out[1] * build.stored_megapixels)
+    memory = build.kept_images * MEMORY_PER_IMAGE.get(name, 0)
+    return StageCost(name, items, core_seconds, times[bound], bound, network, storage, memory)
+
+
+def _mean(stage: str, rates: Sequence[Rate]) -> Rate:
+    """Returns the mean of measured rates. Raises UserError if there are none."""
+    if not rates:
+        raise UserError(f"{stage}: no recipe was measured: make rates with `python benchmarks/stages.py --update FILE`")
+
+    fixed, source, stored = (fmean(parts) for parts in zip(*(rate.seconds for rate in rates)))
+    out_fixed, out_stored = (fmean(parts) for parts in zip(*(rate.bytes_out for rate in rates)))
+    samples = [rate.samples_per_image for rate in rates if rate.samples_per_image is not None]
+    per_image = fmean(samples) if samples else None
+    return Rate(stage, (fixed, source, stored), (out_fixed, out_stored), samples_per_image=per_image)
 
 
 def _rate(name: str, entry: Mapping[str, Any]) -> Rate:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -16,21 +15,6 @@ KEY_PATTERN = re.compile(r"[a-z0-9_-]{1,80}")
 TASK_PATTERN = re.compile(r"[a-z0-9_]{1,40}")
 PLACEHOLDER_PATTERN = re.compile(r"<img><\|image_(\d+)\|></img>", re.ASCII)
 IMAGE_TOKEN_PATTERN = re.compile(r"<\|image_(\d+)\|>", re.ASCII)
-
-
-class Task(StrEnum):
-    """The tasks that recipes of this version make. A shard may hold any other task name that matches TASK_PATTERN."""
-
-    TEXT_TO_IMAGE = "text_to_image"
-    SUBJECT_PAIR = "subject_pair"
-    CANNY_TO_IMAGE = "canny_to_image"
-    IMAGE_TO_CANNY = "image_to_canny"
-    DEBLUR = "deblur"
-    DENOISE = "denoise"
-    INPAINT = "inpaint"
-    COLORIZE = "colorize"
-    REFERRING_SEGMENTATION = "referring_segmentation"
-    FEW_SHOT = "few_shot"
 
 
 class InvalidSampleError(UserError):
@@ -84,6 +68,7 @@ class Sample:
     sizes: (width, height) in pixels of every input image in order, then of the output image.
     instruction: marks input image k as `<img><|image_k|></img>`; k runs from 1 without a gap, each used at least once.
     scores: numbers by name, for example {"captions.score": 0.3}; never invented.
+    mirrorable: it means the same with all its images mirrored, as far as the task goes; the words may still forbid it.
 
     Raises InvalidSampleError on construction if any of this does not hold.
     """
@@ -95,6 +80,7 @@ class Sample:
     source: Lineage
     recipe: RecipeStamp
     scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    mirrorable: bool = False
 
     def __post_init__(self) -> None:
         require(bool(KEY_PATTERN.fullmatch(self.key)), self.key, "key", "1 to 80 of the characters a-z 0-9 _ -")
@@ -127,12 +113,16 @@ class Sample:
                 "parameters": canonical_json(dict(self.recipe.parameters)),
             },
             "scores": canonical_json(dict(self.scores)),
+            "mirrorable": self.mirrorable,
         }
         return canonical_json(document)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Sample:
-        """Parses what `to_json` wrote. Raises InvalidSampleError on missing fields or wrong types."""
+        """Parses what `to_json` wrote; a sample that does not say whether it is mirrorable is not.
+
+        Raises InvalidSampleError on missing fields or wrong types.
+        """
         try:
             document = json.loads(text)
             recipe = document["recipe"]
@@ -144,6 +134,7 @@ class Sample:
                 source=Lineage(**{name: tuple(document["source"][name]) for name in ("uids", "urls", "licenses")}),
                 recipe=RecipeStamp(recipe["name"], int(recipe["version"]), json.loads(recipe["parameters"])),
                 scores=json.loads(document["scores"]),
+                mirrorable=document.get("mirrorable", False) is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidSampleError(f"sample JSON does not have the expected fields: {error!r}") from error

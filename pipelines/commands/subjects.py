@@ -109,13 +109,14 @@ class SubjectsWorker:
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         from x2i.relate.subjects import find_pairs
+        from x2i.store import paths
 
         kept = rows.filter(pc.invert(rows["is_duplicate"]))
         planned = kept.to_pylist()
         keys = [row["key"] for row in planned]
 
         def read_image(row: int) -> NDArray[np.uint8]:
-            return read_stored_image(self._root, keys[row].split("-")[0], planned[row])
+            return read_stored_image(self._root, paths.image_partition(keys[row]), planned[row])
 
         features: list[Any] = []
         for start in range(0, len(keys), BATCH):

@@ -10,25 +10,55 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
-from typer.testing import CliRunner
+from pipelines.engine.plans import preview_plan
 
-from pipelines.commands.materialize import MaterializeStage, describe_summary, shard_bounds, stages_for
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.materialize import (
+    MaterializeStage,
+    ShardOptions,
+    computer_vision_recipes,
+    describe_counts,
+    expected_bytes,
+    manifest_stages,
+    recipe_options,
+    recipe_stages,
+    shard_bounds,
+)
 from tests.support import photos
+from tests.support.command_line import typed
 from x2i.errors import UserError
 from x2i.image import decode
-from x2i.recipes import RECIPES
+from x2i.inspect.report.funnel import read_funnel
+from x2i.recipes import RECIPES, make_recipe
 from x2i.store import Dataset
 from x2i.store.shards import Shard
+from x2i.tables import IMAGE_TYPE
 
+OPTIONS = {"few_shot": {"share": 1.0}}
 INLINE = RunOptions(executor=Executor.INLINE)
+
+
+def stage(name: str, **shards: Any) -> MaterializeStage:
+    return MaterializeStage(recipe=name, options=OPTIONS.get(name, {}), **shards)
 
 
 def sums(root: Path) -> dict[str, str]:
     files = sorted((root / "shards").iterdir())
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def planned_rows(stage: MaterializeStage, dataset: Dataset) -> list[Any]:
+    """Returns the partitions that a stage plans."""
+    return [item for item in stage.plan(dataset) if isinstance(item, PlannedPartition)]
+
+
+def counts(stage: MaterializeStage, dataset: Dataset) -> dict[str, int]:
+    """Returns what planning counts beside the rows."""
+    return dict(preview_plan(dataset, stage).counts)
 
 
 def run(dataset: Dataset, *stages: MaterializeStage) -> dict[str, Any]:
@@ -41,7 +71,7 @@ def run(dataset: Dataset, *stages: MaterializeStage) -> dict[str, Any]:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Every recipe run on every photograph, images at most 160 px wide or high."""
     dataset = photos.write_all(tmp_path_factory.mktemp("full"))
-    run(dataset, *(MaterializeStage(recipe=name, max_side=160) for name in RECIPES))
+    run(dataset, *(stage(name, max_side=160) for name in RECIPES))
     return dataset
 
 
@@ -51,12 +81,14 @@ def own(tmp_path: Path) -> Dataset:
 
 
 def test_every_recipe_makes_a_shard_of_its_task(full: Dataset) -> None:
-    names = {f"{recipe.task}-{recipe.num_inputs}in-00000" for recipe in RECIPES.values()}
+    recipes = {name: make_recipe(name) for name in RECIPES}
+    names = {f"{name}-{recipe.num_inputs}in-00000" for name, recipe in recipes.items()}
     assert {shard.name for shard in full.shards()} == names
-    for name, recipe in RECIPES.items():
-        for sample, images in full.samples(recipe.task):
+    for name, recipe in recipes.items():
+        for sample, images in full.samples(name):
             assert sample.key.startswith(f"{name}-0000")
-            assert (sample.task, sample.recipe.name, sample.num_inputs) == (recipe.task, name, recipe.num_inputs)
+            assert (sample.task, sample.recipe.name, sample.num_inputs) == (name, name, recipe.num_inputs)
+            assert sample.mirrorable == recipe.mirrorable
             sizes = [decode(data).shape[1::-1] for data in images]
             assert [tuple(size) for size in sizes] == list(sample.sizes)
             assert max(max(size) for size in sizes) <= 160
@@ -88,16 +120,37 @@ def test_the_output_is_the_photograph_and_the_input_is_not(full: Dataset) -> Non
 
 
 def test_maps_and_masks_are_png_and_photographs_jpeg(full: Dataset) -> None:
-    (edges,) = full.shards("image_to_canny")
-    assert set(map(tuple, edges.index()["image_names"].to_pylist())) == {("input_1.jpg", "output.png")}
-    (masks,) = full.shards("referring_segmentation")
-    assert set(map(tuple, masks.index()["image_names"].to_pylist())) == {("input_1.jpg", "output.png")}
+    for name in RECIPES:
+        recipe = make_recipe(name)
+        members = [*(f"input_{number}" for number in range(1, recipe.num_inputs + 1)), "output"]
+        expected = tuple(f"{member}.{'png' if member in recipe.lossless else 'jpg'}" for member in members)
+        (shard,) = full.shards(name)
+        assert set(map(tuple, shard.index()["image_names"].to_pylist())) == {expected}
     for _, images in full.samples("image_to_canny"):
         assert set(np.unique(decode(images[1]))) == {0, 255}
 
 
+def test_depth_samples_are_the_stored_maps(full: Dataset) -> None:
+    names = {key: name for name, key in photos.keys().items()}
+    found = {
+        names[sample.key.removeprefix("image_to_depth-")]: images for sample, images in full.samples("image_to_depth")
+    }
+    assert set(found) == set(names.values()) - {"retina"}
+    for name, (_, output) in found.items():
+        shown = decode(output)
+        stored = cv2.resize(photos.depth_map(name), shown.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.array_equal(shown[..., 0], np.rint(stored / 257).astype(np.uint8)), name
+    recorded = counts(stage("image_to_depth"), full)
+    assert recorded == {"candidates": 10, "not selected: depth_is_known": 1}
+    (part,) = planned_rows(stage("image_to_depth"), full)
+    assert "columns/depth/00001" in part.inputs
+
+
 def test_all_samples_of_a_task_have_the_same_members(full: Dataset) -> None:
     for shard in full.shards():
+        assert shard.index()["mirrorable"].to_pylist() == [
+            shard.sample(row).mirrorable for row in shard.index().to_pylist()
+        ]
         assert len(set(map(tuple, shard.index()["image_names"].to_pylist()))) == 1, shard.name
 
 
@@ -111,21 +164,21 @@ def test_the_few_shot_example_is_another_image(full: Dataset) -> None:
 
 
 def test_unsuitable_photographs_are_counted_by_reason(full: Dataset) -> None:
-    summaries = run(full, MaterializeStage(recipe="colorize", max_side=160))
-    counts = summaries["materialize-colorize"].counts
-    assert counts.ok == 7
-    assert counts.filtered == {"unsuitable_image": 3}
-    assert counts.failed == {}
+    summaries = run(full, stage("colorize", max_side=160))
+    found = summaries["materialize-colorize"].counts
+    assert (found.ok, found.filtered, found.failed) == (7, {"unsuitable_image": 3}, {})
 
 
 def test_a_second_run_has_nothing_to_do_and_a_fresh_one_writes_the_same_bytes(own: Dataset, tmp_path: Path) -> None:
-    stages = [MaterializeStage(recipe=name, max_side=96, shard_size=4) for name in ("deblur", "few_shot", "inpaint")]
+    bases = {"bases": ["deblur"], "share": 1.0}
+    stages = [MaterializeStage(recipe=name, max_side=96, shard_size=4) for name in ("deblur", "inpaint")]
+    stages.append(MaterializeStage(recipe="few_shot", options=bases, max_side=96, shard_size=4))
     run(own, *stages)
     before = sums(own.root)
     assert all(summary.ran == 0 for summary in run(own, *stages).values())
     other = photos.write_all(tmp_path / "other")
-    for stage in reversed(stages):  # one by one, in another order
-        run(other, stage)
+    for each in reversed(stages):  # one by one, in another order
+        run(other, each)
     assert sums(other.root) == before
     assert len(before) == 2 * 3 * 3
 
@@ -141,26 +194,25 @@ def test_a_changed_selection_is_refused_until_overwrite_is_said(own: Dataset) ->
 
 def test_a_column_nobody_asks_for_does_not_make_shards_stale(tmp_path: Path) -> None:
     dataset = photos.write_photos(tmp_path)
-    stage = MaterializeStage(recipe="deblur", max_side=64)
-    run(dataset, stage)
+    run(dataset, stage("deblur", max_side=64))
     photos.write_quality(tmp_path)
-    assert run(dataset, stage)["materialize-deblur"].ran == 0
+    assert run(dataset, stage("deblur", max_side=64))["materialize-deblur"].ran == 0
 
 
 def test_what_was_not_selected_is_counted(full: Dataset) -> None:
     where = {"big": "quality.min_side >= 150", "new": "NOT duplicates.is_duplicate"}
-    summary = MaterializeStage(recipe="text_to_image", select=where, max_samples=2).plan_summary(full)
-    assert summary["candidates"] == 10
-    assert summary["selected"] == 2
-    assert sum(summary["not_selected"].values()) == 8
-    assert next(iter(summary["not_selected"])) == "has_caption"
-    assert describe_summary(summary).startswith("2 of 10 candidates selected; not selected: has_caption 1, ")
+    found = counts(MaterializeStage(recipe="text_to_image", select=where, max_samples=2), full)
+    assert list(found)[:2] == ["candidates", "not selected: has_caption"]
+    assert found["candidates"] == 10
+    assert sum(found.values()) == 10 + 8
+    assert describe_counts(found).startswith("2 of 10 candidates selected; not selected: has_caption 1, ")
 
 
-def test_a_plan_record_tells_the_report_what_was_selected(full: Dataset) -> None:
-    stage = MaterializeStage(recipe="text_to_image", select={"cat": "captions.caption LIKE '%cat%'"}, max_samples=3)
-    recorded = json.loads(json.dumps(stage.config()))
-    assert MaterializeStage.from_config(recorded) == stage
+def test_a_plan_record_tells_the_report_what_was_selected(own: Dataset) -> None:
+    cats = MaterializeStage(recipe="colorize", select={"cat": "captions.caption LIKE '%cat%'"}, max_side=64)
+    assert run(own, cats)["materialize-colorize"].planned_beside == {"candidates": 10, "not selected: cat": 9}
+    (steps,) = [recipe for recipe in read_funnel(own).recipes if recipe.recipe == "colorize"]
+    assert (steps.candidates, steps.not_selected, steps.selected) == (10, {"cat": 9}, 1)
 
 
 def test_every_pair_is_made_both_ways_and_near_duplicates_are_not(full: Dataset) -> None:
@@ -168,20 +220,66 @@ def test_every_pair_is_made_both_ways_and_near_duplicates_are_not(full: Dataset)
     assert set(made) == {("uid-astronaut", "uid-astronaut_face"), ("uid-astronaut_face", "uid-astronaut")}
     assert "face" in made["uid-astronaut", "uid-astronaut_face"]
     assert "orange suit" in made["uid-astronaut_face", "uid-astronaut"]
-    summary = MaterializeStage(recipe="subject_pair").plan_summary(full)
-    assert summary["not_selected"] == {"not_near_duplicates": 2}
+    assert counts(stage("subject_pair"), full) == {"candidates": 4, "not selected: not_near_duplicates": 2}
 
 
 def test_an_ambiguous_phrase_is_not_used(full: Dataset) -> None:
-    summary = MaterializeStage(recipe="referring_segmentation").plan_summary(full)
-    assert summary["not_selected"] == {"phrase_is_unique": 2}
-    chosen = MaterializeStage(recipe="referring_segmentation", select={"cup": "entities.phrase = 'cup'"})
-    assert chosen.plan_summary(full)["selected"] == 1
+    found = counts(stage("referring_segmentation"), full)
+    assert found == {"candidates": 5, "not selected: phrase_is_unique": 2}
+
+
+def test_a_selection_may_ask_for_the_candidates_own_row(full: Dataset) -> None:
+    cup = stage("referring_segmentation", select={"cup": "candidate.phrase = 'cup'"})
+    assert [part.rows["key"].to_pylist() for part in planned_rows(cup, full)] == [
+        ["referring_segmentation-00000-00002-e0"]
+    ]
+
+
+def test_captions_are_used_where_there_are_some_and_not_needed_elsewhere(tmp_path: Path) -> None:
+    dataset = photos.write_photos(tmp_path)
+    photos.write_subject_pairs(tmp_path)
+    photos.write_depth(tmp_path)
+    names = ("canny_to_image", "depth_to_image", "subject_pair")
+    run(dataset, *(stage(name, max_side=64) for name in names))
+    for name, expected in zip(names, (9, 9, 2)):
+        assert len(list(dataset.samples(name))) == expected
+
+
+def test_two_columns_of_captions_or_maps_are_chosen_by_an_option(own: Dataset) -> None:
+    rows = {name: {"caption": f"The thing called {name}."} for name in photos.CAPTIONS}
+    photos.column(own.root, "caption", "captions_b", rows, {"caption": pa.string()})
+    chosen = MaterializeStage(recipe="text_to_image", options={"captions": "captions_b"}, max_side=64)
+    run(own, chosen)
+    assert all("hing called " in sample.instruction for sample, _ in own.samples("text_to_image"))
+    assert "captions_b" in str(chosen.inputs(own))
+    with pytest.raises(UserError, match="captions_c has not been made"):
+        counts(MaterializeStage(recipe="text_to_image", options={"captions": "captions_c"}), own)
+
+
+def test_a_base_that_is_added_to_few_shot_changes_no_other_sample(own: Dataset, tmp_path: Path) -> None:
+    def made(dataset: Dataset, *bases: str) -> dict[str, list[bytes]]:
+        run(dataset, MaterializeStage(recipe="few_shot", options={"bases": list(bases), "share": 0.6}, max_side=64))
+        return {sample.key: [sample.to_json().encode(), *images] for sample, images in dataset.samples("few_shot")}
+
+    few = made(own, "deblur", "colorize")
+    more = made(photos.write_all(tmp_path / "more"), "colorize", "image_to_depth", "deblur", "canny_to_image")
+    assert len(few) >= 4
+    assert len(more) > len(few)
+    assert {key: more[key] for key in few} == few
+
+
+def test_a_damaged_map_is_a_failure_of_its_own_sample_alone(tmp_path: Path) -> None:
+    dataset = photos.write_photos(tmp_path)
+    good, broken = photos.png_field(photos.depth_map("coffee")), {"bytes": b"not an image", "path": None}
+    rows = {"coffee": {"depth": good}, "chelsea": {"depth": broken}, "rocket": {"depth": None}}
+    photos.column(tmp_path, "depth", "depth", rows, {"depth": IMAGE_TYPE})
+    found = run(dataset, stage("image_to_depth", max_side=64))["materialize-image_to_depth"].counts
+    assert (found.ok, found.filtered, found.failed) == (1, {"unsuitable_image": 1}, {"image_corrupt": 1})
 
 
 def test_max_samples_takes_an_even_choice_that_does_not_change(full: Dataset) -> None:
     def keys(most: int | None) -> list[str]:
-        plan = MaterializeStage(recipe="deblur", max_samples=most).plan(full)
+        plan = planned_rows(stage("deblur", max_samples=most), full)
         return [key for part in plan for key in part.rows["key"].to_pylist()]
 
     assert keys(None) == sorted(keys(None))
@@ -194,21 +292,21 @@ def test_shards_end_at_samples_or_bytes(full: Dataset) -> None:
     assert list(shard_bounds([1] * 5, 2, 100)) == [(0, 2), (2, 4), (4, 5)]
     assert list(shard_bounds([60, 60, 30, 500, 1], 10, 100)) == [(0, 1), (1, 3), (3, 4), (4, 5)]
     assert list(shard_bounds([], 2, 100)) == []
-    parts = list(MaterializeStage(recipe="deblur", shard_bytes=100_000).plan(full))
+    parts = planned_rows(stage("deblur", shard_megabytes=0.1), full)
     assert [part.id for part in parts] == [f"deblur-1in-{k:05d}" for k in range(len(parts))]
     assert len(parts) >= 3
 
 
 def test_a_partition_names_the_image_partitions_it_reads(full: Dataset) -> None:
-    parts = list(MaterializeStage(recipe="deblur", shard_size=4).plan(full))
+    parts = planned_rows(stage("deblur", shard_size=4), full)
     assert [list(part.inputs) for part in parts] == [["images/00000"], ["images/00001"], ["images/00002"]]
 
 
 def test_a_selection_that_nothing_passes_plans_nothing(own: Dataset) -> None:
-    stage = MaterializeStage(recipe="deblur", select={"never": "images.width < 0"})
-    assert list(stage.plan(own)) == []
-    assert stage.plan_summary(own) == {"candidates": 10, "selected": 0, "not_selected": {"never": 10}}
-    assert run(own, stage)["materialize-deblur"].planned_rows == 0
+    nothing = MaterializeStage(recipe="deblur", select={"never": "images.width < 0"})
+    assert planned_rows(nothing, own) == []
+    assert counts(nothing, own) == {"candidates": 10, "not selected: never": 10}
+    assert run(own, nothing)["materialize-deblur"].planned_rows == 0
 
 
 def test_a_shard_without_samples_is_not_written(own: Dataset) -> None:
@@ -231,53 +329,107 @@ def test_a_damaged_source_image_is_a_failure_of_its_own_sample_alone(own: Datase
 
 def test_recipes_that_lack_a_column_are_skipped_unless_asked_for(tmp_path: Path) -> None:
     dataset = photos.write_photos(tmp_path)
-    stages, skipped = stages_for(dataset, RECIPES, False, (), {})
+    stages, skipped = recipe_stages(dataset, {name: {} for name in RECIPES}, ShardOptions(), asked_for=False)
     assert {stage.recipe for stage in stages} == set(RECIPES) - set(skipped)
-    assert set(skipped) == {"text_to_image", "subject_pair", "canny_to_image", "referring_segmentation"}
+    lacking = {name for name in RECIPES if any(not table.optional for table in make_recipe(name).reads())}
+    assert set(skipped) == lacking
     assert "x2i detect" in skipped["referring_segmentation"]
+    assert "depth has not been made" in skipped["depth_to_image"]
     with pytest.raises(UserError, match="x2i caption"):
-        stages_for(dataset, ["text_to_image"], True, (), {})
+        recipe_stages(dataset, {"text_to_image": {}}, ShardOptions())
     with pytest.raises(UserError, match="x2i filter"):
-        MaterializeStage(recipe="deblur", select={"big": "quality.min_side > 5"}).plan_summary(dataset)
+        counts(MaterializeStage(recipe="deblur", select={"big": "quality.min_side > 5"}), dataset)
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"recipe": "deblurr"}, "deblur, denoise"),
+        ({"recipe": "deblurr"}, "did you mean 'deblur'"),
         ({"recipe": "deblur", "quality": 0}, "quality"),
         ({"recipe": "deblur", "max_side": 8}, "max_side"),
         ({"recipe": "deblur", "shard_size": 0}, "shard_size"),
+        ({"recipe": "deblur", "options": {"sigmas": [1, 2]}}, "did you mean 'sigma'"),
+        ({"recipe": "deblur", "options": {"sigma": 1}}, "sigma"),
+        ({"recipe": "deblur", "options": {"sigma": [0, 9]}}, "expected at most 0.2"),
+        ({"recipe": "deblur", "options": {"kinds": ["motoin"]}}, "kinds"),
+        ({"recipe": "few_shot", "options": {"bases": ["text_to_image"]}}, "does not make one pair"),
+        ({"recipe": "few_shot", "options": {"bases": ["deblurr"]}}, "did you mean 'deblur'"),
     ],
 )
 def test_a_wrong_option_is_refused(options: Mapping[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        MaterializeStage(**options)
+        MaterializeStage(**options).config()
 
 
-def _command(name: str) -> Any:
-    import importlib
-
-    import typer
-
-    app = typer.Typer()
-    app.command(name)(importlib.import_module(f"pipelines.commands.{name}").command)
-    return app
+def test_an_option_decides_what_the_shards_are_made_from(own: Dataset) -> None:
+    run(own, MaterializeStage(recipe="deblur", options={"kinds": ["gaussian"]}, max_side=64))
+    kinds = {sample.recipe.parameters["kind"] for sample, _ in own.samples("deblur")}
+    assert kinds == {"gaussian"}
+    with pytest.raises(UserError, match="options"):
+        run(own, MaterializeStage(recipe="deblur", options={"kinds": ["motion"]}, max_side=64))
 
 
-def test_the_commands_run_what_they_say(tmp_path: Path) -> None:
+def test_set_reaches_one_recipe_plainly_and_several_by_name() -> None:
+    assert recipe_options(["deblur"], ["sigma=[0.1, 0.2]"]) == {"deblur": {"sigma": [0.1, 0.2]}}
+    both = recipe_options(["deblur", "denoise"], ["denoise.sigma=[5, 9]", "deblur.kinds=[motion]"])
+    assert both == {"deblur": {"kinds": ["motion"]}, "denoise": {"sigma": [5, 9]}}
+    for wrong in ("sigma=[5, 9]", "inpaint.coverage=[0, 1]"):
+        with pytest.raises(UserError, match="one of deblur, denoise"):
+            recipe_options(["deblur", "denoise"], [wrong])
+
+
+def test_a_manifests_step_reaches_every_option() -> None:
+    recipes = {
+        "deblur": {"kinds": ["motion"], "max_samples": 3, "select": {"small": "images.width < 9"}},
+        "denoise": None,
+    }
+    options = {"max_side": 64, "select": {"wide": "images.width > 5"}, "recipes": recipes}
+    deblur, denoise = manifest_stages(options, "m.yaml: steps.0.materialize")
+    assert (deblur.options, deblur.max_samples, deblur.max_side) == ({"kinds": ["motion"]}, 3, 64)
+    assert list(deblur.select) == ["wide", "small"]
+    assert (denoise.options, denoise.max_samples, list(denoise.select)) == ({}, None, ["wide"])
+    chosen = manifest_stages({"select": {"new": "NOT duplicates.is_duplicate"}, "recipes": {"text_to_image": {}}}, "m")
+    assert {"captions", "duplicates"} <= chosen[0].reads
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, r"at\.recipes: expected recipes"),
+        ({"recipes": {"deblurr": {}}}, r"at\.recipes\.deblurr: .*did you mean 'deblur'"),
+        ({"recipes": {"deblur": {"sigmas": 1}}}, r"at\.recipes\.deblur: .*did you mean 'sigma'"),
+        ({"recipes": {"deblur": {}}, "max_sied": 5}, r"at: max_sied: .*did you mean 'max_side'"),
+        ({"recipes": {"deblur": {}}, "quality": 500}, r"expected at most 100"),
+    ],
+)
+def test_a_mistake_in_a_manifests_step_is_named_with_its_place(options: Mapping[str, Any], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        manifest_stages(options, "at")
+
+
+def test_the_expected_bytes_follow_the_pixels_after_shrinking() -> None:
+    rows = pa.table({"widths": [[1000], [100, 2000]], "heights": [[500], [100, 1000]]})
+    assert expected_bytes(rows, 1000, 0.5) == [2048 + 250_000, 2048 + 5_000 + 250_000]
+
+
+def test_the_commands_run_what_they_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = photos.write_photos(tmp_path)
     options = ["--executor", "inline", "--max-side", "64", "--max-samples", "3", "--json"]
-    result = CliRunner().invoke(_command("cvtasks"), [str(tmp_path), *options, "--where", "wide=images.width > 200"])
-    assert result.exit_code == 0, result.output
-    assert "materialize-canny_to_image: skipped: captions has not been made: run `x2i caption` first" in result.stderr
-    assert "materialize-deblur: 3 of 10 candidates selected; not selected: max_samples 7" in result.stderr
-    assert {stage["stage"] for stage in json.loads(result.stdout)["stages"]} == {
-        f"materialize-{name}" for name in ("image_to_canny", "deblur", "denoise", "inpaint", "colorize")
+    assert typed("cvtasks", tmp_path, *options, "--where", "wide=images.width > 200") == 0
+    told = capsys.readouterr()
+    assert "materialize-referring_segmentation: skipped: entities has not been made: run `x2i detect` first" in told.err
+    stages = {stage["stage"]: stage for stage in json.loads(told.out)["stages"]}
+    vision = computer_vision_recipes()
+    assert set(stages) == {f"materialize-{name}" for name in vision} - {
+        f"materialize-{name}" for name in ("referring_segmentation", "depth_to_image", "image_to_depth")
     }
-    assert len(list(dataset.samples("deblur"))) == 3
-    refused = CliRunner().invoke(_command("materialize"), [str(tmp_path), "--recipe", "text_to_image"])
-    assert isinstance(refused.exception, UserError)
+    assert {make_recipe(name).family for name in vision} == {"conditions", "restoration", "segmentation"}
+    beside = stages["materialize-deblur"]["skipped"]
+    assert describe_counts(beside) == "3 of 10 candidates selected; not selected: max_samples 7"
+    assert stages["materialize-deblur"]["planned_rows"] == 3
+    assert len(list(dataset.samples("deblur"))) == stages["materialize-deblur"]["counts"]["ok"]
+    assert typed("materialize", tmp_path, "--recipe", "text_to_image") == 2
+    assert "x2i caption" in capsys.readouterr().err
 
 
 def test_shards_open_in_webdataset(full: Dataset) -> None:
@@ -288,7 +440,7 @@ def test_shards_open_in_webdataset(full: Dataset) -> None:
         assert [sample["__key__"] for sample in samples] == shard.index()["key"].to_pylist()
         for sample in samples:
             assert set(sample["json"]) == {
-                *("key", "task", "instruction", "num_inputs", "sizes", "source", "recipe", "scores")
+                *("key", "task", "instruction", "num_inputs", "sizes", "source", "recipe", "scores", "mirrorable")
             }
             output = sample.get("output.jpg", sample.get("output.png"))
             assert list(output.shape[1::-1]) == sample["json"]["sizes"][-1]

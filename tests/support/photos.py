@@ -21,6 +21,8 @@ from x2i.store import Dataset
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.images import image_partition
+from x2i.store.paths import image_partition as partition_of
+from x2i.tables import IMAGE_TYPE
 
 SIDE = 256
 PER_PARTITION = 4
@@ -168,9 +170,29 @@ def write_entities(root: Path) -> None:
     )
 
 
+def depth_map(name: str) -> np.ndarray:
+    """Returns a uint16 depth map_HW of a photo's size: bright (near) below, with the photo's darkness as relief."""
+    image = photo(name)
+    height = image.shape[0]
+    ramp = np.linspace(0.1, 0.8, height)[:, None] + 0.15 * (1 - image.mean(axis=2) / 255)
+    return np.rint(ramp * 65535).astype(np.uint16)
+
+
+def write_depth(root: Path) -> None:
+    """A depth map of every photo but retina, as 16-bit PNG in a field of images."""
+    rows = {name: {"depth": png_field(depth_map(name)), "model": "ramp"} for name in CAPTIONS if name != "retina"}
+    column(root, "depth", "depth", rows, {"depth": IMAGE_TYPE, "model": pa.string()})
+
+
+def png_field(values: np.ndarray) -> dict[str, Any]:
+    """Returns the value of a field with an image: `values`, uint8 or uint16 gray or RGB, as PNG."""
+    order = values[..., ::-1] if values.ndim == 3 else values
+    return {"bytes": cv2.imencode(".png", order)[1].tobytes(), "path": None}
+
+
 def write_all(root: Path) -> Dataset:
     dataset = write_photos(root)
-    for write in (write_quality, write_captions, write_duplicates, write_subject_pairs, write_entities):
+    for write in (write_quality, write_captions, write_duplicates, write_subject_pairs, write_entities, write_depth):
         write(root)
     return dataset
 
@@ -178,7 +200,7 @@ def write_all(root: Path) -> Dataset:
 def column(root: Path, stage: str, name: str, rows: Mapping[str, Any], types: Mapping[str, pa.DataType]) -> None:
     """Writes and commits a column: rows by photo name (one row or a list of rows)."""
     schema = pa.schema([("key", pa.string()), *types.items()])
-    for partition in sorted({key.split("-")[0] for key in keys().values()}):
+    for partition in sorted({partition_of(key) for key in keys().values()}):
         part = []
         for photo_name, key in keys().items():
             if key.startswith(partition) and photo_name in rows:

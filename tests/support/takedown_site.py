@@ -17,11 +17,11 @@ from pipelines.commands.dedup import DedupStage
 from pipelines.commands.detect import DetectStage
 from pipelines.commands.embed import EmbedStage
 from pipelines.commands.filter import FilterStage
-from pipelines.commands.materialize import MaterializeStage
 from pipelines.commands.subjects import SubjectsStage
 from pipelines.demo.server import serve_site
 from pipelines.engine.stage import Stage
 from pipelines.stages.crawl.stage import CrawlStage
+from pipelines.stages.materialize import MaterializeStage
 from tests.support.crawling import crawl_stage, url_table
 from tests.support.photographs import detail_shot, photograph
 from x2i.image import encode
@@ -52,7 +52,11 @@ class Site:
     def stages(self) -> list[list[Stage]]:
         unique = {"unique": "NOT duplicates.is_duplicate"}
         recipes = ("text_to_image", "subject_pair", "deblur", "few_shot")
-        shards = [MaterializeStage(name, unique, max_side=96, shard_size=3) for name in recipes]
+        options = {"few_shot": {"share": 1.0, "bases": ["deblur", "colorize"]}}
+        shards = [
+            MaterializeStage(recipe=name, options=options.get(name, {}), select=unique, max_side=96, shard_size=3)
+            for name in recipes
+        ]
         return [
             [self.crawl],
             [FilterStage(), CaptionStage(), EmbedStage()],

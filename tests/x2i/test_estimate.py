@@ -71,8 +71,23 @@ def test_samples_follow_from_images_and_pairs() -> None:
         "subjects",
         "materialize-text_to_image",
     ]
-    with pytest.raises(UserError, match=r"--task depth: no rate for it; there are: text_to_image, subject_pair"):
-        costs(replace(BUILD, tasks=("depth",)))
+    with pytest.raises(UserError, match=r"no recipe 'deblurr': did you mean 'deblur'"):
+        costs(replace(BUILD, tasks=("deblurr",)))
+
+
+def test_a_recipe_without_a_rate_of_its_own_costs_what_its_family_does() -> None:
+    measured = {
+        **RATES.stages,
+        "materialize-deblur": Rate("materialize-deblur", (0.1, 0, 0), (0, 100.0), samples_per_image=1.0),
+        "materialize-denoise": Rate("materialize-denoise", (0.3, 0, 0), (0, 300.0), samples_per_image=0.8),
+    }
+    rates = replace(RATES, stages=measured)
+    assert rates.of_recipe("deblur") == measured["materialize-deblur"]
+    family = rates.of_recipe("colorize")
+    assert (family.seconds[0], family.bytes_out[1]) == (pytest.approx(0.2), pytest.approx(200.0))
+    assert family.samples_per_image == pytest.approx(0.9)
+    stranger = rates.of_recipe("referring_segmentation")
+    assert stranger.seconds[0] == pytest.approx((0.01 + 0.01 + 0.1 + 0.3) / 4)
 
 
 def test_the_total_is_the_sum_and_twice_the_images_cost_twice() -> None:
@@ -83,11 +98,11 @@ def test_the_total_is_the_sum_and_twice_the_images_cost_twice() -> None:
     assert twice.network == pytest.approx(2 * whole.network)
 
 
-def test_the_rates_that_come_with_the_package_name_every_recipe_and_their_origin() -> None:
+def test_the_rates_that_come_with_the_package_serve_every_recipe_and_name_their_origin() -> None:
     from x2i.recipes import RECIPES
 
     rates = load_rates()
-    assert set(rates.tasks()) == set(RECIPES)
+    assert all(sum(rates.of_recipe(name).seconds) > 0 for name in RECIPES)
     assert {"crawl", "filter", "dedup", "caption", "detect", "embed", "subjects"} <= set(rates.stages)
     assert "stages.py" in rates.command
     assert rates.machine

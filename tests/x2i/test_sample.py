@@ -57,6 +57,7 @@ def samples(draw: st.DrawFn) -> Sample:
             draw(words), draw(st.integers(0, 99)), draw(st.dictionaries(words, json_values, max_size=3))
         ),
         scores=draw(st.dictionaries(words, numbers, max_size=3)),
+        mirrorable=draw(st.booleans()),
     )
 
 
@@ -74,7 +75,7 @@ def test_every_sample_has_the_same_json_keys_with_the_same_types(sample: Sample)
     kinds = {name: type(value) for name, value in document.items()}
     assert kinds == {
         "key": str, "task": str, "instruction": str, "num_inputs": int, "sizes": list, "source": dict, "recipe": dict,
-        "scores": str,
+        "scores": str, "mirrorable": bool,
     }  # fmt: skip
     assert {name: type(value) for name, value in document["recipe"].items()} == {
         "name": str,
@@ -136,6 +137,15 @@ def test_json_of_another_form_is_refused(change: dict[str, Any]) -> None:
     document = {**json.loads(Sample(**GOOD).to_json()), **change}
     with pytest.raises(InvalidSampleError):
         Sample.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize("said", [None, "yes", 1, False])
+def test_a_sample_that_does_not_plainly_say_so_is_not_mirrorable(said: Any) -> None:
+    document = json.loads(Sample(**GOOD, mirrorable=True).to_json())
+    assert Sample.from_json(json.dumps(document)).mirrorable
+    assert not Sample.from_json(json.dumps({**document, "mirrorable": said})).mirrorable
+    del document["mirrorable"]
+    assert not Sample.from_json(json.dumps(document)).mirrorable
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "{}", b"\xff"])

@@ -1,31 +1,52 @@
-"""Recipes: how images, columns and relations become the samples of a task. One file per recipe."""
+"""Recipes: how images, columns and relations become the samples of a task. A recipe is one class and one row here."""
 
-from x2i.recipes.base import Candidate, Picture, Recipe, Rendered
-from x2i.recipes.canny_to_image import CannyToImage
-from x2i.recipes.colorize import Colorize
-from x2i.recipes.deblur import Deblur
-from x2i.recipes.denoise import Denoise
-from x2i.recipes.few_shot import FewShot
-from x2i.recipes.image_to_canny import ImageToCanny
-from x2i.recipes.inpaint import Inpaint
-from x2i.recipes.referring_segmentation import ReferringSegmentation
-from x2i.recipes.subject_pair import SubjectPair
-from x2i.recipes.text_to_image import TextToImage
+from __future__ import annotations
 
-__all__ = ["RECIPES", "Candidate", "Picture", "Recipe", "Rendered"]
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        TextToImage(),
-        SubjectPair(),
-        CannyToImage(),
-        ImageToCanny(),
-        Deblur(),
-        Denoise(),
-        Inpaint(),
-        Colorize(),
-        ReferringSegmentation(),
-        FewShot(),
-    )
-}
+from x2i.registry import Registry
+
+if TYPE_CHECKING:
+    from x2i.recipes.base import Recipe
+
+_HERE = "x2i.recipes."
+
+RECIPES: Registry[Recipe] = Registry(
+    "recipe",
+    {
+        "text_to_image": "x2i.recipes.text_to_image:TextToImage",
+        "subject_pair": "x2i.recipes.subjects:SubjectPair",
+        "canny_to_image": "x2i.recipes.conditions:CannyToImage",
+        "image_to_canny": "x2i.recipes.conditions:ImageToCanny",
+        "depth_to_image": "x2i.recipes.conditions:DepthToImage",
+        "image_to_depth": "x2i.recipes.conditions:ImageToDepth",
+        "deblur": "x2i.recipes.restoration.deblur:Deblur",
+        "denoise": "x2i.recipes.restoration.denoise:Denoise",
+        "super_resolution": "x2i.recipes.restoration.super_resolution:SuperResolution",
+        "inpaint": "x2i.recipes.restoration.inpaint:Inpaint",
+        "outpaint": "x2i.recipes.restoration.outpaint:Outpaint",
+        "colorize": "x2i.recipes.restoration.colorize:Colorize",
+        "referring_segmentation": "x2i.recipes.segmentation:ReferringSegmentation",
+        "few_shot": "x2i.recipes.few_shot:FewShot",
+    },
+)
+
+
+def make_recipe(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
+    """Returns the recipe `name` (a registered name or `module:Class`) with `options` by name.
+
+    Raises UserError if there is no such recipe or option, or if a value is of the wrong type or out of bounds.
+    """
+    from x2i.settings import from_mapping
+
+    return from_mapping(RECIPES.get(name), options or {}, f"recipe {name}")
+
+
+def family_of(name: str) -> str:
+    """Returns the family of a registered recipe without importing it: the file or folder here that holds it.
+
+    "" for a class from outside. Raises UserError if there is no such recipe.
+    """
+    module = RECIPES.path(name).partition(":")[0]
+    return module.removeprefix(_HERE).partition(".")[0] if module.startswith(_HERE) else ""

@@ -1,8 +1,7 @@
-"""What a recipe is: how images and what is known about them become the samples of one task.
+"""What a recipe is: a query for its candidates, and a pure function from their images to a sample.
 
-A recipe has two halves. Its SQL half (`needs`, `requires`, `joins`, `candidates`) says which images could become
-samples; it runs once, when a stage is planned. Its pixel half (`render`) makes one sample; it is a pure function of its
-arguments. To add a recipe: one file here with a subclass, one line in `RECIPES`, one pool in x2i/instructions.
+A recipe is a frozen dataclass whose fields are its options. `reads`, `query` and `requires` say which samples could be
+made; they are asked once, when a stage is planned. `make` makes one sample and depends on its arguments alone.
 """
 
 from __future__ import annotations
@@ -10,144 +9,183 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.reasons import Dropped, Reason
-from x2i.recipes.phrasings import choose
+from x2i.options import as_config
+from x2i.reasons import Dropped
+from x2i.recipes.phrasings import choose, read_pool
 from x2i.sample import placeholder
 
-RgbImage = NDArray[np.uint8]
-INVISIBLE_PSNR = 36.0
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-IMAGE_CANDIDATES = "SELECT [images.key] AS keys, '' AS suffix, '{}' AS facts FROM images"
-CAPTIONED_CANDIDATES = """
-    SELECT [images.key] AS keys, '' AS suffix, json_object('caption', captions.caption) AS facts
-    FROM images LEFT JOIN captions ON captions.key = images.key
-"""
+RgbImage = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One image of a sample: uint8 RGB pixels_HWC. lossless: stored as PNG (maps and masks), else as JPEG."""
+class Table:
+    """A column or relation that a recipe reads.
+
+    optional: the recipe works without it. images: `make` gets the encoded images that the column holds, decoded; an
+    image without a row in such a column is no candidate.
+    """
+
+    name: str
+    optional: bool = False
+    images: bool = False
+
+
+@dataclass(frozen=True)
+class ImageMap:
+    """An image that a column holds about a photograph, such as a depth map, in a size of its own.
+
+    values: uint8 or uint16, (height, width) or RGB (height, width, 3). fields: the other fields of its row.
+    """
+
+    values: NDArray[np.uint8] | NDArray[np.uint16]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image of a candidate. pixels: uint8 RGB (height, width, 3), read-only. maps: column -> what it holds."""
 
     pixels: RgbImage
-    lossless: bool = False
+    maps: Mapping[str, ImageMap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """One sample before encoding. parameters: what was drawn, as JSON values. scores: what was measured."""
+    """One sample before encoding: its images, uint8 RGB (height, width, 3), and what is known about it.
 
-    instruction: str
-    inputs: tuple[Picture, ...]
-    output: Picture
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
+    slots: texts for the phrasing; None says that this sample has no such text.
+    parameters: what was drawn at random, as JSON values. scores: what was measured.
+    mirrorable: False where this sample must not be mirrored although its recipe's samples may be.
+    """
 
-
-@dataclass(frozen=True)
-class Pair:
-    """One input picture and the output that belongs to it, without words. slots: texts for the instruction."""
-
-    input: Picture
-    output: Picture
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
+    inputs: tuple[RgbImage, ...]
+    output: RgbImage
     slots: Mapping[str, str | None] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    mirrorable: bool = True
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A sample that could be made: from which images (keys, in the order `render` takes them) and which facts."""
+class Example:
+    """Arguments with which `make` makes a sample, for the conformance tests and the documentation."""
 
-    keys: tuple[str, ...]
-    suffix: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[Source, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
 class Recipe(ABC):
     """Makes the samples of one task.
 
-    name: also the name of the stage and of the sample keys. version: raised when the same arguments would give another
-    sample; it is part of every random draw. num_inputs: input images of every sample.
-    needs: columns and relations without which there is nothing to make. wants: used if they exist.
-    requires: named predicates that every candidate must fulfil; the report counts who fails which.
-    rows: views of several rows per image whose row a candidate is about; joins: how that row is joined to `candidate`.
+    name: of the recipe and its task; it begins the keys of its samples. title: one line for people.
+    family: which recipes it resembles; costs are estimated by family. version: raised when the same arguments would
+    give another sample; it is part of every random draw.
+    image_slots: the slots of the phrasings for the input images, in order, one for each input.
+    lossless: which images are stored as PNG, "input_1" and so on or "output"; the others are JPEG.
+    mirrorable: a sample means the same with all its images mirrored. computer_vision: `x2i cvtasks` makes it.
+    phrasings: a pool as data, or the name of its file; see x2i.recipes.phrasings for where it is found otherwise.
     bytes_per_pixel: expected size of a sample's files divided by the pixels of its source images; for sizing shards.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    family: ClassVar[str]
     version: ClassVar[int] = 1
-    task: ClassVar[str]
-    num_inputs: ClassVar[int]
-    needs: ClassVar[tuple[str, ...]] = ()
-    wants: ClassVar[tuple[str, ...]] = ()
-    requires: ClassVar[Mapping[str, str]] = {}
-    rows: ClassVar[tuple[str, ...]] = ()
-    joins: ClassVar[str] = ""
+    image_slots: ClassVar[tuple[str, ...]] = ("image",)
+    lossless: ClassVar[tuple[str, ...]] = ()
+    mirrorable: ClassVar[bool] = False
+    computer_vision: ClassVar[bool] = False
+    phrasings: ClassVar[Mapping[str, Any] | str | None] = None
     bytes_per_pixel: ClassVar[float] = 0.5
 
-    def candidates(self, views: frozenset[str]) -> str:
-        """Returns a SELECT with the columns keys VARCHAR[], suffix VARCHAR, facts JSON and those that `joins` uses.
+    @property
+    def num_inputs(self) -> int:
+        return len(self.image_slots)
 
-        views: which of `needs` and `wants` exist. The view `images` always does; it holds stored images only.
+    def config(self) -> Mapping[str, Any]:
+        """Returns what decides the samples beside `version` and the phrasings, as JSON values: the options."""
+        return as_config(self)
+
+    def reads(self) -> tuple[Table, ...]:
+        """Returns the columns and relations it reads beside the image store."""
+        return ()
+
+    def query(self, tables: frozenset[str]) -> str:
+        """Returns a SELECT over the views `images` (stored images) and `tables` (those of `reads` that exist).
+
+        Its columns: keys VARCHAR[] (the source images, in the order of `make`'s `sources`), suffix VARCHAR (where the
+        same images give several samples; may be left out), and any others, which become `make`'s `metadata`.
         """
-        return IMAGE_CANDIDATES
+        return "SELECT [key] AS keys FROM images"
 
-    def arrange(self, selected: Sequence[Candidate]) -> list[Candidate | Dropped]:
-        """Takes the selected candidates in the order of their keys; a recipe that combines images overrides it."""
-        return list(selected)
+    def requires(self) -> Mapping[str, str]:
+        """Returns predicates by name on `candidate`, the row of `query`; the report counts who fails which.
+
+        They are asked before those of the user, who may name `candidate` as well. A row in each column with images
+        that is not optional is required in any case.
+        """
+        maps = [table.name for table in self.reads() if table.images and not table.optional]
+        return {f"{name}_is_known": f'"{name}".key IS NOT NULL' for name in maps}
+
+    def combine(self, selected: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
+        """Returns the candidates to make of the `selected` rows of `query`, and how many were left out, by name."""
+        return selected, {}
 
     @abstractmethod
-    def render(
-        self, key: str, images: Sequence[RgbImage], facts: Mapping[str, Any], random: np.random.Generator
+    def make(
+        self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Rendered | Dropped:
         """Makes one sample, or says why these images are not fit for it.
 
-        key: the sample's key, which chooses the phrasing. images: uint8 RGB (height, width, 3), one per candidate key,
-        not to be written to. facts: what `candidates` selected. random: the only source of chance.
+        sources: one per candidate key. metadata: what `query` selected. random: the only source of chance, seeded by
+        the sample's key and the recipe's name and version.
         """
 
+    def example(self, photographs: Sequence[RgbImage]) -> Example:
+        """Returns arguments of `make`. photographs: at least two, of different content."""
+        return Example((Source(photographs[0]),))
 
-class OneInputRecipe(Recipe):
-    """A recipe from one photograph to an (input, output) pair: conditions, annotations, restorations."""
+    def instruction(self, key: str, rendered: Rendered) -> str:
+        """Returns the words of sample `key`: a phrasing chosen by the hash of the key, with its slots filled."""
+        images = {name: placeholder(number) for number, name in enumerate(self.image_slots, start=1)}
+        return choose(read_pool(type(self)), key, **images, **rendered.slots)
 
-    num_inputs = 1
-    operation: ClassVar[str]  # what is done to the input, as a noun: "removing the blur"
+
+@dataclass(frozen=True)
+class PairRecipe(Recipe):
+    """A recipe from one photograph to one input and the output that belongs to it; `few_shot` can show it by example.
+
+    operation: what is done to the input, as a noun: "removing the blur".
+    shown_by_example: an example pair and the query are enough to know what is wanted.
+    """
+
+    operation: ClassVar[str]
+    shown_by_example: ClassVar[bool] = True
 
     @abstractmethod
-    def pair(self, image: RgbImage, facts: Mapping[str, Any], random: np.random.Generator) -> Pair | Dropped:
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
         """Makes the pair. Draws depend on the image's size by proportion only, so one seed means one operation."""
 
-    def render(
-        self, key: str, images: Sequence[RgbImage], facts: Mapping[str, Any], random: np.random.Generator
+    def make(
+        self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Rendered | Dropped:
-        pair = self.pair(images[0], facts, random)
-        if isinstance(pair, Dropped):
-            return pair
-        instruction = choose(self.task, key, image=placeholder(1), **pair.slots)
-        return Rendered(instruction, (pair.input,), pair.output, pair.parameters, pair.scores)
+        return self.pair(sources[0], metadata, random)
 
 
-def restoration(
-    damaged: RgbImage, image: RgbImage, parameters: Mapping[str, Any], **slots: str | None
-) -> Pair | Dropped:
-    """Returns the pair (damaged, image) with its PSNR; a verdict if the damage does not show (INVISIBLE_PSNR)."""
-    decibels = psnr(damaged, image)
-    if decibels > INVISIBLE_PSNR:
-        return Dropped(Reason.UNSUITABLE_IMAGE, f"the damage does not show ({decibels:.1f} dB)")
-    return Pair(Picture(damaged), Picture(image), parameters, {"input_psnr": round(decibels, 3)}, slots)
-
-
-def psnr(a: RgbImage, b: RgbImage) -> float:
-    """Returns the peak signal-to-noise ratio of two images of one shape, in dB; 99 for equal ones."""
-    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
-    return min(99.0, float(10 * np.log10(255**2 / error))) if error else 99.0
-
-
-def no_caption(facts: Mapping[str, Any]) -> Dropped:
-    """The verdict on a caption that is empty once marker tokens are taken out."""
-    return Dropped(Reason.NO_CAPTION, f"nothing is left of {facts['caption']!r}")
+def captioned_images(captions: str, tables: frozenset[str]) -> str:
+    """Returns the query for every image with its caption: NULL where it has none, or where the column is not made."""
+    if captions not in tables:
+        return "SELECT [key] AS keys, NULL::VARCHAR AS caption FROM images"
+    return (
+        f"SELECT [images.key] AS keys, found.caption AS caption "
+        f'FROM images LEFT JOIN "{captions}" AS found ON found.key = images.key'
+    )

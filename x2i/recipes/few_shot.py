@@ -1,30 +1,35 @@
-"""few_shot: one worked example of a task and a query in, the answer to the query out."""
+"""few_shot: one worked example of a task and a query in, the answer to the query out.
+
+It wraps any recipe from one photograph to a pair. Each base has samples of its own: which images are its queries
+follows from the hash of (base, image), which example a query gets from the selected images, and the sample's key and
+its random draws name the base. So a base that is added, to the option or to the registry, adds samples and leaves the
+keys and the bytes of all others as they are.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import Candidate, OneInputRecipe, Picture, Recipe, Rendered, RgbImage
-from x2i.recipes.canny_to_image import CannyToImage
-from x2i.recipes.colorize import Colorize
-from x2i.recipes.deblur import Deblur
-from x2i.recipes.denoise import Denoise
-from x2i.recipes.image_to_canny import ImageToCanny
-from x2i.recipes.inpaint import Inpaint
-from x2i.recipes.phrasings import choose
-from x2i.sample import Task, placeholder
-from x2i.seeding import generator, stable_hash
+from x2i.errors import UserError
+from x2i.options import Option
+from x2i.reasons import Dropped
+from x2i.recipes import RECIPES, make_recipe
+from x2i.recipes.base import Example, PairRecipe, Recipe, Rendered, RgbImage, Source, Table
+from x2i.seeding import generator, stable_hash, unit_interval
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DIFFERENT_BITS = 10
-BASES: dict[str, OneInputRecipe] = {
-    recipe.name: recipe for recipe in (CannyToImage(), ImageToCanny(), Deblur(), Denoise(), Inpaint(), Colorize())
-}
 
 
+@dataclass(frozen=True)
 class FewShot(Recipe):
     """Three inputs: the example's input, the example's output, the query. The example comes from another image.
 
@@ -33,54 +38,144 @@ class FewShot(Recipe):
     """
 
     name = "few_shot"
-    task = Task.FEW_SHOT
-    num_inputs = 3
+    title = "A worked example and a query to the answer"
+    family = "few_shot"
+    image_slots = ("example_input", "example_output", "image")
+    lossless = ("input_1", "input_2", "input_3", "output")
+    mirrorable = True
     bytes_per_pixel = 2.6
 
-    def candidates(self, views: frozenset[str]) -> str:
-        return "SELECT [images.key] AS keys, '' AS suffix, json_object('phash', images.phash) AS facts FROM images"
+    bases: Annotated[
+        tuple[str, ...],
+        Option("Recipes to show by example. Default: every registered one that makes pairs and whose columns exist."),
+    ] = ()
+    share: Annotated[float, Option("Share of the selected images that each base takes as queries.", gt=0, le=1)] = 0.1
 
-    def arrange(self, selected: Sequence[Candidate]) -> list[Candidate | Dropped]:
-        """Gives every query its example: the next image in hash order whose phash differs in DIFFERENT_BITS or more."""
-        ring = sorted(selected, key=lambda candidate: (stable_hash(self.name, *candidate.keys), candidate.keys))
-        place = {candidate.keys: number for number, candidate in enumerate(ring)}
-        arranged: list[Candidate | Dropped] = []
-        for query in selected:
-            start = place[query.keys]
-            others = (ring[(start + step) % len(ring)] for step in range(1, len(ring)))
-            example = next((other for other in others if _different(query, other)), None)
-            if example is None:
-                arranged.append(Dropped(Reason.NOT_SELECTED, "no_example"))
-            else:
-                arranged.append(Candidate((*example.keys, *query.keys), facts={}))
-        return arranged
+    def config(self) -> Mapping[str, Any]:
+        recipes = {base: _base(base) for base in self.bases_used}
+        return {**super().config(), "bases": {base: [made.version, made.config()] for base, made in recipes.items()}}
 
-    def render(
-        self, key: str, images: Sequence[RgbImage], facts: Mapping[str, Any], random: np.random.Generator
-    ) -> Rendered | Dropped:
-        base = BASES[list(BASES)[int(random.integers(len(BASES)))]]
-        seed = int(random.integers(2**62))
-        example, query = (base.pair(image, {}, generator(self.name, base.name, seed)) for image in images)
-        if isinstance(example, Dropped):
-            return Dropped(example.reason, f"as an example of {base.name}: {example.detail}")
-        if isinstance(query, Dropped):
-            return Dropped(query.reason, f"as a query of {base.name}: {query.detail}")
-        instruction = choose(
-            self.task,
-            key,
-            example_input=placeholder(1),
-            example_output=placeholder(2),
-            image=placeholder(3),
-            operation=base.operation,
+    @property
+    def bases_used(self) -> tuple[str, ...]:
+        """The names of the bases, as typed: those of the option, or every registered recipe that can be shown."""
+        return self.bases or tuple(name for name in RECIPES if _shows_by_example(name))
+
+    def reads(self) -> tuple[Table, ...]:
+        found: dict[str, Table] = {}
+        for base in self.bases_used:
+            for table in _base(base).reads():
+                optional = table.optional or not self.bases
+                images = table.images or (table.name in found and found[table.name].images)
+                found[table.name] = Table(table.name, optional, images)
+        return tuple(found.values())
+
+    def requires(self) -> Mapping[str, str]:
+        return {}  # each base's own are part of the query
+
+    def query(self, tables: frozenset[str]) -> str:
+        usable = [base for base in self.bases_used if {table.name for table in _needs(_base(base))} <= tables]
+        return " UNION ALL ".join(_query_of(base, tables) for base in usable) or (
+            "SELECT [key] AS keys, '' AS suffix, '' AS base, phash, '' AS metadata FROM images WHERE false"
         )
+
+    def combine(self, selected: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
+        """Gives every query its example: the next image in hash order whose phash differs in DIFFERENT_BITS or more."""
+        import pyarrow as pa
+
+        rows: list[dict[str, Any]] = []
+        lost = {"no_example": 0, "share": 0}
+        by_base: dict[str, list[dict[str, Any]]] = {}
+        for row in selected.to_pylist():
+            by_base.setdefault(row["base"], []).append(row)
+        for base, found in by_base.items():
+            ring = sorted(found, key=lambda row: (stable_hash(self.name, *row["keys"]), row["keys"], row["suffix"]))
+            for place, query in enumerate(ring):
+                if unit_interval(self.name, base, *query["keys"], query["suffix"]) >= self.share:
+                    lost["share"] += 1
+                    continue
+                others = (ring[(place + step) % len(ring)] for step in range(1, len(ring)))
+                example = next((other for other in others if _different(query, other)), None)
+                if example is None:
+                    lost["no_example"] += 1
+                else:
+                    rows.append(_combined(base, example, query))
+        schema = pa.schema(
+            [
+                ("keys", pa.list_(pa.string())),
+                *((name, pa.string()) for name in ("suffix", "base", "example", "query")),
+            ]
+        )
+        return pa.Table.from_pylist(rows, schema=schema), {name: count for name, count in lost.items() if count}
+
+    def make(
+        self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator
+    ) -> Rendered | Dropped:
+        base = _base(metadata["base"])
+        seed = int(random.integers(2**62))
+        pairs: list[Rendered] = []
+        for role, source in zip(("example", "query"), sources):
+            pair = base.pair(source, json.loads(metadata[role]), generator(self.name, base.name, seed))
+            if isinstance(pair, Dropped):
+                return Dropped(pair.reason, f"as {role} of {base.name}: {pair.detail}")
+            pairs.append(pair)
+        example, query = pairs
         return Rendered(
-            instruction,
-            tuple(Picture(picture.pixels, lossless=True) for picture in (example.input, example.output, query.input)),
-            Picture(query.output.pixels, lossless=True),
+            (*example.inputs, example.output, *query.inputs),
+            query.output,
+            {"operation": base.operation},
             {"base": base.name, "base_version": base.version, **query.parameters},
             query.scores,
+            mirrorable=base.mirrorable and example.mirrorable and query.mirrorable,
+        )
+
+    def example(self, photographs: Sequence[RgbImage]) -> Example:
+        return Example(
+            (Source(photographs[1]), Source(photographs[0])), {"base": "deblur", "example": "{}", "query": "{}"}
         )
 
 
-def _different(query: Candidate, other: Candidate) -> bool:
-    return (query.facts["phash"] ^ other.facts["phash"]).bit_count() >= DIFFERENT_BITS
+def _shows_by_example(name: str) -> bool:
+    kind = RECIPES.get(name)
+    return issubclass(kind, PairRecipe) and kind.shown_by_example
+
+
+@cache
+def _base(name: str) -> PairRecipe:
+    recipe = make_recipe(name)
+    if not isinstance(recipe, PairRecipe):
+        raise UserError(f"recipe few_shot: bases: {name} does not make one pair of one photograph")
+    return recipe
+
+
+def _needs(recipe: Recipe) -> list[Table]:
+    return [table for table in recipe.reads() if not table.optional]
+
+
+def _query_of(base: str, tables: frozenset[str]) -> str:
+    """Returns the candidates of a base, those that fulfill its requirements, with its metadata as one JSON text."""
+    recipe = _base(base)
+    maps = [table.name for table in _needs(recipe) if table.images]
+    own = {name: text for name, text in recipe.requires().items() if name not in {f"{m}_is_known" for m in maps}}
+    conditions = [f"coalesce(({text}), false)" for text in own.values()]
+    conditions += [f'candidate.keys[1] IN (SELECT key FROM "{name}")' for name in maps]
+    known = tables & {table.name for table in recipe.reads()}
+    return (
+        f"SELECT candidate.keys, '-{recipe.name}' || coalesce(to_json(candidate)->>'suffix', '') AS suffix, "
+        f"'{base}' AS base, images.phash, to_json(candidate)::VARCHAR AS metadata "
+        f"FROM ({recipe.query(known)}) AS candidate JOIN images ON images.key = candidate.keys[1] "
+        f"WHERE {' AND '.join(conditions) or 'true'}"
+    )
+
+
+def _combined(base: str, example: Mapping[str, Any], query: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "keys": [*example["keys"], *query["keys"]],
+        "suffix": query["suffix"],
+        "base": base,
+        "example": example["metadata"],
+        "query": query["metadata"],
+    }
+
+
+def _different(query: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (query["phash"] ^ other["phash"]).bit_count() >= DIFFERENT_BITS

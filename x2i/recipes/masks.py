@@ -44,16 +44,16 @@ def strokes(height: int, width: int, random: np.random.Generator) -> Mask:
 SHAPES: dict[str, Callable[[int, int, np.random.Generator], Mask]] = {"boxes": boxes, "strokes": strokes}
 
 
-def entity_mask(facts: Mapping[str, Any], height: int, width: int) -> Mask:
+def entity_mask(metadata: Mapping[str, Any], height: int, width: int) -> Mask:
     """Returns the mask_HW of an entity, brought to the size of the picture at hand.
 
-    facts: `mask_size` [height, width] and `mask_counts` (COCO RLE), as in the column `entities`.
+    metadata: `mask_size` [height, width] and `mask_counts` (COCO RLE), as in the column `entities`.
     """
     import cv2
 
     from x2i.image.rle import decode_mask
 
-    mask = decode_mask(facts["mask_counts"], *facts["mask_size"])
+    mask = decode_mask(metadata["mask_counts"], *metadata["mask_size"])
     if mask.shape == (height, width):
         return mask
     share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.errors import UserError
-from x2i.reasons import Dropped
-from x2i.recipes.base import Candidate, Recipe
-from x2i.sample import KEY_PATTERN, canonical_json
-from x2i.seeding import stable_hash
+from x2i.recipes.base import Recipe
+from x2i.sample import KEY_PATTERN
 from x2i.store.query.views import IMAGES, Selection, View, connect, list_views, missing, select
 
 if TYPE_CHECKING:
+    import duckdb
+
     from x2i.store import Dataset
 
-BEYOND_MAX_SAMPLES = "max_samples"
+MAX_SAMPLES = "max_samples"
+CANDIDATE = "candidate"
+
+_IMAGE_FIELDS = ("width", "height", "offset", "size", "uid", "url", "license")
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -34,35 +36,33 @@ PLAN_SCHEMA = pa.schema(
         ("uids", pa.list_(pa.string())),
         ("urls", pa.list_(pa.string())),
         ("licenses", pa.list_(pa.string())),
-        ("facts", pa.string()),  # JSON: what the recipe knows beside the pixels
+        ("metadata", pa.string()),  # JSON: what the recipe knows beside the pixels
     ]
 )
-_IMAGE_FIELDS = ("key", "width", "height", "offset", "size", "uid", "url", "license")
 
 
 @dataclass(frozen=True)
 class PlannedSamples:
-    """rows: one per sample (PLAN_SCHEMA), by key. candidates = selected + the sum of not_selected (by predicate)."""
+    """rows: one per sample (PLAN_SCHEMA), by key. candidates = rows + the sum of not_selected (by predicate)."""
 
     rows: pa.Table
     candidates: int
     not_selected: Mapping[str, int]
 
-    def summary(self) -> dict[str, Any]:
-        """Returns the counts as JSON values: {"candidates", "selected", "not_selected": {predicate: n}}."""
-        counts = dict(self.not_selected)
-        return {"candidates": self.candidates, "selected": self.rows.num_rows, "not_selected": counts}
 
-
-def missing_needs(dataset: Dataset, recipe: Recipe) -> str | None:
-    """Says what `recipe` needs and `dataset` does not have yet, and which stage makes it; None if nothing."""
-    return missing(list_views(dataset), recipe.needs)
+def missing_tables(dataset: Dataset, recipe: Recipe) -> str | None:
+    """Says what `recipe` reads and `dataset` does not have yet, and which stage makes it; None if nothing."""
+    views = list_views(dataset)
+    for table in recipe.reads():
+        if not table.optional and table.name not in views:
+            made = f"{table.name} has not been made (there are: {', '.join(views) or 'none'})"
+            return missing(views, [table.name]) or made
+    return None
 
 
 def used_views(views: Mapping[str, View], recipe: Recipe, selection: Selection) -> list[str]:
     """Returns the views that planning depends on, by name."""
-    tables = selection.tables() | Selection(recipe.requires).tables()
-    return sorted({IMAGES, *recipe.needs, *recipe.wants, *tables} & set(views))
+    return sorted({IMAGES, *(table.name for table in recipe.reads()), *selection.tables()} & set(views))
 
 
 def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_samples: int | None = None) -> PlannedSamples:
@@ -71,62 +71,58 @@ def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_sample
     With `max_samples`, those with the smallest hash of their key stay: an even sample that does not depend on order.
     Raises UserError if something needed has not been made or a predicate is faulty.
     """
+    lack = missing_tables(dataset, recipe)
+    if lack is not None:
+        raise UserError(f"{dataset.root}: recipe {recipe.name}: {lack}")
     views = list_views(dataset)
-    selection = _both(recipe, chosen)
-    used = used_views(views, recipe, chosen)
-    with connect(dataset, views, [*recipe.needs, *sorted(selection.tables())]) as connection:
-        verdicts = select(connection, selection, recipe.candidates(frozenset(used)), recipe.rows, recipe.joins)
-        kept = [
-            Candidate(tuple(row["keys"]), row["suffix"], json.loads(row["facts"])) for row in verdicts.kept.to_pylist()
-        ]
-        not_selected = Counter(verdicts.not_selected)
-        arranged: list[Candidate] = []
-        for candidate in recipe.arrange(kept):
-            if isinstance(candidate, Dropped):
-                not_selected[candidate.detail] += 1
-            else:
-                arranged.append(candidate)
-        keyed = {sample_key(recipe, candidate): candidate for candidate in arranged}
-        assert len(keyed) == len(arranged), f"recipe {recipe.name} made one key twice"
-        names = sorted(keyed)
-        if max_samples is not None and len(names) > max_samples:
-            not_selected[BEYOND_MAX_SAMPLES] += len(names) - max_samples
-            names = sorted(sorted(names, key=lambda name: (stable_hash("max_samples", name), name))[:max_samples])
-        table = connection.sql(f"SELECT {', '.join(map(_quoted, _IMAGE_FIELDS))} FROM images").to_arrow_table()
-    return PlannedSamples(_rows(names, keyed, table), verdicts.candidates, dict(not_selected))
-
-
-def sample_key(recipe: Recipe, candidate: Candidate) -> str:
-    """Returns the key of a sample: the recipe, its source images and, where one image gives several, a suffix."""
-    key = "-".join((recipe.name, *candidate.keys)) + candidate.suffix
-    assert KEY_PATTERN.fullmatch(key), f"not a sample key: {key!r}"
-    return key
-
-
-def _both(recipe: Recipe, chosen: Selection) -> Selection:
-    clash = sorted(set(recipe.requires) & set(chosen.predicates))
+    requires = recipe.requires()
+    clash = sorted(set(requires) & set(chosen.predicates))
     if clash:
         raise UserError(f"selection: recipe {recipe.name} has a predicate {clash[0]!r} of its own: choose another name")
-    return Selection({**recipe.requires, **chosen.predicates})
+    tables = frozenset(table.name for table in recipe.reads() if table.name in views)
+    with connect(dataset, views, sorted(chosen.tables() - {CANDIDATE})) as connection:
+        query = recipe.query(tables)
+        suffix = "" if "suffix" in connection.sql(query).columns else "'' AS suffix, "
+        selection = Selection({**requires, **chosen.predicates})
+        verdicts = select(connection, selection, f"SELECT {suffix}* FROM ({query})")
+        kept, left_out = recipe.combine(verdicts.kept)
+        # Combining may make more samples of fewer candidates; the counts are about what came out of the query.
+        not_selected = Counter(verdicts.not_selected) + Counter(left_out)
+        rows = _rows(connection, recipe, kept, max_samples)
+    if rows.num_rows < kept.num_rows:
+        not_selected[MAX_SAMPLES] = kept.num_rows - rows.num_rows
+    return PlannedSamples(rows, verdicts.candidates, dict(not_selected))
 
 
-def _quoted(name: str) -> str:
-    return f'"{name}"'  # offset is a word of SQL
-
-
-def _rows(names: list[str], keyed: Mapping[str, Candidate], images: pa.Table) -> pa.Table:
-    wanted = {key for name in names for key in keyed[name].keys}
-    facts = {
-        row["key"]: row
-        for row in images.filter(pc.is_in(images["key"], pa.array(sorted(wanted), pa.string()))).to_pylist()
-    }
-    columns: dict[str, list[Any]] = {field.name: [] for field in PLAN_SCHEMA}
-    for name in names:
-        candidate = keyed[name]
-        sources = [facts[key] for key in candidate.keys]
-        columns["key"].append(name)
-        columns["images"].append(list(candidate.keys))
-        columns["facts"].append(canonical_json(dict(candidate.facts)))
-        for plural, field in zip(PLAN_SCHEMA.names[2:-1], _IMAGE_FIELDS[1:]):
-            columns[plural].append([source[field] for source in sources])
-    return pa.table(columns, schema=PLAN_SCHEMA)
+def _rows(connection: duckdb.DuckDBPyConnection, recipe: Recipe, kept: pa.Table, max_samples: int | None) -> pa.Table:
+    """Returns the plan rows of the candidates `kept`. They stay in DuckDB: a plan may have millions."""
+    names = [name for name in kept.column_names if name not in ("keys", "suffix")]
+    metadata = ", ".join(f"'{name}', \"{name}\"" for name in names)
+    connection.register("kept", kept)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE planned AS SELECT '{recipe.name}-' || array_to_string(keys, '-') || suffix "
+        f"AS key, keys, json_object({metadata})::VARCHAR AS metadata FROM kept"
+    )
+    [wrong] = connection.execute(
+        "SELECT count(*) - count(DISTINCT key), count(*) FILTER (NOT regexp_full_match(key, ?)) FROM planned",
+        [KEY_PATTERN.pattern],
+    ).fetchall()
+    assert wrong == (0, 0), f"recipe {recipe.name}: {wrong} sample keys stand twice or are no keys"
+    limit = f"ORDER BY md5('{MAX_SAMPLES}:' || key), key LIMIT {max_samples}" if max_samples is not None else ""
+    fields = zip(PLAN_SCHEMA.names[2:-1], _IMAGE_FIELDS)
+    if pc.max(pc.list_value_length(kept["keys"])).as_py() == 1:
+        lists = ", ".join(f'[images."{field}"] AS {plural}' for plural, field in fields)
+        text = (
+            f"SELECT chosen.key, keys AS images, {lists}, metadata "
+            f"FROM (SELECT * FROM planned {limit}) AS chosen JOIN images ON images.key = keys[1] ORDER BY chosen.key"
+        )
+    else:
+        lists = ", ".join(f'list(images."{field}" ORDER BY place) AS {plural}' for plural, field in fields)
+        text = (
+            f"SELECT chosen.key, any_value(keys) AS images, {lists}, any_value(metadata) AS metadata "
+            f"FROM (SELECT *, unnest(keys) AS image, generate_subscripts(keys, 1) AS place "
+            f"FROM (SELECT * FROM planned {limit})) AS chosen JOIN images ON images.key = image "
+            f"GROUP BY chosen.key ORDER BY chosen.key"
+        )
+    table = connection.sql(text).to_arrow_table()
+    return table.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
-from x2i.reasons import Dropped
-from x2i.recipes.base import CAPTIONED_CANDIDATES, Picture, Recipe, Rendered, RgbImage, no_caption
-from x2i.recipes.phrasings import choose
+from x2i.options import Option
+from x2i.reasons import Dropped, Reason
+from x2i.recipes.base import Example, Recipe, Rendered, RgbImage, Source, Table, captioned_images
 from x2i.recipes.phrasings.wording import caption_slots, clean
-from x2i.sample import Task
 
 
+@dataclass(frozen=True)
 class TextToImage(Recipe):
-    """The only recipe without an input image."""
+    """A recipe without an input image."""
 
     name = "text_to_image"
-    task = Task.TEXT_TO_IMAGE
-    num_inputs = 0
-    needs = ("captions",)
-    requires = {"has_caption": "captions.caption IS NOT NULL"}
+    title = "Caption to photograph"
+    family = "text_to_image"
+    image_slots = ()
+    mirrorable = True
 
-    def candidates(self, views: frozenset[str]) -> str:
-        return CAPTIONED_CANDIDATES
+    captions: Annotated[str, Option("Column of the captions.")] = "captions"
 
-    def render(
-        self, key: str, images: Sequence[RgbImage], facts: Mapping[str, Any], random: np.random.Generator
+    def reads(self) -> tuple[Table, ...]:
+        return (Table(self.captions),)
+
+    def requires(self) -> Mapping[str, str]:
+        return {"has_caption": "candidate.caption IS NOT NULL"}
+
+    def query(self, tables: frozenset[str]) -> str:
+        return captioned_images(self.captions, tables)
+
+    def make(
+        self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Rendered | Dropped:
-        if not clean(facts["caption"]):
-            return no_caption(facts)
-        return Rendered(choose(self.task, key, **caption_slots(facts["caption"])), (), Picture(images[0]))
+        caption = metadata["caption"]
+        if not clean(caption):
+            return Dropped(Reason.NO_CAPTION, f"nothing is left of {caption!r}")
+        return Rendered((), sources[0].pixels, caption_slots(caption))
+
+    def example(self, photographs: Sequence[RgbImage]) -> Example:
+        return Example((Source(photographs[0]),), {"caption": "A thing in a place."})

@@ -94,7 +94,7 @@ class Dataset:
 
     def image(self, key: str) -> tuple[ImageRecord, bytes]:
         """Returns the record and the encoded bytes of a stored image. Raises UserError if there is none."""
-        partition = key.split("-")[0]
+        partition = paths.image_partition(key)
         if paths.image_index(self.root, partition).exists():
             index = read_image_index(self.root, partition)
             for row in index.filter(pc.equal(index["key"], key)).to_pylist():

@@ -17,6 +17,11 @@ def partition_name(number: int) -> str:
     return f"{number:05d}"
 
 
+def image_partition(key: str) -> str:
+    """Returns the partition of the image store that holds image `key`: `00003` for `00003-00017`."""
+    return key.partition("-")[0]
+
+
 def image_tar(root: Path, partition: str) -> Path:
     return root / "images" / f"{partition}.tar"
 

@@ -33,6 +33,7 @@ SHARD_SCHEMA = pa.schema(
         ("uids", pa.list_(pa.string())),
         ("recipe", pa.string()),
         ("scores", pa.string()),
+        ("mirrorable", pa.bool_()),
     ]
 )
 
@@ -49,6 +50,7 @@ def sample_row(sample: Sample, image_names: Sequence[str], members: Mapping[str,
         sample.source.uids,
         sample.recipe.name,
         canonical_json(dict(sample.scores)),
+        sample.mirrorable,
     )
 
 
@@ -62,6 +64,7 @@ def index_row(
     uids: Sequence[str],
     recipe: str = "",
     scores: str = "{}",
+    mirrorable: bool = False,
 ) -> dict[str, Any]:
     """Returns an index row (SHARD_SCHEMA).
 
@@ -83,6 +86,7 @@ def index_row(
         "uids": list(uids),
         "recipe": recipe,
         "scores": scores,
+        "mirrorable": mirrorable,
     }
 
 
@@ -152,8 +156,14 @@ class Shard:
         return self.tar.with_suffix(paths.INDEX_SUFFIX)
 
     def index(self, columns: list[str] | None = None) -> pa.Table:
-        """Returns the shard's index, one row per sample, in file order (SHARD_SCHEMA)."""
-        return read_table(self.index_path, columns)
+        """Returns the shard's index, one row per sample, in file order (SHARD_SCHEMA).
+
+        A whole index that does not say which samples are mirrorable says of none.
+        """
+        table = read_table(self.index_path, columns)
+        if columns is None and "mirrorable" not in table.column_names:
+            table = table.append_column("mirrorable", pa.array([False] * table.num_rows, pa.bool_()))
+        return table
 
     def sample(self, row: dict[str, Any]) -> Sample:
         """Returns the Sample behind an index row."""

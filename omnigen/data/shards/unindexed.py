@@ -110,7 +110,8 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
     key = key.replace("/", "-")
     uids = _uids(document) or [f"{name}#{key}"]
     sizes = _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names]
-    return index_row(key, task, instruction, sizes, names, files, uids)
+    is_mirrorable = document.get("mirrorable") is True
+    return index_row(key, task, instruction, sizes, names, files, uids, mirrorable=is_mirrorable)
 
 
 def _uids(document: dict[str, Any]) -> list[str]:

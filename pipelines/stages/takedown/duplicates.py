@@ -42,7 +42,7 @@ def _hashes(root: Path, keys: list[str]) -> pa.Table:
     """Returns what `find_duplicates` needs of these images, in the order of `keys`."""
     tables = []
     wanted = pa.array(keys, pa.string())
-    for partition in sorted({key.split("-")[0] for key in keys}):
+    for partition in sorted({paths.image_partition(key) for key in keys}):
         index = read_image_index(root, partition, _HASHES)
         tables.append(index.filter(pc.is_in(index["key"], wanted)))
     found = pa.concat_tables(tables).combine_chunks() if tables else IMAGE_SCHEMA.empty_table().select(_HASHES)

@@ -131,5 +131,5 @@ def _with(rows: pa.Table, name: str, values: Sequence[object]) -> pa.Table:
 
 
 def _moved(key: str, offset: int, journal: Journal, offsets: Offsets) -> int:
-    partition = key.split("-")[0]
+    partition = paths.image_partition(key)
     return offsets(partition).get(key, offset) if partition in journal.images else offset

@@ -29,6 +29,7 @@ from x2i.image import (
     sha256,
     sharpness,
 )
+from x2i.image.maps import decode_map
 from x2i.image.resize import resized_size, scale_to
 from x2i.image.strip import strip_jpeg
 
@@ -210,3 +211,15 @@ def test_stripping_gives_up_on_a_strange_layout() -> None:
     data = saved(photograph(), "JPEG")
     assert strip_jpeg(data[:100]) is None
     assert strip_jpeg(b"\xff\xd8" + b"rubbish" * 10) is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_a_map_is_decoded_as_it_is_stored(dtype, channels):
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (5, 7, *channels)).astype(dtype)
+    order = values[..., ::-1] if channels else values
+    found = decode_map(cv2.imencode(".png", order)[1].tobytes())
+    assert found.dtype == dtype
+    assert np.array_equal(found, values)
+    with pytest.raises(ValueError, match="not a gray or RGB image"):
+        decode_map(b"nothing")

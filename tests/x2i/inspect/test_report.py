@@ -73,21 +73,20 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "embed 1" in printed(dataset)
 
 
-def test_a_recorded_selection_is_asked_again_and_believed_only_if_it_fits_the_commits(tmp_path: Path) -> None:
+def test_what_planning_counted_is_believed_only_if_it_fits_the_commits(tmp_path: Path) -> None:
     dataset = build_dataset(tmp_path / "d", side=32)
 
-    def recipes(select: list[list[str]]) -> dict[str, tuple[int | None, dict[str, int], int]]:
+    def recipes(counts: dict[str, int]) -> dict[str, tuple[int | None, dict[str, int], int]]:
         for name in ("deblur", "text_to_image"):
-            config = {"select": select, "max_samples": None}
-            write_plan_record(dataset.root, Plan(f"materialize-{name}", 1, config, {}, ()))
+            write_plan_record(dataset.root, Plan(f"materialize-{name}", 1, {}, {}, (), counts))
         found = read_funnel(dataset).recipes
         return {r.recipe: (r.candidates, dict(r.not_selected), r.selected) for r in found}
 
-    assert recipes([["any", "images.width > 0"]])["deblur"] == (7, {}, 7)
-    assert recipes([["titled", "images.text != ''"]])["deblur"] == (None, {}, 7)
+    assert recipes({"candidates": 9, "not selected: small": 2})["deblur"] == (9, {"small": 2}, 7)
+    assert recipes({"candidates": 9, "not selected: small": 3})["deblur"] == (None, {}, 7)
     for record in (dataset.root / "commits/materialize-text_to_image").glob("*.json"):
         record.unlink()
-    nothing = recipes([["none", "images.width < 0"]])["text_to_image"]
+    nothing = recipes({"candidates": 7, "not selected: has_caption": 1, "not selected: none": 6})["text_to_image"]
     assert nothing == (7, {"has_caption": 1, "none": 6}, 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.datasets import build_dataset, photo_bytes
@@ -45,6 +46,14 @@ def test_samples_and_images_come_back_by_the_index(tmp_path: Path) -> None:
         assert shard.image_data(row) == [JPEG.data, JPEG.data, PNG.data]
         assert row["image_names"] == ["input_1.jpg", "input_2.jpg", "output.png"]
         assert row["instruction_bytes"] == len(sample("a").instruction.encode())
+
+
+def test_an_index_that_does_not_say_what_is_mirrorable_says_of_nothing(tmp_path: Path) -> None:
+    shard = write(tmp_path)
+    assert shard.index()["mirrorable"].to_pylist() == [False, False]
+    pq.write_table(shard.index().drop_columns(["mirrorable"]), shard.index_path)
+    assert shard.index()["mirrorable"].to_pylist() == [False, False]
+    assert shard.index(["key"]).column_names == ["key"]
 
 
 def test_a_sample_of_another_kind_does_not_fit(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The funnel: how many addresses became images, how many images went on, how many samples they gave, and why not more.
 
-Every number comes from commit records, from the columns, or from asking the recorded selections again.
+Every number comes from commit records, from the columns, or from what planning counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from x2i.errors import RunError, UserError
 from x2i.reasons import Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import Counts, list_commits, list_stages
@@ -20,6 +21,8 @@ from x2i.store.files.cache import local_copy
 from x2i.store.plans import planned_stages, read_plan
 
 MOST_NAMES = 12
+NOT_SELECTED = "not selected: "
+"""How a plan's counts name the predicate that candidates failed (pipelines/stages/materialize.py writes them)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RecipeSteps:
-    """One recipe's way from candidates to samples. candidates is None where the selection cannot be asked again."""
+    """One recipe's way from candidates to samples. candidates: None if the plan's counts do not fit the commits."""
 
     recipe: str
     candidates: int | None
@@ -132,28 +135,21 @@ def _materialized(dataset: Dataset, stages: list[str]) -> list[str]:
 def _recipe(dataset: Dataset, stage: str) -> RecipeSteps:
     counts = _counts(dataset, stage)
     name = stage.removeprefix("materialize-")
-    plan = _asked_again(dataset, stage, name)
-    if plan is not None and plan.rows.num_rows == counts.total:
-        return RecipeSteps(name, plan.candidates, dict(plan.not_selected), plan.rows.num_rows, counts)
+    planned = _planned_counts(dataset, stage)
+    candidates = planned.get("candidates")
+    lost = {name.removeprefix(NOT_SELECTED): n for name, n in planned.items() if name.startswith(NOT_SELECTED)}
+    if candidates is not None and candidates - sum(lost.values()) == counts.total:
+        return RecipeSteps(name, candidates, lost, counts.total, counts)
     return RecipeSteps(name, None, {}, counts.total, counts)
 
 
-def _asked_again(dataset: Dataset, stage: str, name: str) -> Any | None:
-    """Asks the selection recorded in a recipe's plan once more; None if the recipe or its plan is not there."""
-    from x2i.errors import RunError, UserError
-    from x2i.recipes import RECIPES
-    from x2i.recipes.plan import plan_samples
-    from x2i.store.query.views import Selection
-
+def _planned_counts(dataset: Dataset, stage: str) -> dict[str, int]:
+    """Returns what planning counted beside the rows; nothing if the plan's record is not there or damaged."""
     try:
         plan = read_plan(dataset.root, stage)
-        if name not in RECIPES or plan is None:
-            return None
-        config = plan.config
-        return plan_samples(dataset, RECIPES[name], Selection(dict(config["select"])), config["max_samples"])
-    except (RunError, UserError, KeyError, TypeError, ValueError):
-        # a column it needs has gone since, another version planned it, or the record is damaged: nothing to ask
-        return None
+    except (RunError, UserError):
+        return {}
+    return dict(plan.counts) if plan else {}
 
 
 def _tasks(dataset: Dataset) -> Iterator[TaskSize]:

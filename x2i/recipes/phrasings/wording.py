@@ -17,14 +17,16 @@ _SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
 LONGEST_SCENE = 200
 
 
-def caption_slots(caption: str) -> dict[str, str | None]:
-    """Returns the three forms in which phrasings take a caption.
+def caption_slots(caption: str | None) -> dict[str, str | None]:
+    """Returns the three forms in which phrasings take a caption; None for each if there is no caption or no word in it.
 
     caption: as it is, for the end of an instruction or standing alone. sentence: closed by a full stop, so that more
     can follow. scene: without the full stop and with a small article, for the middle of a sentence ("draw a cat on a
     mat"); None for captions of several sentences or more than LONGEST_SCENE characters, which would not read there.
     """
-    text = clean(caption)
+    text = clean(caption or "")
+    if not text:
+        return {"caption": None, "sentence": None, "scene": None}
     closed = text if text.endswith((".", "!", "?", "…")) else f"{text}."
     bare = text.removesuffix(".") if not text.endswith("..") else text
     fits = len(bare) <= LONGEST_SCENE and not _SENTENCE_BREAK.search(bare) and not bare.endswith(("!", "?", "…"))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from x2i.options import Option
 from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import OneInputRecipe, Pair, Picture, RgbImage
-from x2i.sample import Task
+from x2i.recipes.base import RgbImage, Source
+from x2i.recipes.restoration.base import Damaged, Restoration, one_of
 
-MIN_CHROMA = 8.0
 FILMS = {
     "luma": (0.299, 0.587, 0.114),  # ITU-R BT.601
     "mean": (1 / 3, 1 / 3, 1 / 3),
@@ -19,23 +20,29 @@ FILMS = {
 }
 
 
-class Colorize(OneInputRecipe):
+@dataclass(frozen=True)
+class Colorize(Restoration):
     """Gray is not always the same gray: the weights of the channels are one of FILMS."""
 
     name = "colorize"
-    task = Task.COLORIZE
+    title = "Gray photograph to color photograph"
     operation = "adding color"
-    bytes_per_pixel = 0.8
 
-    def pair(self, image: RgbImage, facts: Mapping[str, Any], random: np.random.Generator) -> Pair | Dropped:
-        film = list(FILMS)[int(random.integers(len(FILMS)))]
+    films: Annotated[
+        tuple[Literal["luma", "mean", "orthochromatic"], ...],
+        Option("Weights of the channels, with equal chance: luma, mean, orthochromatic."),
+    ] = ("luma", "mean", "orthochromatic")
+    min_chroma: Annotated[float, Option("Photographs of less color are left out, 0 (gray) to 255.", ge=0, le=255)] = 8.0
+
+    def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged | Dropped:
+        film = one_of(self.films, random)
+        image = source.pixels
         colorfulness = chroma(image)
-        if colorfulness < MIN_CHROMA:
+        if colorfulness < self.min_chroma:
             return Dropped(Reason.UNSUITABLE_IMAGE, f"the photograph is gray itself (chroma {colorfulness:.1f})")
         gray_HW = np.rint(image @ np.array(FILMS[film], np.float32)).clip(0, 255).astype(np.uint8)
         gray_HWC = np.repeat(gray_HW[..., None], 3, axis=2)
-        scores = {"chroma": round(colorfulness, 3)}
-        return Pair(Picture(gray_HWC), Picture(image), {"film": film}, scores)
+        return Damaged(gray_HWC, {"film": film}, scores={"chroma": round(colorfulness, 3)})
 
 
 def chroma(image: RgbImage) -> float:

@@ -1,0 +1,309 @@
+"""Materialize: selected images and what is known about them become training shards, one stage a recipe."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition, Stage
+from x2i.errors import UserError
+from x2i.options import Option, check
+from x2i.recipes import RECIPES, make_recipe
+from x2i.settings import apply_overrides, from_mapping
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from x2i.recipes.base import Recipe
+    from x2i.store import Dataset
+
+MEGABYTE = 1000**2
+NOT_SELECTED = "not selected: "
+"""Begins the names of the plan's counts of candidates that failed a predicate."""
+
+
+def parse_where(texts: list[str]) -> dict[str, str]:
+    """Returns predicates by name from texts such as `wide=images.width > 200`."""
+    from x2i.store.query.views import Selection
+
+    return dict(Selection.parse(texts).predicates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """What all recipes of one run share: which images are used, and how shards are cut and images stored.
+
+    A shard ends at so many samples or at so many expected bytes, whichever comes first; the bytes are estimated from
+    the sizes of the images, since what a shard holds is decided before any image is opened.
+    """
+
+    select: Annotated[
+        Mapping[str, str],
+        Option(
+            "Use only images for which this SQL expression is true; repeatable. The name is for the counts.",
+            flag="--where",
+            metavar="[NAME=]PREDICATE",
+            parse=parse_where,
+        ),
+    ] = field(default_factory=dict)
+    max_samples: Annotated[int | None, Option("At most N samples per recipe, an even choice by hash.", ge=1)] = None
+    max_side: Annotated[int, Option("Longest side of the images in shards, in pixels.", ge=32)] = 1024
+    quality: Annotated[int, Option("JPEG quality; maps and masks are PNG.", ge=1, le=100)] = 95
+    shard_size: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
+    shard_megabytes: Annotated[float, Option("Expected megabytes per shard at most.", gt=0)] = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaterializeStage(ShardOptions):
+    """Makes the shards of one recipe. recipe: a registered name or `module:Class`. options: of the recipe, by name."""
+
+    recipe: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    format_version = 2
+
+    def __post_init__(self) -> None:
+        check(self, self.name)
+        self.made_recipe()
+
+    writes = ""
+    """The column or relation it writes: none."""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The columns and relations that it uses where they exist."""
+        from x2i.store.query.views import Selection
+
+        return frozenset(table.name for table in self.made_recipe().reads()) | Selection(self.select).tables()
+
+    def made_recipe(self) -> Recipe:
+        """Returns the recipe with its options."""
+        return make_recipe(self.recipe, self.options)
+
+    @property
+    def name(self) -> str:
+        return f"materialize-{RECIPES.get(self.recipe).name}"
+
+    def config(self) -> Mapping[str, Any]:
+        sharding = {name: getattr(self, name) for name in ("shard_size", "shard_megabytes", "max_samples")}
+        return {"select": [[name, text] for name, text in self.select.items()], **sharding, **self._partition_config()}
+
+    def inputs(self, dataset: Dataset) -> Mapping[str, str]:
+        from x2i.recipes.plan import used_views
+        from x2i.store.query.views import Selection, list_views
+
+        views = list_views(dataset)
+        used = used_views(views, self.made_recipe(), Selection(self.select))
+        return {path: digest for name in used for path, digest in views[name].digests.items()}
+
+    def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
+        """Yields the shards in order, then how many candidates there were and how many failed which predicate."""
+        from x2i.recipes.plan import plan_samples
+        from x2i.store.query.views import Selection
+        from x2i.store.shards import shard_name
+
+        recipe = self.made_recipe()
+        planned = plan_samples(dataset, recipe, Selection(self.select), self.max_samples)
+        digests, config = _input_digests(dataset, recipe), self._partition_config()
+        sizes = expected_bytes(planned.rows, self.max_side, recipe.bytes_per_pixel)
+        for number, (start, stop) in enumerate(shard_bounds(sizes, self.shard_size, self.shard_megabytes * MEGABYTE)):
+            part = planned.rows.slice(start, stop - start).combine_chunks()
+            yield PlannedPartition(
+                id=shard_name(recipe.name, recipe.num_inputs, number),
+                rows=part,
+                config=config,
+                inputs=_inputs_of(part, digests),
+            )
+        left_out = {f"{NOT_SELECTED}{name}": count for name, count in planned.not_selected.items()}
+        yield PlanCounts({"candidates": planned.candidates, **left_out})
+
+    def worker(self, root: Path) -> MaterializeWorker:
+        return MaterializeWorker(root, self.made_recipe(), self.max_side, self.quality)
+
+    def _partition_config(self) -> dict[str, Any]:
+        from x2i.recipes.phrasings import read_pool
+
+        recipe = self.made_recipe()
+        return {
+            "recipe": self.recipe,
+            "recipe_version": recipe.version,
+            "options": recipe.config(),
+            "phrasings": read_pool(type(recipe)).digest,
+            "max_side": self.max_side,
+            "quality": self.quality,
+        }
+
+
+class MaterializeWorker:
+    """Makes the samples of one shard in plan order and counts those that could not be made by reason."""
+
+    def __init__(self, root: Path, recipe: Recipe, max_side: int, quality: int) -> None:
+        from x2i.recipes.render import SampleRenderer
+
+        self._root = root
+        self._renderer = SampleRenderer(root, recipe, max_side, quality)
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        from x2i.reasons import Dropped, Status
+        from x2i.store import paths
+        from x2i.store.commits import Counts
+        from x2i.store.shards import training_shard
+
+        lost: dict[Status, Counter[str]] = {Status.FILTERED: Counter(), Status.FAILED: Counter()}
+        shard = None
+        with ExitStack() as stack:
+            for made in self._renderer.render(rows.to_pylist()):
+                if isinstance(made, Dropped):
+                    lost[made.status][str(made.reason)] += 1
+                    continue
+                if shard is None:  # a shard without samples is not written: readers do not expect an empty tar
+                    shard = stack.enter_context(training_shard(self._root, partition))
+                shard.add(made.sample, made.inputs, made.output)
+        counts = Counts(len(shard.rows) if shard else 0, dict(lost[Status.FILTERED]), dict(lost[Status.FAILED]))
+        if shard is None:
+            return Outcome((), counts)
+        tar = paths.shard_tar(self._root, partition)
+        return Outcome((tar, paths.shard_index(self._root, partition)), counts, {tar: shard.tar_sha256})
+
+
+def shard_bounds(sizes: Sequence[float], most_samples: int, most_bytes: float) -> Iterator[tuple[int, int]]:
+    """Yields (start, stop) of consecutive shards: at most `most_samples` each, and `most_bytes` unless one has more."""
+    start, held = 0, 0.0
+    for number, size in enumerate(sizes):
+        if number > start and (number - start >= most_samples or held + size > most_bytes):
+            yield start, number
+            start, held = number, 0.0
+        held += size
+    if start < len(sizes):
+        yield start, len(sizes)
+
+
+def expected_bytes(rows: pa.Table, max_side: int, bytes_per_pixel: float) -> list[float]:
+    """Returns the expected size of the files of each planned sample, whose images shrink to fit `max_side`."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    def flat(name: str) -> NDArray[np.float64]:
+        return pc.list_flatten(rows[name]).to_numpy().astype(np.float64)
+
+    width, height = flat("widths"), flat("heights")
+    scale = np.minimum(1.0, max_side / np.maximum(width, height))
+    sample = pc.list_parent_indices(rows["widths"]).to_numpy()
+    pixels = np.bincount(sample, weights=width * height * scale**2, minlength=rows.num_rows)
+    return [float(size) for size in 2048 + pixels * bytes_per_pixel]
+
+
+def recipe_stages(
+    dataset: Dataset, recipes: Mapping[str, Mapping[str, Any]], shards: ShardOptions, *, asked_for: bool = True
+) -> tuple[list[MaterializeStage], dict[str, str]]:
+    """Returns a stage per recipe (name -> its options), and why others are left out (name -> what they lack).
+
+    A recipe that lacks something is a UserError if it was `asked_for` by name, and so is a dataset for which nothing
+    can be made.
+    """
+    from x2i.recipes.plan import missing_tables
+
+    stages, skipped = [], {}
+    for name, options in recipes.items():
+        stage = stage_of(name, options, shards)
+        lack = missing_tables(dataset, stage.made_recipe())
+        if lack is None:
+            stages.append(stage)
+        elif asked_for:
+            raise UserError(f"{dataset.root}: recipe {name}: {lack}")
+        else:
+            skipped[name] = lack
+    if not stages:
+        raise UserError(f"{dataset.root}: no recipe has what it needs: {next(iter(skipped.values()), 'none given')}")
+    return stages, skipped
+
+
+def stage_of(name: str, settings: Mapping[str, Any], shards: ShardOptions) -> MaterializeStage:
+    """Returns the stage of a recipe as a manifest says it.
+
+    settings: options of the recipe; beside them select (predicates after those of `shards`) and max_samples.
+    """
+    own = dict(settings)
+    select = {**shards.select, **own.pop("select", {})}
+    shared = {**vars(shards), "select": select, "max_samples": own.pop("max_samples", shards.max_samples)}
+    return MaterializeStage(recipe=name, options=own, **shared)
+
+
+def manifest_stages(options: Mapping[str, Any], where: str) -> list[Stage]:
+    """Returns the stages of a manifest's step. where: file and key path, for messages.
+
+    options: recipes (name -> its options; select and max_samples of its own may stand beside them), and ShardOptions.
+    """
+    recipes = options.get("recipes")
+    if not isinstance(recipes, Mapping) or not recipes:
+        raise UserError(f"{where}.recipes: expected recipes with their options, such as `deblur: {{}}`")
+    shards = from_mapping(ShardOptions, {name: value for name, value in options.items() if name != "recipes"}, where)
+    stages: list[Stage] = []
+    for name, settings in recipes.items():
+        try:
+            stages.append(stage_of(name, settings or {}, shards))
+        except UserError as error:
+            raise UserError(f"{where}.recipes.{name}: {error}") from error
+    return stages
+
+
+def recipe_options(recipes: Sequence[str], texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Returns the options of each recipe from texts "key=value" (of the only recipe) or "recipe.key=value".
+
+    The values are read as YAML. Raises UserError for a text that belongs to none of the recipes.
+    """
+    found: dict[str, dict[str, Any]] = {name: {} for name in recipes}
+    own_names = {RECIPES.get(name).name: name for name in recipes}
+    for text in texts:
+        path = text.partition("=")[0].strip()
+        owner, dot, _ = path.partition(".")
+        if dot and owner in own_names:
+            found[own_names[owner]] |= apply_overrides({}, [text])[owner]
+        elif len(found) == 1 and not dot:
+            found[recipes[0]] |= apply_overrides({}, [text])
+        else:
+            raise UserError(f"--set {text}: expected recipe.option=value, the recipe one of {', '.join(own_names)}")
+    return found
+
+
+def computer_vision_recipes() -> list[str]:
+    """Returns the registered recipes of computer-vision tasks."""
+    return [name for name in RECIPES if RECIPES.get(name).computer_vision]
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Returns a plan's counts as one line: "12 of 20 candidates selected; not selected: has_caption 8"."""
+    lost = {name.removeprefix(NOT_SELECTED): n for name, n in counts.items() if name.startswith(NOT_SELECTED)}
+    line = f"{counts['candidates'] - sum(lost.values())} of {counts['candidates']} candidates selected"
+    return f"{line}; not selected: {', '.join(f'{name} {count}' for name, count in lost.items())}" if lost else line
+
+
+def _input_digests(dataset: Dataset, recipe: Recipe) -> dict[str, dict[str, str]]:
+    """Returns what a worker reads of each image partition: partition -> name -> digest."""
+    from x2i.store.query.views import list_views
+
+    commits = dataset.image_commits()
+    digests = {commit.partition: {f"images/{commit.partition}": commit.outputs_digest} for commit in commits}
+    columns = [table.name for table in recipe.reads() if table.images]
+    views = list_views(dataset) if columns else {}
+    for name in columns:
+        for path, digest in views[name].digests.items() if name in views else ():
+            partition = Path(path).stem
+            digests.setdefault(partition, {})[f"columns/{name}/{partition}"] = digest
+    return digests
+
+
+def _inputs_of(part: pa.Table, digests: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    import pyarrow.compute as pc
+
+    from x2i.store.paths import image_partition
+
+    keys: Iterable[str] = pc.unique(pc.list_flatten(part["images"])).to_pylist()
+    partitions = sorted({image_partition(key) for key in keys})
+    return {name: digest for partition in partitions for name, digest in digests[partition].items()}

@@ -1,0 +1,79 @@
+"""What the restoration recipes share: the photograph is the output, and damage that does not show is dropped."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from x2i.options import Option
+from x2i.reasons import Dropped, Reason
+from x2i.recipes.base import PairRecipe, Rendered, RgbImage, Source
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A damaged copy of a photograph, uint8 RGB (height, width, 3); the rest as in `Rendered`."""
+
+    pixels: RgbImage
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    slots: Mapping[str, str | None] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Restoration(PairRecipe):
+    """A recipe that damages a photograph and asks for the photograph back.
+
+    damage_noun: what the damage is called in the family's phrasings, "rain" or "JPEG artifacts"; None for a recipe
+    whose `damage` fills the slot `damage` itself, or that does without these phrasings (`family: false`).
+    no_damage: options with which `damage` returns the photograph unchanged; None where no strength is zero.
+    """
+
+    family = "restoration"
+    mirrorable = True
+    computer_vision = True
+    phrasings = "restoration"
+    bytes_per_pixel = 0.8
+    damage_noun: ClassVar[str | None] = None
+    no_damage: ClassVar[Mapping[str, Any] | None] = None
+
+    max_psnr: Annotated[
+        float, Option("Samples are dropped whose damage shows less: input and output closer than this, in dB.", gt=0)
+    ] = 36.0
+
+    @abstractmethod
+    def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged | Dropped:
+        """Returns a damaged copy of `source.pixels` of the same size, or says why this photograph is not fit."""
+
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
+        damaged = self.damage(source, metadata, random)
+        if isinstance(damaged, Dropped):
+            return damaged
+        decibels = psnr(damaged.pixels, source.pixels)
+        if decibels > self.max_psnr:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"the damage does not show ({decibels:.1f} dB)")
+        noun = {"damage": self.damage_noun} if self.damage_noun else {}
+        scores = {"input_psnr": round(decibels, 3), **damaged.scores}
+        return Rendered((damaged.pixels,), source.pixels, {**noun, **damaged.slots}, damaged.parameters, scores)
+
+
+def psnr(a: RgbImage, b: RgbImage) -> float:
+    """Returns the peak signal-to-noise ratio of two images of one shape, in dB; 99 for equal ones."""
+    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
+    return min(99.0, float(10 * np.log10(255**2 / error))) if error else 99.0
+
+
+def one_of(names: tuple[str, ...], random: np.random.Generator) -> str:
+    """Returns one of `names`, each with the same chance."""
+    return names[int(random.integers(len(names)))]
+
+
+def to_uint8(values: np.ndarray) -> RgbImage:
+    """Returns float values in gray levels as uint8, rounded and clipped to 0..255."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

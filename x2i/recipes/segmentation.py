@@ -1,0 +1,85 @@
+"""The segmentation family. referring_segmentation: a photograph and a noun phrase in, that object painted blue out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from x2i.options import Option
+from x2i.reasons import Dropped, Reason
+from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
+from x2i.recipes.masks import entity_mask
+from x2i.recipes.phrasings.wording import clean, definite
+
+BLUE = (0, 0, 255)
+
+
+@dataclass(frozen=True)
+class ReferringSegmentation(PairRecipe):
+    """The object is covered by pure blue, so that the mask can be read back from a picture that a model made.
+
+    A phrase that fits two entities of one image refers to neither; such entities are not selected.
+    """
+
+    name = "referring_segmentation"
+    title = "Photograph and phrase to the object painted blue"
+    family = "segmentation"
+    operation = "painting the named object blue"
+    shown_by_example = False  # which object is meant is only said in words
+    lossless = ("output",)
+    mirrorable = True
+    computer_vision = True
+    bytes_per_pixel = 2.0
+
+    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
+    coverage: Annotated[
+        tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
+    ] = (0.005, 0.8)
+
+    def reads(self) -> tuple[Table, ...]:
+        return (Table(self.entities),)
+
+    def requires(self) -> Mapping[str, str]:
+        return {
+            "has_phrase": "trim(coalesce(candidate.phrase, '')) <> ''",
+            "has_mask": "coalesce(candidate.mask_counts, '') <> ''",
+            "phrase_is_unique": "candidate.entities_of_phrase = 1",
+        }
+
+    def query(self, tables: frozenset[str]) -> str:
+        return f"""
+            SELECT [images.key] AS keys, '-e' || entity AS suffix, entity, phrase, mask_size, mask_counts, score,
+                   found.model, segmenter,
+                   count(*) OVER (PARTITION BY found.key, lower(trim(phrase))) AS entities_of_phrase
+            FROM "{self.entities}" AS found JOIN images ON images.key = found.key
+        """
+
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
+        phrase = metadata["phrase"]
+        if not clean(phrase):
+            return Dropped(Reason.NO_ENTITY, f"nothing is left of the phrase {phrase!r}")
+        image = source.pixels
+        mask = entity_mask(metadata, *image.shape[:2])
+        covered = float(mask.mean())
+        if not self.coverage[0] <= covered <= self.coverage[1]:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"the object covers {covered:.2%} of the picture")
+        painted = image.copy()
+        painted[mask] = BLUE
+        parameters = {"phrase": phrase, "rgb": list(BLUE), "coverage": round(covered, 5)}
+        parameters |= {"detector": metadata["model"], "segmenter": metadata["segmenter"]}
+        scores = {} if metadata["score"] is None else {f"{self.entities}.score": metadata["score"]}
+        return Rendered((image,), painted, {"phrase": definite(phrase)}, parameters, scores)
+
+    def example(self, photographs: Sequence[RgbImage]) -> Example:
+        from x2i.image.rle import encode_mask
+
+        height, width = photographs[0].shape[:2]
+        mask = np.zeros((height, width), bool)
+        mask[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = True
+        entity = {"phrase": "a thing", "score": 0.5, "model": "example", "segmenter": "box"}
+        return Example(
+            (Source(photographs[0]),), {**entity, "mask_size": [height, width], "mask_counts": encode_mask(mask)}
+        )
