@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamDraws
-from omnigen.data.shards.find import find_shard_set
+from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamSequence
+from omnigen.data.shards.find import find_shards
 from x2i.store.files.atomic import write_table
 from x2i.store.shards import SHARD_SCHEMA
 
@@ -85,7 +85,7 @@ def open_catalog(folder: Path, fraction: float) -> dict:
     numbers = np.random.default_rng(0).integers(0, len(catalog), 20_000)
     started = time.process_time()
     for number in numbers.tolist():
-        catalog.row(number)
+        catalog.sample_ref(number)
     return {
         "rows": len(catalog),
         "shards": len(catalog.shards),
@@ -99,16 +99,16 @@ def open_catalog(folder: Path, fraction: float) -> dict:
 
 
 def draw_stream(folder: Path) -> dict:
-    """Draws one epoch; everything is chosen, as if all samples fitted."""
+    """SampleSequence one epoch; everything is chosen, as if all samples fitted."""
     before = memory("VmRSS")
     started = time.perf_counter()
-    stream = ShardStream(tuple(find_shard_set([folder])), AT_A_TIME)
-    draws, number, drawn = StreamDraws(stream, 0, lambda catalog: np.arange(len(catalog))), 0, 0
+    stream = ShardStream(tuple(find_shards([folder])), AT_A_TIME)
+    draws, number, drawn = StreamSequence(stream, 0, lambda catalog: np.arange(len(catalog))), 0, 0
     draws.row(0)
     first = time.perf_counter() - started
     while number >> PLACE_BITS < stream.groups_per_epoch:
         draws.row(number)
-        number, drawn = draws.following(number), drawn + 1
+        number, drawn = draws.next_index(number), drawn + 1
     return {
         "stream_of": AT_A_TIME,
         "rows": drawn,

@@ -62,11 +62,11 @@ class Codec(Protocol):
     def posterior(self, images_BCHW: Tensor) -> Tensor:
         """Returns what the latents of images in [-1, 1] are drawn from, float32 (B, posterior_channels, H / 8, W / 8).
 
-        It costs the whole encoding, draws nothing and can be kept; `draw` is cheap.
+        It costs the whole encoding, draws nothing and can be kept; `sample` is cheap.
         """
         ...
 
-    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Returns float32 latents of about unit variance, (B, channels, H / 8, W / 8), from a posterior.
 
         A codec that samples its latents draws from `generator`; without one it returns their mean.
@@ -74,7 +74,7 @@ class Codec(Protocol):
         ...
 
     def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Returns `draw(posterior(images_BCHW), generator)`."""
+        """Returns `sample(posterior(images_BCHW), generator)`."""
         ...
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
@@ -126,11 +126,11 @@ class DctCodec:
         kept = coefficients.reshape(batch, 192, height // 8, width // 8)[:, self._kept.to(device)]
         return kept / self._deviation_C.to(device)[:, None, None]
 
-    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return posterior_BPHW.float()
 
     def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.draw(self.posterior(images_BCHW), generator)
+        return self.sample(self.posterior(images_BCHW), generator)
 
     def decode(self, latents_BCHW: Tensor) -> Tensor:
         batch, _, rows, columns = latents_BCHW.shape
@@ -198,7 +198,7 @@ class SdxlCodec:
         distribution = self._vae.encode(images_BCHW.to(self._vae.device, torch.float32)).latent_dist
         return torch.cat([distribution.mean, distribution.std], dim=1)
 
-    def draw(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, posterior_BPHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, deviation = posterior_BPHW.float().chunk(2, dim=1)
         latents = mean
         if generator is not None:
@@ -207,7 +207,7 @@ class SdxlCodec:
         return (latents - self._shift) * self._scaling
 
     def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.draw(self.posterior(images_BCHW), generator)
+        return self.sample(self.posterior(images_BCHW), generator)
 
     @torch.no_grad()
     def decode(self, latents_BCHW: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from omnigen.codecs.codec import Codec
-from omnigen.generate.kv_cache import PromptCache
+from omnigen.generate.kv_cache import KVCache
 from omnigen.generate.sampler import GuidanceWeights, guidance_weights, integrate, schedule
 from omnigen.images import TOKEN_PIXELS, prepare_image, to_tensor, to_uint8
 from omnigen.network.layout import Grid, SampleLayout
@@ -52,7 +52,7 @@ def generate(
     bf16: bool = False,
     on_step: Callable[[], object] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draws one picture.
+    """SampleSequence one picture.
 
     prompt: marks input image k as `<img><|image_k|></img>`. images: uint8 RGB (H, W, 3), cut to `max_input_side`.
     height, width: in pixels, multiples of 16. steps: of Euler's method; `on_step` is called after each.
@@ -103,7 +103,7 @@ class _GuidedVelocity:
         references = [latent for branch in branches for latent in branch.references]
         self._device, self._bf16 = model.pos_embed.device.type, bf16
         with self._precision():
-            self._cache = PromptCache(model, [branch.layout for branch in branches], references)
+            self._cache = KVCache(model, [branch.layout for branch in branches], references)
         self._weights = [branch.weight for branch in branches]
 
     def __call__(self, z: Tensor, t: float) -> Tensor:

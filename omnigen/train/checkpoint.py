@@ -50,14 +50,14 @@ OF_MODEL = "model."  # how DCP names the parameters
 class RunState:
     """Everything about a run that is not a tensor.
 
-    step: steps done. stage: index of the stage of the last step, -1 before any. data: where that stage's planner
+    step: steps done. phase: index of the phase of the last step, -1 before any. data: where that phase's schedule
     stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
-    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name. unjudged: a
+    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name. evaluation_due: a
     stop put off the validation and the pictures that were due at this step.
     """
 
     step: int = 0
-    stage: int = -1
+    phase: int = -1
     data: PackingState = field(default_factory=PackingState)
     catalog: str = ""
     samples: int = 0
@@ -65,7 +65,7 @@ class RunState:
     tokens: int = 0
     bad: tuple[str, ...] = ()
     sums: Mapping[str, float] = field(default_factory=dict)
-    unjudged: bool = False
+    evaluation_due: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form; floats survive it bit for bit."""

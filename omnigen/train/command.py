@@ -32,21 +32,21 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     continue from. Raises UserError for whatever the user can mend.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.phases import run_stages
+    from omnigen.train.phases import run_phases
 
     settings = load_config(config, overrides)
     run = out or Path("runs") / config.stem
     if _finished(run, settings, resume):
-        steps = run_stages(settings)[-1].last
+        steps = run_phases(settings)[-1].last
         typer.echo(f"{run}: trained already, {steps} steps; nothing to do. See {run / SUMMARY_FILE}")
         return run
 
     from omnigen.train.parallel import Ranks
-    from omnigen.train.run_lock import held
+    from omnigen.train.run_lock import lock_run_folder
 
     ranks = Ranks.start()
     try:
-        with held(run, ranks):
+        with lock_run_folder(run, ranks):
             _train(run, settings, resume, ranks)
     except OSError as error:
         if error.errno not in OF_THE_DISK:
@@ -61,7 +61,7 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
 
 
 def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> None:
-    from omnigen.train.console import closing, describe, opening
+    from omnigen.train.console import end_lines, event_line, start_lines
     from omnigen.train.export import export
     from omnigen.train.resume import checkpoint_to_resume
     from omnigen.train.setup import assemble
@@ -80,17 +80,17 @@ def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> No
                 typer.echo(f"removed {later}, which this life of the run does not continue")
             (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
             write_bytes(run / CONFIG_FILE, settings.to_yaml().encode())
-            typer.echo(opening(setup, run, checkpoint))
+            typer.echo(start_lines(setup, run, checkpoint))
         stopped = False
         for event in trainer.train():
             stopped = event.kind == "stopped"
-            if ranks.is_main and (line := describe(event, setup)):
+            if ranks.is_main and (line := event_line(event, setup)):
                 typer.echo(line)
         trainer.close()
     if not stopped:
         export(setup, trainer.state, run)
         if ranks.is_main:
-            typer.echo(closing(run))
+            typer.echo(end_lines(run))
     ranks.wait()
 
 
@@ -110,7 +110,7 @@ def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
     What is missing or damaged of its results is made again from the last checkpoint.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.phases import run_stages
+    from omnigen.train.phases import run_phases
 
     kept = settings.model.image_attention == "bidirectional"
     results = run / (ADAPTER_FOLDER if settings.lora.rank else MODEL_FOLDER)
@@ -118,7 +118,7 @@ def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
         return False
     try:
         summary = json.loads((run / SUMMARY_FILE).read_text())
-        return summary["steps"] == run_stages(settings)[-1].last and load_config(run / CONFIG_FILE) == settings
+        return summary["steps"] == run_phases(settings)[-1].last and load_config(run / CONFIG_FILE) == settings
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
 

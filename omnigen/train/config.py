@@ -91,7 +91,7 @@ class NetworkConfig:
 class OptimizationConfig:
     """How it is trained.
 
-    steps: optimizer steps, of a run without `stages`. packs_per_step: packs in one step over all ranks; a rank with
+    steps: optimizer steps, of a run without `phases`. packs_per_step: packs in one step over all ranks; a rank with
     several accumulates their gradients. pack_tokens: token budget of a pack. lr: peak learning rate, reached after
     `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
     dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
@@ -134,11 +134,11 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True)
-class StageConfig:
-    """One stage of a run that has several, such as 256 pixels first and 512 after. Every stage begins the data anew.
+class PhaseConfig:
+    """One phase of a run that has several, such as 256 pixels first and 512 after. Every phase begins the data anew.
 
-    steps: how long it lasts. name: what logs call it. The others are those of `data` and `train`, for this stage alone;
-    what is null or not given is as there. The learning rate warms up and falls within the stage.
+    steps: how long it lasts. name: what logs call it. The others are those of `data` and `train`, for this phase alone;
+    what is null or not given is as there. The learning rate warms up and falls within the phase.
     """
 
     steps: Positive
@@ -234,7 +234,7 @@ class TrainingConfig:
     data: DataConfig = DataConfig()
     model: NetworkConfig = field(default_factory=NetworkConfig)
     train: OptimizationConfig = OptimizationConfig()
-    stages: tuple[StageConfig, ...] = ()
+    phases: tuple[PhaseConfig, ...] = ()
     lora: LoraSettings = LoraSettings()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
@@ -272,8 +272,8 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
         for key in before[section]
         if before[section][key] != after[section][key]
     }
-    if before["stages"] != after["stages"]:
-        found["stages"] = (before["stages"], after["stages"])
+    if before["phases"] != after["phases"]:
+        found["phases"] = (before["phases"], after["phases"])
     return found
 
 

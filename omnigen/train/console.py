@@ -7,39 +7,39 @@ from shlex import quote
 
 from omnigen.network.flops import FP32
 from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
-from omnigen.train.memory import sized
-from omnigen.train.phases import Stage
+from omnigen.train.memory import format_bytes
+from omnigen.train.phases import Phase
 from omnigen.train.setup import Setup
 from omnigen.train.trainer import Event
 
 
-def opening(setup: Setup, run: Path, checkpoint: Path | None) -> str:
+def start_lines(setup: Setup, run: Path, checkpoint: Path | None) -> str:
     """Returns what is trained on what, and from where."""
     ranks = setup.ranks
     whole, trained = (sum(p.numel() for p in group) for group in (setup.model.parameters(), setup.trained))
     network = f"{whole / 1e6:.1f} million parameters"
     if trained < whole:
-        size = sized(FP32 * trained)
+        size = format_bytes(FP32 * trained)
         network += f"; what is trained is an adapter of {trained:,} parameters, {size}"
     spread = f", {setup.config.parallel.mode}" if setup.sharded else ""
     return "\n".join(
         [
-            *setup.source.lines(setup.stages[0].too_long),
+            *setup.source.lines(setup.phases[0].too_long),
             f"{network}, {ranks.world} {'ranks' if ranks.world > 1 else 'rank'} on {ranks.device.type}{spread}",
-            *(line for parts in setup.stages for line in (_stage_line(parts.stage), *parts.caches.lines)),
+            *(line for parts in setup.phases for line in (_phase_line(parts.phase), *parts.caches.lines)),
             f"continuing from {checkpoint}" if checkpoint else f"a new run in {run}",
         ]
     )
 
 
-def describe(event: Event, setup: Setup) -> str:
+def event_line(event: Event, setup: Setup) -> str:
     """Returns the line of an event; "" if it needs none."""
-    values, total = event.values, setup.stages[-1].stage.last
+    values, total = event.values, setup.phases[-1].phase.last
     head = f"step {event.step:>{len(str(total))}}/{total}"
-    if event.kind == "stage" and len(setup.stages) > 1:
-        return f"{head}  {_stage_line(values['stage'])}"
+    if event.kind == "phase" and len(setup.phases) > 1:
+        return f"{head}  {_phase_line(values['phase'])}"
     if event.kind == "metrics":
-        clock = values["clock"]
+        clock = values["timing"]
         minutes, seconds = divmod(round((total - event.step) * clock["seconds_per_step"]), 60)
         mfu = f"MFU {clock['mfu']:.1%}  " if clock["mfu"] else ""
         return (
@@ -60,7 +60,7 @@ def describe(event: Event, setup: Setup) -> str:
     return ""
 
 
-def closing(run: Path) -> str:
+def end_lines(run: Path) -> str:
     """Returns where to look, once a run is over."""
     is_adapter = (run / ADAPTER_FOLDER).is_dir()
     made = f"the adapter is in {run / ADAPTER_FOLDER}" if is_adapter else f"the network is in {run / MODEL_FOLDER}"
@@ -73,9 +73,9 @@ def closing(run: Path) -> str:
     return "\n".join(lines)
 
 
-def _stage_line(stage: Stage) -> str:
-    train = stage.train
+def _phase_line(phase: Phase) -> str:
+    train = phase.train
     return (
-        f"{stage.prefix}{train.steps} steps at {stage.max_side} px, {train.packs_per_step} x {train.pack_tokens} "
+        f"{phase.prefix}{train.steps} steps at {phase.max_side} px, {train.packs_per_step} x {train.pack_tokens} "
         f"tokens a step, learning rate {train.lr:g}"
     )

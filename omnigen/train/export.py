@@ -27,17 +27,17 @@ def export(setup: Setup, state: RunState, run: Path) -> None:
             weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
             if setup.ranks.is_main:
                 names = {"tokenizer": setup.tokenizer.name, "codec": setup.codec.name}
-                side = setup.stages[-1].stage.max_side
+                side = setup.phases[-1].phase.max_side
                 save_model(run / MODEL_FOLDER, setup.model.config, weights, image_size=side, **names)
     if setup.ranks.is_main:
         write_json(run / SUMMARY_FILE, _summary(setup, state, run))
 
 
 def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
-    """Untrained and trained are judged at the last stage's resolution, or what it began and ended with."""
-    last = setup.stages[-1].stage.index + 1
-    lines = [line for line in read_lines(run / VALIDATION) if line["stage"] == last]
-    first = next((line for line in lines if "mean_predictor" in line), None)  # of the stage's beginning
+    """Untrained and trained are judged at the last phase's resolution, or what it began and ended with."""
+    last = setup.phases[-1].phase.index + 1
+    lines = [line for line in read_lines(run / VALIDATION) if line["phase"] == last]
+    first = next((line for line in lines if "mean_predictor" in line), None)  # of the phase's beginning
     final = lines[-1] if lines else None
     metrics = read_lines(run / METRICS)
     return {
@@ -49,7 +49,7 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in setup.trained),
         **setup.source.counts(),
-        "too_long": setup.stages[-1].too_long,
+        "too_long": setup.phases[-1].too_long,
         "bad_samples": state.bad,
         "training_loss": metrics[-1]["loss"] if metrics else None,
         "validation": {

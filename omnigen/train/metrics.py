@@ -21,17 +21,17 @@ FILES = (METRICS, VALIDATION, TIMING, BAD_SAMPLES)
 
 
 class RunLog:
-    """Appends to the files of a run that continues after step `step` of stage `stage` (from 1; 0: none has begun).
+    """Appends to the files of a run that continues after step `step` of phase `phase` (from 1; 0: none has begun).
 
-    Later lines, of a life that ended, go first. judged: whether the validation of that step, if due, is over.
+    Later lines, of a life that ended, go first. evaluated: whether the validation of that step, if due, is over.
     """
 
-    def __init__(self, folder: Path, step: int, stage: int, *, judged: bool = True) -> None:
+    def __init__(self, folder: Path, step: int, phase: int, *, evaluated: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         for name in FILES:
-            _keep_until(folder / name, step if judged or name != VALIDATION else step - 1, stage)
+            _keep_until(folder / name, step if evaluated or name != VALIDATION else step - 1, phase)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._wandb: Any = None
 
@@ -98,12 +98,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [values for _, values in _lines(path)]
 
 
-def _keep_until(path: Path, step: int, stage: int) -> None:
+def _keep_until(path: Path, step: int, phase: int) -> None:
     if not path.is_file():
         return
 
     kept = [
-        line + b"\n" for line, values in _lines(path) if values["step"] <= step and values.get("stage", stage) <= stage
+        line + b"\n" for line, values in _lines(path) if values["step"] <= step and values.get("phase", phase) <= phase
     ]
     if (data := b"".join(kept)) != path.read_bytes():
         write_bytes(path, data)

@@ -83,9 +83,9 @@ def prepare_pack(
     references: list[Tensor] = []
     clean, noise, timesteps, weights, counted = [], [], [], [], []
     for sample, images in zip(batch.samples, image_posteriors(batch.samples, codec, device)):
-        generator = sample_generator(config.seed, sample.slot.counter, sample.slot.row.key)
-        t = draw_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
-        target, *shown = (codec.draw(image[None], generator)[0] for image in images)
+        generator = sample_generator(config.seed, sample.planned.index, sample.planned.ref.key)
+        t = sample_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
+        target, *shown = (codec.sample(image[None], generator)[0] for image in images)
         eps = torch.randn(target.shape, generator=generator).to(device)
         weight, counts = None, True
         if config.edit_weighting and sample.source is not None:
@@ -97,8 +97,8 @@ def prepare_pack(
         weights.append(weight)
         counted.append(counts)
     return FlowPack(
-        keys=tuple(sample.slot.row.key for sample in batch.samples),
-        tasks=tuple(sample.slot.row.task for sample in batch.samples),
+        keys=tuple(sample.planned.ref.key for sample in batch.samples),
+        tasks=tuple(sample.planned.ref.task for sample in batch.samples),
         layout=batch.layout.to(device),
         references=references,
         clean=clean,
@@ -154,15 +154,15 @@ def interpolate(clean: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
     return t * clean + (1 - t) * noise
 
 
-def draw_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
-    """Draws t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favors noise."""
+def sample_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
+    """SampleSequence t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favors noise."""
     t = torch.sigmoid(mean + std * torch.randn((), generator=generator, dtype=torch.float64)).item()
     return t / (t + shift - shift * t)
 
 
-def sample_generator(seed: int, counter: int, key: str) -> torch.Generator:
+def sample_generator(seed: int, index: int, key: str) -> torch.Generator:
     """Returns the CPU generator of everything random about one draw."""
-    return torch.Generator().manual_seed(stable_hash("flow", seed, counter, key))
+    return torch.Generator().manual_seed(stable_hash("flow", seed, index, key))
 
 
 def image_posteriors(samples: Sequence[LoadedSample], codec: Codec, device: torch.device) -> list[list[Tensor]]:
@@ -183,7 +183,7 @@ def encode_images(
     sample: LoadedSample, codec: Codec, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, list[Tensor]]:
     """Returns the latents (C, H, W) of the target, and of the references in reading order."""
-    target, *shown = (codec.draw(image[None], generator)[0] for image in image_posteriors([sample], codec, device)[0])
+    target, *shown = (codec.sample(image[None], generator)[0] for image in image_posteriors([sample], codec, device)[0])
     return target, shown
 
 

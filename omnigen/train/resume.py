@@ -7,13 +7,13 @@ from pathlib import Path
 from omnigen.train.checkpoint_files import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
 from omnigen.train.command import CONFIG_FILE
 from omnigen.train.config import TrainingConfig, differences, load_config
-from omnigen.train.phases import require_same_past, run_stages
+from omnigen.train.phases import require_same_past, run_phases
 from x2i.errors import UserError
 
 # Settings that may change from one life of a run to the next: they do not change what any step computes, but for
 # train.steps, which lengthens a run (and, with the cosine schedule, the way the learning rate falls from there on).
-# What may change of `stages` is for `require_same_past` to say.
-FREE_SECTIONS = ("log", "checkpoint", "parallel", "stages")
+# What may change of `phases` is for `require_same_past` to say.
+FREE_SECTIONS = ("log", "checkpoint", "parallel", "phases")
 FREE_KEYS = (
     "data.shards",
     "data.workers",
@@ -87,4 +87,4 @@ def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
             f"{run / CONFIG_FILE}: this run was begun with other settings: {listed}. Restore them, or begin anew with "
             f"--out elsewhere"
         )
-    require_same_past(run_stages(before), run_stages(settings), step)
+    require_same_past(run_phases(before), run_phases(settings), step)

@@ -17,12 +17,12 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errn
 
 
 @contextmanager
-def held(run: Path, ranks: Ranks) -> Iterator[None]:
+def lock_run_folder(run: Path, ranks: Ranks) -> Iterator[None]:
     """Makes the folder of a run and holds it alone; a killed process lets go of it.
 
     Raises UserError, on every rank, if the folder cannot be made or another process trains in it.
     """
-    descriptor, problem = _hold(run) if ranks.is_main else (None, "")
+    descriptor, problem = _lock(run) if ranks.is_main else (None, "")
     try:
         if problems := [each for each in ranks.gather([problem]) if each]:
             raise UserError(f"{run}: {problems[0]}")
@@ -32,7 +32,7 @@ def held(run: Path, ranks: Ranks) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _hold(run: Path) -> tuple[int | None, str]:
+def _lock(run: Path) -> tuple[int | None, str]:
     """Returns the folder, open and locked, or why it is not."""
     try:
         run.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from omnigen.codecs.codec import Codec
-from omnigen.data.loading.sample import ImageReader, LoadedSample, Slot, load
+from omnigen.data.loading.sample import ImageReader, LoadedSample, PlannedSample, load
 from omnigen.generate.pipeline import generate
 from omnigen.images import TOKEN_PIXELS
 from omnigen.network.model import OmniGen
@@ -28,7 +28,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class SheetRow:
+class GridRow:
     """inputs in placeholder order; target None for a free prompt; drawn: by the network. All uint8 (H, W, 3)."""
 
     title: str
@@ -37,32 +37,36 @@ class SheetRow:
     drawn: Pixels
 
 
-def draw_rows(
+def sample_rows(
     model: OmniGen,
     tokenizer: Tokenizer,
     codec: Codec,
-    slots: Sequence[Slot],
+    planned_samples: Sequence[PlannedSample],
     config: LogConfig,
     *,
     max_side: int,
     seed: int,
     bf16: bool = False,
     share: tuple[int, int] = (0, 1),
-) -> list[tuple[int, SheetRow]]:
-    """Draws the targets of `slots`, and `config.prompts`, by the sampler that `omnigen generate` uses.
+) -> list[tuple[int, GridRow]]:
+    """SampleSequence the targets of `planned_samples`, and `config.prompts`, by the sampler that `omnigen generate` uses.
 
     share: (part, parts); of all rows, every parts-th from number `part` on. Returns rows with their numbers.
     """
-    rows: list[tuple[int, SheetRow]] = []
-    for number in range(len(slots) + len(config.prompts))[share[0] :: share[1]]:
-        if number < len(slots):
-            sample = load(slots[number], ImageReader(max_side))
+    rows: list[tuple[int, GridRow]] = []
+    for number in range(len(planned_samples) + len(config.prompts))[share[0] :: share[1]]:
+        if number < len(planned_samples):
+            sample = load(planned_samples[number], ImageReader(max_side))
             if not isinstance(sample, LoadedSample):
                 continue
             inputs, target = input_images(sample), sample.target.numpy()
-            task, instruction, (height, width) = sample.slot.row.task, sample.slot.row.instruction, target.shape[:2]
+            task, instruction, (height, width) = (
+                sample.planned.ref.task,
+                sample.planned.ref.instruction,
+                target.shape[:2],
+            )
         else:
-            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(slots)]
+            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(planned_samples)]
             height = width = max_side // TOKEN_PIXELS * TOKEN_PIXELS
         drawn = generate(
             model,
@@ -79,17 +83,17 @@ def draw_rows(
             max_input_side=max_side,
             bf16=bf16,
         )
-        rows.append((number, SheetRow(f"{task}: {instruction}", inputs, target, drawn)))
+        rows.append((number, GridRow(f"{task}: {instruction}", inputs, target, drawn)))
     return rows
 
 
 def input_images(sample: LoadedSample) -> tuple[Pixels, ...]:
     """Returns the prepared input images of a sample in placeholder order, each once."""
-    by_number = dict(zip(sample.slot.image_numbers, sample.references))
+    by_number = dict(zip(sample.planned.image_numbers, sample.references))
     return tuple(by_number[number].numpy() for number in sorted(by_number))
 
 
-def write_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
+def write_grid(path: Path, rows: Sequence[GridRow]) -> None:
     """Writes the sheet as PNG: one line a row, its title above the pictures."""
     cell = max([CELL, *(max(row.drawn.shape[:2]) for row in rows)])
     columns = max((len(row.inputs) for row in rows), default=0) + 2
@@ -107,7 +111,7 @@ def write_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
     write_bytes(path, encode(np.asarray(sheet), "png"))
 
 
-def _line(row: SheetRow, columns: int, cell: int, width: int) -> Image.Image:
+def _line(row: GridRow, columns: int, cell: int, width: int) -> Image.Image:
     """Returns one row of the sheet, as high as its pictures need."""
     title = textwrap.wrap(row.title, max(20, width // 7))
     cells = [*row.inputs, *[None] * (columns - 2 - len(row.inputs)), row.target, row.drawn]

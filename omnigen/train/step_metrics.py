@@ -15,7 +15,7 @@ PLANNED, CAPACITY, NORM = "planned", "capacity", "grad_norm"
 TASK, INTERVAL = "task ", "interval "
 
 
-class Ledger:
+class StepMetrics:
     """The sums of one step, float64: weighted loss, samples, bad samples, stop wishes; (loss, tokens) by task and by
     interval of t. tasks: of the whole step, so that every rank has the same vector.
     """
@@ -55,7 +55,7 @@ class Ledger:
 
 
 def report(total: Mapping[str, float]) -> dict[str, Any]:
-    """Returns the means of an interval, from what `Ledger.accumulate` gave.
+    """Returns the means of an interval, from what `StepMetrics.accumulate` gave.
 
     loss: as minimized, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
     the last step, before clipping. fill: share of the packs' capacity that held tokens.

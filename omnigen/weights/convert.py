@@ -22,12 +22,12 @@ from omnigen.weights.formats import (
     our_document,
 )
 from omnigen.weights.side_files import (
-    find_companions,
+    find_side_files,
     missing_notes,
     moved,
     tokenizer_size,
-    write_companions,
     write_pipeline,
+    write_side_files,
 )
 from x2i.errors import UserError
 from x2i.settings import nearest
@@ -35,7 +35,7 @@ from x2i.store.files.atomic import write_json
 
 if TYPE_CHECKING:
     from omnigen.weights.lora.delta import Adapter
-    from omnigen.weights.tensor_reader import Stored
+    from omnigen.weights.tensor_reader import LazyTensor
 
 LAYOUTS = ("ours", "official", "diffusers")
 DTYPES = ("keep", "fp32", "bf16", "fp16")
@@ -94,8 +94,8 @@ def convert(
     layout = conversion.layout or ("ours" if found.layout == "phi3" else found.layout)
     weights, description = _network(found, conversion)
     weights = _changed(weights, conversion.dtype, adapters)
-    companions = find_companions(description)
-    described = moved(description, companions, found.root)
+    side_files = find_side_files(description)
+    described = moved(description, side_files, found.root)
     file = DIFFUSERS_WEIGHTS_FILE if layout == "diffusers" else WEIGHTS_FILE
     planned = plan(weights, _target_names(layout), file, conversion.max_shard_size)
     done = 0
@@ -106,15 +106,15 @@ def convert(
         if on_bytes is not None:
             on_bytes(done, planned.num_bytes)
 
-    with new_folder(out, planned.num_bytes + companions.num_bytes) as folder:
+    with new_folder(out, planned.num_bytes + side_files.num_bytes) as folder:
         place = folder / "transformer" if layout == "diffusers" else folder
         write(place, planned, count)
         _write_documents(place, layout, described, _retyped(found.carried, conversion.dtype))
-        write_companions(folder, layout, companions)
+        write_side_files(folder, layout, side_files)
         if layout == "diffusers":
-            write_pipeline(folder, companions, found.carried)
+            write_pipeline(folder, side_files, found.carried)
     files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
-    notes = [*_source_notes(found), *missing_notes(described, companions)]
+    notes = [*_source_notes(found), *missing_notes(described, side_files)]
     return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
 
 
@@ -125,7 +125,7 @@ def network_size(config: ModelConfig) -> int:
     return sum(math.prod(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
 
 
-def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, Stored], Description]:
+def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, LazyTensor], Description]:
     from omnigen.weights.load import open_network
     from omnigen.weights.phi3 import resized_embedding, with_fresh_rest
 
@@ -147,7 +147,7 @@ def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, S
     return with_fresh_rest(weights, config, conversion.seed), described
 
 
-def _changed(weights: Mapping[str, Stored], dtype: str, adapters: Sequence[Adapter]) -> Mapping[str, Stored]:
+def _changed(weights: Mapping[str, LazyTensor], dtype: str, adapters: Sequence[Adapter]) -> Mapping[str, LazyTensor]:
     import torch
 
     from omnigen.weights.transforms import cast, merged

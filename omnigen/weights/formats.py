@@ -17,7 +17,7 @@ from omnigen.weights.json_files import read_document
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
-    from omnigen.weights.tensor_reader import Stored
+    from omnigen.weights.tensor_reader import LazyTensor
 
 FORMAT = "omnigen"
 FORMAT_VERSION = 1
@@ -66,7 +66,7 @@ class ModelFolder:
     def weights_file(self) -> str:
         return DIFFUSERS_WEIGHTS_FILE if self.layout == "diffusers" else WEIGHTS_FILE
 
-    def open(self) -> dict[str, Stored]:
+    def open(self) -> dict[str, LazyTensor]:
         """Returns the weights by the names they have there. Raises UserError if there are none, or damaged ones."""
         from omnigen.weights.tensor_reader import find_weights, open_weights
 

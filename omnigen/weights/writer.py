@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from omnigen.weights.tensor_reader import DTYPES, INDEX, Stored, Weights
+from omnigen.weights.tensor_reader import DTYPES, INDEX, LazyTensor, Weights
 from x2i.errors import UserError
 from x2i.store.files.atomic import atomic_file, write_json
 
@@ -28,7 +28,7 @@ class Target:
     """A tensor to be written under `names`, cut along its rows into as many equal parts."""
 
     names: tuple[str, ...]
-    source: Stored
+    source: LazyTensor
 
     @property
     def part(self) -> tuple[int, ...]:

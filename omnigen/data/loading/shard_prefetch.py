@@ -13,14 +13,14 @@ from x2i.errors import UserError
 from x2i.store.files.cache import FileCache, StoredFile
 
 
-class CacheFiller:
+class ShardPrefetcher:
     """Fetches `files` into `cache`, in order, between `start` and `stop`."""
 
     def __init__(self, cache: FileCache, files: Sequence[StoredFile]) -> None:
         self._cache, self._files = cache, files
         self._stopped = threading.Event()
         self._error: UserError | None = None
-        self._thread = threading.Thread(target=self._fill, name="cache filler", daemon=True)
+        self._thread = threading.Thread(target=self._fill, name="cache prefetcher", daemon=True)
 
     def start(self) -> None:
         """Begins to fetch."""

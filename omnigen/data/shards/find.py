@@ -33,7 +33,7 @@ class FoundShard:
         return is_remote(self.tar.path)
 
 
-def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
+def find_shards(paths: Sequence[str | Path]) -> list[FoundShard]:
     """Returns the shards under every path (a dataset folder, a folder of shards, or one .tar), in order of their names.
 
     A path with numbers in braces, such as "https://host/{00000..00999}.tar", is one for each number. A shard without

@@ -35,10 +35,10 @@ INDEX_VERSION = 2
 MOST_SHOWN = 5
 
 
-def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
+def make_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     """Returns the index of a shard without one: from the cache, or made now and kept there.
 
-    Raises UserError for a shard on a store without a cache that has room for it, and as `scan_foreign` does.
+    Raises UserError for a shard on a store without a cache that has room for it, and as `scan_unindexed` does.
     """
     tar = found.tar.path
     if found.is_remote:
@@ -50,13 +50,13 @@ def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
             )
         tar = copy
     if cache is None:
-        return read_shard_index(scan_foreign(tar, str(found.tar.path)), str(found.tar.path))
+        return read_shard_index(scan_unindexed(tar, str(found.tar.path)), str(found.tar.path))
     name = cache.place(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
-    made = cache.made(name, lambda: scan_foreign(tar, str(found.tar.path)))
+    made = cache.made(name, lambda: scan_unindexed(tar, str(found.tar.path)))
     return read_shard_index(made, str(found.tar.path))
 
 
-def scan_foreign(tar: Path, name: str) -> bytes:
+def scan_unindexed(tar: Path, name: str) -> bytes:
     """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
 
     name: what the shard is called in errors, and in the uids of samples that name none. Raises UserError for a tar that

@@ -138,8 +138,8 @@ def test_drawing_from_a_posterior_is_encoding(vae_folder: Path) -> None:
         assert posterior.shape == (2, codec.posterior_channels, images.shape[2] // 8, images.shape[3] // 8)
         for seed in (None, 3):
             first, second = (torch.Generator().manual_seed(seed) if seed else None for _ in range(2))
-            assert torch.equal(codec.draw(posterior, first), codec.encode(images, second))
-    drawn = [codec.draw(posterior[:1], torch.Generator().manual_seed(seed)) for seed in range(400)]
+            assert torch.equal(codec.sample(posterior, first), codec.encode(images, second))
+    drawn = [codec.sample(posterior[:1], torch.Generator().manual_seed(seed)) for seed in range(400)]
     mean, deviation = posterior[:1].chunk(2, dim=1)
     found = torch.cat(drawn) / 0.13025
     assert ((found.mean(0) - mean[0]) / deviation[0] * 400**0.5).abs().max() < 5

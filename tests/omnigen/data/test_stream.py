@@ -15,10 +15,10 @@ import pytest
 from omnigen.data.loading.loader import StepLoader
 from omnigen.data.loading.sample import DropoutRates
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.schedule import Planner, rows_that_fit
-from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamDraws, split_shards
+from omnigen.data.order.schedule import PackSchedule, rows_that_fit
+from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamSequence, split_shards
 from omnigen.data.shards.catalog import Catalog
-from omnigen.data.shards.find import find_shard_set
+from omnigen.data.shards.find import find_shards
 from omnigen.tokenizer import ByteTokenizer
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from tests.support.training_shards import make_shards
@@ -43,7 +43,7 @@ def foreign(tmp_path_factory):
 
 
 def draws_of(folder, at_a_time=2, seed=7, cache=None, budget=BUDGET):
-    return StreamDraws(ShardStream(tuple(find_shard_set([folder])), at_a_time, cache), seed, fitting(budget))
+    return StreamSequence(ShardStream(tuple(find_shards([folder])), at_a_time, cache), seed, fitting(budget))
 
 
 def fitting(budget):
@@ -55,7 +55,7 @@ def fitting(budget):
 
 
 def load(draws, first=0, last=6, state=None, **options):
-    planner = Planner(
+    schedule = PackSchedule(
         draws,
         tokenizer=ByteTokenizer(),
         seed=1,
@@ -64,7 +64,7 @@ def load(draws, first=0, last=6, state=None, **options):
         packs_per_step=2,
         dropout=DropoutRates(0.1, 0.1, 0.1),
     )
-    yield from StepLoader(planner, state or PackingState(), first, last, max_side=SIDE, **options)
+    yield from StepLoader(schedule, state or PackingState(), first, last, max_side=SIDE, **options)
 
 
 def seen(steps):
@@ -73,14 +73,14 @@ def seen(steps):
 
 def sample_seen(sample):
     pixels = [image.numpy().tobytes() for image in (*sample.references, sample.target)]
-    return sample.slot.counter, sample.slot.row.key, sample.slot.dropout, sample.slot.layout, pixels
+    return sample.planned.index, sample.planned.ref.key, sample.planned.dropout, sample.planned.layout, pixels
 
 
 def walk(draws, count):
     number = 0
     for _ in range(count):
         yield number, draws.row(number)
-        number = draws.following(number)
+        number = draws.next_index(number)
 
 
 def test_every_epoch_draws_each_sample_once_in_groups_of_few_shards(foreign):
@@ -102,8 +102,8 @@ def test_the_order_depends_on_the_seed_alone(foreign):
 
 def test_a_run_that_goes_on_opens_no_shard_that_is_past(tmp_path):
     made = make_shards(tmp_path / "data", sizes=((48, 48), (48, 32), (32, 48), (32, 32)))  # eight shards
-    stream = ShardStream(tuple(find_shard_set([made])), 1)
-    steps = list(load(StreamDraws(stream, 7, fitting(BUDGET)), last=3))
+    stream = ShardStream(tuple(find_shards([made])), 1)
+    steps = list(load(StreamSequence(stream, 7, fitting(BUDGET)), last=3))
     state = steps[1].plan.state
     groups = {number >> PLACE_BITS for number in (*state.waiting, state.next)}
     assert 1 <= min(groups) <= max(groups) <= 5
@@ -111,7 +111,7 @@ def test_a_run_that_goes_on_opens_no_shard_that_is_past(tmp_path):
         [shard] = stream.group(group, 7)
         shard.tar.path.unlink()
         shard.index.path.unlink()
-    goes_on = load(StreamDraws(stream, 7, fitting(BUDGET)), 2, 3, state)
+    goes_on = load(StreamSequence(stream, 7, fitting(BUDGET)), 2, 3, state)
     assert seen(goes_on) == seen(steps[2:])
 
 
@@ -153,8 +153,8 @@ def test_shards_without_an_index_stream_from_a_server_that_knows_no_ranges(forei
         for number, path in enumerate(sorted(foreign.iterdir()), 8):
             shutil.copy(path, tmp_path / f"{number:03d}.tar")
         url = f"http://127.0.0.1:{server.server_port}/"
-        stream = ShardStream(tuple(find_shard_set([url + "{008..012}.tar"])), 2, FileCache(tmp_path / "cache", 10**9))
-        found = seen(load(StreamDraws(stream, 7, fitting(BUDGET))))
+        stream = ShardStream(tuple(find_shards([url + "{008..012}.tar"])), 2, FileCache(tmp_path / "cache", 10**9))
+        found = seen(load(StreamSequence(stream, 7, fitting(BUDGET))))
         with RangeReader() as reader, pytest.raises(UserError, match="its server ignores byte ranges"):
             reader.read(dataset_path(url + "008.tar"), 512, 10)
         server.shutdown()
@@ -163,10 +163,10 @@ def test_shards_without_an_index_stream_from_a_server_that_knows_no_ranges(forei
 
 def test_a_damaged_shard_is_told_when_its_turn_comes(foreign, tmp_path):
     folder = shutil.copytree(foreign, tmp_path / "shards")
-    stream = ShardStream(tuple(find_shard_set([folder])), 1)
+    stream = ShardStream(tuple(find_shards([folder])), 1)
     [damaged] = stream.group(3, 7)
     os.truncate(damaged.tar.path, 5000)
-    draws = StreamDraws(stream, 7, fitting(BUDGET))
+    draws = StreamSequence(stream, 7, fitting(BUDGET))
     assert len(list(walk(draws, 3 * 16))) == 48
     with pytest.raises(UserError, match=f"{damaged.tar.path}: .*truncated"):
         list(walk(draws, 3 * 16 + 1))
@@ -179,7 +179,7 @@ def test_a_stream_of_which_nothing_fits_is_told(foreign):
 
 def test_samples_that_do_not_fit_are_passed_over(foreign):
     catalog = Catalog.open([foreign])
-    short = sorted(catalog.row(number).key for number in fitting(36)(catalog))
+    short = sorted(catalog.sample_ref(number).key for number in fitting(36)(catalog))
     assert len({key.partition("-")[0] for key in short}) == 3, "two of the five shards hold nothing that fits"
     draws = draws_of(foreign, at_a_time=1, budget=36)
     drawn = [row for _, row in walk(draws, 2 * (len(short) + 2)) if row is not None]
@@ -188,7 +188,7 @@ def test_samples_that_do_not_fit_are_passed_over(foreign):
 
 
 def test_whole_shards_are_held_out(foreign):
-    found = find_shard_set([foreign])
+    found = find_shards([foreign])
     training, held_out = split_shards(found, 0.4, 0)
     assert (len(training), len(held_out)) == (3, 2)
     assert {shard.tar.path for shard in [*training, *held_out]} == {shard.tar.path for shard in found}
@@ -201,9 +201,9 @@ def test_whole_shards_are_held_out(foreign):
 def test_numbers_in_braces_stand_for_many_paths(tmp_path):
     for name in ("a-08", "a-09", "a-10", "b-09"):
         (tmp_path / f"{name}.tar").write_bytes(b"")
-    found = find_shard_set([tmp_path / "a-{08..10}.tar", tmp_path / "b-09.tar"])
+    found = find_shards([tmp_path / "a-{08..10}.tar", tmp_path / "b-09.tar"])
     assert [shard.tar.path.name for shard in found] == ["a-08.tar", "a-09.tar", "a-10.tar", "b-09.tar"]
     with pytest.raises(UserError, match=r"a-11\.tar: no such file"):
-        find_shard_set([tmp_path / "a-{08..11}.tar"])
+        find_shards([tmp_path / "a-{08..11}.tar"])
     with pytest.raises(UserError, match="the smaller number first"):
-        find_shard_set([tmp_path / "a-{10..08}.tar"])
+        find_shards([tmp_path / "a-{10..08}.tar"])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omnigen.codecs.codec import DctCodec
-from omnigen.generate.kv_cache import PromptCache
+from omnigen.generate.kv_cache import KVCache
 from omnigen.generate.pipeline import generate
 from omnigen.generate.sampler import guidance_weights, integrate, schedule
 from omnigen.images import prepare_image, to_tensor, to_uint8
@@ -73,7 +73,7 @@ def test_guidance_weights_are_those_of_the_formula() -> None:
 def test_the_prompt_cache_gives_the_velocities_of_the_whole_network() -> None:
     network = random_model()
     layout, references, noisy, timesteps = inputs(SAMPLES)
-    cache = PromptCache(network, SAMPLES, references)
+    cache = KVCache(network, SAMPLES, references)
     with torch.no_grad():
         for scale in (1.0, -0.5):
             changed = [scale * latent for latent in noisy]

@@ -82,7 +82,7 @@ def test_a_checkpoint_whose_list_of_files_is_damaged_is_not_trusted(config, run)
         (["model.overrides.num_layers=3"], "llm.layers.2.* nothing there"),
         (["model.overrides.intermediate_size=32"], r"mlp.down_proj.weight: \(32, 64\) there, \(32, 32\) here"),
         (["train.steps=5"], "has taken 6 steps, the configuration has 5; lengthen it"),
-        (["stages=[{steps: 4}, {steps: 4}]"], "its last step was of stage 1, by the configuration it is of stage 2"),
+        (["phases=[{steps: 4}, {steps: 4}]"], "its last step was of phase 1, by the configuration it is of phase 2"),
     ],
 )
 def test_a_checkpoint_of_another_network_or_schedule_is_refused_before_anything_is_removed(

@@ -73,7 +73,7 @@ def test_too_many_undecodable_samples_stop_the_run_with_a_list(tmp_path):
 def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_path):
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 60}))
     setup = assemble(config, CPU)
-    assert setup.stages[0].too_long == 8  # few_shot: four images and a long instruction
+    assert setup.phases[0].too_long == 8  # few_shot: four images and a long instruction
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 10}))
     with pytest.raises(UserError, match="no sample is left to train on: of 32, .* longer than train.pack_tokens"):
         assemble(config, CPU)
@@ -81,7 +81,7 @@ def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_pat
 
 def test_the_mean_predictor_is_the_best_constant_and_no_network(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    validation = setup.stages[0].validation
+    validation = setup.phases[0].validation
     assert validation is not None
     report = validation.mean_predictor()
     velocities = [(x - eps).flatten(1).double() for pack in validation._packs for x, eps in zip(pack.clean, pack.noise)]
@@ -125,7 +125,7 @@ def test_lines_of_a_life_that_ended_are_taken_back(tmp_path):
 
 def test_validation_samples_alternate_the_tasks(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    validation = setup.stages[0].validation
+    validation = setup.phases[0].validation
     assert validation is not None
-    assert sorted(slot.row.task for slot in validation.slots) == sorted(TASKS)
+    assert sorted(planned.ref.task for planned in validation.planned_samples) == sorted(TASKS)
     assert len(np.unique(permute(np.arange(8), 8, 0))) == 8

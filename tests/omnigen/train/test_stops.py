@@ -27,7 +27,7 @@ STAGES = [{"steps": 5, "max_side": 16, "pack_tokens": 200}, {"steps": 5}]
 
 @pytest.fixture(scope="module")
 def settings(shards, tmp_path_factory) -> TrainingConfig:
-    """Ten steps in two stages; metrics of three steps a line, held-out losses and pictures every other step."""
+    """Ten steps in two phases; metrics of three steps a line, held-out losses and pictures every other step."""
     path = tmp_path_factory.mktemp("config") / "run.yaml"
     log = {"every": 3, "validate_every": 2, "sample_every": 4, "sample_held_out": 1}
     return load_config(write_config(path, shards, STAGES, log=log, checkpoint={"every": 4, "keep": 9}))
