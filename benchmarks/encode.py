@@ -4,11 +4,12 @@
 
 decode: JPEGs of 0.3 to 12 MP prepared to 256, 512 and 1024 pixels, from a whole decode and from a reduced one; the PSNR
 between the two is printed. batch: images encoded one at a time and together; the largest difference of bits is printed.
-prompts: planned_samples of 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer and by
-what `omnigen encode` kept; the planned_samples must be equal. step: loading, encoding, forward, backward on 3 MP JPEGs at 256
-pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and bf16; the losses
-must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real ones. One thread;
-the processor's time of this process is what counts; repeats are interleaved. One JSON line a comparison.
+prompts: planned_samples of 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer
+and by what `omnigen encode` kept; the planned_samples must be equal. step: loading, encoding, forward, backward on 3 MP
+JPEGs at 256 pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and
+bf16; the losses must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real
+ones. One thread; the processor's time of this process is what counts; repeats are interleaved. One JSON line a
+comparison.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from omnigen.cache.encode import EncodeOptions, encode
 from omnigen.cache.files import prompts_key
 from omnigen.cache.latents import LatentReader, LatentShard
 from omnigen.cache.tokens import TokenCache, find_prompts
-from omnigen.codecs.codec import Codec, load_codec
+from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.decode import decode_prepared
 from omnigen.data.loading.sample import Dropout, ImageReader, PlannedSample, make_planned_sample

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec, codec_family
 from omnigen.images import PREPARATION_VERSION
 from omnigen.prompt import template_fingerprint
 from omnigen.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ class CacheKey:
 
 def latents_key(codec: Codec, side: int) -> CacheKey:
     """Returns the key of the latents of images prepared to at most `side` pixels a side."""
-    family, fingerprint = codec.name.partition(":")[0], codec.fingerprint
+    family, fingerprint = codec_family(codec.name), codec.fingerprint
     identity = {
         "kind": "latents",
         "format_version": FORMAT_VERSION,

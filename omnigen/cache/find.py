@@ -12,7 +12,7 @@ import torch
 from omnigen.cache.files import describe, has_other_caches, latents_key, prompts_key
 from omnigen.cache.latents import DTYPES, LatentShard, find_latents
 from omnigen.cache.tokens import TokenCache, find_prompts
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import DataConfig
 from x2i.errors import UserError

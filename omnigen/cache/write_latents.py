@@ -22,7 +22,8 @@ from torch import Tensor
 from omnigen.cache.files import CacheKey, cache_file
 from omnigen.cache.latents import DTYPES, INDEX, LATENTS_SCHEMA, TENSORS
 from omnigen.cache.record import begin, commit
-from omnigen.codecs.codec import Codec, posteriors
+from omnigen.codecs.base import Codec
+from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.decode import decode_prepared
 from omnigen.images import prepared_size
 from x2i.errors import UserError

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from omnigen.generate.options import GenerationOptions
 from x2i.settings import apply_overrides, build_settings, read_yaml
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+WITH_FOLDER = ("sdxl", "hf")
+"""Codecs and tokenizers whose argument is a folder, or a hub id."""
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -39,14 +42,14 @@ class DataConfig:
     shards: dataset folders, folders of training shards or single tars, local or URLs such as s3://bucket/data;
     "{00000..00999}.tar" is a thousand tars.
     validation_fraction: share of the source photographs that are held out, with every sample made from them;
-    split_seed: which. weights: how often each task is drawn, in any unit; without them each sample counts the same;
-    tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,
-    for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
-    kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how much of them.
-    latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
-    every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
-    stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
-    promised then); 0 looks at all of them at the start.
+    split_seed: which. weights: how often each task is trained on, in any unit; without them each sample counts the
+    same; tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode
+    ahead, for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a
+    store are kept, shared by all ranks and runs of a machine (null: a folder for temporary files); cache_bytes: how
+    much of them. latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or
+    require it of every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not
+    with latents. stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says
+    what is not promised then); 0 looks at all of them at the start.
     """
 
     shards: tuple[str, ...] = ()
@@ -74,9 +77,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network. preset, overrides: see omnigen.network.config. codec: dct, dct:CHANNELS or sdxl:FOLDER.
-    tokenizer: bytes or hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads,
-    or of a Phi-3 language model; null starts from random ones. image_attention: causal is the paper's ablation.
+    """Which network. preset, overrides: see omnigen.network.config.
+
+    codec: dct, dct:CHANNELS, sdxl:FOLDER, or one of your own as mypackage.module:Class=ARGUMENT. tokenizer: bytes or
+    hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
+    language model; null starts from random ones. image_attention: causal is the paper's ablation.
     """
 
     preset: str = "tiny"
@@ -195,8 +200,8 @@ class ParallelConfig:
 class LogConfig:
     """What is written, and how often. A period is in steps; 0 is never.
 
-    every: lines of metrics. validate_every, validation_samples: of held-out samples, each judged at every timestep bin.
-    sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
+    every: lines of metrics. validate_every, validation_samples: of held-out samples, each evaluated in every timestep
+    bin. sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
     `sample_steps` Euler steps with the given guidance strengths (image_guidance 0: no branch for the images alone).
     wandb: project of Weights & Biases to send the numbers to as well. peak_tflops: what a device can do at most, by
     which to tell its share (MFU); null knows some GPUs by name.
@@ -207,9 +212,9 @@ class LogConfig:
     validation_samples: Positive = 64
     sample_every: NotNegative = 500
     sample_held_out: NotNegative = 8
-    sample_steps: Positive = 50
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.5
-    image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.6
+    sample_steps: Positive = GenerationOptions.steps
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.guidance
+    image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.image_guidance
     prompts: tuple[str, ...] = ()
     wandb: str | None = None
     peak_tflops: PositiveNumber | None = None
@@ -278,9 +283,9 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
 
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
-    """Makes data.shards, data.cache_dir and model.init absolute, but for URLs.
+    """Makes data.shards, data.cache_dir, model.init and the folders of codec and tokenizer absolute, but for URLs.
 
-    Leaves alone what has a wrong type; validation says so.
+    Leaves alone what has a wrong type, which validation reports, and names that may be a hub id.
     """
     data, model = document.get("data"), document.get("model")
     if isinstance(data, dict) and isinstance(data.get("shards"), str):
@@ -291,6 +296,16 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
         data["cache_dir"] = _anchored(data["cache_dir"], folder)
     if isinstance(model, dict) and isinstance(model.get("init"), str):
         model["init"] = _anchored(model["init"], folder)
+    for name in ("codec", "tokenizer"):
+        if isinstance(model, dict) and isinstance(model.get(name), str):
+            model[name] = _anchored_name(model[name], folder)
+
+
+def _anchored_name(name: str, folder: Path) -> str:
+    """Returns `sdxl:FOLDER` or `hf:FOLDER` with an absolute folder, if there is that folder or it begins with a dot."""
+    family, _, path = name.partition(":")
+    is_folder = path.startswith(("./", "../")) or (folder / path).is_dir()
+    return f"{family}:{_anchored(path, folder)}" if family in WITH_FOLDER and path and is_folder else name
 
 
 def _anchored(path: Any, folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What training as configured holds in memory, and on which devices that fits: arithmetic, before anything is built."""
+"""The memory that a training run takes, and the devices it fits: arithmetic, before anything is built."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import codec_channels
 from omnigen.network.config import preset
 from omnigen.network.flops import BF16, FP32, TrainMemory, num_parameters, train_memory
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
@@ -50,8 +50,8 @@ def planned_network(config: TrainingConfig) -> tuple[ModelConfig, list[str]]:
         sizes["vocab_size"] = load_tokenizer(tokenizer).vocab_size
     else:
         notes.append(f"tokenizer {tokenizer}: is not here; assumed to have the preset's {own.vocab_size:,} ids")
-    if codec.partition(":")[0] == "dct":
-        sizes["in_channels"] = load_codec(codec).channels
+    if (channels := codec_channels(codec)) is not None:
+        sizes["in_channels"] = channels
     else:
         notes.append(f"codec {codec}: not loaded; assumed to have the preset's {own.in_channels} channels")
     return preset(config.model.preset, **{**sizes, **config.model.overrides}), notes
@@ -78,9 +78,7 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
 
 
 def sampling_memory(config: TrainingConfig, network: ModelConfig, world: int) -> int:
-    """Returns the bytes that the first device needs for pictures, beside what is held: of a network in shards, another
-    that is whole.
-    """
+    """Returns the bytes that generating samples takes on the first device: a whole copy of a network in shards."""
     whole_copy = config.parallel.is_sharded(world) and config.log.sample_every
     return num_parameters(network) * FP32 if whole_copy else 0
 
@@ -107,8 +105,8 @@ def parallel_options(config: TrainingConfig, network: ModelConfig) -> list[Paral
     return found
 
 
-def describe(memory: TrainMemory, sampling_memory: int = 0) -> str:
-    """Returns what each device holds at the peak, and what it is made of. sampling_memory: see `sampling_memory`."""
+def describe(memory: TrainMemory, sampling: int = 0) -> str:
+    """Returns what each device holds at the peak, and what it is made of. sampling: see `sampling_memory`."""
     parts = {
         "weights": memory.parameters + memory.compute_copies,
         "gradients": memory.gradients,
@@ -119,16 +117,17 @@ def describe(memory: TrainMemory, sampling_memory: int = 0) -> str:
     listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
     turns = "" if memory.accumulates else " (gradients as activations go)"
     text = f"about {format_bytes(memory.total)} on each device: {listed}{turns}"
-    pictures = memory.held + memory.gradients + sampling_memory
+    pictures = memory.held + memory.gradients + sampling
     return text if pictures <= memory.total else f"{text}; about {format_bytes(pictures)} on the first for pictures"
 
 
 def report(config: TrainingConfig, network: ModelConfig) -> str:
-    """Returns what `omnigen train --plan` prints."""
+    """Returns what `omnigen train --estimate` prints."""
     phases = run_phases(config)
     total = num_parameters(network)
     lines = [
-        f"{total / 1e6:,.1f} million parameters: {format_bytes(total * FP32)} in fp32, {format_bytes(total * BF16)} in bf16",
+        f"{total / 1e6:,.1f} million parameters: {format_bytes(total * FP32)} in fp32, "
+        f"{format_bytes(total * BF16)} in bf16",
         *(_phase_line(phase) for phase in phases),
         "",
         "memory of each GPU, computing in bf16, weights and optimizer in fp32, with the longest packs:",
@@ -136,7 +135,8 @@ def report(config: TrainingConfig, network: ModelConfig) -> str:
         f"  {'what is trained':18}{'GPUs that share it':>20}{'checkpointing':>16}{'memory':>11}   fits",
     ]
     lines += [
-        f"  {option.name:18}{option.shards:>20}{option.checkpointing:>16}{format_bytes(option.memory.total):>11}   {option.smallest_device()}"
+        f"  {option.name:18}{option.shards:>20}{option.checkpointing:>16}{format_bytes(option.memory.total):>11}   "
+        f"{option.smallest_device()}"
         for option in parallel_options(config, network)
     ]
     lines += [

@@ -1,6 +1,6 @@
 """Rectified flow on packs: x_t = t x + (1 - t) eps, and the network learns the velocity x - eps (OmniGen, section 2).
 
-Everything random about a sample, its timestep and its noise, comes from (seed, number of the draw, key): it does not
+Everything random about a sample, its timestep and its noise, comes from (seed, index of the sample, key): it does not
 matter which rank trains on it, in which pack, or after how many restarts.
 
 Suffixes: S samples of the pack, C H W a latent image.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from omnigen.codecs.codec import Codec, posteriors
+from omnigen.codecs.base import Codec
+from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.collate import PackBatch
 from omnigen.data.loading.sample import LoadedSample
 from omnigen.network.blocks import Checkpointing
@@ -39,8 +40,8 @@ class FlowPack:
 
     references: latents (C, H, W) of the reference images in reading order. clean, noise: one latent per sample, data
     and eps. timesteps_S: in [0, 1], 1 is data. weights: per sample None (1 everywhere) or a weight for every element of
-    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying. sources: per
-    sample the latents that an edit starts from, or None; empty if nobody asks how much is copied.
+    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying. edit_inputs:
+    per sample the latents that an edit starts from, or None; empty if the copied share is not asked for.
     """
 
     keys: tuple[str, ...]
@@ -52,7 +53,7 @@ class FlowPack:
     timesteps_S: Tensor
     weights: list[Tensor | None]
     counted: tuple[bool, ...]
-    sources: tuple[Tensor | None, ...] = ()
+    edit_inputs: tuple[Tensor | None, ...] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -66,7 +67,7 @@ class SampleLosses:
     """Per sample, the error summed over its target tokens (each the mean over a token's elements).
 
     weighted_S: with edit weighting: what is minimized. plain_S: without, detached: what is compared. copied: per sample
-    what `copied_share` says; () if the pack has no sources.
+    what `copied_share` gives; () if the pack has no edit_inputs.
     """
 
     weighted_S: Tensor
@@ -77,7 +78,7 @@ class SampleLosses:
 def prepare_pack(
     batch: PackBatch, codec: Codec, config: OptimizationConfig, device: torch.device
 ) -> FlowPack | None:  # fmt: skip
-    """Encodes a loaded pack, where it is not yet, and draws its latents, timesteps and noise; None if it is empty."""
+    """Encodes a loaded pack, where it is not yet, and samples latents, timesteps and noise; None if it is empty."""
     if batch.layout is None:
         return None
     references: list[Tensor] = []
@@ -88,7 +89,7 @@ def prepare_pack(
         target, *shown = (codec.sample(image[None], generator)[0] for image in images)
         eps = torch.randn(target.shape, generator=generator).to(device)
         weight, counts = None, True
-        if config.edit_weighting and sample.source is not None:
+        if config.edit_weighting and sample.edit_input is not None:
             weight, counts = edit_weight(target, shown[0])
         references.extend(shown)
         clean.append(target)
@@ -129,9 +130,9 @@ def sample_losses(
         error = (v - (x - eps)).square()
         plain.append(error.detach().sum() / per_token * counts)
         weighted.append((error if weight is None else error * weight).sum() / per_token * counts)
-    drawn = zip(predicted, noisy, pack.timesteps_S, pack.clean, pack.sources)
+    edits = zip(predicted, noisy, pack.timesteps_S, pack.clean, pack.edit_inputs)
     copied = tuple(
-        None if source is None else copied_share(z + (1 - t) * v.detach(), x, source) for v, z, t, x, source in drawn
+        None if start is None else copied_share(z + (1 - t) * v.detach(), x, start) for v, z, t, x, start in edits
     )
     return SampleLosses(torch.stack(weighted), torch.stack(plain), copied)
 
@@ -161,7 +162,7 @@ def sample_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 
 
 
 def sample_generator(seed: int, index: int, key: str) -> torch.Generator:
-    """Returns the CPU generator of everything random about one draw."""
+    """Returns the CPU generator of everything random about one sample of a run."""
     return torch.Generator().manual_seed(stable_hash("flow", seed, index, key))
 
 

@@ -32,7 +32,7 @@ class Phase:
 
     @property
     def prefix(self) -> str:
-        """What a complaint about the phase begins with; "" for the only phase of a run without `phases`."""
+        """What an error message about the phase begins with; "" for the only phase of a run without `phases`."""
         return f"{self.name}: " if self.name else ""
 
     @property
@@ -47,7 +47,7 @@ def run_phases(config: TrainingConfig) -> tuple[Phase, ...]:
     for index, given in enumerate(config.phases or (PhaseConfig(config.train.steps),)):
         changes = {name: value for name, value in asdict(given).items() if value is not None}
         train = replace(config.train, **{name: changes[name] for name in OF_OPTIMIZATION if name in changes})
-        if index:  # the draws of a phase are numbered from 0 again, and must not meet the same noise again
+        if index:  # sample indices of a phase begin at 0 again, and must not get the same noise again
             train = replace(train, seed=stable_hash("stage", config.train.seed, index))
         first = phases[-1].last if phases else 0
         max_side, weights = changes.get("max_side", config.data.max_side), changes.get("weights", config.data.weights)

@@ -1,4 +1,4 @@
-"""Keeps a second run out of a run's folder, as long as the first one lives."""
+"""A lock on a run's folder: a second run is kept out as long as the first one lives."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
 
-# What a file system says that knows no such locks: there a second run is not kept out.
+# Errors of file systems without such locks: there a second run is not kept out.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 @contextmanager
 def lock_run_folder(run: Path, ranks: Ranks) -> Iterator[None]:
-    """Makes the folder of a run and holds it alone; a killed process lets go of it.
+    """Makes the folder of a run and locks it for this process; the lock ends with the process.
 
     Raises UserError, on every rank, if the folder cannot be made or another process trains in it.
     """

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from omnigen.cache.find import Caches
-from omnigen.codecs.codec import Codec, load_codec
+from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.augment import Mirroring
 from omnigen.data.loading.sample import DropoutRates
-from omnigen.data.order.schedule import PackSchedule
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.images import TOKEN_PIXELS
 from omnigen.network.attention import CUDA_ONLY
 from omnigen.network.blocks import compile_blocks
@@ -29,8 +29,9 @@ from omnigen.train.ema import Average
 from omnigen.train.memory import describe, sampling_memory, training_memory
 from omnigen.train.parallel import Ranks
 from omnigen.train.phases import Phase, run_phases
+from omnigen.train.run_folder import RunFolder
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
-from omnigen.train.training_data import Source, open_training_data
+from omnigen.train.training_data import TrainingData, open_training_data
 from omnigen.train.validate import ValidationSet
 from omnigen.weights import load_initial_weights
 from omnigen.weights.formats import is_model_folder
@@ -58,7 +59,7 @@ class Setup:
 
     config: TrainingConfig
     ranks: Ranks
-    source: Source
+    data: TrainingData
     tokenizer: Tokenizer
     codec: Codec
     phases: tuple[PhaseParts, ...]
@@ -106,8 +107,8 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.is_sharded(ranks.world)
     tell(describe(training_memory(config, wanted, ranks.world, bf16), sampling_memory(config, wanted, ranks.world)))
-    source, codec = open_training_data(config.data), codec.to(ranks.device)
-    phases = tuple(_open_phase(phase, config, source, tokenizer, codec, ranks) for phase in run_phases(config))
+    data, codec = open_training_data(config.data), codec.to(ranks.device)
+    phases = tuple(_open_phase(phase, config, data, tokenizer, codec, ranks) for phase in run_phases(config))
 
     def build() -> OmniGen:
         return build_model(config, wanted)
@@ -119,11 +120,11 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     if config.train.compile:
         compile_blocks(model)
     average = Average(model, config.train.ema_decay)
-    return Setup(config, ranks, source, tokenizer, codec, phases, model, average, sharded, bf16)
+    return Setup(config, ranks, data, tokenizer, codec, phases, model, average, sharded, bf16)
 
 
 def _open_phase(
-    phase: Phase, config: TrainingConfig, source: Source, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
+    phase: Phase, config: TrainingConfig, data: TrainingData, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
 ) -> PhaseParts:
     train = phase.train
     if train.packs_per_step < ranks.world:
@@ -131,17 +132,19 @@ def _open_phase(
             f"{phase.prefix}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one "
             f"for every rank"
         )
-    samples = source.for_phase(phase, config, codec, tokenizer)
+    samples = data.for_phase(phase, config, codec, tokenizer)
     schedule = PackSchedule(
         samples.sequence,
-        tokenizer=tokenizer,
-        seed=train.seed,
-        max_side=phase.max_side,
-        budget=train.pack_tokens,
-        packs_per_step=train.packs_per_step,
-        dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
-        mirroring=Mirroring(config.data.flip),
-        prompts=samples.caches.prompts,
+        tokenizer,
+        ScheduleOptions(
+            train.seed,
+            phase.max_side,
+            train.pack_tokens,
+            train.packs_per_step,
+            DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
+            Mirroring(config.data.flip),
+        ),
+        samples.caches.prompts,
     )
     validation = None
     if samples.held_out:
@@ -170,7 +173,7 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
         model = OmniGen.initialized(wanted, seed)
     else:
         given = Path(config.model.init)
-        trained = given / "model"  # of a run's folder
+        trained = RunFolder(given).model
         model = load_initial_weights(trained if is_model_folder(trained) else given, wanted, seed)
     if adapter := config.lora.adapter():
         add_lora(model, adapter, stable_hash("adapter", config.train.seed))

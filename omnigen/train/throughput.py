@@ -1,4 +1,4 @@
-"""Where the time of an interval goes, by the wall clock. None of it reaches the files that a rerun must repeat."""
+"""Throughput by the wall clock: where an interval's time goes. It never reaches the files that a rerun must repeat."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ class Throughput:
         """The data of a step is here; what passed was waiting."""
         self._waiting += self._since_mark()
 
-    def stepped(self, plan: StepPacks) -> None:
+    def stepped(self, packs: StepPacks) -> None:
         """The step is done, as far as the losses, which were read, tell."""
         self._stepping += self._since_mark()
         self._steps += 1
-        self._tokens += plan.num_tokens
-        planned_samples = [planned for pack in plan.packs for planned in pack]
-        self._samples += len(planned_samples)
-        pairs = sum(visible_pairs(planned.layout) for planned in planned_samples)
-        self._flops += train_flops(self._config, (plan.num_tokens, pairs), self._lora)
+        self._tokens += packs.num_tokens
+        self._samples += len(packs.samples)
+        pairs = sum(visible_pairs(planned.layout) for planned in packs.samples)
+        self._flops += train_flops(self._config, (packs.num_tokens, pairs), self._lora)
 
     def interval(self) -> dict[str, float | None]:
         """Returns the interval's numbers and begins the next.

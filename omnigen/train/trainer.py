@@ -1,4 +1,4 @@
-"""The training loop: a generator that takes steps and tells what happened; files and terminal are its reader's to see.
+"""The training loop: a generator that takes steps and yields events, which its caller shows.
 
 A run's life is a sequence of steps that the configuration determines; a kill at any moment loses only what came after
 the last complete checkpoint, and that is computed again to the same numbers.
@@ -16,25 +16,31 @@ import torch
 
 from omnigen.data.loading.collate import PackBatch
 from omnigen.data.loading.loader import LoadedStep, StepLoader
+from omnigen.data.loading.sample import BadSample
 from omnigen.data.order.packing import PackingState
 from omnigen.train import evaluation
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
-from omnigen.train.checkpoint_files import CHECKPOINTS
-from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
+from omnigen.train.metrics import RunLog
 from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
 from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
 from omnigen.train.phases import phase_at
+from omnigen.train.run_folder import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunFolder
 from omnigen.train.sample_grid import write_grid
 from omnigen.train.setup import PhaseParts, Setup
 from omnigen.train.sharding import whole
 from omnigen.train.step_metrics import BAD, SAMPLES, STOP, StepMetrics, report
 from omnigen.train.throughput import Throughput
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
+
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. kind: start, phase, metrics, validation, grid, checkpoint, stopped or trained."""
+    """What happened at a step.
+
+    kind: start, phase, metrics, bad_samples, validation, grid, checkpoint, stopped or trained.
+    """
 
     kind: str
     step: int
@@ -49,12 +55,13 @@ class Trainer:
         self.config, self.ranks = setup.config, setup.ranks
         self.optimizer = build_optimizer(setup.model, self.config.train.lr, self.config.train.weight_decay)
         keeping = self.config.checkpoint
-        self.checkpoints = Checkpoints(run / CHECKPOINTS, keeping.keep, setup.ranks, keeping.background)
-        self.state = RunState(catalog=setup.source.fingerprint())
+        self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
+        self.state = RunState(catalog=setup.data.fingerprint())
         self._last = setup.phases[-1].phase.last
         is_lora = self.config.lora.rank > 0
         self._throughput = Throughput(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
         self._log: RunLog | None = None
+        self._new_bad: list[BadSample] = []
 
     def resume(self, checkpoint: Path) -> list[Path]:
         """Continues from `checkpoint`; returns the later checkpoints of the run, which it removes.
@@ -108,6 +115,7 @@ class Trainer:
                 yield event
         self.checkpoints.wait()
         if not stopped:
+            self._require_trained()
             yield Event("trained", self.state.step, {})
 
     def close(self) -> None:
@@ -116,18 +124,18 @@ class Trainer:
             self._log.close()
 
     def _train_phase(self, parts: PhaseParts) -> Iterator[Event]:
-        clock = self._throughput
-        clock.resume()
+        throughput = self._throughput
+        throughput.resume()
         for loaded in self._loader(parts):
-            clock.loaded()
+            throughput.loaded()
             stop = self._step(loaded, parts)
-            clock.stepped(loaded.plan)
+            throughput.stepped(loaded.scheduled)
             yield from self._after_step(parts, stop)
             if stop:
                 self.checkpoints.wait()
                 yield Event("stopped", self.state.step, {})
                 return
-            clock.resume()
+            throughput.resume()
 
     def _loader(self, parts: PhaseParts) -> StepLoader:
         return StepLoader(
@@ -135,7 +143,6 @@ class Trainer:
             self.state.data,
             self.state.step,
             parts.phase.last,
-            max_side=parts.phase.max_side,
             workers=self.config.data.workers,
             rank=self.ranks.rank,
             world=self.ranks.world,
@@ -162,25 +169,25 @@ class Trainer:
         set_learning_rate(self.optimizer, learning_rate(phase_step, config))
         self.optimizer.step()
         setup.average.update(setup.model, self.state.step)
-        metrics = StepMetrics(loaded.plan.tasks)
+        metrics = StepMetrics(loaded.scheduled.tasks)
         for pack, losses in done:
             metrics.add_pack(pack, losses)
         bad = [sample for pack in loaded.packs for sample in pack.bad]
         metrics.add(BAD, len(bad))
         metrics.add(STOP, self._should_stop())
         metrics.sums = self.ranks.sum(metrics.sums).cpu()
-        planned, capacity = loaded.plan.num_tokens, parts.phase.tokens_per_step
+        planned, capacity = loaded.scheduled.num_tokens, parts.phase.tokens_per_step
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            data=loaded.plan.state,
+            data=loaded.scheduled.state,
             samples=self.state.samples + int(metrics[SAMPLES]),
             target_tokens=self.state.target_tokens + int(tokens),
             tokens=self.state.tokens + planned,
             sums=metrics.accumulate(self.state.sums, planned, capacity, norm),
         )
         if metrics[BAD]:
-            self._count_bad([(sample.key, sample.tar, sample.reason) for sample in bad])
+            self._count_bad(bad)
         return metrics[STOP] > 0 and self.state.step < self._last
 
     def _prepare(self, loaded: tuple[PackBatch, ...], parts: PhaseParts) -> list[FlowPack]:
@@ -197,9 +204,12 @@ class Trainer:
 
     def _after_step(self, parts: PhaseParts, stop: bool) -> Iterator[Event]:
         log, step, last = self.config.log, self.state.step, self.state.step == parts.phase.last
+        if self._new_bad:
+            yield Event("bad_samples", step, {"samples": tuple(self._new_bad)})
+            self._new_bad = []
         if last or _due(step, log.every):
             yield self._log_metrics(parts)
-        if stop:  # whoever asked may not wait for long: save first, and judge in the next life
+        if stop:  # whoever asked may not wait for long: save first, and evaluate in the next life
             self.state = replace(self.state, evaluation_due=True)
         else:
             yield from self._evaluate(parts)
@@ -210,7 +220,7 @@ class Trainer:
             yield Event("checkpoint", step, {"path": path})
 
     def _evaluate(self, parts: PhaseParts) -> Iterator[Event]:
-        """Validates and draws, whichever is due after this step."""
+        """Validates and samples images, whichever is due after this step."""
         log, step, last = self.config.log, self.state.step, self.state.step == parts.phase.last
         if last or _due(step, log.validate_every):
             yield from self._validate(parts)
@@ -248,7 +258,7 @@ class Trainer:
         rows = evaluation.sample_images(self.setup, parts)
         if not rows:
             return
-        path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"
+        path = RunFolder(self.run_folder).samples / f"step-{self.state.step:07d}.png"
         write_grid(path, rows)
         if self._log is not None:
             self._log.show("samples", self.state.step, path)
@@ -268,23 +278,43 @@ class Trainer:
         keys = self.ranks.gather(bad if found else [key for pack, _ in done for key in pack.keys])
         what = "the loss of these samples" if found else "the gradient"
         among = "" if found else "; samples of the step"
-        raise UserError(
+        raise RunError(
             f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Look at these samples with "
             f"x2i inspect; if the loss had been rising, lower train.lr. Nothing of this step was kept"
         )
 
-    def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:
-        found = [sample for sample in self.ranks.gather(bad) if sample[0] not in self.state.bad]
-        for key, tar, reason in dict.fromkeys(found):
+    def _count_bad(self, bad: list[BadSample]) -> None:
+        """Logs the samples that were passed over for the first time; too many of them end the run, on every rank."""
+        new: dict[str, BadSample] = {}
+        for sample in self.ranks.gather(bad):
+            if sample.key not in self.state.bad:
+                new.setdefault(sample.key, sample)
+        for sample in new.values():
             if self._log is not None:
-                self._log.write(BAD_SAMPLES, self.state.step, {"key": key, "tar": tar, "reason": reason})
-        keys = tuple(dict.fromkeys([*self.state.bad, *(key for key, _, _ in found)]))
-        self.state = replace(self.state, bad=keys)
-        if len(keys) > self.config.data.bad_samples:
-            raise UserError(
-                f"{len(keys)} samples could not be decoded, more than data.bad_samples "
-                f"({self.config.data.bad_samples}): {', '.join(keys)}; reasons in {self.run_folder / BAD_SAMPLES}"
+                values = {"key": sample.key, "tar": sample.tar, "reason": sample.reason}
+                self._log.write(BAD_SAMPLES, self.state.step, values)
+        self._new_bad = list(new.values())
+        self.state = replace(self.state, bad=(*self.state.bad, *new))
+        known = len(self.state.bad)
+        if known > self.config.data.bad_samples:
+            raise RunError(
+                f"{known} samples could not be decoded, more than data.bad_samples "
+                f"({self.config.data.bad_samples}): {', '.join(self.state.bad)}; reasons in "
+                f"{self.run_folder / BAD_SAMPLES}"
             )
+        if self.state.samples == 0 and known == self.setup.data.counts().get("training_samples"):
+            self._require_trained()
+
+    def _require_trained(self) -> None:
+        """Raises RunError if no sample of the run has counted so far."""
+        if self.state.target_tokens:
+            return
+        if self.state.samples:
+            raise RunError("nothing was trained: in every sample the output equals the input, which teaches nothing")
+        raise RunError(
+            f"nothing was trained: every sample was passed over; {len(self.state.bad)} could not be decoded, such as "
+            f"{', '.join(self.state.bad[:MOST_NAMED])}; reasons in {self.run_folder / BAD_SAMPLES}"
+        )
 
 
 def _due(step: int, period: int) -> bool:

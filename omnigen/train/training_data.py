@@ -1,4 +1,4 @@
-"""Where a run's samples come from: a catalog of all shards, looked at beforehand, or a stream of a few at a time."""
+"""The samples that a run trains on: a catalog of all shards, checked at the start, or a stream of a few at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from omnigen.cache.find import Caches, find_caches
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec
 from omnigen.data.loading.sample import PlannedSample, TokenizedPrompts
 from omnigen.data.order.sample_sequence import CatalogSequence, SampleSequence
 from omnigen.data.order.schedule import rows_that_fit
@@ -28,17 +28,17 @@ from x2i.store.files.ranges import RangeReader
 NOT_OF_A_STREAM = (
     "streaming, so not promised: tasks in other proportions than the shards have them, an order over more than the "
     "shards of a group, photographs kept apart between training and validation (whole shards are held out), a damaged "
-    "shard or a key that stands twice told at the start"
+    "shard or a duplicate key reported at the start"
 )
 
 
 @dataclass(frozen=True)
 class PhaseSamples:
-    """What a phase draws, and what it is validated on. tasks: of `held_out`; files: what reads its images. too_long:
-    samples left out; None where that is not known.
+    """What a phase trains on, and what it is validated on. tasks: of `held_out`; files: what reads its images.
+    too_long: samples left out; None where that is not known.
     """
 
-    draws: SampleSequence
+    sequence: SampleSequence
     held_out: tuple[PlannedSample, ...]
     tasks: tuple[str, ...]
     files: RangeReader
@@ -46,7 +46,7 @@ class PhaseSamples:
     too_long: int | None
 
 
-class Source(Protocol):
+class TrainingData(Protocol):
     """The samples of a run."""
 
     def fingerprint(self) -> str:
@@ -57,18 +57,18 @@ class Source(Protocol):
         """Returns training_samples and held_out_samples, as far as they are known."""
         ...
 
-    def lines(self, too_long: int | None) -> list[str]:
-        """Returns what is trained on, for people."""
+    def describe(self, too_long: int | None) -> list[str]:
+        """Returns the lines of the console that say what is trained on."""
         ...
 
     def for_phase(self, phase: Phase, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> PhaseSamples:
-        """Returns what `phase` draws. Raises UserError if nothing is left to train on, or its settings ask for more
-        than the source knows."""
+        """Returns the samples of `phase`. Raises UserError if nothing is left to train on, or its settings do not fit
+        this kind of data."""
         ...
 
 
-def open_training_data(data: DataConfig) -> Source:
-    """Returns the source that `data` asks for. Raises UserError for shards that cannot be used."""
+def open_training_data(data: DataConfig) -> TrainingData:
+    """Returns the training data that `data` asks for. Raises UserError for shards that cannot be used."""
     cache = open_cache(data.cache_dir, data.cache_bytes)
     if data.stream:
         return _StreamData.open(data, cache)
@@ -86,7 +86,7 @@ class _CatalogData:
         held_out = int(self.catalog.held_out.sum())
         return {"training_samples": len(self.catalog) - held_out, "held_out_samples": held_out}
 
-    def lines(self, too_long: int | None) -> list[str]:
+    def describe(self, too_long: int | None) -> list[str]:
         counts = self.counts()
         return [
             f"{counts['training_samples']} samples of {len(self.catalog.tasks)} tasks to train on, "
@@ -111,9 +111,9 @@ class _CatalogData:
             weights = task_weights(training, phase.weights)
         except UserError as error:
             raise UserError(f"{phase.prefix or 'data.'}{error}") from error
-        draws = CatalogSequence(catalog, training, weights, phase.train.seed)
-        planned_samples = _choose(catalog, held_out, phase, config, tokenizer, caches.prompts)
-        return PhaseSamples(draws, planned_samples, catalog.tasks, catalog.reader(), caches, too_long)
+        sequence = CatalogSequence(catalog, training, weights, phase.train.seed)
+        held_out_samples = _choose(catalog, held_out, phase, config, tokenizer, caches.prompts)
+        return PhaseSamples(sequence, held_out_samples, catalog.tasks, catalog.reader(), caches, too_long)
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class _StreamData:
                 raise UserError(f"data.{name}: require: a stream does not use what omnigen encode kept. Set it to auto")
         training, held_out = split_shards(find_shards(data.shards), data.validation_fraction, data.split_seed)
         stream = ShardStream(tuple(training), data.stream, cache)
-        judged = held_out[: data.stream]
-        return cls(stream, Catalog.of(judged, cache=cache) if judged else None, len(held_out))
+        validated = held_out[: data.stream]
+        return cls(stream, Catalog.of(validated, cache=cache) if validated else None, len(held_out))
 
     def fingerprint(self) -> str:
         return self.stream.fingerprint()
@@ -145,7 +145,7 @@ class _StreamData:
     def counts(self) -> dict[str, int]:
         return {}
 
-    def lines(self, too_long: int | None) -> list[str]:
+    def describe(self, too_long: int | None) -> list[str]:
         shards, at_a_time = len(self.stream.shards), self.stream.at_a_time
         held_out = f", {self.num_held_out} held out" if self.num_held_out else ""
         return [f"{shards} shards to train on, {at_a_time} at a time{held_out}", NOT_OF_A_STREAM]
@@ -158,12 +158,12 @@ class _StreamData:
             side, budget = phase.max_side, phase.train.pack_tokens
             return rows_that_fit(catalog, np.arange(len(catalog)), tokenizer=tokenizer, max_side=side, budget=budget)
 
-        draws, unused = StreamSequence(self.stream, phase.train.seed, choose), Caches({}, None, ())
+        sequence, unused = StreamSequence(self.stream, phase.train.seed, choose), Caches({}, None, ())
         if self.held_out is None:
-            return PhaseSamples(draws, (), (), RangeReader(), unused, None)
+            return PhaseSamples(sequence, (), (), RangeReader(), unused, None)
         rows = _fitting(self.held_out, self.held_out.training_rows(), phase, tokenizer, None)
-        planned_samples = _choose(self.held_out, rows, phase, config, tokenizer, None)
-        return PhaseSamples(draws, planned_samples, self.held_out.tasks, self.held_out.reader(), unused, None)
+        held_out_samples = _choose(self.held_out, rows, phase, config, tokenizer, None)
+        return PhaseSamples(sequence, held_out_samples, self.held_out.tasks, self.held_out.reader(), unused, None)
 
 
 def _fitting(

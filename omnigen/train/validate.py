@@ -1,7 +1,7 @@
 """Validation at fixed noise: the same held-out samples, timesteps and noise every time, so that losses compare.
 
-Every sample is judged once in each of BINS equal intervals of t. The loss is the mean squared error of the velocity per
-element, averaged over target tokens, without edit weighting.
+Every sample is evaluated once in each of BINS equal intervals of t. The loss is the mean squared error of the velocity
+per element, averaged over target tokens, without edit weighting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from omnigen.cache.latents import LatentReader, LatentShard
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.sample import (
     Dropout,
@@ -55,12 +55,12 @@ def bin_of(t: float) -> int:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Held-out samples with their noise. planned_samples: all of them; rank r of the run judges the packs it deals itself.
+    """Held-out samples with their noise. samples: all of them; rank r evaluates every world-th pack from r on.
     latents: the caches to read instead of pixels, by the path of the tar. causal_images: see NetworkConfig. files: what
     reads the shards' bytes; by default one that knows no copies of shards on a store.
     """
 
-    planned_samples: tuple[PlannedSample, ...]
+    samples: tuple[PlannedSample, ...]
     tasks: tuple[str, ...]
     codec: Codec
     seed: int
@@ -128,8 +128,8 @@ class ValidationSet:
 
     @cached_property
     def _groups(self) -> list[list[tuple[PlannedSample, int]]]:
-        judged = [(planned, number) for planned in self.planned_samples for number in range(BINS)]
-        return list(_grouped(judged, self.budget))
+        timed = [(planned, number) for planned in self.samples for number in range(BINS)]
+        return list(_grouped(timed, self.budget))
 
     @property
     def _most_packs(self) -> int:
@@ -150,14 +150,14 @@ class ValidationSet:
         kept = [(loaded[planned.index], number) for planned, number in group if planned.index in loaded]
         if not kept:
             return None
-        references, clean, noise, timesteps, sources = [], [], [], [], []
+        references, clean, noise, timesteps, edit_inputs = [], [], [], [], []
         for sample, number in kept:
             key = sample.planned.ref.key
             generator = torch.Generator().manual_seed(stable_hash("validation", self.seed, key, number))
             target, shown = encode_images(sample, self.codec, generator, device)
             references.extend(shown)
             clean.append(target)
-            sources.append(shown[0] if sample.source is not None else None)
+            edit_inputs.append(shown[0] if sample.edit_input is not None else None)
             noise.append(torch.randn(target.shape, generator=generator).to(device))
             timesteps.append((number + unit_interval("validation time", self.seed, key, number)) / BINS)
         layout = PackLayout.build([sample.planned.layout for sample, _ in kept]).to(device)
@@ -171,7 +171,7 @@ class ValidationSet:
             timesteps_S=torch.tensor(timesteps, device=device),
             weights=[None] * len(kept),
             counted=(True,) * len(kept),
-            sources=tuple(sources),
+            edit_inputs=tuple(edit_inputs),
         )
 
 
@@ -202,10 +202,10 @@ def choose_held_out(
     )
 
 
-def _grouped(judged: Sequence[tuple[PlannedSample, int]], budget: int) -> Iterator[list[tuple[PlannedSample, int]]]:
+def _grouped(timed: Sequence[tuple[PlannedSample, int]], budget: int) -> Iterator[list[tuple[PlannedSample, int]]]:
     group: list[tuple[PlannedSample, int]] = []
     room = budget
-    for planned, number in judged:
+    for planned, number in timed:
         if group and planned.layout.length > room:
             yield group
             group, room = [], budget

@@ -39,18 +39,21 @@ def save_model(
     tokenizer: str,
     codec: str,
     image_size: int | None = None,
+    timestep_shift: float = 1.0,
 ) -> None:
     """Writes a model folder: model.safetensors, then config.json, each whole or not at all.
 
     state: our state dict (of the network, or of its average); saved in the dtypes it has. tokenizer, codec: names, as
     `load_tokenizer` and `load_codec` take them. image_size: pixels of the longer side it was trained at.
+    timestep_shift: it was trained with.
     """
     from omnigen.weights.tensor_reader import in_memory
     from omnigen.weights.writer import plan, write
 
     weights = {name: in_memory(tensor.detach()) for name, tensor in state.items()}
     write(folder, plan(weights, lambda name: (name,), WEIGHTS_FILE, SINGLE_FILE))
-    write_json(folder / CONFIG_FILE, our_document(Description(config, tokenizer, codec, image_size), {}))
+    description = Description(config, tokenizer, codec, image_size, timestep_shift)
+    write_json(folder / CONFIG_FILE, our_document(description, {}))
 
 
 def load_model(folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = ()) -> SavedModel:

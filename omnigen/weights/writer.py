@@ -8,7 +8,6 @@ Several files get the names and the index that the Hugging Face libraries give.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,9 @@ from pathlib import Path
 from torch import Tensor
 
 from omnigen.weights.tensor_reader import DTYPES, INDEX, LazyTensor, Weights
-from x2i.errors import UserError
 from x2i.store.files.atomic import atomic_file, write_json
 
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclass(frozen=True)
@@ -94,16 +91,6 @@ def tensor_bytes(tensor: Tensor) -> memoryview:
     import torch
 
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def parse_size(text: str) -> int:
-    """Returns the number of bytes that a size such as 5GB, 500MB or 2GiB means. Raises UserError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    unit = UNITS.get(match[2].upper()) if match else None
-    size = int(float(match[1]) * unit) if match and unit else 0
-    if size < 1:
-        raise UserError(f"--max-shard-size {text!r}: expected a size such as 5GB, 500MB or 2GiB")
-    return size
 
 
 def _header(shard: tuple[Target, ...]) -> bytes:

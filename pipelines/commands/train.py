@@ -76,7 +76,7 @@ def _trainer() -> type[TorchTrainer]:
 
 
 def _train_in_worker(settings: dict[str, Any]) -> None:
-    from omnigen.train.command import train
+    from omnigen.train.run import train
 
     try:
         train(Path(settings["config"]), settings["set"], "auto", Path(settings["out"]))

@@ -36,7 +36,7 @@ class LoadedStep:
 
 
 class PackDataset(Dataset[PackBatch | Failure]):
-    """Turns the planned samples of a pack into a PackBatch; the "index" that the sampler hands out is the pack itself."""
+    """Turns the planned samples of a pack into a PackBatch; the "index" from the sampler is the pack itself."""
 
     def __init__(
         self, max_side: int, files: RangeReader, latents: Mapping[Path, LatentShard] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""One training sample from catalog ref to images: what its condition loses, how it lies in a pack, its pixels."""
+"""One training sample from its reference to its images: dropout of its condition, its layout, its pixels."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class DropoutRates:
 
 @dataclass(frozen=True)
 class PlannedSample:
-    """A sample's span in a pack: everything a worker needs to load it.
+    """A sample laid out for a pack: everything a worker needs to load it.
 
-    index: number of the draw in the run. image_numbers: the input image (from 1) at each mark, in reading order.
+    index: in the run's sequence of samples. image_numbers: the input image (from 1) at each mark, in reading order.
     mirrored: whether all its images are.
     """
 
@@ -142,7 +142,7 @@ def make_planned_sample(
     prompts: TokenizedPrompts | None = None,
     mirrored: bool = False,
 ) -> PlannedSample:
-    """Lays out the sample at `index` of a run, with images prepared to at most `max_side` pixels a side. Reads no pixels."""
+    """Lays out the sample at `index` of a run, its images at most `max_side` pixels a side. Reads no pixels."""
     prompt = prompts.find(ref, dropout) if prompts is not None else None
     if prompt is None:
         prompt = condition(ref.instruction, ref.num_inputs, dropout, tokenizer)
@@ -186,7 +186,7 @@ class ImageReader:
     def read(self, tar: Path, spans: Sequence[ImageSpan]) -> Iterator[Tensor]:
         """Yields the images at `spans` of `tar`, in order, uint8 (height, width, 3).
 
-        Raises DroppedError at one that cannot be decoded or has another size than its span says, and UserError if the
+        Raises DroppedError at one that cannot be decoded or has another size than its index says, and an error if the
         tar is shorter than it was when the run began.
         """
         kept = [self._kept.get((tar, offset)) for offset, _, _, _ in spans]

@@ -25,7 +25,7 @@ LARGEST_BLOCK = 65536  # samples; weights that need more are rounded to this man
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive samples. task: int64, number of the task. visit: int64, how often that task came before in the run."""
+    """Consecutive samples. task: int64, number of the task. visit: int64, how often the run had that task before."""
 
     task: npt.NDArray[np.int64]
     visit: npt.NDArray[np.int64]

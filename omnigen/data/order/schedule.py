@@ -26,6 +26,7 @@ from omnigen.prompt import unconditional_prompt
 from omnigen.tokenizer import Tokenizer
 
 REMEMBERED_SAMPLES = 4096
+WITHOUT_DROPOUT, UNMIRRORED = DropoutRates(), Mirroring()
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class ScheduleOptions:
     max_side: int
     pack_tokens: int
     packs_per_step: int = 1
-    dropout: DropoutRates = DropoutRates()
-    mirroring: Mirroring = Mirroring()
+    dropout: DropoutRates = WITHOUT_DROPOUT
+    mirroring: Mirroring = UNMIRRORED
 
 
 @dataclass(frozen=True)

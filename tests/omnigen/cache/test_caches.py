@@ -9,18 +9,18 @@ import torch
 
 from omnigen.cache.encode import EncodeOptions, encode
 from omnigen.cache.latents import LatentReader
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import StepLoader
 from omnigen.data.loading.sample import Dropout, ImageReader, make_planned_sample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
-from omnigen.train.command import train
 from omnigen.train.config import OptimizationConfig, load_config
 from omnigen.train.metrics import read_lines
 from omnigen.train.objective import prepare_pack
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from tests.support.tiny_vae import save_tiny_vae
 from tests.support.training_runs import TASKS, write_config

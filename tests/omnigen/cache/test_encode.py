@@ -21,7 +21,7 @@ from omnigen.cache.files import invalid_reason, latents_key, prompts_key, read_r
 from omnigen.cache.latents import LatentReader, find_latents
 from omnigen.cache.tokens import TokenCache, find_prompts
 from omnigen.cli import main
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.sample import (
     BadSample,
     Dropout,

@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 from scipy.fft import dctn
 
-from omnigen.codecs.codec import DctCodec, SdxlCodec, dct_split, load_codec, posteriors, zigzag
+from omnigen.codecs.base import load_codec
+from omnigen.codecs.dct import DctCodec, dct_split, zigzag
+from omnigen.codecs.posteriors import posteriors
+from omnigen.codecs.sdxl import SdxlCodec
 from omnigen.images import prepare_image, to_tensor, to_uint8
 from omnigen.network.config import PRESETS
 from tests.support.tiny_vae import save_tiny_vae

@@ -62,7 +62,7 @@ def test_rows_say_what_the_columns_hold_however_these_are_cut_into_chunks():
     whole = pa.array(["left out", *words, "left out"], pa.large_string())[1:-1]
     for cuts in ([0, 6], [0, 1, 6], [0, 2, 2, 4, 6]):
         pieces = pa.chunked_array([whole[a:b] for a, b in pairwise(cuts)], pa.large_string())
-        columns = SampleTable(
+        table = SampleTable(
             pa.chunked_array([pa.array(keys, pa.large_string())]),
             pieces, tasks, task_id, tars, shard_id, images, first_image,
         )  # fmt: skip

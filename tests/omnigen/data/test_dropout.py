@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, condition, make_planned_sample
 from omnigen.data.order.packing import PackingState

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnigen.codecs.codec import DctCodec
+from omnigen.codecs.dct import DctCodec
 from omnigen.generate.kv_cache import KVCache
 from omnigen.generate.pipeline import generate
 from omnigen.generate.sampler import guidance_weights, integrate, schedule

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.codecs.codec import DctCodec
+from omnigen.codecs.dct import DctCodec
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.ablate import Ablations
 from omnigen.train.config import TrainingConfig, differences, load_config

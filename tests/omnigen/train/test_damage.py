@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.train.command import train
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train
 from tests.support import training_runs
 from tests.support.training_runs import start, steps_written, write_config
 from x2i.errors import UserError

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from omnigen.cache.encode import EncodeOptions, encode
-from omnigen.train.command import train
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train
 from tests.support import training_runs
 from tests.support.training_runs import TASKS, write_config
 from tests.support.training_shards import NAMES, make_shards

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.sample import Dropout, ImageReader, make_planned_sample
 from omnigen.data.shards.catalog import Catalog

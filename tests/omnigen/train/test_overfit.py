@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.generate.pipeline import generate
 from omnigen.tokenizer import load_tokenizer
-from omnigen.train.command import train
+from omnigen.train.run import train
 from omnigen.weights import load_model
 from tests.support.training_shards import NAMES, make_sample
 from x2i.image import decode

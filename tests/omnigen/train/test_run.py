@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from omnigen.data.order.permutation import permute
-from omnigen.train.command import train
 from omnigen.train.config import load_config
 from omnigen.train.metrics import RunLog, read_lines
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from omnigen.weights import load_model
 from tests.support.training_runs import TASKS, write_config

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen.train.command import train
 from omnigen.train.config import TrainingConfig, load_config
 from omnigen.train.metrics import read_lines
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from omnigen.train.trainer import Trainer
 from tests.omnigen.train.test_run import damage

@@ -136,7 +136,7 @@ def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> 
     pytest.importorskip("torchvision", reason="diffusers' OmniGenPipeline needs torchvision")
     from diffusers import OmniGenPipeline
 
-    from omnigen.codecs.codec import load_codec
+    from omnigen.codecs.base import load_codec
     from omnigen.generate.pipeline import generate
 
     pipeline = OmniGenPipeline.from_pretrained(sources["diffusers"])
