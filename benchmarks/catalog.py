@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamSequence
-from omnigen.data.shards.find import find_shards
+from omnigen.data.shards.find import find_training_shards
 from x2i.store.files.atomic import write_table
 from x2i.store.shards import SHARD_SCHEMA
 
@@ -102,7 +102,7 @@ def draw_stream(folder: Path) -> dict:
     """SampleSequence one epoch; everything is chosen, as if all samples fitted."""
     before = memory("VmRSS")
     started = time.perf_counter()
-    stream = ShardStream(tuple(find_shards([folder])), AT_A_TIME)
+    stream = ShardStream(tuple(find_training_shards([folder])), AT_A_TIME)
     draws, number, drawn = StreamSequence(stream, 0, lambda catalog: np.arange(len(catalog))), 0, 0
     draws.row(0)
     first = time.perf_counter() - started

@@ -28,9 +28,10 @@ import numpy as np
 import torch
 from image import make_photographs
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
 from omnigen.cache.files import prompts_key
 from omnigen.cache.latents import LatentReader, LatentShard
+from omnigen.cache.options import EncodeOptions
 from omnigen.cache.tokens import TokenCache, find_prompts
 from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.collate import load_pack
@@ -135,7 +136,7 @@ def measure_prompts(folder: Path, repeats: int) -> None:
             source, stamp = Lineage((f"u{number}",), ("",), ("",)), RecipeStamp("text_to_image", 1, {})
             sample = Sample(f"t-{number}", "text_to_image", caption, ((32, 32),), source, stamp)
             writer.add(sample, [], pixels)
-    encode(EncodeOptions([shards], None, (), name))
+    encode([shards], EncodeOptions(None, (), name))
     catalog, tokenizer = Catalog.open([shards]), load_tokenizer(name)
     cache = TokenCache(find_prompts(catalog.shards, prompts_key(tokenizer))[0], tokenizer)
     rows = [catalog.sample_ref(number) for number in range(len(catalog))]
@@ -170,7 +171,7 @@ def measure_steps(folder: Path, repeats: int, photographs: int) -> None:
     for name, side in (("dct:48", 256), (f"sdxl:{save_vae(folder / 'vae')}", 128)):
         setups = {"pixels": step_setup(folder, shards, name, side, "never")}
         for dtype in ("fp32", "bf16"):
-            summary = encode(EncodeOptions([shards], name, (str(side),), None, dtype, "cpu"))
+            summary = encode([shards], EncodeOptions(name, (side,), None, dtype, "cpu"))
             # The next dtype replaces the files, so each contender reads a copy of its own.
             copy = folder / f"{side}-{dtype}"
             (shards / "encoded").rename(copy)

@@ -33,7 +33,7 @@ from omnigen.data.loading.loader import StepLoader
 from omnigen.data.loading.sample import DropoutRates, ImageReader, PlannedSample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.order.sample_sequence import CatalogSequence
-from omnigen.data.order.schedule import PackSchedule
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.images import TOKEN_PIXELS, prepare_image
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
@@ -78,17 +78,13 @@ def make_planner(root: Path, budget: int) -> PackSchedule:
     rows = catalog.training_rows()
     return PackSchedule(
         CatalogSequence(catalog, rows, {task: len(numbers) for task, numbers in rows.items()}, 0),
-        tokenizer=ByteTokenizer(),
-        seed=0,
-        max_side=SIDE,
-        budget=budget,
-        packs_per_step=1,
-        dropout=DropoutRates(),
+        ByteTokenizer(),
+        ScheduleOptions(0, SIDE, budget, 1, DropoutRates()),
     )
 
 
 def our_batches(root: Path, workers: int) -> Iterator[PackLayout]:
-    for step in StepLoader(make_planner(root, BUDGET), PackingState(), 0, 10**9, max_side=SIDE, workers=workers):
+    for step in StepLoader(make_planner(root, BUDGET), PackingState(), 0, 10**9, workers=workers):
         layout = step.packs[0].layout
         assert layout is not None
         yield layout

@@ -24,7 +24,7 @@ from torch import Tensor
 from omnigen.cache.files import CacheKey, cache_file, invalid_reason, read_record
 from omnigen.data.loading.sample import PlannedSample, Reader
 from omnigen.data.shards.sample_ref import ImageSpan
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.reasons import DroppedError, Reason
 from x2i.store.files.atomic import read_table
 from x2i.store.files.ranges import RangeReader
@@ -137,7 +137,7 @@ class _Index:
     def row(self, offset: int) -> int:
         row = int(np.searchsorted(self.tar_offset, offset))
         if row == len(self.tar_offset) or self.tar_offset[row] != offset:
-            raise UserError(f"{self.file}: lacks the image at byte {offset} of the shard; run omnigen encode again")
+            raise RunError(f"{self.file}: lacks the image at byte {offset} of the shard; run omnigen encode again")
         return row
 
 

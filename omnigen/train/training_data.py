@@ -16,7 +16,7 @@ from omnigen.data.order.sample_sequence import CatalogSequence, SampleSequence
 from omnigen.data.order.schedule import rows_that_fit
 from omnigen.data.order.stream import ShardStream, StreamSequence, split_shards
 from omnigen.data.shards.catalog import Catalog, open_cache, task_weights
-from omnigen.data.shards.find import find_shards
+from omnigen.data.shards.find import find_training_shards
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import DataConfig, TrainingConfig
 from omnigen.train.phases import Phase
@@ -134,7 +134,7 @@ class _StreamData:
         for name in ("latents", "text"):
             if getattr(data, name) == "require":
                 raise UserError(f"data.{name}: require: a stream does not use what omnigen encode kept. Set it to auto")
-        training, held_out = split_shards(find_shards(data.shards), data.validation_fraction, data.split_seed)
+        training, held_out = split_shards(find_training_shards(data.shards), data.validation_fraction, data.split_seed)
         stream = ShardStream(tuple(training), data.stream, cache)
         validated = held_out[: data.stream]
         return cls(stream, Catalog.of(validated, cache=cache) if validated else None, len(held_out))

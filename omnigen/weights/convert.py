@@ -66,7 +66,7 @@ def convert(
     written, of `total`. Raises UserError for whatever the user can mend, before anything is written where that can be
     known.
     """
-    from omnigen.weights.writer import plan, write
+    from omnigen.weights.writer import assign_files, write
 
     require_free(out)
     found = open_folder(source)
@@ -76,17 +76,17 @@ def convert(
     side_files = find_side_files(description)
     described = moved(description, side_files, found.root)
     file = DIFFUSERS_WEIGHTS_FILE if layout == "diffusers" else WEIGHTS_FILE
-    planned = plan(weights, _target_names(layout), file, conversion.max_shard_size)
-    with new_folder(out, planned.num_bytes + side_files.num_bytes) as folder:
+    files = assign_files(weights, _target_names(layout), file, conversion.max_shard_size)
+    with new_folder(out, files.num_bytes + side_files.num_bytes) as folder:
         place = folder / "transformer" if layout == "diffusers" else folder
-        write(place, planned, lambda size: on_bytes(size, planned.num_bytes))
+        write(place, files, lambda size: on_bytes(size, files.num_bytes))
         _write_documents(place, layout, described, _retyped(found.carried, conversion.dtype))
         write_side_files(folder, layout, side_files)
         if layout == "diffusers":
             write_pipeline(folder, side_files, found.carried)
-    files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
+    written = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
     notes = [*_source_notes(found), *missing_notes(described, side_files)]
-    return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
+    return Written(found.layout, layout, network_size(described.config), files.num_bytes, written, tuple(notes))
 
 
 def network_size(config: ModelConfig) -> int:

@@ -48,10 +48,10 @@ def save_model(
     timestep_shift: it was trained with.
     """
     from omnigen.weights.tensor_reader import in_memory
-    from omnigen.weights.writer import plan, write
+    from omnigen.weights.writer import assign_files, write
 
     weights = {name: in_memory(tensor.detach()) for name, tensor in state.items()}
-    write(folder, plan(weights, lambda name: (name,), WEIGHTS_FILE, SINGLE_FILE))
+    write(folder, assign_files(weights, lambda name: (name,), WEIGHTS_FILE, SINGLE_FILE))
     description = Description(config, tokenizer, codec, image_size, timestep_shift)
     write_json(folder / CONFIG_FILE, our_document(description, {}))
 

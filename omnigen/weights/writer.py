@@ -1,4 +1,4 @@
-"""Writes safetensors as a stream: the header is planned from shapes, then tensors go past one at a time.
+"""Writes safetensors as a stream: the header follows from the shapes, then tensors go past one at a time.
 
 The format (huggingface/safetensors): 8 bytes, the length of the header, little-endian; the header, JSON, padded with
 spaces to a multiple of 8 bytes; the tensors' bytes end to end. Larger dtypes come first, so that all are aligned.
@@ -36,7 +36,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeightFiles:
     """Which tensors go into which file of a folder, in order."""
 
     file: str
@@ -47,7 +47,9 @@ class Plan:
         return sum(target.source.num_bytes for shard in self.shards for target in shard)
 
 
-def plan(weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, max_shard_size: int) -> Plan:
+def assign_files(
+    weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, max_shard_size: int
+) -> WeightFiles:
     """Returns where each tensor goes: in files of at most `max_shard_size` bytes, a larger tensor in one of its own.
 
     names: under which names a tensor of `weights` is written; several cut it along its rows. file: the name of the
@@ -61,29 +63,29 @@ def plan(weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, m
             size = 0
         shards[-1].append(Target(names(name), source))
         size += source.num_bytes
-    return Plan(file, tuple(tuple(shard) for shard in shards))
+    return WeightFiles(file, tuple(tuple(shard) for shard in shards))
 
 
-def write(folder: Path, planned: Plan, on_bytes: Callable[[int], object] | None = None) -> None:
-    """Writes the planned files, each whole or not at all; on_bytes: called with the size of each tensor written."""
-    stem = planned.file.removesuffix(".safetensors")
-    count = len(planned.shards)
+def write(folder: Path, files: WeightFiles, on_bytes: Callable[[int], object] | None = None) -> None:
+    """Writes the files, each whole or not at all; on_bytes: called with the size of each tensor written."""
+    stem = files.file.removesuffix(".safetensors")
+    count = len(files.shards)
     placed: dict[str, str] = {}
-    for number, shard in enumerate(planned.shards, 1):
-        file = planned.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
+    for number, shard in enumerate(files.shards, 1):
+        file = files.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
         placed.update(dict.fromkeys((name for target in shard for name in target.names), file))
         with atomic_file(folder / file) as stream:
             stream.write(_header(shard))
             for target in shard:
                 tensor = target.source.read()
                 found, expected = (tuple(tensor.shape), tensor.dtype), (target.source.shape, target.source.dtype)
-                assert found == expected, f"{target.names}: read {found}, planned {expected}"
+                assert found == expected, f"{target.names}: read {found}, announced {expected}"
                 stream.write(tensor_bytes(tensor))
                 if on_bytes is not None:
                     on_bytes(target.source.num_bytes)
     if count > 1:
-        index = {"metadata": {"total_size": planned.num_bytes}, "weight_map": placed}
-        write_json(folder / f"{planned.file}{INDEX}", index)
+        index = {"metadata": {"total_size": files.num_bytes}, "weight_map": placed}
+        write_json(folder / f"{files.file}{INDEX}", index)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

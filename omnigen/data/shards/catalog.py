@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from omnigen.data.shards.check import require_matching_tar
 from omnigen.data.shards.columns import number_column, numbers, text_column, texts
-from omnigen.data.shards.find import FoundShard, find_shards
+from omnigen.data.shards.find import FoundShard, find_training_shards
 from omnigen.data.shards.index import ShardIndex, read_shard_index
 from omnigen.data.shards.sample_ref import SampleRef, SampleTable
 from omnigen.data.shards.unindexed import make_index
@@ -73,7 +73,7 @@ class Catalog:
         Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
         a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key stands twice.
         """
-        return cls.of(find_shards(paths), validation_fraction, split_seed, cache)
+        return cls.of(find_training_shards(paths), validation_fraction, split_seed, cache)
 
     @classmethod
     def of(

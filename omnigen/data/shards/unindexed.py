@@ -1,8 +1,8 @@
-"""Shards of other makers, without an index: one sequential look at headers and JSON makes one, so all promises hold.
+"""Shards of other makers, without an index: one pass over headers and JSON makes it, so all promises hold.
 
-A foreign shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
-KEY.output.jpg. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes are read from the
-images' headers, and each sample counts as a photograph of its own.
+Such a shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
+KEY.output.jpg, endings in any case. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes
+are read from the images' headers, and each sample counts as a photograph of its own.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
                 raise UserError(f"{name}: key {key!r} stands twice, or its members are not together")
             seen.add(key)
             try:
-                rows.append(_row(reader, tar, name, key, {member.suffix: member for member in group}))
+                rows.append(_row(reader, tar, name, key, _by_suffix(list(group))))
             except (ValueError, DroppedError) as error:
                 complaints.append(f"sample {key!r}: {error}")
     if not rows:
@@ -126,6 +126,14 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
         "recipe": "",
         "scores": "{}",
     }
+
+
+def _by_suffix(members: list[Member]) -> dict[str, Member]:
+    """Returns the members of a sample by suffix in lower case, as webdataset reads them."""
+    files = {member.suffix.lower(): member for member in members}
+    if len(files) < len(members):
+        raise ValueError("two members whose names differ in upper and lower case alone")
+    return files
 
 
 def _is_known(suffix: str) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
 from omnigen.cache.latents import LatentReader
+from omnigen.cache.options import EncodeOptions
 from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import StepLoader
@@ -43,7 +44,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def keep(dataset: Path, codec: str = "dct:6", dtype: str = "fp32", tokenizer: str | None = "bytes") -> None:
-    encode(EncodeOptions([dataset], codec, ("32",), tokenizer, dtype, "cpu"))
+    encode([dataset], EncodeOptions(codec, (32,) if codec else (), tokenizer, dtype, "cpu"))
 
 
 def trained(config: Path, run: Path, *settings: str) -> Path:
@@ -81,7 +82,7 @@ def test_workers_read_the_cache_and_bring_the_same_packs(dataset, tmp_path):
     assert len(parts.caches.latents) == 4
 
     def contents(workers: int, latents) -> tuple[list, list]:
-        loader = StepLoader(parts.schedule, PackingState(), 0, 2, max_side=32, workers=workers, latents=latents)
+        loader = StepLoader(parts.schedule, PackingState(), 0, 2, workers=workers, latents=latents)
         packs = [pack for step in loader for pack in step.packs]
         prepared = [prepare_pack(pack, setup.codec, setup.config.train, CPU.device) for pack in packs]
         samples = [(sample.encoded, sample.planned.index) for pack in packs for sample in pack.samples]

@@ -16,9 +16,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
 from omnigen.cache.files import invalid_reason, latents_key, prompts_key, read_record
 from omnigen.cache.latents import LatentReader, find_latents
+from omnigen.cache.options import EncodeOptions
 from omnigen.cache.tokens import TokenCache, find_prompts
 from omnigen.cli import main
 from omnigen.codecs.base import load_codec
@@ -60,8 +61,8 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(dataset: Path, codec: str = "dct:6", **options: object) -> dict:
-    values = {"sides": (str(SIDE),), "tokenizer": None, "dtype": "fp32", "device": "cpu", **options}
-    return encode(EncodeOptions([dataset], codec, **values))  # type: ignore[arg-type]
+    values = {"side": (SIDE,), "tokenizer": None, "dtype": "fp32", "device": "cpu", **options}
+    return encode([dataset], EncodeOptions(codec, **values))  # type: ignore[arg-type]
 
 
 def written(dataset: Path) -> dict[str, bytes]:
@@ -104,7 +105,7 @@ def test_what_is_read_is_what_the_codec_gives_for_every_image_in_its_order(datas
         images = zip((plain.target, *plain.references), (cached.target, *cached.references))
         for pixels, posterior in images:
             assert posterior.equal(codec.posterior(to_tensor(pixels.numpy())[None])[0])
-        assert (plain.source is None) == (cached.source is None)
+        assert (plain.edit_input is None) == (cached.edit_input is None)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("bf16", 2**-8), ("fp16", 2**-11)])

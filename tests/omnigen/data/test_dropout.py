@@ -15,7 +15,7 @@ from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, condition, make_planned_sample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.order.sample_sequence import CatalogSequence
-from omnigen.data.order.schedule import PackSchedule
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.prompt import images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import ByteTokenizer
@@ -72,18 +72,14 @@ def test_a_planned_run_drops_at_the_rates_whatever_the_task(catalog):
     rows = catalog.training_rows()
     schedule = PackSchedule(
         CatalogSequence(catalog, rows, dict.fromkeys(rows, 1.0), 3),
-        tokenizer=TOKENIZER,
-        seed=3,
-        max_side=32,
-        budget=600,
-        packs_per_step=2,
-        dropout=DropoutRates(0.1, 0.2, 0.3),
+        TOKENIZER,
+        ScheduleOptions(3, 32, 600, 2, DropoutRates(0.1, 0.2, 0.3)),
     )
     state, planned_samples = PackingState(), []
     for number in range(150):
-        plan = schedule.step(number, state)
-        state = plan.state
-        planned_samples.extend(planned for pack in plan.packs for planned in pack)
+        step = schedule.step(number, state)
+        state = step.state
+        planned_samples.extend(step.samples)
     assert len(planned_samples) > 2500
     for task in rows:
         mine = Counter(planned.dropout for planned in planned_samples if planned.ref.task == task)

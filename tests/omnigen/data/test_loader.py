@@ -14,7 +14,7 @@ from omnigen.data.loading.loader import LoadedStep, StepLoader
 from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, LoadedSample, condition, make_planned_sample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.order.sample_sequence import CatalogSequence
-from omnigen.data.order.schedule import PackSchedule, rows_that_fit
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions, rows_that_fit
 from omnigen.data.shards.catalog import Catalog
 from omnigen.network.layout import PackLayout
 from omnigen.tokenizer import ByteTokenizer
@@ -40,12 +40,8 @@ def make_planner(dataset, packs_per_step=4, weights=None):
     rows = catalog.training_rows()
     return PackSchedule(
         CatalogSequence(catalog, rows, weights or dict.fromkeys(rows, 1.0), 1),
-        tokenizer=TOKENIZER,
-        seed=1,
-        max_side=SIDE,
-        budget=BUDGET,
-        packs_per_step=packs_per_step,
-        dropout=DropoutRates(0.1, 0.1, 0.1),
+        TOKENIZER,
+        ScheduleOptions(1, SIDE, BUDGET, packs_per_step, DropoutRates(0.1, 0.1, 0.1)),
     )
 
 
@@ -76,7 +72,7 @@ def laid_out(layout: PackLayout | None) -> tuple:
 
 
 def load(dataset, first=0, last=3, state=None, **options):
-    return list(StepLoader(make_planner(dataset), state or PackingState(), first, last, max_side=SIDE, **options))
+    return list(StepLoader(make_planner(dataset), state or PackingState(), first, last, **options))
 
 
 @pytest.mark.slow
@@ -109,14 +105,16 @@ def test_packs_are_the_same_with_any_number_of_ranks_of_several_workers(dataset)
 
 def test_a_run_may_go_on_with_another_number_of_ranks_and_workers(dataset):
     whole = load(dataset)
-    shares = [contents(load(dataset, 1, 3, whole[0].plan.state, rank=rank, world=2, workers=rank)) for rank in (0, 1)]
+    shares = [
+        contents(load(dataset, 1, 3, whole[0].scheduled.state, rank=rank, world=2, workers=rank)) for rank in (0, 1)
+    ]
     assert [[shares[i % 2][step][i // 2] for i in range(4)] for step in range(2)] == contents(whole[1:])
 
 
 def test_loading_goes_on_from_the_state_after_any_step(dataset):
     steps = load(dataset, last=4)
     for done in range(1, 4):
-        rest = load(dataset, done, 4, steps[done - 1].plan.state)
+        rest = load(dataset, done, 4, steps[done - 1].scheduled.state)
         assert contents(rest) == contents(steps[done:])
 
 
@@ -124,9 +122,9 @@ def test_packs_are_full_to_95_percent_and_never_over(dataset):
     schedule, state = make_planner(dataset), PackingState()
     tokens = []
     for number in range(20):
-        plan = schedule.step(number, state)
-        state = plan.state
-        tokens.extend(sum(planned.layout.length for planned in pack) for pack in plan.packs)
+        step = schedule.step(number, state)
+        state = step.state
+        tokens.extend(sum(planned.layout.length for planned in pack) for pack in step.packs)
     assert max(tokens) <= BUDGET
     assert sum(tokens) / len(tokens) / BUDGET >= 0.95
 
@@ -146,7 +144,7 @@ def test_every_epoch_of_a_task_visits_each_of_its_samples_once(dataset):
 
 def test_the_layout_that_was_planned_is_the_layout_that_is_loaded(dataset):
     for step in load(dataset, last=2):
-        for planned_samples, pack in zip(step.plan.packs, step.packs):
+        for planned_samples, pack in zip(step.scheduled.packs, step.packs):
             assert pack.layout is not None
             assert pack.layout.num_tokens == sum(planned.layout.length for planned in planned_samples)
             for sample in pack.samples:
@@ -199,7 +197,7 @@ def assert_one_hole(whole, holed, key, reason):
     empty = {sample.index for sample in bad}
     kept = [[[seen(s) for s in pack.samples if s.planned.index not in empty] for pack in step.packs] for step in whole]
     assert [[[seen(s) for s in pack.samples] for pack in step.packs] for step in holed] == kept
-    assert [step.plan.state for step in holed] == [step.plan.state for step in whole]
+    assert [step.scheduled.state for step in holed] == [step.scheduled.state for step in whole]
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -221,7 +219,7 @@ def test_a_shard_that_shrinks_while_training_stops_it_and_is_named(tmp_path, wor
     for shard in find_shards(root):
         os.truncate(shard.tar, 1500)
     with pytest.raises(UserError, match=r"^\S+\.tar: wanted \d+ bytes at \d+, found \d+: the file is truncated"):
-        list(StepLoader(schedule, PackingState(), 0, 1, max_side=SIDE, workers=workers))
+        list(StepLoader(schedule, PackingState(), 0, 1, workers=workers))
 
 
 def test_dropout_happens_as_often_as_asked_and_depends_on_the_draw_alone():

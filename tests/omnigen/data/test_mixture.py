@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen.data.order.mixture import LARGEST_BLOCK, Mixture, block_counts, draw
+from omnigen.data.order.mixture import LARGEST_BLOCK, Mixture, block_counts, task_at
 from omnigen.data.order.sample_sequence import CatalogSequence
 
 AUTHORS = (0.5, 0.2, 0.1, 0.1, 0.1)
@@ -91,9 +91,9 @@ def test_draws_in_a_row_are_not_predictable():
 )
 def test_earlier_draws_are_counted_from_the_number_of_the_draw_alone(weights, seed, index):
     mixture = Mixture.from_weights(weights, seed)
-    task, visit = mixture.draw(index)
+    task, visit = mixture.task_at(index)
     assert visit == mixture.visits_before(index)[task]
-    assert task == draw(index, seed, weights)
+    assert task == task_at(index, seed, weights)
     after = list(mixture.visits_before(index))
     after[task] += 1
     assert mixture.visits_before(index + 1) == tuple(after)

@@ -17,7 +17,7 @@ from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, make
 from omnigen.data.loading.shard_prefetch import ShardPrefetcher
 from omnigen.data.order.packing import PackingState
 from omnigen.data.order.sample_sequence import CatalogSequence
-from omnigen.data.order.schedule import PackSchedule
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config
@@ -50,14 +50,10 @@ def load(catalog, steps=2, **options):
     rows = catalog.training_rows()
     schedule = PackSchedule(
         CatalogSequence(catalog, rows, dict.fromkeys(rows, 1.0), 1),
-        tokenizer=ByteTokenizer(),
-        seed=1,
-        max_side=SIDE,
-        budget=600,
-        packs_per_step=3,
-        dropout=DropoutRates(0.1, 0.1, 0.1),
+        ByteTokenizer(),
+        ScheduleOptions(1, SIDE, 600, 3, DropoutRates(0.1, 0.1, 0.1)),
     )
-    loaded = list(StepLoader(schedule, PackingState(), 0, steps, max_side=SIDE, **options))
+    loaded = list(StepLoader(schedule, PackingState(), 0, steps, **options))
     return [
         [(s.planned.index, s.planned.ref.key, [*s.references, s.target]) for s in pack.samples]
         for step in loaded

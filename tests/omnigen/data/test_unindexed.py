@@ -71,6 +71,20 @@ def test_a_foreign_shard_is_a_shard_like_ours(tmp_path, cache):
         assert loaded.references[0].shape == ((48, 32, 3) if number == 0 else (32, 48, 3))
 
 
+def test_upper_case_endings_are_those_of_other_cameras_and_systems(tmp_path, cache):
+    """KEY.input_1.JPG is KEY.input_1.jpg, as webdataset reads it."""
+    made = [sample(number) for number in range(3)]
+    shouted = [{name if name == "__key__" else name.upper(): data for name, data in one.items()} for one in made]
+    folder = write(tmp_path / "shouted", shouted)
+    catalog = Catalog.open([folder], cache=cache)
+    assert len(catalog) == 3
+    loaded = load(make_planned_sample(0, catalog.sample_ref(1), Dropout.NONE, 64, ByteTokenizer()), ImageReader(64))
+    assert isinstance(loaded, LoadedSample)
+    assert loaded.target.shape == (64, 32, 3)
+    folder = write(tmp_path / "both", [{**made[0], "output.JPG": made[0]["output.jpg"]}, made[1]])
+    assert [Catalog.open([folder]).sample_ref(0).key] == ["0001"]
+
+
 def test_the_index_is_made_once_and_again_if_the_tar_changes(tmp_path, cache):
     folder = write(tmp_path / "foreign", [sample(number) for number in range(3)])
     first = Catalog.open([folder / "00000.tar"], cache=cache)

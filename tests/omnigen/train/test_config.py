@@ -65,9 +65,9 @@ def test_a_mistake_is_named_with_file_key_and_expectation(config, setting, messa
 def test_the_configurations_that_come_along_are_valid(name):
     path = MANIFESTS / name
     if name == "ablations.yaml":
-        plan = load_settings(Ablations, path)
-        assert all(comparison.better in comparison.arms for comparison in plan.comparisons)
-        path = path.parent / plan.base
+        ablations = load_settings(Ablations, path)
+        assert all(comparison.better in comparison.arms for comparison in ablations.comparisons)
+        path = path.parent / ablations.base
     config = load_config(path)
     tokenizer, codec = ByteTokenizer(), DctCodec(4 if config.model.preset == "phi3-mini" else 12)
     network = network_config(config, tokenizer, codec)
@@ -85,6 +85,20 @@ def test_paths_in_the_file_are_relative_to_it_and_paths_set_are_relative_to_here
     assert load_config(config).data.shards == (str(tmp_path / "dataset"),)
     assert load_config(config, ["data.shards=[here]"]).data.shards == (str(Path.cwd() / "here"),)
     assert load_config(config, ["data.shards=here"]).data.shards == (str(Path.cwd() / "here"),)
+
+
+@pytest.mark.parametrize(("key", "family"), [("codec", "sdxl"), ("tokenizer", "hf")])
+def test_folders_of_codec_and_tokenizer_are_relative_to_the_file_and_hub_ids_stay(config, tmp_path, key, family):
+    def found(name, *overrides):
+        config.write_text(f"model: {{{key}: '{name}'}}\n")
+        return getattr(load_config(config, overrides).model, key)
+
+    (tmp_path / "parts").mkdir()
+    assert found(f"{family}:parts") == f"{family}:{tmp_path / 'parts'}"
+    assert found(f"{family}:./later") == f"{family}:{tmp_path / 'later'}"
+    assert found(f"{family}:some/hub-id") == f"{family}:some/hub-id"
+    assert found(f"{family}:/abs") == f"{family}:/abs"
+    assert found("bytes", f"model.{key}={family}:./here") == f"{family}:{Path.cwd() / 'here'}"
 
 
 def test_overrides_replace_single_values(config):

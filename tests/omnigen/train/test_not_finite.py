@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
+from omnigen.cache.options import EncodeOptions
 from omnigen.train.metrics import read_lines
 from omnigen.train.run import train
 from tests.support import training_runs
@@ -25,7 +26,7 @@ from x2i.errors import UserError
 def encoded(tmp_path: Path) -> Path:
     """A dataset with its latents kept."""
     dataset = make_shards(tmp_path / "data", TASKS, sizes=((32, 32),))
-    encode(EncodeOptions([dataset], "dct:6", ("32",), None, dtype="fp32", device="cpu"))
+    encode([dataset], EncodeOptions("dct:6", (32,), None, dtype="fp32", device="cpu"))
     return dataset
 
 

@@ -52,7 +52,7 @@ def test_a_step_of_unequal_packs_has_the_gradient_of_all_their_samples_in_one_pa
         tokens = [count_tokens([pack]) for pack in trainer._prepare(loaded.packs, parts)]
         assert tokens[0] != tokens[1], "with equal packs, means of each would do"
 
-        planned_samples = [planned for pack in loaded.plan.packs for planned in pack]
+        planned_samples = loaded.scheduled.samples
         whole = prepare_pack(
             load_pack(planned_samples, ImageReader(32)), trainer.setup.codec, parts.phase.train, CPU.device
         )
@@ -129,7 +129,7 @@ def test_timesteps_are_drawn_as_each_stage_says(shards, tmp_path):
         for parts, shift in zip(trainer.setup.phases, (3.0, 0.5), strict=True):
             loaded = first_step(trainer, parts)
             found = torch.cat([pack.timesteps_S for pack in trainer._prepare(loaded.packs, parts)]).tolist()
-            names = [(planned.index, planned.ref.key) for pack in loaded.plan.packs for planned in pack]
+            names = [(planned.index, planned.ref.key) for pack in loaded.scheduled.packs for planned in pack]
             drawn = [
                 torch.randn((), generator=sample_generator(parts.phase.train.seed, *name), dtype=torch.float64).item()
                 for name in names

@@ -16,7 +16,8 @@ from omnigen.network.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelC
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.network.model import OmniGen
 from omnigen.weights import load_initial_weights, load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from tests.omnigen.test_cli import omnigen
 from tests.support.model_folders import add_tokenizer, equal, tensors
 from tests.support.tiny_network import CONFIG, SAMPLES, inputs, random_model

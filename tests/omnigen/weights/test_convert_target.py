@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from omnigen.weights import load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from tests.support.tiny_network import CONFIG, random_model
 from x2i.errors import UserError
 
