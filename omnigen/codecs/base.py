@@ -44,7 +44,10 @@ class Codec(Protocol):
 
     @classmethod
     def channels_of(cls, argument: str) -> int | None:
-        """Returns the channels of `open(argument)` without loading weights; None if only loading would tell."""
+        """Returns the channels of `open(argument)` without loading weights; None if only loading would tell.
+
+        Raises UserError if the argument does not fit.
+        """
         ...
 
     def to(self, device: torch.device | str) -> Codec:

@@ -31,8 +31,6 @@ class DctCodec:
     downsample = 8
 
     def __init__(self, channels: int = DEFAULT_DCT_CHANNELS) -> None:
-        if not 3 <= channels <= 192:
-            raise UserError(f"codec 'dct:{channels}': expected 3 to 192 channels, such as dct:{DEFAULT_DCT_CHANNELS}")
         self.channels = self.posterior_channels = channels
         self.name = f"dct:{channels}"
         # Coefficient j of plane p is number 64 p + j of all 192.
@@ -53,7 +51,10 @@ class DctCodec:
     def channels_of(cls, argument: str) -> int:
         if argument and not argument.isdecimal():
             raise UserError(f"codec 'dct:{argument}': expected a number of channels after the colon, as in dct:24")
-        return int(argument) if argument else DEFAULT_DCT_CHANNELS
+        channels = int(argument) if argument else DEFAULT_DCT_CHANNELS
+        if not 3 <= channels <= 192:
+            raise UserError(f"codec 'dct:{channels}': expected 3 to 192 channels, such as dct:{DEFAULT_DCT_CHANNELS}")
+        return channels
 
     @cached_property
     def fingerprint(self) -> str:

@@ -38,8 +38,6 @@ class SdxlCodec:
     downsample = 8
 
     def __init__(self, path: str, device: torch.device | str = "cpu") -> None:
-        if not path:
-            raise UserError("codec 'sdxl': expected sdxl:<folder or hub id>, such as sdxl:stabilityai/sdxl-vae")
         try:
             from diffusers import AutoencoderKL
         except ImportError as error:
@@ -70,11 +68,14 @@ class SdxlCodec:
     @classmethod
     def open(cls, argument: str, device: torch.device | str = "cpu") -> Self:
         """Returns the VAE in the folder, or of the hub id, `argument`."""
+        cls.channels_of(argument)
         return cls(argument, device)
 
     @classmethod
     def channels_of(cls, argument: str) -> int | None:
-        """Only the loaded VAE tells."""
+        """Returns None: only the loaded VAE tells."""
+        if not argument:
+            raise UserError("codec 'sdxl:': expected sdxl:<folder or hub id>, such as sdxl:stabilityai/sdxl-vae")
         return None
 
     @cached_property

@@ -105,6 +105,7 @@ def test_names_lead_back_to_the_same_codec() -> None:
         ("dct:193", "expected 3 to 192 channels"),
         ("dct:many", "expected a number of channels"),
         ("sdxl:", "expected sdxl:<folder or hub id>"),
+        ("sdxl", "expected sdxl:<folder or hub id>"),
         ("vae", "no codec 'vae': there are: dct, sdxl"),
         ("sdlx:folder", "no codec 'sdlx': did you mean 'sdxl'"),
         ("no_such.package:Codec", "no module 'no_such'"),

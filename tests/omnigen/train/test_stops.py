@@ -18,7 +18,7 @@ from omnigen.train.trainer import Trainer
 from tests.omnigen.train.test_run import damage
 from tests.support.training_runs import TASKS, write_config
 from tests.support.training_shards import make_shards
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 CPU = Ranks(0, 1, torch.device("cpu"))
 FILES = ("metrics.jsonl", "validation.jsonl")
@@ -108,7 +108,7 @@ def test_a_finished_run_that_is_lengthened_is_finished_only_when_it_is(tmp_path)
     shutil.copytree(dataset, tmp_path / "kept")
     damage(dataset, "denoise", 8)
     for _ in range(2):
-        with pytest.raises(UserError, match="could not be decoded"):
+        with pytest.raises(RunError, match="could not be decoded"):
             train(config, ["train.steps=20"], "auto", run)
     shutil.copytree(tmp_path / "kept", dataset, dirs_exist_ok=True)
     train(config, ["train.steps=20"], "auto", run)
