@@ -4,8 +4,8 @@
 
 decode: JPEGs of 0.3 to 12 MP prepared to 256, 512 and 1024 pixels, from a whole decode and from a reduced one; the PSNR
 between the two is printed. batch: images encoded one at a time and together; the largest difference of bits is printed.
-prompts: planned_samples of 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer
-and by what `omnigen encode` kept; the planned_samples must be equal. step: loading, encoding, forward, backward on 3 MP
+prompts: 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer and by what
+`omnigen encode` kept; the layouts must be equal. step: loading, encoding, forward, backward on 3 MP
 JPEGs at 256 pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and
 bf16; the losses must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real
 ones. One thread; the processor's time of this process is what counts; repeats are interleaved. One JSON line a
@@ -141,13 +141,11 @@ def measure_prompts(folder: Path, repeats: int) -> None:
     cache = TokenCache(find_prompts(catalog.shards, prompts_key(tokenizer))[0], tokenizer)
     rows = [catalog.sample_ref(number) for number in range(len(catalog))]
 
-    def planned_samples(prompts: TokenCache | None) -> list[PlannedSample]:
+    def laid_out(prompts: TokenCache | None) -> list[PlannedSample]:
         return [make_planned_sample(0, row, Dropout.NONE, 32, tokenizer, prompts) for row in rows]
 
-    assert planned_samples(None) == planned_samples(cache)
-    seconds = interleaved(
-        {"tokenizer": partial(planned_samples, None), "kept": partial(planned_samples, cache)}, repeats
-    )
+    assert laid_out(None) == laid_out(cache)
+    seconds = interleaved({"tokenizer": partial(laid_out, None), "kept": partial(laid_out, cache)}, repeats)
     microseconds = {key: value / len(rows) * 1e6 for key, value in seconds.items()}
     tell(part="prompts", microseconds=microseconds, ratio=seconds["tokenizer"] / seconds["kept"])
 
@@ -201,12 +199,9 @@ def measure_steps(folder: Path, repeats: int, photographs: int) -> None:
 def step(setup: Setup, latents: Mapping[Path, LatentShard]) -> tuple[float, float]:
     """Takes the first step without the optimizer; returns its loss, and the share of time until the network's turn."""
     started = time.process_time()
-    plan = setup.stages[0].schedule.step(0, PackingState())
+    step = setup.phases[0].schedule.step(0, PackingState())
     reader = LatentReader(latents, ImageReader(setup.config.data.max_side, cache_bytes=0))
-    packs = [
-        prepare_pack(load_pack(planned_samples, reader), setup.codec, setup.config.train, CPU)
-        for planned_samples in plan.packs
-    ]
+    packs = [prepare_pack(load_pack(pack, reader), setup.codec, setup.config.train, CPU) for pack in step.packs]
     prepared = time.process_time()
     total = 0.0
     for pack in packs:

@@ -73,7 +73,7 @@ def make_sample(number: int, inputs: int, images: list[EncodedImage], random: np
     return Sample(f"sample-{number:06d}", f"task_{inputs}", f"{marks} {words}", sizes, source, recipe)
 
 
-def make_planner(root: Path, budget: int) -> PackSchedule:
+def make_schedule(root: Path, budget: int) -> PackSchedule:
     catalog = Catalog.open([root])
     rows = catalog.training_rows()
     return PackSchedule(
@@ -84,7 +84,7 @@ def make_planner(root: Path, budget: int) -> PackSchedule:
 
 
 def our_batches(root: Path, workers: int) -> Iterator[PackLayout]:
-    for step in StepLoader(make_planner(root, BUDGET), PackingState(), 0, 10**9, workers=workers):
+    for step in StepLoader(make_schedule(root, BUDGET), PackingState(), 0, 10**9, workers=workers):
         layout = step.packs[0].layout
         assert layout is not None
         yield layout
@@ -152,7 +152,7 @@ def load(root: Path, samples: int, repeats: int) -> None:
 
 
 def plan(root: Path, steps: int = 200) -> None:
-    schedule, state = make_planner(root, 16384), PackingState()
+    schedule, state = make_schedule(root, 16384), PackingState()
     samples = tokens = 0
     started = time.perf_counter()
     for number in range(steps):
@@ -166,23 +166,23 @@ def plan(root: Path, steps: int = 200) -> None:
 
 
 def collation(root: Path, repeats: int = 50) -> None:
-    schedule = make_planner(root, BUDGET)
+    schedule = make_schedule(root, BUDGET)
     kinds: dict[int, PlannedSample] = {}
     for index in range(200):
-        planned = schedule.planned(index)
+        planned = schedule.sample(index)
         assert planned is not None
         kinds.setdefault(planned.ref.num_inputs, planned)
-    planned_samples = list(kinds.values())[:4]
+    samples = list(kinds.values())[:4]
     reader = ImageReader(SIDE, files=schedule.sequence.reader())
-    layout = load_pack(planned_samples, reader).layout
+    layout = load_pack(samples, reader).layout
     assert layout is not None
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
-        load_pack(planned_samples, reader)
+        load_pack(samples, reader)
         seconds.append(time.perf_counter() - started)
     milliseconds = round(statistics.median(seconds) * 1e3, 3)
-    line = {"what": "collate", "samples": len(planned_samples), "tokens": layout.num_tokens}
+    line = {"what": "collate", "samples": len(samples), "tokens": layout.num_tokens}
     print(json.dumps({**line, "milliseconds": milliseconds}))
 
 

@@ -6,7 +6,6 @@ CUDA, where batches are encoded together, on the batch to rounding).
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,14 +25,12 @@ from omnigen.codecs.base import Codec
 from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.decode import decode_prepared
 from omnigen.images import prepared_size
+from omnigen.weights.writer import safetensors_header
 from x2i.errors import UserError
 from x2i.reasons import Dropped, DroppedError
 from x2i.store.files.atomic import atomic_file, write_table
 from x2i.store.files.tar import read_range
 from x2i.store.shards import Shard
-
-SAFETENSORS_DTYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
-HEADER_ALIGNMENT = 8
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class LatentsJob:
 
     def layout(self, shard: Shard) -> FileLayout:
         """Lays out the file of a shard by its index; reads no image."""
-        channels, item = self.codec.posterior_channels, DTYPES[self.dtype].itemsize
+        channels, dtype = self.codec.posterior_channels, DTYPES[self.dtype]
         columns = shard.index(["key", "image_sizes", "image_offsets", "image_bytes"]).to_pylist()
         found = []
         for row, entry in enumerate(columns):
@@ -120,32 +117,19 @@ class LatentsJob:
                 found.append((down, across, row, image, entry["key"], offset, count, (width, height)))
         found.sort(key=lambda one: one[:4])
         groups = [(shape, list(group)) for shape, group in groupby(found, key=lambda one: one[:2])]
-        header, base = self._header([(*shape, len(group)) for shape, group in groups])
+        tensors = (
+            (f"{down}x{across}", dtype, (len(group), channels, down, across)) for (down, across), group in groups
+        )
+        metadata = {name: str(value) for name, value in {**self.key.identity, **self.facts}.items()}
+        header = safetensors_header(tensors, metadata)
+        base = len(header)
         laid: list[LatentSpan] = []
         for (down, across), group in groups:
-            stride = channels * down * across * item
+            stride = channels * down * across * dtype.itemsize
             for position, (_, _, row, image, key, offset, count, size) in enumerate(group):
                 laid.append(LatentSpan(row, key, image, offset, count, size, down, across, position, base, stride))
                 base += stride
         return FileLayout(header, tuple(laid), base)
-
-    def _header(self, groups: Sequence[tuple[int, int, int]]) -> tuple[bytes, int]:
-        """Returns the header of a safetensors file, by its format's description, and the byte where data begins."""
-        channels, item = self.codec.posterior_channels, DTYPES[self.dtype].itemsize
-        document: dict[str, Any] = {
-            "__metadata__": {name: str(value) for name, value in {**self.key.identity, **self.facts}.items()}
-        }
-        end = 0
-        for down, across, count in groups:
-            start, end = end, end + count * channels * down * across * item
-            document[f"{down}x{across}"] = {
-                "dtype": SAFETENSORS_DTYPES[self.dtype],
-                "shape": [count, channels, down, across],
-                "data_offsets": [start, end],
-            }
-        text = json.dumps(document, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % HEADER_ALIGNMENT)
-        return len(text).to_bytes(8, "little") + text, 8 + len(text)
 
     def _decoded(
         self, shard: Shard, layout: FileLayout, verdicts: dict[int, Dropped]

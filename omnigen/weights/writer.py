@@ -8,15 +8,18 @@ Several files get the names and the index that the Hugging Face libraries give.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from omnigen.weights.tensor_reader import DTYPES, INDEX, LazyTensor, Weights
 from x2i.store.files.atomic import atomic_file, write_json
 
+ALIGNMENT = 8
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -75,7 +78,8 @@ def write(folder: Path, files: WeightFiles, on_bytes: Callable[[int], object] | 
         file = files.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
         placed.update(dict.fromkeys((name for target in shard for name in target.names), file))
         with atomic_file(folder / file) as stream:
-            stream.write(_header(shard))
+            parts = ((name, target.source.dtype, target.part) for target in shard for name in target.names)
+            stream.write(safetensors_header(parts, {"format": "pt"}))
             for target in shard:
                 tensor = target.source.read()
                 found, expected = (tuple(tensor.shape), tensor.dtype), (target.source.shape, target.source.dtype)
@@ -90,24 +94,16 @@ def write(folder: Path, files: WeightFiles, on_bytes: Callable[[int], object] | 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Returns the bytes of a CPU tensor, row by row, without a copy if they lie so already."""
-    import torch
-
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _header(shard: tuple[Target, ...]) -> bytes:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    header.update(_entries(shard))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+def safetensors_header(tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """Returns the header of a safetensors file that holds `tensors` (name, dtype, shape), end to end in this order."""
+    document: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, dtype, shape in tensors:
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        document[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-def _entries(shard: tuple[Target, ...]) -> Iterator[tuple[str, object]]:
-    offset = 0
-    for target in shard:
-        size = target.source.num_bytes // len(target.names)
-        for name in target.names:
-            kind = DTYPE_NAMES[target.source.dtype]
-            yield name, {"dtype": kind, "shape": list(target.part), "data_offsets": [offset, offset + size]}
-            offset += size

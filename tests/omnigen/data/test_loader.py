@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
     return make_shards(tmp_path_factory.mktemp("data"), tasks, sizes=((64, 64), (64, 32)))
 
 
-def make_planner(dataset, packs_per_step=4, weights=None):
+def make_schedule(dataset, packs_per_step=4, weights=None):
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
     return PackSchedule(
@@ -72,7 +72,7 @@ def laid_out(layout: PackLayout | None) -> tuple:
 
 
 def load(dataset, first=0, last=3, state=None, **options):
-    return list(StepLoader(make_planner(dataset), state or PackingState(), first, last, **options))
+    return list(StepLoader(make_schedule(dataset), state or PackingState(), first, last, **options))
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_loading_goes_on_from_the_state_after_any_step(dataset):
 
 
 def test_packs_are_full_to_95_percent_and_never_over(dataset):
-    schedule, state = make_planner(dataset), PackingState()
+    schedule, state = make_schedule(dataset), PackingState()
     tokens = []
     for number in range(20):
         step = schedule.step(number, state)
@@ -130,7 +130,7 @@ def test_packs_are_full_to_95_percent_and_never_over(dataset):
 
 
 def test_every_epoch_of_a_task_visits_each_of_its_samples_once(dataset):
-    schedule = make_planner(dataset)
+    schedule = make_schedule(dataset)
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
     drawn = [schedule.sequence.catalog_row(index) for index in range(400)]
@@ -215,7 +215,7 @@ def test_a_bad_image_in_a_worker_process_leaves_an_empty_slot_too(dataset, tmp_p
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_shard_that_shrinks_while_training_stops_it_and_is_named(tmp_path, workers):
     root = make_shards(tmp_path, ("text_to_image", "colorize"), sizes=((64, 64),))
-    schedule = make_planner(root)
+    schedule = make_schedule(root)
     for shard in find_shards(root):
         os.truncate(shard.tar, 1500)
     with pytest.raises(UserError, match=r"^\S+\.tar: wanted \d+ bytes at \d+, found \d+: the file is truncated"):

@@ -20,7 +20,7 @@ from omnigen.train.setup import assemble
 from omnigen.train.trainer import Event, Trainer
 from tests.support.in_process_training import CPU, first_step, go_on, training, wake
 from tests.support.training_runs import write_config
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.store.shards import find_shards
 
 QUIET = {"validate_every": 0, "validation_samples": 1}
@@ -167,7 +167,7 @@ def trained_to_a_checkpoint(trainer: Trainer) -> Iterator[Event]:
 def assert_refused_unharmed(life: Iterator[Event], trainer: Trainer, config: Path) -> None:
     """Taking one more step names samples, and changes neither the weights nor the checkpoint of two steps."""
     before = copy.deepcopy([trainer.setup.model.state_dict(), trainer.setup.average.average])
-    with pytest.raises(UserError, match="not finite") as caught:
+    with pytest.raises(RunError, match="not finite") as caught:
         go_on(life)
     assert any(key in str(caught.value) for key in keys_of(config))
     assert trainer.state.step == 2
@@ -201,7 +201,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_anything_is_changed(s
 def test_a_rate_at_which_the_loss_explodes_ends_the_run_with_its_samples(small, tmp_path):
     explosive = ("train.lr=1e30", "train.warmup=0", "checkpoint.every=1")
     with training(small, tmp_path, *explosive) as trainer:
-        with pytest.raises(UserError, match="not finite") as caught:
+        with pytest.raises(RunError, match="not finite") as caught:
             go_on(trainer.train())
         assert any(key in str(caught.value) for key in keys_of(small))
         assert [path.name for path in trainer.checkpoints.complete()] == [f"step-{trainer.state.step:07d}"]
