@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ COMMANDS = {
     "unmerge": "Take a merged LoRA adapter out of a network's weights again.",
     "ablate": "Train pairs of networks that differ in one setting, and compare them.",
 }
+OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What a machine may refuse, for which a traceback would tell a user nothing."""
 USAGE = """Trains OmniGen, one network for every image task, on X2I shards, and generates images with it.
 
     omnigen train config.yaml
@@ -47,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UserError, RunError) as error:
         typer.secho(f"omnigen: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        typer.secho(f"omnigen: {error.filename or 'writing'}: {error.strerror}", fg=typer.colors.RED, err=True)
+        sys.exit(1)
 
 
 def _load(name: str) -> Callable[..., None]:

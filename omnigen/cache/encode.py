@@ -18,7 +18,6 @@ from omnigen.cache.write_latents import LatentsJob
 from omnigen.cache.write_tokens import PromptsJob
 from omnigen.codecs.base import load_codec
 from omnigen.data.shards.catalog import Catalog
-from omnigen.images import TOKEN_PIXELS
 from omnigen.tokenizer import load_tokenizer
 from x2i.errors import UserError
 from x2i.settings import nearest
@@ -95,19 +94,13 @@ def _jobs(options: EncodeOptions) -> list[Job]:
     if options.codec:
         device = _device(options.device)
         codec = load_codec(options.codec, device)
-        for side in _sides(options.side):
+        for side in options.side:
             key = latents_key(codec, side)
             jobs.append(LatentsJob(codec, key, side, options.dtype, device, options.batch, options.workers))
     if options.tokenizer:
         tokenizer = load_tokenizer(options.tokenizer)
         jobs.append(PromptsJob(tokenizer, prompts_key(tokenizer)))
     return jobs
-
-
-def _sides(sides: Sequence[int]) -> Sequence[int]:
-    if small := [side for side in sides if side < TOKEN_PIXELS]:
-        raise UserError(f"--side {small[0]}: expected at least {TOKEN_PIXELS} pixels, as in 256 or 256,512")
-    return sides
 
 
 def _device(name: str) -> torch.device:

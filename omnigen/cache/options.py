@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from omnigen.images import TOKEN_PIXELS
 from x2i.errors import UserError
 from x2i.options import Option
 
 
 def parse_sides(texts: list[str]) -> tuple[int, ...]:
-    """Returns the sides in texts such as "256,512". Raises UserError for what is no whole number."""
+    """Returns the sides in texts such as "256,512". Raises UserError for what is no side in pixels."""
     sides = [side for text in texts for side in text.split(",")]
-    if wrong := [side for side in sides if not side.strip().isdecimal()]:
-        raise UserError(f"--side {wrong[0]}: expected whole numbers, as in 256 or 256,512")
+    if wrong := [side for side in sides if not side.strip().isdecimal() or int(side) < TOKEN_PIXELS]:
+        raise UserError(f"--side {wrong[0]}: expected whole numbers of at least {TOKEN_PIXELS}, as in 256 or 256,512")
     return tuple(dict.fromkeys(map(int, sides)))
 
 

@@ -205,7 +205,7 @@ def test_half_of_a_run_is_mirrored_when_asked_and_validation_never(dataset, tmp_
     drawn = [setup.schedule.planned(counter) for counter in range(400)]
     assert 0.4 < sum(planned.mirrored for planned in drawn) / 400 < 0.6
     assert setup.validation is not None
-    assert not any(planned.mirrored for planned in setup.validation.planned_samples)
+    assert not any(planned.mirrored for planned in setup.validation.samples)
     plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU).phases[0]
     assert not any(plain.schedule.planned(counter).mirrored for counter in range(400))
     pairs = [(planned, plain.schedule.planned(planned.index)) for planned in drawn]

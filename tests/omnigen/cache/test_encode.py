@@ -380,7 +380,7 @@ def hugging_face_tokenizer(folder: Path) -> str:
 def test_kept_prompts_are_those_of_the_tokenizer_for_every_kind_of_dropout(dataset, tmp_path, name):
     name = hugging_face_tokenizer(tmp_path / "tokenizer") if name == "hf" else name
     tokenizer = load_tokenizer(name)
-    run(dataset, None, sides=(), tokenizer=name)
+    run(dataset, None, side=(), tokenizer=name)
     catalog = Catalog.open([dataset])
     files, problems = find_prompts(catalog.shards, prompts_key(tokenizer))
     assert not problems
@@ -401,7 +401,7 @@ def test_prompts_with_odd_spaces_and_repeated_images_are_kept_as_they_are(tmp_pa
     with training_shard(tmp_path, "edit-2in-00000") as writer:
         sample = Sample("edit-1", "edit", text, ((32, 32),) * 3, source, RecipeStamp("edit", 1, {}))
         writer.add(sample, [pixels, pixels], pixels)
-    run(tmp_path, None, sides=(), tokenizer="bytes")
+    run(tmp_path, None, side=(), tokenizer="bytes")
     catalog, tokenizer = Catalog.open([tmp_path]), ByteTokenizer()
     files, _ = find_prompts(catalog.shards, prompts_key(tokenizer))
     for dropout in Dropout:
@@ -430,7 +430,7 @@ def test_another_vocabulary_is_another_tokenizer(tmp_path):
         (["{data}", "--codec", "dct", "--side", "8"], "--side 8: expected"),
         (["{data}", "--codec", "dct", "--side", "32", "--dtype", "bf61"], "did you mean 'bf16'"),
         (["{data}", "--codec", "dct", "--side", "32", "--device", "tpu"], "expected auto, cpu or cuda"),
-        (["{data}", "--codec", "vae", "--side", "32"], "no such codec"),
+        (["{data}", "--codec", "vae", "--side", "32"], "no codec 'vae'"),
         (["{data}/none", "--codec", "dct", "--side", "32"], "no such folder"),
     ],
 )

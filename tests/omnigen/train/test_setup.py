@@ -74,8 +74,8 @@ def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_
         ("model.overrides.vocab_size=5", "vocab_size: found 5, expected at least 272, the ids of the tokenizer bytes"),
         ("model.overrides.in_channels=5", "in_channels: found 5, expected 6, the channels of the codec dct:6"),
         (
-            "data.weights={colorize: 1}",
-            r"data.weights.colorize: the shards hold no such task; did you mean 'colorize'",
+            "data.weights={colorise: 1}",
+            r"data.weights.colorise: the shards hold no such task; did you mean 'colorize'",
         ),
         (
             "phases=[{steps: 1, name: big, weights: {x: 1}}]",
