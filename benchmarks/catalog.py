@@ -4,7 +4,7 @@
 
 The tars are sparse, so that what is measured is the indexes and the checks. The catalog is opened in a process of its
 own, once without and once with a held-out split; the time of `row` is CPU time of samples in random order. Then an
-epoch is drawn from the same shards as a stream of eight at a time.
+epoch is count from the same shards as a stream of eight at a time.
 `--shards 10000 --samples 1000` is ten million rows.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamDraws
-from omnigen.data.shards.find import find_shard_set
+from omnigen.data.order.stream import POSITION_BITS, ShardStream, StreamSequence
+from omnigen.data.shards.find import find_training_shards
 from x2i.store.files.atomic import write_table
 from x2i.store.shards import SHARD_SCHEMA
 
@@ -86,7 +86,7 @@ def open_catalog(folder: Path, fraction: float) -> dict:
     numbers = np.random.default_rng(0).integers(0, len(catalog), 20_000)
     started = time.process_time()
     for number in numbers.tolist():
-        catalog.row(number)
+        catalog.sample_ref(number)
     return {
         "rows": len(catalog),
         "shards": len(catalog.shards),
@@ -99,22 +99,22 @@ def open_catalog(folder: Path, fraction: float) -> dict:
     }
 
 
-def draw_stream(folder: Path) -> dict:
-    """Draws one epoch; everything is chosen, as if all samples fitted."""
+def visit_stream(folder: Path) -> dict:
+    """Visits one epoch; everything is chosen, as if all samples fitted."""
     before = memory("VmRSS")
     started = time.perf_counter()
-    stream = ShardStream(tuple(find_shard_set([folder])), AT_A_TIME)
-    draws, number, drawn = StreamDraws(stream, 0, lambda catalog: np.arange(len(catalog))), 0, 0
-    draws.row(0)
+    stream = ShardStream(tuple(find_training_shards([folder])), AT_A_TIME)
+    sequence, number, count = StreamSequence(stream, 0, lambda catalog: np.arange(len(catalog))), 0, 0
+    sequence.sample_ref(0)
     first = time.perf_counter() - started
-    while number >> PLACE_BITS < stream.groups_per_epoch:
-        draws.row(number)
-        number, drawn = draws.following(number), drawn + 1
+    while number >> POSITION_BITS < stream.groups_per_epoch:
+        sequence.sample_ref(number)
+        number, count = sequence.next_index(number), count + 1
     return {
         "stream_of": AT_A_TIME,
-        "rows": drawn,
+        "rows": count,
         "seconds_to_first": round(first, 2),
-        "draw_microseconds": round((time.perf_counter() - started - first) / drawn * 1e6, 2),
+        "draw_microseconds": round((time.perf_counter() - started - first) / count * 1e6, 2),
         "megabytes_peak": round(memory("VmHWM") - before),
     }
 
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stream:
-        print(json.dumps(draw_stream(options.folder)), flush=True)
+        print(json.dumps(visit_stream(options.folder)), flush=True)
         return
     if options.open is not None:
         print(json.dumps(open_catalog(options.folder, options.open)), flush=True)

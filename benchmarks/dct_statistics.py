@@ -34,7 +34,7 @@ def photographs(max_side: int) -> list[np.ndarray]:
 
 def standard_deviations() -> torch.Tensor:
     """Returns (3, 64): root of the mean over photographs of each coefficient's variance around zero."""
-    from omnigen.codecs.codec import DctCodec
+    from omnigen.codecs.dct import DctCodec
     from omnigen.images import to_tensor
 
     codec = DctCodec(192)
@@ -72,7 +72,7 @@ def print_quality() -> None:
     """Prints PSNR over photographs and their Canny maps, drawn at 4 times the side and prepared as training does."""
     import cv2
 
-    from omnigen.codecs.codec import DctCodec
+    from omnigen.codecs.dct import DctCodec
     from omnigen.images import prepare_image, to_tensor, to_uint8
 
     print("channels  side  photographs (mean, worst)  canny maps (mean, worst)   [PSNR, dB]; latents' deviation")

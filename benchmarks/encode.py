@@ -4,11 +4,12 @@
 
 decode: JPEGs of 0.3 to 12 MP prepared to 256, 512 and 1024 pixels, from a whole decode and from a reduced one; the PSNR
 between the two is printed. batch: images encoded one at a time and together; the largest difference of bits is printed.
-prompts: slots of 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer and by
-what `omnigen encode` kept; the slots must be equal. step: loading, encoding, forward, backward on 3 MP JPEGs at 256
-pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and bf16; the losses
-must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real ones. One thread;
-the processor's time of this process is what counts; repeats are interleaved. One JSON line a comparison.
+prompts: 1,000 samples with captions of 60 words, laid out by a Hugging Face byte-level BPE tokenizer and by what
+`omnigen encode` kept; the layouts must be equal. step: loading, encoding, forward, backward on 3 MP
+JPEGs at 256 pixels (128 for the VAE), a tiny network; from pixels, and from what `omnigen encode` kept in fp32 and
+bf16; the losses must agree. `sdxl` is a VAE of SDXL's architecture with random weights, which take the time of real
+ones. One thread; the processor's time of this process is what counts; repeats are interleaved. One JSON line a
+comparison.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ import numpy as np
 import torch
 from image import make_photographs
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
 from omnigen.cache.files import prompts_key
 from omnigen.cache.latents import LatentReader, LatentShard
-from omnigen.cache.tokens import PromptCache, find_prompts
-from omnigen.codecs.codec import Codec, load_codec
+from omnigen.cache.options import EncodeOptions
+from omnigen.cache.tokens import TokenCache, find_prompts
+from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.decode import decode_prepared
-from omnigen.data.loading.sample import Dropout, ImageReader, Slot, make_slot
+from omnigen.data.loading.sample import Dropout, ImageReader, PlannedSample, make_planned_sample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.shards.catalog import Catalog
 from omnigen.images import decoding_divisor, prepare_image
@@ -134,16 +136,16 @@ def measure_prompts(folder: Path, repeats: int) -> None:
             source, stamp = Lineage((f"u{number}",), ("",), ("",)), RecipeStamp("text_to_image", 1, {})
             sample = Sample(f"t-{number}", "text_to_image", caption, ((32, 32),), source, stamp)
             writer.add(sample, [], pixels)
-    encode(EncodeOptions([shards], None, (), name))
+    encode([shards], EncodeOptions(None, (), name))
     catalog, tokenizer = Catalog.open([shards]), load_tokenizer(name)
-    cache = PromptCache(find_prompts(catalog.shards, prompts_key(tokenizer))[0], tokenizer)
-    rows = [catalog.row(number) for number in range(len(catalog))]
+    cache = TokenCache(find_prompts(catalog.shards, prompts_key(tokenizer))[0], tokenizer)
+    rows = [catalog.sample_ref(number) for number in range(len(catalog))]
 
-    def slots(prompts: PromptCache | None) -> list[Slot]:
-        return [make_slot(0, row, Dropout.NONE, 32, tokenizer, prompts) for row in rows]
+    def laid_out(prompts: TokenCache | None) -> list[PlannedSample]:
+        return [make_planned_sample(0, row, Dropout.NONE, 32, tokenizer, prompts) for row in rows]
 
-    assert slots(None) == slots(cache)
-    seconds = interleaved({"tokenizer": partial(slots, None), "kept": partial(slots, cache)}, repeats)
+    assert laid_out(None) == laid_out(cache)
+    seconds = interleaved({"tokenizer": partial(laid_out, None), "kept": partial(laid_out, cache)}, repeats)
     microseconds = {key: value / len(rows) * 1e6 for key, value in seconds.items()}
     tell(part="prompts", microseconds=microseconds, ratio=seconds["tokenizer"] / seconds["kept"])
 
@@ -167,7 +169,7 @@ def measure_steps(folder: Path, repeats: int, photographs: int) -> None:
     for name, side in (("dct:48", 256), (f"sdxl:{save_vae(folder / 'vae')}", 128)):
         setups = {"pixels": step_setup(folder, shards, name, side, "never")}
         for dtype in ("fp32", "bf16"):
-            summary = encode(EncodeOptions([shards], name, (str(side),), None, dtype, "cpu"))
+            summary = encode([shards], EncodeOptions(name, (side,), None, dtype, "cpu"))
             # The next dtype replaces the files, so each contender reads a copy of its own.
             copy = folder / f"{side}-{dtype}"
             (shards / "encoded").rename(copy)
@@ -197,9 +199,9 @@ def measure_steps(folder: Path, repeats: int, photographs: int) -> None:
 def step(setup: Setup, latents: Mapping[Path, LatentShard]) -> tuple[float, float]:
     """Takes the first step without the optimizer; returns its loss, and the share of time until the network's turn."""
     started = time.process_time()
-    plan = setup.stages[0].planner.step(0, PackingState())
+    step = setup.phases[0].schedule.step(0, PackingState())
     reader = LatentReader(latents, ImageReader(setup.config.data.max_side, cache_bytes=0))
-    packs = [prepare_pack(load_pack(slots, reader), setup.codec, setup.config.train, CPU) for slots in plan.packs]
+    packs = [prepare_pack(load_pack(pack, reader), setup.codec, setup.config.train, CPU) for pack in step.packs]
     prepared = time.process_time()
     total = 0.0
     for pack in packs:

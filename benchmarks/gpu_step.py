@@ -1,6 +1,6 @@
 """The training step of the full-size network with the trainer's own loss, optimizer and average.
 
-Packs of the mixture at the sizes of the stages, one and several for a step, and what checkpointing and compiling do.
+Packs of the mixture at the sizes of the phases, one and several for a step, and what checkpointing and compiling do.
 What does not fit the device is left out, in this order, and said in the output: the average, then layers.
 """
 

@@ -30,10 +30,10 @@ from skimage import data
 
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import StepLoader
-from omnigen.data.loading.sample import DropoutRates, ImageReader, Slot
+from omnigen.data.loading.sample import DropoutRates, ImageReader, PlannedSample
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.sample_sequence import CatalogDraws
-from omnigen.data.order.schedule import Planner
+from omnigen.data.order.sample_sequence import CatalogSequence
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.images import TOKEN_PIXELS, prepare_image
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
@@ -73,22 +73,18 @@ def make_sample(number: int, inputs: int, images: list[EncodedImage], random: np
     return Sample(f"sample-{number:06d}", f"task_{inputs}", f"{marks} {words}", sizes, source, recipe)
 
 
-def make_planner(root: Path, budget: int) -> Planner:
+def make_schedule(root: Path, budget: int) -> PackSchedule:
     catalog = Catalog.open([root])
     rows = catalog.training_rows()
-    return Planner(
-        CatalogDraws(catalog, rows, {task: len(numbers) for task, numbers in rows.items()}, 0),
-        tokenizer=ByteTokenizer(),
-        seed=0,
-        max_side=SIDE,
-        budget=budget,
-        packs_per_step=1,
-        dropout=DropoutRates(),
+    return PackSchedule(
+        CatalogSequence(catalog, rows, {task: len(numbers) for task, numbers in rows.items()}, 0),
+        ByteTokenizer(),
+        ScheduleOptions(0, SIDE, budget, 1, DropoutRates()),
     )
 
 
 def our_batches(root: Path, workers: int) -> Iterator[PackLayout]:
-    for step in StepLoader(make_planner(root, BUDGET), PackingState(), 0, 10**9, max_side=SIDE, workers=workers):
+    for step in StepLoader(make_schedule(root, BUDGET), PackingState(), 0, 10**9, workers=workers):
         layout = step.packs[0].layout
         assert layout is not None
         yield layout
@@ -156,11 +152,11 @@ def load(root: Path, samples: int, repeats: int) -> None:
 
 
 def plan(root: Path, steps: int = 200) -> None:
-    planner, state = make_planner(root, 16384), PackingState()
+    schedule, state = make_schedule(root, 16384), PackingState()
     samples = tokens = 0
     started = time.perf_counter()
     for number in range(steps):
-        step = planner.step(number, state)
+        step = schedule.step(number, state)
         state = step.state
         samples += len(step.packs[0])
         tokens += step.num_tokens
@@ -170,23 +166,23 @@ def plan(root: Path, steps: int = 200) -> None:
 
 
 def collation(root: Path, repeats: int = 50) -> None:
-    planner = make_planner(root, BUDGET)
-    kinds: dict[int, Slot] = {}
-    for counter in range(200):
-        slot = planner.slot(counter)
-        assert slot is not None
-        kinds.setdefault(slot.row.num_inputs, slot)
-    slots = list(kinds.values())[:4]
-    reader = ImageReader(SIDE, files=planner.draws.reader())
-    layout = load_pack(slots, reader).layout
+    schedule = make_schedule(root, BUDGET)
+    kinds: dict[int, PlannedSample] = {}
+    for index in range(200):
+        planned = schedule.sample(index)
+        assert planned is not None
+        kinds.setdefault(planned.ref.num_inputs, planned)
+    samples = list(kinds.values())[:4]
+    reader = ImageReader(SIDE, files=schedule.sequence.reader())
+    layout = load_pack(samples, reader).layout
     assert layout is not None
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
-        load_pack(slots, reader)
+        load_pack(samples, reader)
         seconds.append(time.perf_counter() - started)
     milliseconds = round(statistics.median(seconds) * 1e3, 3)
-    line = {"what": "collate", "samples": len(slots), "tokens": layout.num_tokens}
+    line = {"what": "collate", "samples": len(samples), "tokens": layout.num_tokens}
     print(json.dumps({**line, "milliseconds": milliseconds}))
 
 

@@ -22,7 +22,7 @@ import torch
 import typer
 from torch import Tensor
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.network.config import ModelConfig
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config

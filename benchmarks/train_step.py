@@ -46,7 +46,7 @@ CONFIG = ModelConfig(
     pos_embed_max_size=64,
 )
 SIDES = (256, 512)
-# Rows for each of the authors' 104 devices in their first stage (1040 samples); at 512 pixels they had 5.
+# Rows for each of the authors' 104 devices in their first phase (1040 samples); at 512 pixels they had 5.
 BATCH = 10
 MANY_SAMPLES = 1000
 TOLERANCE = 1e-5

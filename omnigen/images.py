@@ -26,7 +26,7 @@ class _Resize(NamedTuple):
 
 def prepared_size(width: int, height: int, max_side: int, multiple: int = TOKEN_PIXELS) -> tuple[int, int]:
     """Returns the (width, height) that `prepare_image` gives an image of this size, without its pixels."""
-    return _plan(width, height, max_side, multiple).crop
+    return _resize_steps(width, height, max_side, multiple).crop
 
 
 def prepare_image(rgb_HWC: NDArray[np.uint8], max_side: int, multiple: int = TOKEN_PIXELS) -> NDArray[np.uint8]:
@@ -39,7 +39,7 @@ def prepare_image(rgb_HWC: NDArray[np.uint8], max_side: int, multiple: int = TOK
     rgb_HWC: uint8. Returns uint8 of `prepared_size`. Raises UserError if max_side is below `multiple`.
     """
     height, width = rgb_HWC.shape[:2]
-    return _prepare(rgb_HWC, _plan(width, height, max_side, multiple), (width, height), skipped=0)
+    return _prepare(rgb_HWC, _resize_steps(width, height, max_side, multiple), (width, height), skipped=0)
 
 
 def decoding_divisor(width: int, height: int, max_side: int) -> int:
@@ -47,7 +47,7 @@ def decoding_divisor(width: int, height: int, max_side: int) -> int:
 
     A JPEG may be decoded at so much less; `prepare_reduced` does the rest.
     """
-    return 2 ** min(len(_plan(width, height, max_side, TOKEN_PIXELS).halvings), LARGEST_REDUCTION)
+    return 2 ** min(len(_resize_steps(width, height, max_side, TOKEN_PIXELS).halvings), LARGEST_REDUCTION)
 
 
 def prepare_reduced(
@@ -59,31 +59,33 @@ def prepare_reduced(
     is that of `prepare_image`, and every pixel covers the same part of the picture; in place of box halvings stands the
     decoder's own reduction, so values differ by some levels where the picture is busy.
     """
-    plan = _plan(*size, max_side, TOKEN_PIXELS)
+    resize = _resize_steps(*size, max_side, TOKEN_PIXELS)
     extent = size[0] / divisor, size[1] / divisor
-    return _prepare(rgb_HWC, plan, extent, skipped=divisor.bit_length() - 1)
+    return _prepare(rgb_HWC, resize, extent, skipped=divisor.bit_length() - 1)
 
 
-def _prepare(rgb_HWC: NDArray[np.uint8], plan: _Resize, extent: tuple[float, float], skipped: int) -> NDArray[np.uint8]:
-    """Takes the steps of `plan` but the first `skipped` halvings. extent: width and height that hold picture, in pixels
-    of `rgb_HWC`; less than its sides where those were rounded up.
+def _prepare(
+    rgb_HWC: NDArray[np.uint8], resize: _Resize, extent: tuple[float, float], skipped: int
+) -> NDArray[np.uint8]:
+    """Takes the steps of `resize` but the first `skipped` halvings. extent: width and height that hold picture, in
+    pixels of `rgb_HWC`; less than its sides where those were rounded up.
     """
     import numpy as np
     from PIL import Image
 
     image = Image.fromarray(rgb_HWC)
-    steps = [(size, Image.Resampling.BOX) for size in plan.halvings[skipped:]]
-    if plan.bicubic is not None:
-        steps.append((plan.bicubic, Image.Resampling.BICUBIC))
+    steps = [(size, Image.Resampling.BOX) for size in resize.halvings[skipped:]]
+    if resize.bicubic is not None:
+        steps.append((resize.bicubic, Image.Resampling.BICUBIC))
     elif not steps and extent != image.size:
-        steps.append((plan.halvings[-1], Image.Resampling.BOX))
+        steps.append((resize.halvings[-1], Image.Resampling.BOX))
     for size, resampling in steps:
         box = None if extent == image.size else (0.0, 0.0, *extent)
         image = image.resize(size, resampling, box)
         extent = image.size
     # The odd pixel of an uneven crop falls off the far side, as in the authors' crop.
-    left, top = ((side - kept) // 2 for side, kept in zip(image.size, plan.crop))
-    return np.asarray(image.crop((left, top, left + plan.crop[0], top + plan.crop[1])))
+    left, top = ((side - kept) // 2 for side, kept in zip(image.size, resize.crop))
+    return np.asarray(image.crop((left, top, left + resize.crop[0], top + resize.crop[1])))
 
 
 def to_tensor(rgb_HWC: NDArray[np.uint8]) -> Tensor:
@@ -102,7 +104,7 @@ def to_uint8(image_CHW: Tensor) -> NDArray[np.uint8]:
     return array
 
 
-def _plan(width: int, height: int, max_side: int, multiple: int) -> _Resize:
+def _resize_steps(width: int, height: int, max_side: int, multiple: int) -> _Resize:
     if max_side < multiple:
         raise UserError(f"image size limit: found {max_side}, expected at least {multiple} pixels, one token's side")
     size = (width, height)

@@ -1,11 +1,10 @@
-"""What `omnigen encode` does: find which caches of which shards are missing or stale, and make those."""
+"""Finds which caches of which shards are missing or stale, and makes those."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import torch
 
 from omnigen.cache.files import RECORD, cache_file, latents_key, prompts_key
 from omnigen.cache.latents import DTYPES, INDEX, TENSORS
+from omnigen.cache.options import EncodeOptions
 from omnigen.cache.record import reason_to_encode
 from omnigen.cache.write_latents import LatentsJob
 from omnigen.cache.write_tokens import PromptsJob
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.shards.catalog import Catalog
-from omnigen.images import TOKEN_PIXELS
 from omnigen.tokenizer import load_tokenizer
 from x2i.errors import UserError
 from x2i.settings import nearest
@@ -29,29 +28,16 @@ from x2i.store.shards import Shard
 Job = LatentsJob | PromptsJob
 
 
-@dataclass(frozen=True)
-class EncodeOptions:
-    """As typed: see `omnigen encode --help`. sides: whole numbers as text."""
-
-    shards: Sequence[Path]
-    codec: str | None
-    sides: tuple[str, ...]
-    tokenizer: str | None
-    dtype: str = "bf16"
-    device: str = "auto"
-    batch: int = 16
-    workers: int = 2
-    dry_run: bool = False
-
-
-def encode(options: EncodeOptions, on_images: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Any]:
+def encode(
+    shards: Sequence[Path], options: EncodeOptions, on_images: Callable[[int, int], None] = lambda count, total: None
+) -> dict[str, Any]:
     """Makes the caches that are missing or stale; returns a summary of plain JSON values.
 
-    on_images(done, total): told how many images more are done, and of how many. Under torchrun, rank r of n takes every
-    n-th shard. Raises UserError for whatever the user can mend.
+    shards: dataset folders, or folders of shards. on_images(count, total): `count` more images are done, of `total`.
+    Under torchrun, rank r of n takes every n-th shard. Raises UserError for whatever the user can mend.
     """
     jobs = _jobs(options)
-    catalog = Catalog.open([dataset_path(path) for path in options.shards])
+    catalog = Catalog.open([dataset_path(path) for path in shards])
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     mine = catalog.shards[rank::world]
     todo = [
@@ -102,28 +88,19 @@ def _jobs(options: EncodeOptions) -> list[Job]:
         raise UserError(f"--dtype {options.dtype}: {nearest(options.dtype, list(DTYPES))}")
     if not options.codec and not options.tokenizer:
         raise UserError("nothing to encode: give --codec with --side for latents, --tokenizer for prompts, or both")
-    if bool(options.codec) != bool(options.sides):
+    if bool(options.codec) != bool(options.side):
         raise UserError("--codec and --side belong together, as in --codec dct:48 --side 256")
     jobs: list[Job] = []
     if options.codec:
         device = _device(options.device)
         codec = load_codec(options.codec, device)
-        for side in _sides(options.sides):
+        for side in options.side:
             key = latents_key(codec, side)
             jobs.append(LatentsJob(codec, key, side, options.dtype, device, options.batch, options.workers))
     if options.tokenizer:
         tokenizer = load_tokenizer(options.tokenizer)
         jobs.append(PromptsJob(tokenizer, prompts_key(tokenizer)))
     return jobs
-
-
-def _sides(texts: Sequence[str]) -> list[int]:
-    sides = []
-    for text in texts:
-        if not text.strip().isdecimal() or int(text) < TOKEN_PIXELS:
-            raise UserError(f"--side {text}: expected whole numbers of at least {TOKEN_PIXELS}, as in 256 or 256,512")
-        sides.append(int(text))
-    return list(dict.fromkeys(sides))
 
 
 def _device(name: str) -> torch.device:

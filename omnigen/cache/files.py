@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec, codec_family
 from omnigen.images import PREPARATION_VERSION
 from omnigen.prompt import template_fingerprint
 from omnigen.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ class CacheKey:
 
 def latents_key(codec: Codec, side: int) -> CacheKey:
     """Returns the key of the latents of images prepared to at most `side` pixels a side."""
-    family, fingerprint = codec.name.partition(":")[0], codec.fingerprint
+    family, fingerprint = codec_family(codec.name), codec.fingerprint
     identity = {
         "kind": "latents",
         "format_version": FORMAT_VERSION,
@@ -81,7 +81,7 @@ def cache_file(shard: Shard, key: CacheKey, suffix: str) -> Path:
 
 
 def shard_identity(shard: Shard) -> dict[str, Any]:
-    """Returns what tells one making of a shard from another: the index has every member's place, key and words."""
+    """Returns what tells one making of a shard from another: the index has every member's offset, key and words."""
     return {"tar_bytes": shard.tar.stat().st_size, "index_sha256": file_digest(shard.index_path)}
 
 
@@ -94,7 +94,7 @@ def read_record(shard: Shard, key: CacheKey) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def why_not(shard: Shard, key: CacheKey) -> str:
+def invalid_reason(shard: Shard, key: CacheKey) -> str:
     """Returns why the cache of a shard may not be used; "" if it may."""
     record = read_record(shard, key)
     if record is None:
@@ -120,7 +120,7 @@ def why_not(shard: Shard, key: CacheKey) -> str:
 def describe(problems: Mapping[Path, str], shards: Sequence[Shard], key: CacheKey) -> str:
     """Returns one line that says for how many of `shards` the cache may not be used, and why.
 
-    problems: path of the tar -> `why_not`, for those that may not.
+    problems: path of the tar -> `invalid_reason`, for those that may not.
     """
     counted = Counter(problems.values())
     listed = ", ".join(f"{reason} ({count})" for reason, count in sorted(counted.items()))
@@ -129,7 +129,7 @@ def describe(problems: Mapping[Path, str], shards: Sequence[Shard], key: CacheKe
     return f"{len(problems)} of {len(shards)} shards cannot use {key.folder}: {listed}{hint}"
 
 
-def is_surprising(problems: Mapping[Path, str], shards: Sequence[Shard], key: CacheKey) -> bool:
+def has_other_caches(problems: Mapping[Path, str], shards: Sequence[Shard], key: CacheKey) -> bool:
     """Returns whether something was encoded that may not be used: stale, or of another codec, tokenizer or side."""
     return any(reason != NOT_ENCODED for reason in problems.values()) or bool(other_caches(shards, key))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from omnigen.cache.files import describe, is_surprising, latents_key, prompts_key
+from omnigen.cache.files import describe, has_other_caches, latents_key, prompts_key
 from omnigen.cache.latents import DTYPES, LatentShard, find_latents
-from omnigen.cache.tokens import PromptCache, find_prompts
-from omnigen.codecs.codec import Codec
+from omnigen.cache.tokens import TokenCache, find_prompts
+from omnigen.codecs.base import Codec
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import DataConfig
 from x2i.errors import UserError
@@ -24,7 +24,7 @@ class Caches:
     """latents: by the path of the tar, those to read instead of pixels. lines: for people."""
 
     latents: Mapping[Path, LatentShard]
-    prompts: PromptCache | None
+    prompts: TokenCache | None
     lines: tuple[str, ...]
 
 
@@ -60,12 +60,12 @@ def _latents(
         kinds = Counter(_dtype_name(shard.dtype) for shard in found.values())
         dtypes = ", ".join(f"{kind} ({count})" if len(kinds) > 1 else kind for kind, count in sorted(kinds.items()))
         lines.append(f"latents of {len(found)} of {len(shards)} shards are read from {key.folder}, {dtypes}")
-    if problems and (found or is_surprising(problems, shards, key)):
+    if problems and (found or has_other_caches(problems, shards, key)):
         lines.append(f"{describe(problems, shards, key)}; these are decoded and encoded as training goes")
     return found, lines
 
 
-def _prompts(shards: Sequence[Shard], data: DataConfig, tokenizer: Tokenizer) -> tuple[PromptCache | None, list[str]]:
+def _prompts(shards: Sequence[Shard], data: DataConfig, tokenizer: Tokenizer) -> tuple[TokenCache | None, list[str]]:
     if data.text == "never":
         return None, []
     key = prompts_key(tokenizer)
@@ -78,9 +78,9 @@ def _prompts(shards: Sequence[Shard], data: DataConfig, tokenizer: Tokenizer) ->
     lines = []
     if files:
         lines.append(f"prompts of {len(files)} of {len(shards)} shards are read from {key.folder}")
-    if problems and (files or is_surprising(problems, shards, key)):
+    if problems and (files or has_other_caches(problems, shards, key)):
         lines.append(f"{describe(problems, shards, key)}; these are tokenized as training goes")
-    return PromptCache(files, tokenizer) if files else None, lines
+    return TokenCache(files, tokenizer) if files else None, lines
 
 
 def _folders(shards: Sequence[Shard]) -> str:

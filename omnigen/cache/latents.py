@@ -2,9 +2,9 @@
 
 NAME.safetensors holds one tensor for every size of latents in the shard, called "<height>x<width>", of shape (images,
 posterior channels, height, width): for dct:CHANNELS the latents; for sdxl the mean, then the standard deviation, of
-each latent before shift and scaling, from which every draw of training samples anew. NAME.parquet says where each image
+each latent before shift and scaling, from which training samples anew every time. NAME.parquet says where each image
 is (LATENTS_SCHEMA): `start` and `bytes` locate it in the file, so that one read without any parsing brings it. An
-image that cannot be decoded has a reason; its place in the tensor is zeros and is never read.
+image that cannot be decoded has a reason; its part of the tensor is zeros and is never read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from omnigen.cache.files import CacheKey, cache_file, read_record, why_not
-from omnigen.data.loading.sample import Reader, Slot
-from omnigen.data.shards.sample_ref import Place
-from x2i.errors import UserError
+from omnigen.cache.files import CacheKey, cache_file, invalid_reason, read_record
+from omnigen.data.loading.sample import PlannedSample, Reader
+from omnigen.data.shards.sample_ref import ImageSpan
+from x2i.errors import RunError
 from x2i.reasons import DroppedError, Reason
 from x2i.store.files.atomic import read_table
 from x2i.store.files.ranges import RangeReader
@@ -72,30 +72,30 @@ class LatentReader:
         self._open: OrderedDict[Path, _Index] = OrderedDict()
         self._files = RangeReader()
 
-    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
-        """Yields the posteriors (P, H / 8, W / 8), in the cache's dtype, of the images at `places` of `tar`; of a shard
+    def read(self, tar: Path, spans: Sequence[ImageSpan]) -> Iterator[Tensor]:
+        """Yields the posteriors (P, H / 8, W / 8), in the cache's dtype, of the images at `spans` of `tar`; of a shard
         without a cache, what `pixels` reads.
 
         Raises DroppedError at an image that could not be decoded when it was encoded, or whose posterior is damaged.
         """
         if tar not in self._shards:
-            yield from self._pixels.read(tar, places)
+            yield from self._pixels.read(tar, spans)
             return
         shard, index = self._shards[tar], self._index(tar)
-        for offset, _, _, _ in places:
-            yield self._posterior(shard, index, index.place(offset))
+        for offset, _, _, _ in spans:
+            yield self._posterior(shard, index, index.row(offset))
 
-    def fetch_ahead(self, slots: Sequence[Slot]) -> None:
+    def fetch_ahead(self, samples: Sequence[PlannedSample]) -> None:
         """Asks for the pixels of samples whose shard has no cache."""
-        self._pixels.fetch_ahead([slot for slot in slots if slot.row.tar not in self._shards])
+        self._pixels.fetch_ahead([planned for planned in samples if planned.ref.tar not in self._shards])
 
-    def _posterior(self, shard: LatentShard, index: _Index, place: int) -> Tensor:
-        if place in index.reasons:
-            raise DroppedError(*index.reasons[place])
-        data = self._files.read(shard.file, int(index.start[place]), int(index.bytes[place]))
-        if zlib.crc32(data) != index.crc32[place]:
+    def _posterior(self, shard: LatentShard, index: _Index, row: int) -> Tensor:
+        if row in index.reasons:
+            raise DroppedError(*index.reasons[row])
+        data = self._files.read(shard.file, int(index.start[row]), int(index.bytes[row]))
+        if zlib.crc32(data) != index.crc32[row]:
             raise DroppedError(Reason.IMAGE_CORRUPT, f"its latents in {shard.file.name} are damaged; encode it again")
-        shape = shard.channels, int(index.height[place]), int(index.width[place])
+        shape = shard.channels, int(index.height[row]), int(index.width[row])
         return torch.frombuffer(bytearray(data), dtype=shard.dtype).view(shape)
 
     def _index(self, tar: Path) -> _Index:
@@ -110,7 +110,7 @@ class LatentReader:
 
 @dataclass(frozen=True)
 class _Index:
-    """The columns of LATENTS_SCHEMA that reading takes, in the order of `tar_offset`; reasons: by place in them."""
+    """The columns of LATENTS_SCHEMA that reading takes, in the order of `tar_offset`; reasons: by row of them."""
 
     file: Path
     tar_offset: npt.NDArray[np.int64]
@@ -125,8 +125,8 @@ class _Index:
     def of(cls, file: Path) -> _Index:
         table = read_table(file).sort_by("tar_offset")
         reasons = {
-            place: (Reason(reason), detail)
-            for place, (reason, detail) in enumerate(
+            row: (Reason(reason), detail)
+            for row, (reason, detail) in enumerate(
                 zip(table.column("reason").to_pylist(), table.column("detail").to_pylist())
             )
             if reason
@@ -134,11 +134,11 @@ class _Index:
         names = ("tar_offset", "start", "bytes", "height", "width", "crc32")
         return cls(file=file, reasons=reasons, **{name: table.column(name).to_numpy() for name in names})
 
-    def place(self, offset: int) -> int:
-        place = int(np.searchsorted(self.tar_offset, offset))
-        if place == len(self.tar_offset) or self.tar_offset[place] != offset:
-            raise UserError(f"{self.file}: lacks the image at byte {offset} of the shard; run omnigen encode again")
-        return place
+    def row(self, offset: int) -> int:
+        row = int(np.searchsorted(self.tar_offset, offset))
+        if row == len(self.tar_offset) or self.tar_offset[row] != offset:
+            raise RunError(f"{self.file}: lacks the image at byte {offset} of the shard; run omnigen encode again")
+        return row
 
 
 def find_latents(
@@ -151,7 +151,7 @@ def find_latents(
     found: dict[Path, LatentShard] = {}
     problems: dict[Path, str] = {}
     for shard in shards:
-        reason = why_not(shard, key)
+        reason = invalid_reason(shard, key)
         record = read_record(shard, key) or {}
         dtype = DTYPES.get(str(record.get("dtype")))
         if not reason and (dtype is None or record.get("posterior_channels") != channels):

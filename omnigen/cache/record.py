@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omnigen.cache.files import RECORD, CacheKey, cache_file, read_record, shard_identity, why_not
+from omnigen.cache.files import RECORD, CacheKey, cache_file, invalid_reason, read_record, shard_identity
 from x2i.store.commits import file_digest
 from x2i.store.files.atomic import remove_temporaries, write_json
 from x2i.store.shards import Shard
@@ -13,7 +13,7 @@ from x2i.store.shards import Shard
 
 def reason_to_encode(shard: Shard, key: CacheKey, facts: Mapping[str, Any]) -> str:
     """Returns why a shard is to be encoded (again); "" if what is there is valid and was made with the same `facts`."""
-    problem = why_not(shard, key)
+    problem = invalid_reason(shard, key)
     if problem:
         return problem
     record = read_record(shard, key) or {}

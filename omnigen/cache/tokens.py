@@ -1,4 +1,4 @@
-"""Tokenized prompts of a shard on disk, and their reader: planning a run then needs no tokenizer.
+"""Tokenized prompts of a shard on disk, and their reader: scheduling a run then needs no tokenizer.
 
 NAME.parquet has a row for every sample (PROMPTS_SCHEMA): the pieces of its whole prompt, the image that stands in each
 gap, and the prompt without images where that is another. The two other kinds of dropout depend on the number of images
@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from omnigen.cache.files import CacheKey, cache_file, why_not
+from omnigen.cache.files import CacheKey, cache_file, invalid_reason
 from omnigen.data.loading.sample import Dropout, condition
-from omnigen.data.shards.sample_ref import Row
+from omnigen.data.shards.sample_ref import SampleRef
 from omnigen.prompt import Prompt
 from omnigen.tokenizer import Tokenizer
 from x2i.store.files.atomic import read_table
@@ -35,7 +35,7 @@ PROMPTS_SCHEMA = pa.schema(
 )
 
 
-class PromptCache:
+class TokenCache:
     """Finds the prompts of samples. files: path of a shard's tar -> the Parquet file of its prompts."""
 
     def __init__(self, files: Mapping[Path, Path], tokenizer: Tokenizer) -> None:
@@ -43,21 +43,21 @@ class PromptCache:
         self._open: OrderedDict[Path, tuple[dict[str, int], pa.Table]] = OrderedDict()
         self._without_words = lru_cache(maxsize=64)(lambda images, kind: condition("", images, kind, tokenizer))
 
-    def find(self, row: Row, dropout: Dropout) -> Prompt | None:
+    def find(self, ref: SampleRef, dropout: Dropout) -> Prompt | None:
         """Returns what `condition` would give for a sample, or None if its shard has no prompts here."""
-        if row.tar not in self._files:
+        if ref.tar not in self._files:
             return None
         if dropout not in (Dropout.NONE, Dropout.IMAGES):
-            return self._without_words(row.num_inputs, dropout)
-        places, table = self._table(row.tar)
-        place = places.get(row.key)
-        if place is None:
+            return self._without_words(ref.num_inputs, dropout)
+        rows, table = self._table(ref.tar)
+        row = rows.get(ref.key)
+        if row is None:
             return None
         if dropout is Dropout.IMAGES:
-            words = table.column("words_only")[place].as_py()
+            words = table.column("words_only")[row].as_py()
             if words is not None:
                 return Prompt(tuple(map(tuple, words)), ())
-        pieces, numbers = (table.column(name)[place].as_py() for name in ("pieces", "image_numbers"))
+        pieces, numbers = (table.column(name)[row].as_py() for name in ("pieces", "image_numbers"))
         return Prompt(tuple(map(tuple, pieces)), tuple(numbers))
 
     def _table(self, tar: Path) -> tuple[dict[str, int], pa.Table]:
@@ -85,6 +85,6 @@ def prompt_row(key: str, instruction: str, num_inputs: int, tokenizer: Tokenizer
 
 def find_prompts(shards: Sequence[Shard], key: CacheKey) -> tuple[dict[Path, Path], dict[Path, str]]:
     """Returns the files that may be used, and why the others may not, both by the path of the shard's tar."""
-    reasons = {shard.tar: why_not(shard, key) for shard in shards}
+    reasons = {shard.tar: invalid_reason(shard, key) for shard in shards}
     files = {shard.tar: cache_file(shard, key, INDEX) for shard in shards if not reasons[shard.tar]}
     return files, {tar: reason for tar, reason in reasons.items() if reason}

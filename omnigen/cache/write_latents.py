@@ -1,4 +1,4 @@
-"""Encodes the images of one shard: the file's layout follows from the shard's index, and every posterior has its place.
+"""Encodes the images of one shard: the file's layout follows from the shard's index, and every posterior has its span.
 
 The bytes depend on the shard, the codec and the dtype alone: not on the batch, the number of threads or a kill (on
 CUDA, where batches are encoded together, on the batch to rounding).
@@ -6,7 +6,6 @@ CUDA, where batches are encoded together, on the batch to rounding).
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,21 +21,20 @@ from torch import Tensor
 from omnigen.cache.files import CacheKey, cache_file
 from omnigen.cache.latents import DTYPES, INDEX, LATENTS_SCHEMA, TENSORS
 from omnigen.cache.record import begin, commit
-from omnigen.codecs.codec import Codec, posteriors
+from omnigen.codecs.base import Codec
+from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.decode import decode_prepared
 from omnigen.images import prepared_size
+from omnigen.weights.writer import safetensors_header
 from x2i.errors import UserError
 from x2i.reasons import Dropped, DroppedError
 from x2i.store.files.atomic import atomic_file, write_table
 from x2i.store.files.tar import read_range
 from x2i.store.shards import Shard
 
-SAFETENSORS_DTYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
-HEADER_ALIGNMENT = 8
-
 
 @dataclass(frozen=True)
-class Place:
+class LatentSpan:
     """One image and where its posterior goes. size: (width, height) by the index. height, width: of the latents."""
 
     row: int
@@ -58,10 +56,10 @@ class Place:
 
 @dataclass(frozen=True)
 class FileLayout:
-    """The header of a shard's safetensors file, its places by tensor, row and image, and its length in bytes."""
+    """The header of a shard's safetensors file, its spans by tensor, row and image, and its length in bytes."""
 
     header: bytes
-    places: tuple[Place, ...]
+    spans: tuple[LatentSpan, ...]
     num_bytes: int
 
 
@@ -90,77 +88,64 @@ class LatentsJob:
         identity = begin(shard, self.key)
         layout = self.layout(shard)
         verdicts: dict[int, Dropped] = {}
-        sums = [0] * len(layout.places)
+        sums = [0] * len(layout.spans)
         with atomic_file(cache_file(shard, self.key, TENSORS)) as stream:
             stream.write(layout.header)
             stream.truncate(layout.num_bytes)
             for numbers, images in self._decoded(shard, layout, verdicts):
                 for number, posterior in zip(numbers, posteriors(images, self.codec, self.device, self.batch)):
-                    data = self._bytes(posterior, layout.places[number])
-                    stream.seek(layout.places[number].start)
+                    data = self._bytes(posterior, layout.spans[number])
+                    stream.seek(layout.spans[number].start)
                     stream.write(data)
                     sums[number] = zlib.crc32(data)
                 on_images(len(numbers))
         on_images(len(verdicts))
-        write_table(cache_file(shard, self.key, INDEX), _index(layout.places, sums, verdicts))
+        write_table(cache_file(shard, self.key, INDEX), _index(layout.spans, sums, verdicts))
         failed = dict(sorted(Counter(str(verdict.reason) for verdict in verdicts.values()).items()))
-        counts = {"images": len(layout.places) - len(verdicts), "undecodable": failed}
+        counts = {"images": len(layout.spans) - len(verdicts), "undecodable": failed}
         return commit(shard, self.key, identity, [TENSORS, INDEX], self.facts, counts)
 
     def layout(self, shard: Shard) -> FileLayout:
         """Lays out the file of a shard by its index; reads no image."""
-        channels, item = self.codec.posterior_channels, DTYPES[self.dtype].itemsize
+        channels, dtype = self.codec.posterior_channels, DTYPES[self.dtype]
         columns = shard.index(["key", "image_sizes", "image_offsets", "image_bytes"]).to_pylist()
         found = []
         for row, entry in enumerate(columns):
-            places = zip(entry["image_offsets"], entry["image_bytes"], entry["image_sizes"])
-            for image, (offset, count, (width, height)) in enumerate(places, 1):
+            spans = zip(entry["image_offsets"], entry["image_bytes"], entry["image_sizes"])
+            for image, (offset, count, (width, height)) in enumerate(spans, 1):
                 across, down = (side // self.codec.downsample for side in prepared_size(width, height, self.side))
                 found.append((down, across, row, image, entry["key"], offset, count, (width, height)))
         found.sort(key=lambda one: one[:4])
         groups = [(shape, list(group)) for shape, group in groupby(found, key=lambda one: one[:2])]
-        header, base = self._header([(*shape, len(group)) for shape, group in groups])
-        laid: list[Place] = []
+        tensors = (
+            (f"{down}x{across}", dtype, (len(group), channels, down, across)) for (down, across), group in groups
+        )
+        metadata = {name: str(value) for name, value in {**self.key.identity, **self.facts}.items()}
+        header = safetensors_header(tensors, metadata)
+        base = len(header)
+        laid: list[LatentSpan] = []
         for (down, across), group in groups:
-            stride = channels * down * across * item
+            stride = channels * down * across * dtype.itemsize
             for position, (_, _, row, image, key, offset, count, size) in enumerate(group):
-                laid.append(Place(row, key, image, offset, count, size, down, across, position, base, stride))
+                laid.append(LatentSpan(row, key, image, offset, count, size, down, across, position, base, stride))
                 base += stride
         return FileLayout(header, tuple(laid), base)
-
-    def _header(self, groups: Sequence[tuple[int, int, int]]) -> tuple[bytes, int]:
-        """Returns the header of a safetensors file, by its format's description, and the byte where data begins."""
-        channels, item = self.codec.posterior_channels, DTYPES[self.dtype].itemsize
-        document: dict[str, Any] = {
-            "__metadata__": {name: str(value) for name, value in {**self.key.identity, **self.facts}.items()}
-        }
-        end = 0
-        for down, across, count in groups:
-            start, end = end, end + count * channels * down * across * item
-            document[f"{down}x{across}"] = {
-                "dtype": SAFETENSORS_DTYPES[self.dtype],
-                "shape": [count, channels, down, across],
-                "data_offsets": [start, end],
-            }
-        text = json.dumps(document, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % HEADER_ALIGNMENT)
-        return len(text).to_bytes(8, "little") + text, 8 + len(text)
 
     def _decoded(
         self, shard: Shard, layout: FileLayout, verdicts: dict[int, Dropped]
     ) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """Yields (numbers of places, images) of equal size, up to `batch`; notes those that cannot be decoded."""
+        """Yields (numbers of spans, images) of equal size, up to `batch`; notes those that cannot be decoded."""
 
-        def read(place: Place) -> Tensor | Dropped:
+        def read(span: LatentSpan) -> Tensor | Dropped:
             try:
-                data = read_range(shard.tar, place.tar_offset, place.tar_bytes)
-                return torch.from_numpy(decode_prepared(data, place.size, self.side).copy())
+                data = read_range(shard.tar, span.tar_offset, span.tar_bytes)
+                return torch.from_numpy(decode_prepared(data, span.size, self.side).copy())
             except DroppedError as error:
                 return error.verdict
 
         numbers: list[int] = []
         images: list[Tensor] = []
-        for number, image in enumerate(_ahead(read, layout.places, self.workers)):
+        for number, image in enumerate(_ahead(read, layout.spans, self.workers)):
             shape = images[0].shape if images else None
             if isinstance(image, Dropped):
                 verdicts[number] = image
@@ -173,39 +158,37 @@ class LatentsJob:
         if images:
             yield numbers, images
 
-    def _bytes(self, posterior: Tensor, place: Place) -> bytes:
+    def _bytes(self, posterior: Tensor, span: LatentSpan) -> bytes:
         kept = posterior.to(DTYPES[self.dtype]).cpu().contiguous()
         if not torch.isfinite(kept).all():
-            raise UserError(
-                f"sample {place.key}, image {place.image}: a value is too large for {self.dtype}: give fp32"
-            )
+            raise UserError(f"sample {span.key}, image {span.image}: a value is too large for {self.dtype}: give fp32")
         data = kept.view(torch.uint8).numpy().tobytes()
-        assert len(data) == place.bytes, f"{place.key}: the codec gave {tuple(posterior.shape)}"
+        assert len(data) == span.bytes, f"{span.key}: the codec gave {tuple(posterior.shape)}"
         return data
 
 
 def _ahead(
-    read: Callable[[Place], Tensor | Dropped], places: Sequence[Place], workers: int
+    read: Callable[[LatentSpan], Tensor | Dropped], spans: Sequence[LatentSpan], workers: int
 ) -> Iterator[Tensor | Dropped]:  # fmt: skip
-    """Yields read(place) in order, read by threads that go some images ahead; without threads if workers is 0."""
+    """Yields read(span) in order, read by threads that go some images ahead; without threads if workers is 0."""
     if not workers:
-        yield from map(read, places)
+        yield from map(read, spans)
         return
     waiting: deque[Future[Tensor | Dropped]] = deque()
     with ThreadPoolExecutor(workers) as threads:
-        for place in places:
-            waiting.append(threads.submit(read, place))
+        for span in spans:
+            waiting.append(threads.submit(read, span))
             if len(waiting) > 4 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _index(places: Sequence[Place], sums: Sequence[int], verdicts: dict[int, Dropped]) -> pa.Table:
+def _index(spans: Sequence[LatentSpan], sums: Sequence[int], verdicts: dict[int, Dropped]) -> pa.Table:
     names = [name for name in LATENTS_SCHEMA.names if name not in ("crc32", "reason", "detail")]
     rows = []
-    for number, place in enumerate(places):
+    for number, span in enumerate(spans):
         verdict = verdicts.get(number)
         told = {"reason": str(verdict.reason), "detail": verdict.detail} if verdict else {"reason": "", "detail": ""}
-        rows.append({**{name: getattr(place, name) for name in names}, "crc32": sums[number], **told})
+        rows.append({**{name: getattr(span, name) for name in names}, "crc32": sums[number], **told})
     return pa.Table.from_pylist(rows, schema=LATENTS_SCHEMA)

@@ -1,1 +1,1 @@
-"""The subcommands of `omnigen`."""
+"""The subcommands of `omnigen`: one file each, with a function `command`."""

@@ -16,7 +16,7 @@ from omnigen.network.layout import PackLayout, SampleLayout
 from omnigen.network.model import OmniGen, scatter_tokens
 
 
-class PromptCache:
+class KVCache:
     """The network with the conditions of some samples already read; gives velocities for their noisy targets."""
 
     @torch.no_grad()

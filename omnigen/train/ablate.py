@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic import Field
 
-from omnigen.train.command import SUMMARY_FILE, train
+from omnigen.train.run import train
+from omnigen.train.run_folder import RunFolder
 from x2i.errors import UserError
 from x2i.settings import load_settings
 from x2i.store.files.atomic import write_bytes, write_json
@@ -64,9 +65,9 @@ def ablate(path: Path, out: Path, overrides: list[str], only: list[str], phi3: P
 
     Runs that are done are kept, one that was stopped goes on. Raises UserError for whatever the user can mend.
     """
-    plan = load_settings(Ablations, path)
-    chosen = [comparison for comparison in plan.comparisons if not only or comparison.name in only]
-    names = [comparison.name for comparison in plan.comparisons]
+    ablations = load_settings(Ablations, path)
+    chosen = [comparison for comparison in ablations.comparisons if not only or comparison.name in only]
+    names = [comparison.name for comparison in ablations.comparisons]
     if unknown := [name for name in only if name not in names]:
         raise UserError(f"--only {', '.join(unknown)}: no such comparison in {path}; it has {', '.join(names)}")
     for comparison in chosen:
@@ -80,14 +81,14 @@ def ablate(path: Path, out: Path, overrides: list[str], only: list[str], phi3: P
             continue
         for arm, settings in comparison.arms.items():
             values = []
-            for seed in range(plan.seeds):
-                changes = {**plan.common, **comparison.common, **settings, "train.seed": seed}
+            for seed in range(ablations.seeds):
+                changes = {**ablations.common, **comparison.common, **settings, "train.seed": seed}
                 given = [f"{name}={json.dumps(_value(value, phi3))}" for name, value in changes.items()] + overrides
                 identity = json.dumps(given)  # an arm that several comparisons share is trained once
                 run = runs.setdefault(identity, out / comparison.name.replace(" ", "-") / f"{arm}-{seed}")
                 typer.echo(f"== {comparison.name}: {arm}, seed {seed}")
-                train(path.parent / plan.base, given, "auto", run)
-                values.append(measured(json.loads((run / SUMMARY_FILE).read_text()), comparison, run))
+                train(path.parent / ablations.base, given, "auto", run)
+                values.append(measured(json.loads(RunFolder(run).summary.read_text()), comparison, run))
             done.append(Outcome(comparison, arm, tuple(values)))
     write_json(
         out / "ablations.json",

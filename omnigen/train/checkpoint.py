@@ -40,7 +40,7 @@ from omnigen.train.checkpoint_files import (
 )
 from omnigen.train.ema import Average
 from omnigen.train.parallel import Ranks
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store.files.atomic import write_bytes, write_json
 
 OF_MODEL = "model."  # how DCP names the parameters
@@ -50,14 +50,14 @@ OF_MODEL = "model."  # how DCP names the parameters
 class RunState:
     """Everything about a run that is not a tensor.
 
-    step: steps done. stage: index of the stage of the last step, -1 before any. data: where that stage's planner
+    step: steps done. phase: index of the phase of the last step, -1 before any. data: where that phase's schedule
     stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
-    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name. unjudged: a
-    stop put off the validation and the pictures that were due at this step.
+    bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name.
+    evaluation_due: a stop put off the validation and the pictures of this step.
     """
 
     step: int = 0
-    stage: int = -1
+    phase: int = -1
     data: PackingState = field(default_factory=PackingState)
     catalog: str = ""
     samples: int = 0
@@ -65,7 +65,7 @@ class RunState:
     tokens: int = 0
     bad: tuple[str, ...] = ()
     sums: Mapping[str, float] = field(default_factory=dict)
-    unjudged: bool = False
+    evaluation_due: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form; floats survive it bit for bit."""
@@ -110,7 +110,7 @@ class Checkpoints:
             try:
                 self._write(path, state, tensors)
             except (OSError, CheckpointException) as error:
-                raise _told(error, path) from error
+                raise _write_failure(error, path) from error
         return path
 
     def wait(self) -> None:
@@ -119,7 +119,7 @@ class Checkpoints:
             self._writing.join()
             self._writing = None
         if self._failure is not None:
-            raise _told(self._failure, self.folder)
+            raise _write_failure(self._failure, self.folder)
         self.ranks.wait()
 
     def complete(self) -> list[Path]:
@@ -151,7 +151,7 @@ class Checkpoints:
             self._failure = error
 
     def _write(self, path: Path, state: RunState, tensors: dict[str, Any]) -> None:
-        with _single_process_is_meant():
+        with _without_group_warning():
             dcp.save(tensors, checkpoint_id=path, process_group=self._group, no_dist=self.ranks.world == 1)
         if self.ranks.is_main:
             write_json(path / STATE_FILE, state.to_json())
@@ -173,14 +173,14 @@ def load_checkpoint(
 ) -> RunState:  # fmt: skip
     """Loads a complete checkpoint into `model`, `optimizer` and `average`, in place.
 
-    Raises UserError if it is damaged, or of other parameters than are trained here.
+    Raises RunError if it is damaged, UserError if it is of other parameters than are trained here.
     """
     if not (path / MARKER).is_file():
         raise UserError(f"{path}: not a complete checkpoint (no file {MARKER} in it)")
     require_undamaged(path, ranks)
     tensors = _tensors(model, optimizer, average)
     _require_same_parameters(path, tensors["model"])
-    with _single_process_is_meant():
+    with _without_group_warning():
         dcp.load(tensors, checkpoint_id=path, no_dist=ranks.world == 1)
     set_optimizer_state_dict(model, optimizer, tensors["optimizer"])
     return RunState.from_json(json.loads((path / STATE_FILE).read_text()))
@@ -205,16 +205,16 @@ def _require_same_parameters(path: Path, wanted: Mapping[str, Tensor]) -> None:
         )
 
 
-def _told(error: BaseException, path: Path) -> BaseException:
-    """Returns what went wrong with writing, for people if it was the disk."""
+def _write_failure(error: BaseException, path: Path) -> BaseException:
+    """Returns what went wrong with writing: a RunError if it was the disk."""
     causes = [cause for cause, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
     if not all(isinstance(cause, OSError) for cause in causes):
         return error
-    return UserError(f"{path}: the checkpoint could not be written: {causes[0]}; the one before is unharmed")
+    return RunError(f"{path}: the checkpoint could not be written: {causes[0]}; the one before is unharmed")
 
 
 @contextmanager
-def _single_process_is_meant() -> Iterator[None]:
+def _without_group_warning() -> Iterator[None]:
     """DCP warns of a missing process group even where `no_dist` says that none is wanted."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from omnigen.train.parallel import Ranks
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store.commits import file_digest
 
-CHECKPOINTS = "checkpoints"  # in the folder of a run
 MARKER, STATE_FILE, FILES = "COMPLETE", "state.json", "files.json"
 NAME = re.compile(r"step-(\d{7,})")
 OF_A_RANK = re.compile(r"__(\d+)_\d+\.distcp")
@@ -62,7 +61,7 @@ def written_by(checkpoint: Path, rank: int) -> dict[str, FileEntry]:
 
 
 def require_undamaged(checkpoint: Path, ranks: Ranks) -> None:
-    """Raises UserError, on every rank, if a file of a complete checkpoint is not what was written."""
+    """Raises RunError, on every rank, if a file of a complete checkpoint is not what was written."""
     try:
         written: dict[str, FileEntry] = json.loads((checkpoint / FILES).read_text())
         share = list(written.items())[ranks.rank :: ranks.world]
@@ -74,7 +73,7 @@ def require_undamaged(checkpoint: Path, ranks: Ranks) -> None:
         remedy = (
             f"go back with --resume {older[-1]}" if older else "there is no older one; begin anew with --out elsewhere"
         )
-        raise UserError(f"{checkpoint}: damaged: {'; '.join(dict.fromkeys(problems))}. Restore it, or {remedy}")
+        raise RunError(f"{checkpoint}: damaged: {'; '.join(dict.fromkeys(problems))}. Restore it, or {remedy}")
 
 
 def _problem(path: Path, entry: FileEntry) -> str:

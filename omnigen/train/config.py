@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from omnigen.generate.options import GenerationOptions
 from x2i.settings import apply_overrides, build_settings, read_yaml
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+WITH_FOLDER = ("sdxl", "hf")
+"""Codecs and tokenizers whose argument is a folder, or a hub id."""
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -74,9 +77,11 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network. preset, overrides: see omnigen.network.config. codec: dct, dct:CHANNELS or sdxl:FOLDER.
-    tokenizer: bytes or hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads,
-    or of a Phi-3 language model; null starts from random ones. image_attention: causal is the paper's ablation.
+    """Which network. preset, overrides: see omnigen.network.config.
+
+    codec: dct, dct:CHANNELS, sdxl:FOLDER, or one of your own as mypackage.module:Class=ARGUMENT. tokenizer: bytes or
+    hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
+    language model; null starts from random ones. image_attention: causal is the paper's ablation.
     """
 
     preset: str = "tiny"
@@ -91,7 +96,7 @@ class NetworkConfig:
 class OptimizationConfig:
     """How it is trained.
 
-    steps: optimizer steps, of a run without `stages`. packs_per_step: packs in one step over all ranks; a rank with
+    steps: optimizer steps, of a run without `phases`. packs_per_step: packs in one step over all ranks; a rank with
     several accumulates their gradients. pack_tokens: token budget of a pack. lr: peak learning rate, reached after
     `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
     dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
@@ -134,11 +139,11 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True)
-class StageConfig:
-    """One stage of a run that has several, such as 256 pixels first and 512 after. Every stage begins the data anew.
+class PhaseConfig:
+    """One phase of a run that has several, such as 256 pixels first and 512 after. Every phase begins the data anew.
 
-    steps: how long it lasts. name: what logs call it. The others are those of `data` and `train`, for this stage alone;
-    what is null or not given is as there. The learning rate warms up and falls within the stage.
+    steps: how long it lasts. name: what logs call it. The others are those of `data` and `train`, for this phase alone;
+    what is null or not given is as there. The learning rate warms up and falls within the phase.
     """
 
     steps: Positive
@@ -195,8 +200,8 @@ class ParallelConfig:
 class LogConfig:
     """What is written, and how often. A period is in steps; 0 is never.
 
-    every: lines of metrics. validate_every, validation_samples: of held-out samples, each judged at every timestep bin.
-    sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
+    every: lines of metrics. validate_every, validation_samples: of held-out samples, each evaluated in every timestep
+    bin. sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
     `sample_steps` Euler steps with the given guidance strengths (image_guidance 0: no branch for the images alone).
     wandb: project of Weights & Biases to send the numbers to as well. peak_tflops: what a device can do at most, by
     which to tell its share (MFU); null knows some GPUs by name.
@@ -207,9 +212,9 @@ class LogConfig:
     validation_samples: Positive = 64
     sample_every: NotNegative = 500
     sample_held_out: NotNegative = 8
-    sample_steps: Positive = 50
-    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.5
-    image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.6
+    sample_steps: Positive = GenerationOptions.steps
+    guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.guidance
+    image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.image_guidance
     prompts: tuple[str, ...] = ()
     wandb: str | None = None
     peak_tflops: PositiveNumber | None = None
@@ -234,7 +239,7 @@ class TrainingConfig:
     data: DataConfig = DataConfig()
     model: NetworkConfig = field(default_factory=NetworkConfig)
     train: OptimizationConfig = OptimizationConfig()
-    stages: tuple[StageConfig, ...] = ()
+    phases: tuple[PhaseConfig, ...] = ()
     lora: LoraSettings = LoraSettings()
     parallel: ParallelConfig = ParallelConfig()
     log: LogConfig = LogConfig()
@@ -272,15 +277,15 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
         for key in before[section]
         if before[section][key] != after[section][key]
     }
-    if before["stages"] != after["stages"]:
-        found["stages"] = (before["stages"], after["stages"])
+    if before["phases"] != after["phases"]:
+        found["phases"] = (before["phases"], after["phases"])
     return found
 
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
-    """Makes data.shards, data.cache_dir and model.init absolute, but for URLs.
+    """Makes data.shards, data.cache_dir, model.init and the folders of codec and tokenizer absolute, but for URLs.
 
-    Leaves alone what has a wrong type; validation says so.
+    Leaves alone what has a wrong type, which validation reports, and names that may be a hub id.
     """
     data, model = document.get("data"), document.get("model")
     if isinstance(data, dict) and isinstance(data.get("shards"), str):
@@ -291,6 +296,16 @@ def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
         data["cache_dir"] = _anchored(data["cache_dir"], folder)
     if isinstance(model, dict) and isinstance(model.get("init"), str):
         model["init"] = _anchored(model["init"], folder)
+    for name in ("codec", "tokenizer"):
+        if isinstance(model, dict) and isinstance(model.get(name), str):
+            model[name] = _anchored_name(model[name], folder)
+
+
+def _anchored_name(name: str, folder: Path) -> str:
+    """Returns `sdxl:FOLDER` or `hf:FOLDER` with an absolute folder, if there is that folder or it begins with a dot."""
+    family, _, path = name.partition(":")
+    is_folder = path.startswith(("./", "../")) or (folder / path).is_dir()
+    return f"{family}:{_anchored(path, folder)}" if family in WITH_FOLDER and path and is_folder else name
 
 
 def _anchored(path: Any, folder: Path) -> Any:

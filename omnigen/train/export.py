@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import omnigen
 from omnigen.train.checkpoint import RunState
-from omnigen.train.command import ADAPTER_FOLDER, MODEL_FOLDER, SUMMARY_FILE
-from omnigen.train.metrics import METRICS, VALIDATION, read_lines
+from omnigen.train.metrics import read_lines
+from omnigen.train.run_folder import METRICS, VALIDATION, RunFolder
 from omnigen.train.setup import Setup
 from omnigen.train.sharding import whole, whole_state
 from omnigen.weights import save_model
@@ -16,30 +15,37 @@ from omnigen.weights.lora import lora_state, save_adapter
 from x2i.store.files.atomic import write_json
 
 
-def export(setup: Setup, state: RunState, run: Path) -> None:
+def export(setup: Setup, state: RunState, run: RunFolder) -> None:
     """Writes the averaged weights, then the summary. All ranks must call it; the first one writes."""
     with setup.average.applied_to(setup.model):
         if adapter := setup.config.lora.adapter():
             tensors = {name: whole(tensor) for name, tensor in lora_state(setup.model).items()}
             if setup.ranks.is_main:
-                save_adapter(run / ADAPTER_FOLDER, adapter, tensors, setup.config.model.init or "")
-        elif setup.config.model.image_attention == "bidirectional":  # what was trained otherwise would be drawn wrongly
+                save_adapter(run.adapter, adapter, tensors, setup.config.model.init or "")
+        elif setup.config.model.image_attention == "bidirectional":  # causal networks cannot be sampled from
             weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
             if setup.ranks.is_main:
-                names = {"tokenizer": setup.tokenizer.name, "codec": setup.codec.name}
-                side = setup.stages[-1].stage.max_side
-                save_model(run / MODEL_FOLDER, setup.model.config, weights, image_size=side, **names)
+                last = setup.phases[-1].phase
+                save_model(
+                    run.model,
+                    setup.model.config,
+                    weights,
+                    tokenizer=setup.tokenizer.name,
+                    codec=setup.codec.name,
+                    image_size=last.max_side,
+                    timestep_shift=last.train.timestep_shift,
+                )
     if setup.ranks.is_main:
-        write_json(run / SUMMARY_FILE, _summary(setup, state, run))
+        write_json(run.summary, _summary(setup, state, run))
 
 
-def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
-    """Untrained and trained are judged at the last stage's resolution, or what it began and ended with."""
-    last = setup.stages[-1].stage.index + 1
-    lines = [line for line in read_lines(run / VALIDATION) if line["stage"] == last]
-    first = next((line for line in lines if "mean_predictor" in line), None)  # of the stage's beginning
+def _summary(setup: Setup, state: RunState, run: RunFolder) -> dict[str, Any]:
+    """Untrained and trained are compared at the last phase's resolution, by its first and last validation."""
+    last = setup.phases[-1].phase.index + 1
+    lines = [line for line in read_lines(run.path / VALIDATION) if line["phase"] == last]
+    first = next((line for line in lines if "mean_predictor" in line), None)  # of the phase's beginning
     final = lines[-1] if lines else None
-    metrics = read_lines(run / METRICS)
+    metrics = read_lines(run.path / METRICS)
     return {
         "omnigen": omnigen.__version__,
         "steps": state.step,
@@ -48,8 +54,8 @@ def _summary(setup: Setup, state: RunState, run: Path) -> dict[str, Any]:
         "target_tokens": state.target_tokens,
         "parameters": sum(parameter.numel() for parameter in setup.model.parameters()),
         "trained_parameters": sum(parameter.numel() for parameter in setup.trained),
-        **setup.source.counts(),
-        "too_long": setup.stages[-1].too_long,
+        **setup.data.counts(),
+        "too_long": setup.phases[-1].too_long,
         "bad_samples": state.bad,
         "training_loss": metrics[-1]["loss"] if metrics else None,
         "validation": {

@@ -1,4 +1,4 @@
-"""What training as configured holds in memory, and on which devices that fits: arithmetic, before anything is built."""
+"""The memory that a training run takes, and the devices it fits: arithmetic, before anything is built."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import codec_channels
 from omnigen.network.config import preset
 from omnigen.network.flops import BF16, FP32, TrainMemory, num_parameters, train_memory
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
-from omnigen.train.phases import Stage, run_stages
+from omnigen.train.phases import Phase, run_phases
 from omnigen.weights.lora.config import LoraConfig
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MODES: tuple[Checkpointing, ...] = ("none", "selective", "full")
 
 
 @dataclass(frozen=True)
-class Way:
+class ParallelOption:
     """A way to train the same network: ranks that share it, whole or as an adapter. memory: of each device."""
 
     name: str
@@ -50,45 +50,43 @@ def planned_network(config: TrainingConfig) -> tuple[ModelConfig, list[str]]:
         sizes["vocab_size"] = load_tokenizer(tokenizer).vocab_size
     else:
         notes.append(f"tokenizer {tokenizer}: is not here; assumed to have the preset's {own.vocab_size:,} ids")
-    if codec.partition(":")[0] == "dct":
-        sizes["in_channels"] = load_codec(codec).channels
+    if (channels := codec_channels(codec)) is not None:
+        sizes["in_channels"] = channels
     else:
         notes.append(f"codec {codec}: not loaded; assumed to have the preset's {own.in_channels} channels")
     return preset(config.model.preset, **{**sizes, **config.model.overrides}), notes
 
 
-def needed(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool) -> TrainMemory:
-    """Returns what each device of a run of `world` ranks holds in the stage that takes most."""
+def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf16: bool) -> TrainMemory:
+    """Returns what each device of a run of `world` ranks holds in the phase that takes most."""
     shards = {"ddp": 1, "fsdp": world, "hsdp": config.parallel.shard or 1}[config.parallel.mode]
     return max(
         (
             train_memory(
                 network,
-                stage.train.pack_tokens,
-                checkpointing=stage.train.checkpointing,
+                phase.train.pack_tokens,
+                checkpointing=phase.train.checkpointing,
                 precision="bf16" if bf16 else "fp32",
                 lora=config.lora.adapter(),
                 shards=shards,
-                accumulates=stage.train.packs_per_step > world,
+                accumulates=phase.train.packs_per_step > world,
             )
-            for stage in run_stages(config)
+            for phase in run_phases(config)
         ),
         key=lambda memory: memory.total,
     )
 
 
-def drawing(config: TrainingConfig, network: ModelConfig, world: int) -> int:
-    """Returns the bytes that the first device needs for pictures, beside what is held: of a network in shards, another
-    that is whole.
-    """
+def sampling_memory(config: TrainingConfig, network: ModelConfig, world: int) -> int:
+    """Returns the bytes that generating samples takes on the first device: a whole copy of a network in shards."""
     whole_copy = config.parallel.is_sharded(world) and config.log.sample_every
     return num_parameters(network) * FP32 if whole_copy else 0
 
 
-def ways(config: TrainingConfig, network: ModelConfig) -> list[Way]:
+def parallel_options(config: TrainingConfig, network: ModelConfig) -> list[ParallelOption]:
     """Returns the ways to train on GPUs in bf16, with the longest packs of the configuration."""
-    stages = run_stages(config)
-    tokens, packs = (max(getattr(stage.train, name) for stage in stages) for name in ("pack_tokens", "packs_per_step"))
+    phases = run_phases(config)
+    tokens, packs = (max(getattr(phase.train, name) for phase in phases) for name in ("pack_tokens", "packs_per_step"))
     adapter = config.lora.adapter() or LoraConfig()
     found = []
     for name, lora in (("whole network", None), (f"LoRA, rank {adapter.rank}", adapter)):
@@ -103,12 +101,12 @@ def ways(config: TrainingConfig, network: ModelConfig) -> list[Way]:
                     shards=shards,
                     accumulates=packs > shards,
                 )
-                found.append(Way(name, shards, mode, memory))
+                found.append(ParallelOption(name, shards, mode, memory))
     return found
 
 
-def in_words(memory: TrainMemory, drawing: int = 0) -> str:
-    """Returns what each device holds at the peak, and what it is made of. drawing: see `drawing`."""
+def describe(memory: TrainMemory, sampling: int = 0) -> str:
+    """Returns what each device holds at the peak, and what it is made of. sampling: see `sampling_memory`."""
     parts = {
         "weights": memory.parameters + memory.compute_copies,
         "gradients": memory.gradients,
@@ -116,28 +114,30 @@ def in_words(memory: TrainMemory, drawing: int = 0) -> str:
         "average": memory.average,
         "activations": memory.activations + memory.recomputed,
     }
-    listed = ", ".join(f"{name} {sized(count)}" for name, count in parts.items())
+    listed = ", ".join(f"{name} {format_bytes(count)}" for name, count in parts.items())
     turns = "" if memory.accumulates else " (gradients as activations go)"
-    text = f"about {sized(memory.total)} on each device: {listed}{turns}"
-    pictures = memory.held + memory.gradients + drawing
-    return text if pictures <= memory.total else f"{text}; about {sized(pictures)} on the first for pictures"
+    text = f"about {format_bytes(memory.total)} on each device: {listed}{turns}"
+    pictures = memory.held + memory.gradients + sampling
+    return text if pictures <= memory.total else f"{text}; about {format_bytes(pictures)} on the first for pictures"
 
 
 def report(config: TrainingConfig, network: ModelConfig) -> str:
-    """Returns what `omnigen train --plan` prints."""
-    stages = run_stages(config)
+    """Returns what `omnigen train --estimate` prints."""
+    phases = run_phases(config)
     total = num_parameters(network)
     lines = [
-        f"{total / 1e6:,.1f} million parameters: {sized(total * FP32)} in fp32, {sized(total * BF16)} in bf16",
-        *(_stage_line(stage) for stage in stages),
+        f"{total / 1e6:,.1f} million parameters: {format_bytes(total * FP32)} in fp32, "
+        f"{format_bytes(total * BF16)} in bf16",
+        *(_phase_line(phase) for phase in phases),
         "",
         "memory of each GPU, computing in bf16, weights and optimizer in fp32, with the longest packs:",
         "",
         f"  {'what is trained':18}{'GPUs that share it':>20}{'checkpointing':>16}{'memory':>11}   fits",
     ]
     lines += [
-        f"  {way.name:18}{way.shards:>20}{way.checkpointing:>16}{sized(way.memory.total):>11}   {way.smallest_device()}"
-        for way in ways(config, network)
+        f"  {option.name:18}{option.shards:>20}{option.checkpointing:>16}{format_bytes(option.memory.total):>11}   "
+        f"{option.smallest_device()}"
+        for option in parallel_options(config, network)
     ]
     lines += [
         "",
@@ -148,22 +148,22 @@ def report(config: TrainingConfig, network: ModelConfig) -> str:
     return "\n".join(lines)
 
 
-def _stage_line(stage: Stage) -> str:
-    train = stage.train
+def _phase_line(phase: Phase) -> str:
+    train = phase.train
     return (
-        f"{stage.name or 'all'}: {train.steps:,} steps at {stage.max_side} px, {stage.tokens_per_step:,} tokens a step "
-        f"in packs of {train.pack_tokens:,}, learning rate {train.lr:g}, {_mixture(stage)}"
+        f"{phase.name or 'all'}: {train.steps:,} steps at {phase.max_side} px, {phase.tokens_per_step:,} tokens a step "
+        f"in packs of {train.pack_tokens:,}, learning rate {train.lr:g}, {_mixture(phase)}"
     )
 
 
-def _mixture(stage: Stage) -> str:
-    if stage.weights is None:
+def _mixture(phase: Phase) -> str:
+    if phase.weights is None:
         return "every sample counts the same"
-    total = sum(stage.weights.values())
-    return ", ".join(f"{task} {weight / total:.0%}" for task, weight in stage.weights.items())
+    total = sum(phase.weights.values())
+    return ", ".join(f"{task} {weight / total:.0%}" for task, weight in phase.weights.items())
 
 
-def sized(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Returns a number of bytes, such as "15.0 GB"."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:

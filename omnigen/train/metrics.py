@@ -1,7 +1,7 @@
 """What a run writes as it goes: lines of JSON, and the same numbers for TensorBoard, and Weights & Biases if asked.
 
 `metrics.jsonl`, `validation.jsonl` and `bad_samples.jsonl` hold what the configuration determines, so that a killed and
-resumed run gives the same bytes; `timing.jsonl` holds what the clock says.
+resumed run gives the same bytes; `timing.jsonl` holds wall-clock times.
 """
 
 from __future__ import annotations
@@ -12,26 +12,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from x2i.errors import UserError
+from omnigen.train.run_folder import LOGS, VALIDATION
+from x2i.errors import RunError, UserError
 from x2i.seeding import stable_hash
 from x2i.store.files.atomic import write_bytes
 
-METRICS, VALIDATION, TIMING, BAD_SAMPLES = "metrics.jsonl", "validation.jsonl", "timing.jsonl", "bad_samples.jsonl"
-FILES = (METRICS, VALIDATION, TIMING, BAD_SAMPLES)
-
 
 class RunLog:
-    """Appends to the files of a run that continues after step `step` of stage `stage` (from 1; 0: none has begun).
+    """Appends to the files of a run that continues after step `step` of phase `phase` (from 1; 0: none has begun).
 
-    Later lines, of a life that ended, go first. judged: whether the validation of that step, if due, is over.
+    Later lines, of a life that ended, are removed first. evaluated: whether the validation of that step, if due, is
+    done.
     """
 
-    def __init__(self, folder: Path, step: int, stage: int, *, judged: bool = True) -> None:
+    def __init__(self, folder: Path, step: int, phase: int, *, evaluated: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
-        for name in FILES:
-            _keep_until(folder / name, step if judged or name != VALIDATION else step - 1, stage)
+        for name in LOGS:
+            _keep_until(folder / name, step if evaluated or name != VALIDATION else step - 1, phase)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self._wandb: Any = None
 
@@ -66,7 +65,7 @@ class RunLog:
 
     def sync(self) -> None:
         """Returns when every line so far is on disk."""
-        for path in (self._folder / name for name in FILES):
+        for path in (self._folder / name for name in LOGS):
             if path.is_file():
                 with open(path, "rb") as stream:
                     os.fsync(stream.fileno())
@@ -93,17 +92,17 @@ class RunLog:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Returns the whole lines of a JSON lines file; a last line that was cut short is left out. [] if there is none.
 
-    Raises UserError for a file that is damaged.
+    Raises RunError for a file that is damaged.
     """
     return [values for _, values in _lines(path)]
 
 
-def _keep_until(path: Path, step: int, stage: int) -> None:
+def _keep_until(path: Path, step: int, phase: int) -> None:
     if not path.is_file():
         return
 
     kept = [
-        line + b"\n" for line, values in _lines(path) if values["step"] <= step and values.get("stage", stage) <= stage
+        line + b"\n" for line, values in _lines(path) if values["step"] <= step and values.get("phase", phase) <= phase
     ]
     if (data := b"".join(kept)) != path.read_bytes():
         write_bytes(path, data)
@@ -119,7 +118,7 @@ def _lines(path: Path) -> list[tuple[bytes, dict[str, Any]]]:
             if not (isinstance(values, dict) and isinstance(values.get("step"), int)):
                 raise ValueError("expected an object with its step")
         except ValueError as error:
-            raise UserError(
+            raise RunError(
                 f"{path}: line {number} is damaged; restore the file, or move it away: the run goes on without what it "
                 f"had written"
             ) from error

@@ -1,6 +1,6 @@
 """Rectified flow on packs: x_t = t x + (1 - t) eps, and the network learns the velocity x - eps (OmniGen, section 2).
 
-Everything random about a sample, its timestep and its noise, comes from (seed, number of the draw, key): it does not
+Everything random about a sample, its timestep and its noise, comes from (seed, index of the sample, key): it does not
 matter which rank trains on it, in which pack, or after how many restarts.
 
 Suffixes: S samples of the pack, C H W a latent image.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from omnigen.codecs.codec import Codec, posteriors
+from omnigen.codecs.base import Codec
+from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.collate import PackBatch
 from omnigen.data.loading.sample import LoadedSample
 from omnigen.network.blocks import Checkpointing
@@ -39,8 +40,8 @@ class FlowPack:
 
     references: latents (C, H, W) of the reference images in reading order. clean, noise: one latent per sample, data
     and eps. timesteps_S: in [0, 1], 1 is data. weights: per sample None (1 everywhere) or a weight for every element of
-    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying. sources: per
-    sample the latents that an edit starts from, or None; empty if nobody asks how much is copied.
+    the target. counted: False for a sample whose target equals its input: it teaches nothing but copying. edit_inputs:
+    per sample the latents that an edit starts from, or None; empty if the copied share is not asked for.
     """
 
     keys: tuple[str, ...]
@@ -52,7 +53,7 @@ class FlowPack:
     timesteps_S: Tensor
     weights: list[Tensor | None]
     counted: tuple[bool, ...]
-    sources: tuple[Tensor | None, ...] = ()
+    edit_inputs: tuple[Tensor | None, ...] = ()
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -66,7 +67,7 @@ class SampleLosses:
     """Per sample, the error summed over its target tokens (each the mean over a token's elements).
 
     weighted_S: with edit weighting: what is minimized. plain_S: without, detached: what is compared. copied: per sample
-    what `copied_share` says; () if the pack has no sources.
+    what `copied_share` gives; () if the pack has no edit_inputs.
     """
 
     weighted_S: Tensor
@@ -77,18 +78,18 @@ class SampleLosses:
 def prepare_pack(
     batch: PackBatch, codec: Codec, config: OptimizationConfig, device: torch.device
 ) -> FlowPack | None:  # fmt: skip
-    """Encodes a loaded pack, where it is not yet, and draws its latents, timesteps and noise; None if it is empty."""
+    """Encodes a loaded pack, where it is not yet, and samples latents, timesteps and noise; None if it is empty."""
     if batch.layout is None:
         return None
     references: list[Tensor] = []
     clean, noise, timesteps, weights, counted = [], [], [], [], []
     for sample, images in zip(batch.samples, image_posteriors(batch.samples, codec, device)):
-        generator = sample_generator(config.seed, sample.slot.counter, sample.slot.row.key)
-        t = draw_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
-        target, *shown = (codec.draw(image[None], generator)[0] for image in images)
+        generator = sample_generator(config.seed, sample.planned.index, sample.planned.ref.key)
+        t = sample_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
+        target, *shown = (codec.sample(image[None], generator)[0] for image in images)
         eps = torch.randn(target.shape, generator=generator).to(device)
         weight, counts = None, True
-        if config.edit_weighting and sample.source is not None:
+        if config.edit_weighting and sample.edit_input is not None:
             weight, counts = edit_weight(target, shown[0])
         references.extend(shown)
         clean.append(target)
@@ -97,8 +98,8 @@ def prepare_pack(
         weights.append(weight)
         counted.append(counts)
     return FlowPack(
-        keys=tuple(sample.slot.row.key for sample in batch.samples),
-        tasks=tuple(sample.slot.row.task for sample in batch.samples),
+        keys=tuple(sample.planned.ref.key for sample in batch.samples),
+        tasks=tuple(sample.planned.ref.task for sample in batch.samples),
         layout=batch.layout.to(device),
         references=references,
         clean=clean,
@@ -129,9 +130,9 @@ def sample_losses(
         error = (v - (x - eps)).square()
         plain.append(error.detach().sum() / per_token * counts)
         weighted.append((error if weight is None else error * weight).sum() / per_token * counts)
-    drawn = zip(predicted, noisy, pack.timesteps_S, pack.clean, pack.sources)
+    edits = zip(predicted, noisy, pack.timesteps_S, pack.clean, pack.edit_inputs)
     copied = tuple(
-        None if source is None else copied_share(z + (1 - t) * v.detach(), x, source) for v, z, t, x, source in drawn
+        None if start is None else copied_share(z + (1 - t) * v.detach(), x, start) for v, z, t, x, start in edits
     )
     return SampleLosses(torch.stack(weighted), torch.stack(plain), copied)
 
@@ -154,15 +155,15 @@ def interpolate(clean: Tensor, noise: Tensor, t: Tensor | float) -> Tensor:
     return t * clean + (1 - t) * noise
 
 
-def draw_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
-    """Draws t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favors noise."""
+def sample_timestep(generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0) -> float:
+    """SampleSequence t = sigmoid(N(mean, std^2)), moved by t / (t + shift - shift * t): shift above 1 favors noise."""
     t = torch.sigmoid(mean + std * torch.randn((), generator=generator, dtype=torch.float64)).item()
     return t / (t + shift - shift * t)
 
 
-def sample_generator(seed: int, counter: int, key: str) -> torch.Generator:
-    """Returns the CPU generator of everything random about one draw."""
-    return torch.Generator().manual_seed(stable_hash("flow", seed, counter, key))
+def sample_generator(seed: int, index: int, key: str) -> torch.Generator:
+    """Returns the CPU generator of everything random about one sample of a run."""
+    return torch.Generator().manual_seed(stable_hash("flow", seed, index, key))
 
 
 def image_posteriors(samples: Sequence[LoadedSample], codec: Codec, device: torch.device) -> list[list[Tensor]]:
@@ -183,7 +184,7 @@ def encode_images(
     sample: LoadedSample, codec: Codec, generator: torch.Generator, device: torch.device
 ) -> tuple[Tensor, list[Tensor]]:
     """Returns the latents (C, H, W) of the target, and of the references in reading order."""
-    target, *shown = (codec.draw(image[None], generator)[0] for image in image_posteriors([sample], codec, device)[0])
+    target, *shown = (codec.sample(image[None], generator)[0] for image in image_posteriors([sample], codec, device)[0])
     return target, shown
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from omnigen.train.checkpoint_files import CHECKPOINTS, MARKER, checkpoint_step, complete_checkpoints
-from omnigen.train.command import CONFIG_FILE
+from omnigen.train.checkpoint_files import MARKER, checkpoint_step, complete_checkpoints
 from omnigen.train.config import TrainingConfig, differences, load_config
-from omnigen.train.phases import require_same_past, run_stages
+from omnigen.train.phases import require_same_past, run_phases
+from omnigen.train.run_folder import RunFolder
 from x2i.errors import UserError
 
 # Settings that may change from one life of a run to the next: they do not change what any step computes, but for
 # train.steps, which lengthens a run (and, with the cosine schedule, the way the learning rate falls from there on).
-# What may change of `stages` is for `require_same_past` to say.
-FREE_SECTIONS = ("log", "checkpoint", "parallel", "stages")
+# What may change of `phases` is for `require_same_past` to say.
+FREE_SECTIONS = ("log", "checkpoint", "parallel", "phases")
 FREE_KEYS = (
     "data.shards",
     "data.workers",
@@ -29,15 +29,15 @@ FREE_KEYS = (
 )
 
 
-def checkpoint_to_resume(run: Path, settings: TrainingConfig, resume: str) -> Path | None:
-    """Returns the complete checkpoint that the run in the folder `run` goes on from; None to begin.
+def checkpoint_to_resume(run: RunFolder, settings: TrainingConfig, resume: str) -> Path | None:
+    """Returns the complete checkpoint that the run in `run` goes on from; None to begin.
 
     resume: as of `omnigen train --resume`. A checkpoint that is named may be the run's own or, in a folder without a
     run, another's, and is taken with any settings. Raises UserError if `resume` asks for what is not there or for what
     would mix two runs, or if the run was begun with other settings.
     """
-    own = complete_checkpoints(run / CHECKPOINTS)
-    holds = f"{run}: holds a run of {checkpoint_step(own[-1])} steps" if own else ""
+    own = complete_checkpoints(run.checkpoints)
+    holds = f"{run.path}: holds a run of {checkpoint_step(own[-1])} steps" if own else ""
     if resume == "auto":
         if own:
             _require_same(run, settings, checkpoint_step(own[-1]))
@@ -60,21 +60,21 @@ def checkpoint_to_resume(run: Path, settings: TrainingConfig, resume: str) -> Pa
 def _named(path: Path) -> Path:
     if (path / MARKER).is_file():
         return path
-    found = complete_checkpoints(path / CHECKPOINTS)
+    found = complete_checkpoints(RunFolder(path).checkpoints)
     if not found:
         raise UserError(f"--resume {path}: expected auto, never, or the folder of a run or of a complete checkpoint")
     return found[-1]
 
 
-def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
+def _require_same(run: RunFolder, settings: TrainingConfig, step: int) -> None:
     try:
-        if not (run / CONFIG_FILE).read_bytes().strip():
-            raise UserError(f"{run / CONFIG_FILE}: is empty")
-        before = load_config(run / CONFIG_FILE)
+        if not (run.config).read_bytes().strip():
+            raise UserError(f"{run.config}: is empty")
+        before = load_config(run.config)
     except (OSError, UserError) as error:
         raise UserError(
             f"{error}. That is the run's own record of its settings; to go on without comparing them, say "
-            f"--resume {run}"
+            f"--resume {run.path}"
         ) from error
     changed = {
         name: values
@@ -84,7 +84,7 @@ def _require_same(run: Path, settings: TrainingConfig, step: int) -> None:
     if changed:
         listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())
         raise UserError(
-            f"{run / CONFIG_FILE}: this run was begun with other settings: {listed}. Restore them, or begin anew with "
+            f"{run.config}: this run was begun with other settings: {listed}. Restore them, or begin anew with "
             f"--out elsewhere"
         )
-    require_same_past(run_stages(before), run_stages(settings), step)
+    require_same_past(run_phases(before), run_phases(settings), step)

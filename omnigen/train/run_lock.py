@@ -1,4 +1,4 @@
-"""Keeps a second run out of a run's folder, as long as the first one lives."""
+"""A lock on a run's folder: a second run is kept out as long as the first one lives."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from omnigen.train.parallel import Ranks
 from x2i.errors import UserError
 
-# What a file system says that knows no such locks: there a second run is not kept out.
+# Errors of file systems without such locks: there a second run is not kept out.
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 @contextmanager
-def held(run: Path, ranks: Ranks) -> Iterator[None]:
-    """Makes the folder of a run and holds it alone; a killed process lets go of it.
+def lock_run_folder(run: Path, ranks: Ranks) -> Iterator[None]:
+    """Makes the folder of a run and locks it for this process; the lock ends with the process.
 
     Raises UserError, on every rank, if the folder cannot be made or another process trains in it.
     """
-    descriptor, problem = _hold(run) if ranks.is_main else (None, "")
+    descriptor, problem = _lock(run) if ranks.is_main else (None, "")
     try:
         if problems := [each for each in ranks.gather([problem]) if each]:
             raise UserError(f"{run}: {problems[0]}")
@@ -32,7 +32,7 @@ def held(run: Path, ranks: Ranks) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _hold(run: Path) -> tuple[int | None, str]:
+def _lock(run: Path) -> tuple[int | None, str]:
     """Returns the folder, open and locked, or why it is not."""
     try:
         run.mkdir(parents=True, exist_ok=True)

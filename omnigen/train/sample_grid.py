@@ -1,4 +1,4 @@
-"""A sheet of pictures that the network draws now: inputs, target and drawing side by side, under their instruction."""
+"""A grid of images that the network generates: inputs, target and result side by side, under their instruction."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from omnigen.codecs.codec import Codec
-from omnigen.data.loading.sample import ImageReader, LoadedSample, Slot, load
-from omnigen.generate.pipeline import generate
+from omnigen.data.loading.sample import ImageReader, LoadedSample, PlannedSample, load
+from omnigen.generate.options import GenerationOptions
+from omnigen.generate.pipeline import OmniGenPipeline
 from omnigen.images import TOKEN_PIXELS
-from omnigen.network.model import OmniGen
-from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import LogConfig
 from x2i.image import encode
 from x2i.seeding import stable_hash
@@ -28,70 +26,64 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class SheetRow:
-    """inputs in placeholder order; target None for a free prompt; drawn: by the network. All uint8 (H, W, 3)."""
+class GridRow:
+    """inputs in placeholder order; target None for a free prompt; generated: by the network. All uint8 (H, W, 3)."""
 
     title: str
     inputs: tuple[Pixels, ...]
     target: Pixels | None
-    drawn: Pixels
+    generated: Pixels
 
 
-def draw_rows(
-    model: OmniGen,
-    tokenizer: Tokenizer,
-    codec: Codec,
-    slots: Sequence[Slot],
+def sample_rows(
+    pipeline: OmniGenPipeline,
+    held_out: Sequence[PlannedSample],
     config: LogConfig,
     *,
-    max_side: int,
     seed: int,
-    bf16: bool = False,
+    shift: float = 1.0,
     share: tuple[int, int] = (0, 1),
-) -> list[tuple[int, SheetRow]]:
-    """Draws the targets of `slots`, and `config.prompts`, by the sampler that `omnigen generate` uses.
+) -> list[tuple[int, GridRow]]:
+    """Generates the targets of `held_out`, and images of `config.prompts`, as `omnigen generate` would.
 
-    share: (part, parts); of all rows, every parts-th from number `part` on. Returns rows with their numbers.
+    shift: of the timesteps. share: (part, parts); of all rows, every parts-th from number `part` on. Returns rows with
+    their numbers.
     """
-    rows: list[tuple[int, SheetRow]] = []
-    for number in range(len(slots) + len(config.prompts))[share[0] :: share[1]]:
-        if number < len(slots):
-            sample = load(slots[number], ImageReader(max_side))
+    rows: list[tuple[int, GridRow]] = []
+    for number in range(len(held_out) + len(config.prompts))[share[0] :: share[1]]:
+        if number < len(held_out):
+            sample = load(held_out[number], ImageReader(pipeline.max_side))
             if not isinstance(sample, LoadedSample):
                 continue
             inputs, target = input_images(sample), sample.target.numpy()
-            task, instruction, (height, width) = sample.slot.row.task, sample.slot.row.instruction, target.shape[:2]
+            task, instruction = sample.planned.ref.task, sample.planned.ref.instruction
+            height, width = target.shape[:2]
         else:
-            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(slots)]
-            height = width = max_side // TOKEN_PIXELS * TOKEN_PIXELS
-        drawn = generate(
-            model,
-            tokenizer,
-            codec,
-            instruction,
-            inputs,
+            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(held_out)]
+            height = width = pipeline.max_side // TOKEN_PIXELS * TOKEN_PIXELS
+        options = GenerationOptions(
             height=height,
             width=width,
             steps=config.sample_steps,
             guidance=config.guidance,
-            image_guidance=config.image_guidance or None,
+            image_guidance=config.image_guidance,
             seed=stable_hash("grid", seed, instruction) >> 1,
-            max_input_side=max_side,
-            bf16=bf16,
+            shift=shift,
         )
-        rows.append((number, SheetRow(f"{task}: {instruction}", inputs, target, drawn)))
+        generated = pipeline(instruction, inputs, options)
+        rows.append((number, GridRow(f"{task}: {instruction}", inputs, target, generated)))
     return rows
 
 
 def input_images(sample: LoadedSample) -> tuple[Pixels, ...]:
     """Returns the prepared input images of a sample in placeholder order, each once."""
-    by_number = dict(zip(sample.slot.image_numbers, sample.references))
+    by_number = dict(zip(sample.planned.image_numbers, sample.references))
     return tuple(by_number[number].numpy() for number in sorted(by_number))
 
 
-def write_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
+def write_grid(path: Path, rows: Sequence[GridRow]) -> None:
     """Writes the sheet as PNG: one line a row, its title above the pictures."""
-    cell = max([CELL, *(max(row.drawn.shape[:2]) for row in rows)])
+    cell = max([CELL, *(max(row.generated.shape[:2]) for row in rows)])
     columns = max((len(row.inputs) for row in rows), default=0) + 2
     width = GAP + columns * (cell + GAP)
     lines = [_line(row, columns, cell, width) for row in rows]
@@ -107,10 +99,10 @@ def write_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
     write_bytes(path, encode(np.asarray(sheet), "png"))
 
 
-def _line(row: SheetRow, columns: int, cell: int, width: int) -> Image.Image:
+def _line(row: GridRow, columns: int, cell: int, width: int) -> Image.Image:
     """Returns one row of the sheet, as high as its pictures need."""
     title = textwrap.wrap(row.title, max(20, width // 7))
-    cells = [*row.inputs, *[None] * (columns - 2 - len(row.inputs)), row.target, row.drawn]
+    cells = [*row.inputs, *[None] * (columns - 2 - len(row.inputs)), row.target, row.generated]
     pictures = [None if pixels is None else _enlarged(pixels, cell) for pixels in cells]
     top = len(title) * LINE + GAP
     height = top + max(picture.height for picture in pictures if picture is not None) + 2 * GAP

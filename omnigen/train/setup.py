@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from omnigen.cache.find import Caches
-from omnigen.codecs.codec import Codec, load_codec
+from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.augment import Mirroring
 from omnigen.data.loading.sample import DropoutRates
-from omnigen.data.order.schedule import Planner
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.images import TOKEN_PIXELS
 from omnigen.network.attention import CUDA_ONLY
 from omnigen.network.blocks import compile_blocks
@@ -26,11 +26,12 @@ from omnigen.prompt import build_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.train.config import LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
-from omnigen.train.memory import drawing, in_words, needed
+from omnigen.train.memory import describe, sampling_memory, training_memory
 from omnigen.train.parallel import Ranks
-from omnigen.train.phases import Stage, run_stages
+from omnigen.train.phases import Phase, run_phases
+from omnigen.train.run_folder import RunFolder
 from omnigen.train.sharding import build_sharded, require_possible, whole_state
-from omnigen.train.training_data import Source, open_source
+from omnigen.train.training_data import TrainingData, open_training_data
 from omnigen.train.validate import ValidationSet
 from omnigen.weights import load_initial_weights
 from omnigen.weights.formats import is_model_folder
@@ -40,13 +41,13 @@ from x2i.seeding import stable_hash
 
 
 @dataclass(frozen=True)
-class StageParts:
-    """What one stage of a run trains on. too_long: samples left out because they do not fit its packs; None where that
+class PhaseParts:
+    """What one phase of a run trains on. too_long: samples left out because they do not fit its packs; None where that
     is not known.
     """
 
-    stage: Stage
-    planner: Planner
+    phase: Phase
+    schedule: PackSchedule
     validation: ValidationSet | None
     caches: Caches
     too_long: int | None
@@ -58,10 +59,10 @@ class Setup:
 
     config: TrainingConfig
     ranks: Ranks
-    source: Source
+    data: TrainingData
     tokenizer: Tokenizer
     codec: Codec
-    stages: tuple[StageParts, ...]
+    phases: tuple[PhaseParts, ...]
     model: OmniGen
     average: Average
     sharded: bool
@@ -102,12 +103,12 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     tokenizer, codec = load_tokenizer(config.model.tokenizer), load_codec(config.model.codec)
     wanted = network_config(config, tokenizer, codec)
     _require_plain_prompts(config.log.prompts, tokenizer)
-    _require_room(wanted, run_stages(config))
+    _require_room(wanted, run_phases(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.is_sharded(ranks.world)
-    tell(in_words(needed(config, wanted, ranks.world, bf16), drawing(config, wanted, ranks.world)))
-    source, codec = open_source(config.data), codec.to(ranks.device)
-    stages = tuple(_open_stage(stage, config, source, tokenizer, codec, ranks) for stage in run_stages(config))
+    tell(describe(training_memory(config, wanted, ranks.world, bf16), sampling_memory(config, wanted, ranks.world)))
+    data, codec = open_training_data(config.data), codec.to(ranks.device)
+    phases = tuple(_open_phase(phase, config, data, tokenizer, codec, ranks) for phase in run_phases(config))
 
     def build() -> OmniGen:
         return build_model(config, wanted)
@@ -119,29 +120,31 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     if config.train.compile:
         compile_blocks(model)
     average = Average(model, config.train.ema_decay)
-    return Setup(config, ranks, source, tokenizer, codec, stages, model, average, sharded, bf16)
+    return Setup(config, ranks, data, tokenizer, codec, phases, model, average, sharded, bf16)
 
 
-def _open_stage(
-    stage: Stage, config: TrainingConfig, source: Source, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
-) -> StageParts:
-    train = stage.train
+def _open_phase(
+    phase: Phase, config: TrainingConfig, data: TrainingData, tokenizer: Tokenizer, codec: Codec, ranks: Ranks
+) -> PhaseParts:
+    train = phase.train
     if train.packs_per_step < ranks.world:
         raise UserError(
-            f"{stage.prefix}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one "
+            f"{phase.prefix}train.packs_per_step: found {train.packs_per_step}, expected at least {ranks.world}, one "
             f"for every rank"
         )
-    samples = source.of_stage(stage, config, codec, tokenizer)
-    planner = Planner(
-        samples.draws,
-        tokenizer=tokenizer,
-        seed=train.seed,
-        max_side=stage.max_side,
-        budget=train.pack_tokens,
-        packs_per_step=train.packs_per_step,
-        dropout=DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
-        mirroring=Mirroring(config.data.flip),
-        prompts=samples.caches.prompts,
+    samples = data.for_phase(phase, config, codec, tokenizer)
+    schedule = PackSchedule(
+        samples.sequence,
+        tokenizer,
+        ScheduleOptions(
+            train.seed,
+            phase.max_side,
+            train.pack_tokens,
+            train.packs_per_step,
+            DropoutRates(train.dropout_text, train.dropout_images, train.dropout_both),
+            Mirroring(config.data.flip),
+        ),
+        samples.caches.prompts,
     )
     validation = None
     if samples.held_out:
@@ -150,14 +153,14 @@ def _open_stage(
             samples.tasks,
             codec,
             config.data.split_seed,
-            stage.max_side,
+            phase.max_side,
             train.pack_tokens,
             ranks,
             samples.caches.latents,
             config.model.image_attention == "causal",
             samples.files,
         )
-    return StageParts(stage, planner, validation, samples.caches, samples.too_long)
+    return PhaseParts(phase, schedule, validation, samples.caches, samples.too_long)
 
 
 def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
@@ -170,7 +173,7 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
         model = OmniGen.initialized(wanted, seed)
     else:
         given = Path(config.model.init)
-        trained = given / "model"  # of a run's folder
+        trained = RunFolder(given).model
         model = load_initial_weights(trained if is_model_folder(trained) else given, wanted, seed)
     if adapter := config.lora.adapter():
         add_lora(model, adapter, stable_hash("adapter", config.train.seed))
@@ -202,12 +205,12 @@ def _require_plain_prompts(prompts: Sequence[str], tokenizer: Tokenizer) -> None
             raise UserError(f"log.prompts: {text!r}: expected words alone, since no image is given with a prompt")
 
 
-def _require_room(network: ModelConfig, stages: Sequence[Stage]) -> None:
+def _require_room(network: ModelConfig, phases: Sequence[Phase]) -> None:
     largest = network.pos_embed_max_size * TOKEN_PIXELS
-    for stage in stages:
-        if stage.max_side > largest:
+    for phase in phases:
+        if phase.max_side > largest:
             raise UserError(
-                f"{stage.prefix}data.max_side: found {stage.max_side}, expected at most "
+                f"{phase.prefix}data.max_side: found {phase.max_side}, expected at most "
                 f"{largest}, the largest of the network (model.overrides.pos_embed_max_size)"
             )
 

@@ -1,4 +1,4 @@
-"""Sums of a logging interval: one vector for each step, that ranks add up; and what the sums by name say."""
+"""Sums of a logging interval: a vector for each step, which the ranks add up, and the means that they give."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ PLANNED, CAPACITY, NORM = "planned", "capacity", "grad_norm"
 TASK, INTERVAL = "task ", "interval "
 
 
-class Ledger:
-    """The sums of one step, float64: weighted loss, samples, bad samples, stop wishes; (loss, tokens) by task and by
-    interval of t. tasks: of the whole step, so that every rank has the same vector.
+class StepMetrics:
+    """The sums of one step, float64: weighted loss, samples, bad samples, requests to stop; (loss, tokens) by task and
+    by interval of t. tasks: of the whole step, so that every rank has the same vector.
     """
 
     def __init__(self, tasks: tuple[str, ...]) -> None:
         pairs = [*(TASK + task for task in tasks), *(INTERVAL + name for name in bin_names())]
         names = [WEIGHTED, SAMPLES, BAD, STOP, *(f"{pair} {kind}" for pair in pairs for kind in ("loss", "tokens"))]
-        self._place = {name: place for place, name in enumerate(names)}
+        self._position = {name: position for position, name in enumerate(names)}
         self.sums = torch.zeros(len(names), dtype=torch.float64)
 
     def __getitem__(self, name: str) -> float:
-        return float(self.sums[self._place[name]])
+        return float(self.sums[self._position[name]])
 
     def add(self, name: str, value: float) -> None:
         """Adds `value` to one sum."""
-        self.sums[self._place[name]] += value
+        self.sums[self._position[name]] += value
 
     def add_pack(self, pack: FlowPack, losses: SampleLosses) -> None:
         """Adds what a pack came to."""
@@ -48,14 +48,14 @@ class Ledger:
 
         tokens: planned, of `capacity` that the packs of the step can hold. norm: of the gradient.
         """
-        step = {name: self[name] for name in self._place}
+        step = {name: self[name] for name in self._position}
         step |= {PLANNED: float(tokens), CAPACITY: float(capacity)}
         total = {name: before.get(name, 0.0) + step.get(name, 0.0) for name in sorted({*before, *step} - {NORM})}
         return {**total, NORM: norm}
 
 
 def report(total: Mapping[str, float]) -> dict[str, Any]:
-    """Returns the means of an interval, from what `Ledger.accumulate` gave.
+    """Returns the means of an interval, from what `StepMetrics.accumulate` gave.
 
     loss: as minimized, per target token, over the interval. tasks, timesteps: without edit weighting. grad_norm: of
     the last step, before clipping. fill: share of the packs' capacity that held tokens.

@@ -1,4 +1,4 @@
-"""Where the time of an interval goes, by the wall clock. None of it reaches the files that a rerun must repeat."""
+"""Throughput by the wall clock: where an interval's time goes. It never reaches the files that a rerun must repeat."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 
 import torch
 
-from omnigen.data.order.schedule import StepPlan
+from omnigen.data.order.schedule import StepPacks
 from omnigen.network.config import ModelConfig
 from omnigen.network.flops import peak_flops, train_flops
 from omnigen.network.layout import SampleLayout
 from omnigen.train.parallel import Ranks
 
 
-class Clock:
+class Throughput:
     """Measures intervals of steps. lora: an adapter alone is trained. peak_tflops: of one device; None: by its name."""
 
     def __init__(self, ranks: Ranks, config: ModelConfig, lora: bool, peak_tflops: float | None = None) -> None:
@@ -32,17 +32,16 @@ class Clock:
         """The data of a step is here; what passed was waiting."""
         self._waiting += self._since_mark()
 
-    def stepped(self, plan: StepPlan) -> None:
+    def stepped(self, packs: StepPacks) -> None:
         """The step is done, as far as the losses, which were read, tell."""
         self._stepping += self._since_mark()
         self._steps += 1
-        self._tokens += plan.num_tokens
-        slots = [slot for pack in plan.packs for slot in pack]
-        self._samples += len(slots)
-        pairs = sum(visible_pairs(slot.layout) for slot in slots)
-        self._flops += train_flops(self._config, (plan.num_tokens, pairs), self._lora)
+        self._tokens += packs.num_tokens
+        self._samples += len(packs.samples)
+        pairs = sum(visible_pairs(planned.layout) for planned in packs.samples)
+        self._flops += train_flops(self._config, (packs.num_tokens, pairs), self._lora)
 
-    def lap(self) -> dict[str, float | None]:
+    def interval(self) -> dict[str, float | None]:
         """Returns the interval's numbers and begins the next.
 
         data_wait_share: of the time, spent waiting for data. mfu: model FLOPs of all ranks by what their devices can do

@@ -1,4 +1,4 @@
-"""The training loop: a generator that takes steps and tells what happened; files and terminal are its reader's to see.
+"""The training loop: a generator that takes steps and yields events, which its caller shows.
 
 A run's life is a sequence of steps that the configuration determines; a kill at any moment loses only what came after
 the last complete checkpoint, and that is computed again to the same numbers.
@@ -16,25 +16,31 @@ import torch
 
 from omnigen.data.loading.collate import PackBatch
 from omnigen.data.loading.loader import LoadedStep, StepLoader
+from omnigen.data.loading.sample import BadSample
 from omnigen.data.order.packing import PackingState
 from omnigen.train import evaluation
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
-from omnigen.train.checkpoint_files import CHECKPOINTS
-from omnigen.train.metrics import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunLog
+from omnigen.train.metrics import RunLog
 from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
 from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
-from omnigen.train.phases import stage_at
-from omnigen.train.sample_grid import write_sheet
-from omnigen.train.setup import Setup, StageParts
+from omnigen.train.phases import phase_at
+from omnigen.train.run_folder import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunFolder
+from omnigen.train.sample_grid import write_grid
+from omnigen.train.setup import PhaseParts, Setup
 from omnigen.train.sharding import whole
-from omnigen.train.step_metrics import BAD, SAMPLES, STOP, Ledger, report
-from omnigen.train.throughput import Clock
-from x2i.errors import UserError
+from omnigen.train.step_metrics import BAD, SAMPLES, STOP, StepMetrics, report
+from omnigen.train.throughput import Throughput
+from x2i.errors import RunError, UserError
+
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. kind: start, stage, metrics, validation, grid, checkpoint, stopped or trained."""
+    """What happened at a step.
+
+    kind: start, phase, metrics, bad_samples, validation, grid, checkpoint, stopped or trained.
+    """
 
     kind: str
     step: int
@@ -49,17 +55,18 @@ class Trainer:
         self.config, self.ranks = setup.config, setup.ranks
         self.optimizer = build_optimizer(setup.model, self.config.train.lr, self.config.train.weight_decay)
         keeping = self.config.checkpoint
-        self.checkpoints = Checkpoints(run / CHECKPOINTS, keeping.keep, setup.ranks, keeping.background)
-        self.state = RunState(catalog=setup.source.fingerprint())
-        self._last = setup.stages[-1].stage.last
+        self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
+        self.state = RunState(catalog=setup.data.fingerprint())
+        self._last = setup.phases[-1].phase.last
         is_lora = self.config.lora.rank > 0
-        self._clock = Clock(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
+        self._throughput = Throughput(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
         self._log: RunLog | None = None
+        self._new_bad: list[BadSample] = []
 
     def resume(self, checkpoint: Path) -> list[Path]:
         """Continues from `checkpoint`; returns the later checkpoints of the run, which it removes.
 
-        Raises UserError if it is of another network, of other samples or of other stages, before anything is removed.
+        Raises UserError if it is of another network, of other samples or of other phases, before anything is removed.
         """
         setup = self.setup
         state = load_checkpoint(checkpoint, setup.model, self.optimizer, setup.average, self.ranks)
@@ -76,36 +83,39 @@ class Trainer:
         if state.step > self._last:
             raise UserError(
                 f"{checkpoint}: has taken {state.step} steps, the configuration has {self._last}; lengthen it with "
-                f"train.steps (or the last stage's steps), or resume an earlier checkpoint"
+                f"train.steps (or the last phase's steps), or resume an earlier checkpoint"
             )
-        index = stage_at([parts.stage for parts in self.setup.stages], state.step - 1).index
-        if state.step and index != state.stage:
+        index = phase_at([parts.phase for parts in self.setup.phases], state.step - 1).index
+        if state.step and index != state.phase:
             raise UserError(
-                f"{checkpoint}: its last step was of stage {state.stage + 1}, by the configuration it is of stage "
-                f"{index + 1}; restore the stages it was trained with"
+                f"{checkpoint}: its last step was of phase {state.phase + 1}, by the configuration it is of phase "
+                f"{index + 1}; restore the phases it was trained with"
             )
 
     def train(self) -> Iterator[Event]:
         """Takes the steps that are left."""
         if self.ranks.is_main:
-            self._log = RunLog(self.run_folder, self.state.step, self.state.stage + 1, judged=not self.state.unjudged)
+            self._log = RunLog(
+                self.run_folder, self.state.step, self.state.phase + 1, evaluated=not self.state.evaluation_due
+            )
             if self.config.log.wandb:
                 self._log.open_wandb(self.config.log.wandb, self.config.to_dict())
         yield Event("start", self.state.step, {"steps": self._last})
-        if self.state.unjudged:
-            yield from self._judge(self.setup.stages[self.state.stage])
+        if self.state.evaluation_due:
+            yield from self._evaluate(self.setup.phases[self.state.phase])
         stopped = False
         while self.state.step < self._last and not stopped:
-            parts = self.setup.stages[stage_at([p.stage for p in self.setup.stages], self.state.step).index]
-            if parts.stage.index != self.state.stage:
-                self.state = replace(self.state, stage=parts.stage.index, data=PackingState())
-                yield Event("stage", self.state.step, {"stage": parts.stage})
+            parts = self.setup.phases[phase_at([p.phase for p in self.setup.phases], self.state.step).index]
+            if parts.phase.index != self.state.phase:
+                self.state = replace(self.state, phase=parts.phase.index, data=PackingState())
+                yield Event("phase", self.state.step, {"phase": parts.phase})
                 yield from self._validate(parts)
-            for event in self._train_stage(parts):
+            for event in self._train_phase(parts):
                 stopped = stopped or event.kind == "stopped"
                 yield event
         self.checkpoints.wait()
         if not stopped:
+            self._require_trained()
             yield Event("trained", self.state.step, {})
 
     def close(self) -> None:
@@ -113,36 +123,35 @@ class Trainer:
         if self._log is not None:
             self._log.close()
 
-    def _train_stage(self, parts: StageParts) -> Iterator[Event]:
-        clock = self._clock
-        clock.resume()
+    def _train_phase(self, parts: PhaseParts) -> Iterator[Event]:
+        throughput = self._throughput
+        throughput.resume()
         for loaded in self._loader(parts):
-            clock.loaded()
+            throughput.loaded()
             stop = self._step(loaded, parts)
-            clock.stepped(loaded.plan)
+            throughput.stepped(loaded.scheduled)
             yield from self._after_step(parts, stop)
             if stop:
                 self.checkpoints.wait()
                 yield Event("stopped", self.state.step, {})
                 return
-            clock.resume()
+            throughput.resume()
 
-    def _loader(self, parts: StageParts) -> StepLoader:
+    def _loader(self, parts: PhaseParts) -> StepLoader:
         return StepLoader(
-            parts.planner,
+            parts.schedule,
             self.state.data,
             self.state.step,
-            parts.stage.last,
-            max_side=parts.stage.max_side,
+            parts.phase.last,
             workers=self.config.data.workers,
             rank=self.ranks.rank,
             world=self.ranks.world,
             latents=parts.caches.latents,
         )
 
-    def _step(self, loaded: LoadedStep, parts: StageParts) -> bool:
+    def _step(self, loaded: LoadedStep, parts: PhaseParts) -> bool:
         """Takes one optimizer step and moves the state past it; returns whether some rank was asked to stop."""
-        config, setup = parts.stage.train, self.setup
+        config, setup = parts.phase.train, self.setup
         packs = self._prepare(loaded.packs, parts)
         tokens = self.ranks.sum(torch.tensor(float(count_tokens(packs)), dtype=torch.float64)).item()
         self.optimizer.zero_grad(set_to_none=True)
@@ -156,70 +165,73 @@ class Trainer:
             self.ranks.sum_gradients(setup.model)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(setup.trained, config.clip)))
         self._require_finite(done, norm)
-        stage_step = self.state.step - parts.stage.first
-        set_learning_rate(self.optimizer, learning_rate(stage_step, config))
+        phase_step = self.state.step - parts.phase.first
+        set_learning_rate(self.optimizer, learning_rate(phase_step, config))
         self.optimizer.step()
         setup.average.update(setup.model, self.state.step)
-        ledger = Ledger(loaded.plan.tasks)
+        metrics = StepMetrics(loaded.scheduled.tasks)
         for pack, losses in done:
-            ledger.add_pack(pack, losses)
+            metrics.add_pack(pack, losses)
         bad = [sample for pack in loaded.packs for sample in pack.bad]
-        ledger.add(BAD, len(bad))
-        ledger.add(STOP, self._should_stop())
-        ledger.sums = self.ranks.sum(ledger.sums).cpu()
-        planned, capacity = loaded.plan.num_tokens, parts.stage.tokens_per_step
+        metrics.add(BAD, len(bad))
+        metrics.add(STOP, self._should_stop())
+        metrics.sums = self.ranks.sum(metrics.sums).cpu()
+        planned, capacity = loaded.scheduled.num_tokens, parts.phase.tokens_per_step
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            data=loaded.plan.state,
-            samples=self.state.samples + int(ledger[SAMPLES]),
+            data=loaded.scheduled.state,
+            samples=self.state.samples + int(metrics[SAMPLES]),
             target_tokens=self.state.target_tokens + int(tokens),
             tokens=self.state.tokens + planned,
-            sums=ledger.accumulate(self.state.sums, planned, capacity, norm),
+            sums=metrics.accumulate(self.state.sums, planned, capacity, norm),
         )
-        if ledger[BAD]:
-            self._count_bad([(sample.key, sample.tar, sample.reason) for sample in bad])
-        return ledger[STOP] > 0 and self.state.step < self._last
+        if metrics[BAD]:
+            self._count_bad(bad)
+        return metrics[STOP] > 0 and self.state.step < self._last
 
-    def _prepare(self, loaded: tuple[PackBatch, ...], parts: StageParts) -> list[FlowPack]:
+    def _prepare(self, loaded: tuple[PackBatch, ...], parts: PhaseParts) -> list[FlowPack]:
         """Encodes this rank's packs. Sharded ranks work in step: each has as many, some of which may count nothing."""
         setup = self.setup
-        prepared = [prepare_pack(pack, setup.codec, parts.stage.train, self.ranks.device) for pack in loaded]
+        prepared = [prepare_pack(pack, setup.codec, parts.phase.train, self.ranks.device) for pack in loaded]
         packs = [pack for pack in prepared if pack is not None]
         if self.config.model.image_attention == "causal":
             packs = [replace(pack, layout=pack.layout.with_causal_images()) for pack in packs]
         if setup.sharded:
-            wanted = -(-parts.stage.train.packs_per_step // self.ranks.world)
+            wanted = -(-parts.phase.train.packs_per_step // self.ranks.world)
             packs += [idle_pack(setup.codec.channels, self.ranks.device) for _ in range(wanted - len(packs))]
         return packs
 
-    def _after_step(self, parts: StageParts, stop: bool) -> Iterator[Event]:
-        log, step, last = self.config.log, self.state.step, self.state.step == parts.stage.last
+    def _after_step(self, parts: PhaseParts, stop: bool) -> Iterator[Event]:
+        log, step, last = self.config.log, self.state.step, self.state.step == parts.phase.last
+        if self._new_bad:
+            yield Event("bad_samples", step, {"samples": tuple(self._new_bad)})
+            self._new_bad = []
         if last or _due(step, log.every):
             yield self._log_metrics(parts)
-        if stop:  # whoever asked may not wait for long: save first, and judge in the next life
-            self.state = replace(self.state, unjudged=True)
+        if stop:  # whoever asked may not wait for long: save first, and evaluate in the next life
+            self.state = replace(self.state, evaluation_due=True)
         else:
-            yield from self._judge(parts)
+            yield from self._evaluate(parts)
         if stop or last or _due(step, self.config.checkpoint.every):
             if self._log is not None:
                 self._log.sync()  # a checkpoint without the lines before it would leave a hole in them
             path = self.checkpoints.save(self.state, self.setup.model, self.optimizer, self.setup.average)
             yield Event("checkpoint", step, {"path": path})
 
-    def _judge(self, parts: StageParts) -> Iterator[Event]:
-        """Validates and draws, whichever is due after this step."""
-        log, step, last = self.config.log, self.state.step, self.state.step == parts.stage.last
+    def _evaluate(self, parts: PhaseParts) -> Iterator[Event]:
+        """Validates and samples images, whichever is due after this step."""
+        log, step, last = self.config.log, self.state.step, self.state.step == parts.phase.last
         if last or _due(step, log.validate_every):
             yield from self._validate(parts)
         if log.sample_every and (last or _due(step, log.sample_every)):
-            yield from self._draw(parts)
-        self.state = replace(self.state, unjudged=False)
+            yield from self._sample_images(parts)
+        self.state = replace(self.state, evaluation_due=False)
 
-    def _log_metrics(self, parts: StageParts) -> Event:
-        step, stage = self.state.step, {"stage": parts.stage.index + 1}
+    def _log_metrics(self, parts: PhaseParts) -> Event:
+        step, phase = self.state.step, {"phase": parts.phase.index + 1}
         values = {
-            **stage,
+            **phase,
             **report(self.state.sums),
             "lr": self.optimizer.param_groups[0]["lr"],
             "samples": self.state.samples,
@@ -227,14 +239,14 @@ class Trainer:
             "tokens": self.state.tokens,
             "bad_samples": len(self.state.bad),
         }
-        timing = self._clock.lap()
+        timing = self._throughput.interval()
         if self._log is not None:
             self._log.write(METRICS, step, values)
-            self._log.write(TIMING, step, {**stage, **timing})
+            self._log.write(TIMING, step, {**phase, **timing})
         self.state = replace(self.state, sums={})
-        return Event("metrics", step, {**values, "clock": timing})
+        return Event("metrics", step, {**values, "timing": timing})
 
-    def _validate(self, parts: StageParts) -> Iterator[Event]:
+    def _validate(self, parts: PhaseParts) -> Iterator[Event]:
         values = evaluation.validate(self.setup, parts, self.state.step)
         if values is None:
             return
@@ -242,12 +254,12 @@ class Trainer:
             self._log.write(VALIDATION, self.state.step, values)
         yield Event("validation", self.state.step, values)
 
-    def _draw(self, parts: StageParts) -> Iterator[Event]:
-        rows = evaluation.draw(self.setup, parts)
+    def _sample_images(self, parts: PhaseParts) -> Iterator[Event]:
+        rows = evaluation.sample_images(self.setup, parts)
         if not rows:
             return
-        path = self.run_folder / "samples" / f"step-{self.state.step:07d}.png"
-        write_sheet(path, rows)
+        path = RunFolder(self.run_folder).samples / f"step-{self.state.step:07d}.png"
+        write_grid(path, rows)
         if self._log is not None:
             self._log.show("samples", self.state.step, path)
         yield Event("grid", self.state.step, {"path": path})
@@ -266,23 +278,43 @@ class Trainer:
         keys = self.ranks.gather(bad if found else [key for pack, _ in done for key in pack.keys])
         what = "the loss of these samples" if found else "the gradient"
         among = "" if found else "; samples of the step"
-        raise UserError(
+        raise RunError(
             f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Look at these samples with "
             f"x2i inspect; if the loss had been rising, lower train.lr. Nothing of this step was kept"
         )
 
-    def _count_bad(self, bad: list[tuple[str, str, str]]) -> None:
-        found = [sample for sample in self.ranks.gather(bad) if sample[0] not in self.state.bad]
-        for key, tar, reason in dict.fromkeys(found):
+    def _count_bad(self, bad: list[BadSample]) -> None:
+        """Logs the samples that were passed over for the first time; too many of them end the run, on every rank."""
+        new: dict[str, BadSample] = {}
+        for sample in self.ranks.gather(bad):
+            if sample.key not in self.state.bad:
+                new.setdefault(sample.key, sample)
+        for sample in new.values():
             if self._log is not None:
-                self._log.write(BAD_SAMPLES, self.state.step, {"key": key, "tar": tar, "reason": reason})
-        keys = tuple(dict.fromkeys([*self.state.bad, *(key for key, _, _ in found)]))
-        self.state = replace(self.state, bad=keys)
-        if len(keys) > self.config.data.bad_samples:
-            raise UserError(
-                f"{len(keys)} samples could not be decoded, more than data.bad_samples "
-                f"({self.config.data.bad_samples}): {', '.join(keys)}; reasons in {self.run_folder / BAD_SAMPLES}"
+                values = {"key": sample.key, "tar": sample.tar, "reason": sample.reason}
+                self._log.write(BAD_SAMPLES, self.state.step, values)
+        self._new_bad = list(new.values())
+        self.state = replace(self.state, bad=(*self.state.bad, *new))
+        known = len(self.state.bad)
+        if known > self.config.data.bad_samples:
+            raise RunError(
+                f"{known} samples could not be decoded, more than data.bad_samples "
+                f"({self.config.data.bad_samples}): {', '.join(self.state.bad)}; reasons in "
+                f"{self.run_folder / BAD_SAMPLES}"
             )
+        if self.state.samples == 0 and known == self.setup.data.counts().get("training_samples"):
+            self._require_trained()
+
+    def _require_trained(self) -> None:
+        """Raises RunError if no sample of the run has counted so far."""
+        if self.state.target_tokens:
+            return
+        if self.state.samples:
+            raise RunError("nothing was trained: in every sample the output equals the input, which teaches nothing")
+        raise RunError(
+            f"nothing was trained: every sample was passed over; {len(self.state.bad)} could not be decoded, such as "
+            f"{', '.join(self.state.bad[:MOST_NAMED])}; reasons in {self.run_folder / BAD_SAMPLES}"
+        )
 
 
 def _due(step: int, period: int) -> bool:

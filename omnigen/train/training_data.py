@@ -1,4 +1,4 @@
-"""Where a run's samples come from: a catalog of all shards, looked at beforehand, or a stream of a few at a time."""
+"""The samples that a run trains on: a catalog of all shards, checked at the start, or a stream of a few at a time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from omnigen.cache.find import Caches, find_caches
-from omnigen.codecs.codec import Codec
-from omnigen.data.loading.sample import PromptSource, Slot
-from omnigen.data.order.sample_sequence import CatalogDraws, Draws
+from omnigen.codecs.base import Codec
+from omnigen.data.loading.sample import PlannedSample, TokenizedPrompts
+from omnigen.data.order.sample_sequence import CatalogSequence, SampleSequence
 from omnigen.data.order.schedule import rows_that_fit
-from omnigen.data.order.stream import ShardStream, StreamDraws, split_shards
+from omnigen.data.order.stream import ShardStream, StreamSequence, split_shards
 from omnigen.data.shards.catalog import Catalog, open_cache, task_weights
-from omnigen.data.shards.find import find_shard_set
+from omnigen.data.shards.find import find_training_shards
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import DataConfig, TrainingConfig
-from omnigen.train.phases import Stage
-from omnigen.train.validate import choose_slots
+from omnigen.train.phases import Phase
+from omnigen.train.validate import choose_held_out
 from x2i.errors import UserError
 from x2i.store.files.cache import FileCache
 from x2i.store.files.ranges import RangeReader
@@ -28,25 +28,25 @@ from x2i.store.files.ranges import RangeReader
 NOT_OF_A_STREAM = (
     "streaming, so not promised: tasks in other proportions than the shards have them, an order over more than the "
     "shards of a group, photographs kept apart between training and validation (whole shards are held out), a damaged "
-    "shard or a key that stands twice told at the start"
+    "shard or a duplicate key reported at the start"
 )
 
 
 @dataclass(frozen=True)
-class StageSamples:
-    """What a stage draws, and what it is validated on. tasks: of `held_out`; files: what reads its images. too_long:
-    samples left out; None where that is not known.
+class PhaseSamples:
+    """What a phase trains on, and what it is validated on. tasks: of `held_out`; files: what reads its images.
+    too_long: samples left out; None where that is not known.
     """
 
-    draws: Draws
-    held_out: tuple[Slot, ...]
+    sequence: SampleSequence
+    held_out: tuple[PlannedSample, ...]
     tasks: tuple[str, ...]
     files: RangeReader
     caches: Caches
     too_long: int | None
 
 
-class Source(Protocol):
+class TrainingData(Protocol):
     """The samples of a run."""
 
     def fingerprint(self) -> str:
@@ -57,26 +57,26 @@ class Source(Protocol):
         """Returns training_samples and held_out_samples, as far as they are known."""
         ...
 
-    def lines(self, too_long: int | None) -> list[str]:
-        """Returns what is trained on, for people."""
+    def describe(self, too_long: int | None) -> list[str]:
+        """Returns the lines of the console that say what is trained on."""
         ...
 
-    def of_stage(self, stage: Stage, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> StageSamples:
-        """Returns what `stage` draws. Raises UserError if nothing is left to train on, or its settings ask for more
-        than the source knows."""
+    def for_phase(self, phase: Phase, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> PhaseSamples:
+        """Returns the samples of `phase`. Raises UserError if nothing is left to train on, or its settings do not fit
+        this kind of data."""
         ...
 
 
-def open_source(data: DataConfig) -> Source:
-    """Returns the source that `data` asks for. Raises UserError for shards that cannot be used."""
+def open_training_data(data: DataConfig) -> TrainingData:
+    """Returns the training data that `data` asks for. Raises UserError for shards that cannot be used."""
     cache = open_cache(data.cache_dir, data.cache_bytes)
     if data.stream:
-        return _StreamSource.open(data, cache)
-    return _CatalogSource(Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache))
+        return _StreamData.open(data, cache)
+    return _CatalogData(Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache))
 
 
 @dataclass(frozen=True)
-class _CatalogSource:
+class _CatalogData:
     catalog: Catalog
 
     def fingerprint(self) -> str:
@@ -86,7 +86,7 @@ class _CatalogSource:
         held_out = int(self.catalog.held_out.sum())
         return {"training_samples": len(self.catalog) - held_out, "held_out_samples": held_out}
 
-    def lines(self, too_long: int | None) -> list[str]:
+    def describe(self, too_long: int | None) -> list[str]:
         counts = self.counts()
         return [
             f"{counts['training_samples']} samples of {len(self.catalog.tasks)} tasks to train on, "
@@ -94,30 +94,30 @@ class _CatalogSource:
             + (f"; {too_long} left out as too long" if too_long else "")
         ]
 
-    def of_stage(self, stage: Stage, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> StageSamples:
+    def for_phase(self, phase: Phase, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> PhaseSamples:
         catalog = self.catalog
-        caches = find_caches(catalog.shards, replace(config.data, max_side=stage.max_side), codec, tokenizer)
-        training = _fitting(catalog, catalog.training_rows(), stage, tokenizer, caches.prompts)
-        held_out = _fitting(catalog, catalog.validation_rows(), stage, tokenizer, caches.prompts)
+        caches = find_caches(catalog.shards, replace(config.data, max_side=phase.max_side), codec, tokenizer)
+        training = _fitting(catalog, catalog.training_rows(), phase, tokenizer, caches.prompts)
+        held_out = _fitting(catalog, catalog.validation_rows(), phase, tokenizer, caches.prompts)
         too_long = len(catalog) - sum(len(rows) for kind in (training, held_out) for rows in kind.values())
         if not any(len(rows) for rows in training.values()):
             raise UserError(
-                f"{stage.prefix}data.shards: no sample is left to train on: of {len(catalog)}, "
+                f"{phase.prefix}data.shards: no sample is left to train on: of {len(catalog)}, "
                 f"{int(catalog.held_out.sum())} are held out (data.validation_fraction, data.split_seed), and "
-                f"{too_long}, held out or not, are longer than train.pack_tokens ({stage.train.pack_tokens}). Hold "
+                f"{too_long}, held out or not, are longer than train.pack_tokens ({phase.train.pack_tokens}). Hold "
                 f"less out, make packs longer, or give more photographs"
             )
         try:
-            weights = task_weights(training, stage.weights)
+            weights = task_weights(training, phase.weights)
         except UserError as error:
-            raise UserError(f"{stage.prefix or 'data.'}{error}") from error
-        draws = CatalogDraws(catalog, training, weights, stage.train.seed)
-        slots = _choose(catalog, held_out, stage, config, tokenizer, caches.prompts)
-        return StageSamples(draws, slots, catalog.tasks, catalog.reader(), caches, too_long)
+            raise UserError(f"{phase.prefix or 'data.'}{error}") from error
+        sequence = CatalogSequence(catalog, training, weights, phase.train.seed)
+        held_out_samples = _choose(catalog, held_out, phase, config, tokenizer, caches.prompts)
+        return PhaseSamples(sequence, held_out_samples, catalog.tasks, catalog.reader(), caches, too_long)
 
 
 @dataclass(frozen=True)
-class _StreamSource:
+class _StreamData:
     """held_out: the catalog of as many held-out shards as are open together; None if none is held out."""
 
     stream: ShardStream
@@ -125,7 +125,7 @@ class _StreamSource:
     num_held_out: int
 
     @classmethod
-    def open(cls, data: DataConfig, cache: FileCache | None) -> _StreamSource:
+    def open(cls, data: DataConfig, cache: FileCache | None) -> _StreamData:
         if data.weights is not None:
             raise UserError(
                 "data.weights: a stream takes tasks as its shards hold them, since it does not know what is to come. "
@@ -134,10 +134,10 @@ class _StreamSource:
         for name in ("latents", "text"):
             if getattr(data, name) == "require":
                 raise UserError(f"data.{name}: require: a stream does not use what omnigen encode kept. Set it to auto")
-        training, held_out = split_shards(find_shard_set(data.shards), data.validation_fraction, data.split_seed)
+        training, held_out = split_shards(find_training_shards(data.shards), data.validation_fraction, data.split_seed)
         stream = ShardStream(tuple(training), data.stream, cache)
-        judged = held_out[: data.stream]
-        return cls(stream, Catalog.of(judged, cache=cache) if judged else None, len(held_out))
+        validated = held_out[: data.stream]
+        return cls(stream, Catalog.of(validated, cache=cache) if validated else None, len(held_out))
 
     def fingerprint(self) -> str:
         return self.stream.fingerprint()
@@ -145,46 +145,48 @@ class _StreamSource:
     def counts(self) -> dict[str, int]:
         return {}
 
-    def lines(self, too_long: int | None) -> list[str]:
+    def describe(self, too_long: int | None) -> list[str]:
         shards, at_a_time = len(self.stream.shards), self.stream.at_a_time
         held_out = f", {self.num_held_out} held out" if self.num_held_out else ""
         return [f"{shards} shards to train on, {at_a_time} at a time{held_out}", NOT_OF_A_STREAM]
 
-    def of_stage(self, stage: Stage, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> StageSamples:
-        if stage.weights is not None:
-            raise UserError(f"{stage.prefix}weights: a stream takes tasks as its shards hold them. Remove them")
+    def for_phase(self, phase: Phase, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> PhaseSamples:
+        if phase.weights is not None:
+            raise UserError(f"{phase.prefix}weights: a stream takes tasks as its shards hold them. Remove them")
 
         def choose(catalog: Catalog) -> npt.NDArray[np.int64]:
-            side, budget = stage.max_side, stage.train.pack_tokens
+            side, budget = phase.max_side, phase.train.pack_tokens
             return rows_that_fit(catalog, np.arange(len(catalog)), tokenizer=tokenizer, max_side=side, budget=budget)
 
-        draws, unused = StreamDraws(self.stream, stage.train.seed, choose), Caches({}, None, ())
+        sequence, unused = StreamSequence(self.stream, phase.train.seed, choose), Caches({}, None, ())
         if self.held_out is None:
-            return StageSamples(draws, (), (), RangeReader(), unused, None)
-        rows = _fitting(self.held_out, self.held_out.training_rows(), stage, tokenizer, None)
-        slots = _choose(self.held_out, rows, stage, config, tokenizer, None)
-        return StageSamples(draws, slots, self.held_out.tasks, self.held_out.reader(), unused, None)
+            return PhaseSamples(sequence, (), (), RangeReader(), unused, None)
+        rows = _fitting(self.held_out, self.held_out.training_rows(), phase, tokenizer, None)
+        held_out_samples = _choose(self.held_out, rows, phase, config, tokenizer, None)
+        return PhaseSamples(sequence, held_out_samples, self.held_out.tasks, self.held_out.reader(), unused, None)
 
 
 def _fitting(
     catalog: Catalog,
     rows: Mapping[str, npt.NDArray[np.int64]],
-    stage: Stage,
+    phase: Phase,
     tokenizer: Tokenizer,
-    prompts: PromptSource | None,
+    prompts: TokenizedPrompts | None,
 ) -> dict[str, npt.NDArray[np.int64]]:
-    reading: dict[str, Any] = {"tokenizer": tokenizer, "max_side": stage.max_side, "prompts": prompts}
-    budget = stage.train.pack_tokens
+    reading: dict[str, Any] = {"tokenizer": tokenizer, "max_side": phase.max_side, "prompts": prompts}
+    budget = phase.train.pack_tokens
     return {task: rows_that_fit(catalog, numbers, budget=budget, **reading) for task, numbers in rows.items()}
 
 
 def _choose(
     catalog: Catalog,
     rows: Mapping[str, npt.NDArray[np.int64]],
-    stage: Stage,
+    phase: Phase,
     config: TrainingConfig,
     tokenizer: Tokenizer,
-    prompts: PromptSource | None,
-) -> tuple[Slot, ...]:
+    prompts: TokenizedPrompts | None,
+) -> tuple[PlannedSample, ...]:
     seed, count = config.data.split_seed, config.log.validation_samples
-    return choose_slots(catalog, rows, count, tokenizer=tokenizer, max_side=stage.max_side, seed=seed, prompts=prompts)
+    return choose_held_out(
+        catalog, rows, count, tokenizer=tokenizer, max_side=phase.max_side, seed=seed, prompts=prompts
+    )

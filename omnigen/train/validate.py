@@ -1,7 +1,7 @@
 """Validation at fixed noise: the same held-out samples, timesteps and noise every time, so that losses compare.
 
-Every sample is judged once in each of BINS equal intervals of t. The loss is the mean squared error of the velocity per
-element, averaged over target tokens, without edit weighting.
+Every sample is evaluated once in each of BINS equal intervals of t. The loss is the mean squared error of the velocity
+per element, averaged over target tokens, without edit weighting.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ import torch
 from torch import Tensor
 
 from omnigen.cache.latents import LatentReader, LatentShard
-from omnigen.codecs.codec import Codec
+from omnigen.codecs.base import Codec
 from omnigen.data.loading.collate import load_pack
-from omnigen.data.loading.sample import Dropout, ImageReader, PromptSource, Reader, Slot, make_slot
+from omnigen.data.loading.sample import (
+    Dropout,
+    ImageReader,
+    PlannedSample,
+    Reader,
+    TokenizedPrompts,
+    make_planned_sample,
+)
 from omnigen.data.order.permutation import permute
 from omnigen.data.shards.catalog import Catalog
 from omnigen.network.layout import PackLayout
@@ -48,12 +55,12 @@ def bin_of(t: float) -> int:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Held-out samples with their noise. slots: all of them; rank r of the run judges the packs it deals itself.
+    """Held-out samples with their noise. samples: all of them; rank r evaluates every world-th pack from r on.
     latents: the caches to read instead of pixels, by the path of the tar. causal_images: see NetworkConfig. files: what
     reads the shards' bytes; by default one that knows no copies of shards on a store.
     """
 
-    slots: tuple[Slot, ...]
+    samples: tuple[PlannedSample, ...]
     tasks: tuple[str, ...]
     codec: Codec
     seed: int
@@ -120,9 +127,9 @@ class ValidationSet:
         }
 
     @cached_property
-    def _groups(self) -> list[list[tuple[Slot, int]]]:
-        judged = [(slot, number) for slot in self.slots for number in range(BINS)]
-        return list(_grouped(judged, self.budget))
+    def _groups(self) -> list[list[tuple[PlannedSample, int]]]:
+        timed = [(planned, number) for planned in self.samples for number in range(BINS)]
+        return list(_grouped(timed, self.budget))
 
     @property
     def _most_packs(self) -> int:
@@ -135,28 +142,28 @@ class ValidationSet:
         reader = LatentReader(self.latents, ImageReader(self.max_side, files=self.files))
         return [pack for group in groups if (pack := self._prepare(group, reader)) is not None]
 
-    def _prepare(self, group: Sequence[tuple[Slot, int]], reader: Reader) -> FlowPack | None:
+    def _prepare(self, group: Sequence[tuple[PlannedSample, int]], reader: Reader) -> FlowPack | None:
         """Like `prepare_pack`, but with timesteps spread over the intervals; undecodable samples stay out."""
         device = self.ranks.device
-        batch = load_pack([slot for slot, _ in group], reader)
-        loaded = {sample.slot.counter: sample for sample in batch.samples}
-        kept = [(loaded[slot.counter], number) for slot, number in group if slot.counter in loaded]
+        batch = load_pack([planned for planned, _ in group], reader)
+        loaded = {sample.planned.index: sample for sample in batch.samples}
+        kept = [(loaded[planned.index], number) for planned, number in group if planned.index in loaded]
         if not kept:
             return None
-        references, clean, noise, timesteps, sources = [], [], [], [], []
+        references, clean, noise, timesteps, edit_inputs = [], [], [], [], []
         for sample, number in kept:
-            key = sample.slot.row.key
+            key = sample.planned.ref.key
             generator = torch.Generator().manual_seed(stable_hash("validation", self.seed, key, number))
             target, shown = encode_images(sample, self.codec, generator, device)
             references.extend(shown)
             clean.append(target)
-            sources.append(shown[0] if sample.source is not None else None)
+            edit_inputs.append(shown[0] if sample.edit_input is not None else None)
             noise.append(torch.randn(target.shape, generator=generator).to(device))
             timesteps.append((number + unit_interval("validation time", self.seed, key, number)) / BINS)
-        layout = PackLayout.build([sample.slot.layout for sample, _ in kept]).to(device)
+        layout = PackLayout.build([sample.planned.layout for sample, _ in kept]).to(device)
         return FlowPack(
-            keys=tuple(sample.slot.row.key for sample, _ in kept),
-            tasks=tuple(sample.slot.row.task for sample, _ in kept),
+            keys=tuple(sample.planned.ref.key for sample, _ in kept),
+            tasks=tuple(sample.planned.ref.task for sample, _ in kept),
             layout=layout.with_causal_images() if self.causal_images else layout,
             references=references,
             clean=clean,
@@ -164,11 +171,11 @@ class ValidationSet:
             timesteps_S=torch.tensor(timesteps, device=device),
             weights=[None] * len(kept),
             counted=(True,) * len(kept),
-            sources=tuple(sources),
+            edit_inputs=tuple(edit_inputs),
         )
 
 
-def choose_slots(
+def choose_held_out(
     catalog: Catalog,
     rows: Mapping[str, npt.NDArray[np.int64]],
     count: int,
@@ -176,8 +183,8 @@ def choose_slots(
     tokenizer: Tokenizer,
     max_side: int,
     seed: int,
-    prompts: PromptSource | None = None,
-) -> tuple[Slot, ...]:
+    prompts: TokenizedPrompts | None = None,
+) -> tuple[PlannedSample, ...]:
     """Returns up to `count` held-out samples, as many of every task as can be, tasks alternating."""
     shuffled = {
         task: numbers[permute(np.arange(len(numbers)), len(numbers), stable_hash("validation", seed, task))]
@@ -190,20 +197,20 @@ def choose_slots(
         chosen.extend(int(numbers[depth]) for numbers in shuffled.values() if depth < len(numbers))
         depth += 1
     return tuple(
-        make_slot(number, catalog.row(row), Dropout.NONE, max_side, tokenizer, prompts)
+        make_planned_sample(number, catalog.sample_ref(row), Dropout.NONE, max_side, tokenizer, prompts)
         for number, row in enumerate(chosen[:count])
     )
 
 
-def _grouped(judged: Sequence[tuple[Slot, int]], budget: int) -> Iterator[list[tuple[Slot, int]]]:
-    group: list[tuple[Slot, int]] = []
+def _grouped(timed: Sequence[tuple[PlannedSample, int]], budget: int) -> Iterator[list[tuple[PlannedSample, int]]]:
+    group: list[tuple[PlannedSample, int]] = []
     room = budget
-    for slot, number in judged:
-        if group and slot.layout.length > room:
+    for planned, number in timed:
+        if group and planned.layout.length > room:
             yield group
             group, room = [], budget
-        group.append((slot, number))
-        room -= slot.layout.length
+        group.append((planned, number))
+        room -= planned.layout.length
     if group:
         yield group
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store.files.atomic import TEMPORARY_MARK
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 
 @contextmanager
@@ -20,17 +23,16 @@ def new_folder(path: Path, num_bytes: int) -> Iterator[Path]:
     """Gives a temporary folder to fill, and renames it to `path` if the block succeeds; removes it if it fails.
 
     The folders above it are made, and go again if the block fails. What killed writers of the same folder left is
-    cleared away first. num_bytes: that will be written. Raises UserError if there is something at `path` already, no
-    room for that much, or the disk refuses.
+    cleared away first. num_bytes: that will be written. Raises UserError if there is something at `path` already or
+    it may not be written, RunError if the disk is full or fails.
     """
     require_free(path)
     try:
         with _parents(path), _filling(path, num_bytes) as temporary:
             yield temporary
     except OSError as error:
-        raise UserError(
-            f"{error.filename or path}: {error.strerror or error}; nothing was written to {path}"
-        ) from error
+        kind = RunError if error.errno in OF_THE_DISK else UserError
+        raise kind(f"{error.filename or path}: {error.strerror or error}; nothing was written to {path}") from error
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def _filling(path: Path, num_bytes: int) -> Iterator[Path]:
     _clear_stale(path)
     room = shutil.disk_usage(path.parent).free
     if room < num_bytes:
-        raise UserError(f"{path}: {num_bytes / 1e9:.2f} GB are to be written, the disk has room for {room / 1e9:.2f}")
+        raise RunError(f"{path}: {num_bytes / 1e9:.2f} GB are to be written, the disk has room for {room / 1e9:.2f}")
     temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}-{secrets.token_hex(4)}")
     temporary.mkdir()
     # Held as long as this process lives: how another one knows that the folder is in use.

@@ -1,4 +1,4 @@
-"""What `omnigen convert`, `merge` and `unmerge` do: read a folder of any layout, write another, a tensor at a time."""
+"""Conversion: reads a network in a folder of any layout and writes another, a tensor at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnigen.network.config import ModelConfig
 from omnigen.weights.atomic_folder import new_folder, require_free
+from omnigen.weights.configs import PUBLISHED_CHANNELS
 from omnigen.weights.formats import (
     CARRIED_FILE,
     CONFIG_FILE,
@@ -21,46 +22,23 @@ from omnigen.weights.formats import (
     open_folder,
     our_document,
 )
+from omnigen.weights.options import Conversion
 from omnigen.weights.side_files import (
-    find_companions,
+    find_side_files,
     missing_notes,
     moved,
     tokenizer_size,
-    write_companions,
     write_pipeline,
+    write_side_files,
 )
 from x2i.errors import UserError
-from x2i.settings import nearest
 from x2i.store.files.atomic import write_json
 
 if TYPE_CHECKING:
     from omnigen.weights.lora.delta import Adapter
-    from omnigen.weights.tensor_reader import Stored
+    from omnigen.weights.tensor_reader import LazyTensor
 
-LAYOUTS = ("ours", "official", "diffusers")
-DTYPES = ("keep", "fp32", "bf16", "fp16")
 CARRIED_NOTE = "what the config.json beside this file has no place for; omnigen convert reads it"
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What to write, and how. layout: one of LAYOUTS, or None for the source's. dtype: one of DTYPES.
-
-    max_shard_size: bytes of a file of weights. seed, codec: of what a Phi-3 checkpoint does not hold.
-    """
-
-    layout: str | None = None
-    dtype: str = "keep"
-    max_shard_size: int = 5 * 10**9
-    seed: int = 0
-    codec: str = ""
-
-    def __post_init__(self) -> None:
-        for option, value, valid in (("--to", self.layout, LAYOUTS), ("--dtype", self.dtype, DTYPES)):
-            if value is not None and value not in valid:
-                raise UserError(f"{option} {value!r}: {nearest(value, valid)}")
-        if not 0 <= self.seed < 1 << 32:
-            raise UserError(f"--seed {self.seed}: expected a whole number from 0 to 2^32 - 1")
 
 
 @dataclass(frozen=True)
@@ -80,42 +58,35 @@ def convert(
     out: Path,
     conversion: Conversion,
     adapters: Sequence[Adapter] = (),
-    on_bytes: Callable[[int, int], object] | None = None,
+    on_bytes: Callable[[int, int], object] = lambda count, total: None,
 ) -> Written:
     """Writes the network in `source` as a new folder `out`, whole or not at all.
 
-    adapters: are added to the weights. on_bytes: called with the bytes written and their total after each tensor.
-    Raises UserError for whatever the user can mend, before anything is written where that can be known.
+    adapters: are added to the weights. on_bytes(count, total): called after each tensor: `count` more bytes are
+    written, of `total`. Raises UserError for whatever the user can mend, before anything is written where that can be
+    known.
     """
-    from omnigen.weights.writer import plan, write
+    from omnigen.weights.writer import assign_files, write
 
     require_free(out)
     found = open_folder(source)
     layout = conversion.layout or ("ours" if found.layout == "phi3" else found.layout)
     weights, description = _network(found, conversion)
     weights = _changed(weights, conversion.dtype, adapters)
-    companions = find_companions(description)
-    described = moved(description, companions, found.root)
+    side_files = find_side_files(description)
+    described = moved(description, side_files, found.root)
     file = DIFFUSERS_WEIGHTS_FILE if layout == "diffusers" else WEIGHTS_FILE
-    planned = plan(weights, _target_names(layout), file, conversion.max_shard_size)
-    done = 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        if on_bytes is not None:
-            on_bytes(done, planned.num_bytes)
-
-    with new_folder(out, planned.num_bytes + companions.num_bytes) as folder:
+    files = assign_files(weights, _target_names(layout), file, conversion.max_shard_size)
+    with new_folder(out, files.num_bytes + side_files.num_bytes) as folder:
         place = folder / "transformer" if layout == "diffusers" else folder
-        write(place, planned, count)
+        write(place, files, lambda size: on_bytes(size, files.num_bytes))
         _write_documents(place, layout, described, _retyped(found.carried, conversion.dtype))
-        write_companions(folder, layout, companions)
+        write_side_files(folder, layout, side_files)
         if layout == "diffusers":
-            write_pipeline(folder, companions, found.carried)
-    files = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
-    notes = [*_source_notes(found), *missing_notes(described, companions)]
-    return Written(found.layout, layout, network_size(described.config), planned.num_bytes, files, tuple(notes))
+            write_pipeline(folder, side_files, found.carried)
+    written = tuple(sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()))
+    notes = [*_source_notes(found), *missing_notes(described, side_files)]
+    return Written(found.layout, layout, network_size(described.config), files.num_bytes, written, tuple(notes))
 
 
 def network_size(config: ModelConfig) -> int:
@@ -125,7 +96,7 @@ def network_size(config: ModelConfig) -> int:
     return sum(math.prod(shape) for name, shape in network_shapes(config).items() if name != "pos_embed")
 
 
-def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, Stored], Description]:
+def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, LazyTensor], Description]:
     from omnigen.weights.load import open_network
     from omnigen.weights.phi3 import resized_embedding, with_fresh_rest
 
@@ -147,7 +118,7 @@ def _network(found: ModelFolder, conversion: Conversion) -> tuple[Mapping[str, S
     return with_fresh_rest(weights, config, conversion.seed), described
 
 
-def _changed(weights: Mapping[str, Stored], dtype: str, adapters: Sequence[Adapter]) -> Mapping[str, Stored]:
+def _changed(weights: Mapping[str, LazyTensor], dtype: str, adapters: Sequence[Adapter]) -> Mapping[str, LazyTensor]:
     import torch
 
     from omnigen.weights.transforms import cast, merged
@@ -196,12 +167,8 @@ def _source_notes(found: ModelFolder) -> list[str]:
 
 
 def _channels(codec: str) -> int:
-    """Latent channels that a codec's name tells; the SDXL autoencoder has 4."""
-    family, _, path = codec.partition(":")
-    if family == "dct":
-        from omnigen.codecs.codec import load_codec
+    """Returns the latent channels that a codec's name tells, or those of the published autoencoder."""
+    from omnigen.codecs.base import codec_channels
 
-        return load_codec(codec).channels
-    if family == "sdxl" and path:
-        return 4
-    raise UserError(f"--codec {codec!r}: expected dct:<channels> or sdxl:<folder or hub id>")
+    channels = codec_channels(codec)
+    return PUBLISHED_CHANNELS if channels is None else channels

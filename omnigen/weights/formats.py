@@ -17,7 +17,7 @@ from omnigen.weights.json_files import read_document
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
-    from omnigen.weights.tensor_reader import Stored
+    from omnigen.weights.tensor_reader import LazyTensor
 
 FORMAT = "omnigen"
 FORMAT_VERSION = 1
@@ -38,12 +38,14 @@ class Description:
 
     tokenizer, codec: names of those the network was trained with, as `load_tokenizer` and `load_codec` take them.
     image_size: pixels of the longer side it was trained at, the natural size to generate; None if unknown.
+    timestep_shift: that it was trained with, 1 for none.
     """
 
     config: ModelConfig
     tokenizer: str
     codec: str
     image_size: int | None
+    timestep_shift: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ModelFolder:
     def weights_file(self) -> str:
         return DIFFUSERS_WEIGHTS_FILE if self.layout == "diffusers" else WEIGHTS_FILE
 
-    def open(self) -> dict[str, Stored]:
+    def open(self) -> dict[str, LazyTensor]:
         """Returns the weights by the names they have there. Raises UserError if there are none, or damaged ones."""
         from omnigen.weights.tensor_reader import find_weights, open_weights
 
@@ -131,6 +133,7 @@ def our_document(description: Description, carried: Mapping[str, Any]) -> dict[s
         "tokenizer": description.tokenizer,
         "codec": description.codec,
         "image_size": description.image_size,
+        "timestep_shift": description.timestep_shift,
     }
     return {**document, "carried": dict(carried)} if carried else document
 
@@ -148,9 +151,13 @@ def foreign_documents(
     rest: dict[str, Any] = {}
     if PARSERS[layout](document, layout) != description.config:
         rest["model"] = description.config.to_dict()
-    names = {"tokenizer": description.tokenizer, "codec": description.codec, "image_size": description.image_size}
-    usual = {"tokenizer": f"hf:{INSIDE}tokenizer", "codec": f"sdxl:{INSIDE}vae", "image_size": PUBLISHED_IMAGE_SIZE}
-    rest.update({name: value for name, value in names.items() if value != usual[name]})
+    usual = {
+        "tokenizer": f"hf:{INSIDE}tokenizer",
+        "codec": f"sdxl:{INSIDE}vae",
+        "image_size": PUBLISHED_IMAGE_SIZE,
+        "timestep_shift": 1.0,
+    }
+    rest.update({name: found for name, value in usual.items() if (found := getattr(description, name)) != value})
     others = {name: value for name, value in carried.items() if name != layout}
     return document, {**rest, "carried": others} if others else rest
 
@@ -229,11 +236,16 @@ def _described(document: Mapping[str, Any], path: Path, root: Path) -> Descripti
     size = document.get("image_size")
     if size is not None and (type(size) is not int or size < 1):
         raise UserError(f"{path}: image_size: found {size!r}, expected a number of pixels, or null")
+    shift = document.get("timestep_shift", 1.0)
+    if isinstance(shift, bool) or not isinstance(shift, int | float) or not shift > 0:
+        raise UserError(f"{path}: timestep_shift: found {shift!r}, expected a number above 0")
     try:
         config = ModelConfig.from_dict(document["model"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return Description(config, resolve(document["tokenizer"], root), resolve(document["codec"], root), size)
+    return Description(
+        config, resolve(document["tokenizer"], root), resolve(document["codec"], root), size, float(shift)
+    )
 
 
 def _carried(document: Mapping[str, Any], path: Path) -> dict[str, Any]:

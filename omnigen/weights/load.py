@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from omnigen.network.model import OmniGen
     from omnigen.weights.lora.delta import Adapter
-    from omnigen.weights.tensor_reader import Stored
+    from omnigen.weights.tensor_reader import LazyTensor
 
 SINGLE_FILE = 1 << 62
 
@@ -39,18 +39,21 @@ def save_model(
     tokenizer: str,
     codec: str,
     image_size: int | None = None,
+    timestep_shift: float = 1.0,
 ) -> None:
     """Writes a model folder: model.safetensors, then config.json, each whole or not at all.
 
     state: our state dict (of the network, or of its average); saved in the dtypes it has. tokenizer, codec: names, as
     `load_tokenizer` and `load_codec` take them. image_size: pixels of the longer side it was trained at.
+    timestep_shift: it was trained with.
     """
     from omnigen.weights.tensor_reader import in_memory
-    from omnigen.weights.writer import plan, write
+    from omnigen.weights.writer import assign_files, write
 
     weights = {name: in_memory(tensor.detach()) for name, tensor in state.items()}
-    write(folder, plan(weights, lambda name: (name,), WEIGHTS_FILE, SINGLE_FILE))
-    write_json(folder / CONFIG_FILE, our_document(Description(config, tokenizer, codec, image_size), {}))
+    write(folder, assign_files(weights, lambda name: (name,), WEIGHTS_FILE, SINGLE_FILE))
+    description = Description(config, tokenizer, codec, image_size, timestep_shift)
+    write_json(folder / CONFIG_FILE, our_document(description, {}))
 
 
 def load_model(folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = ()) -> SavedModel:
@@ -93,7 +96,7 @@ def load_initial_weights(path: Path, wanted: ModelConfig, seed: int) -> OmniGen:
     return _assemble(wanted, cast(weights, torch.float32), "cpu", own=True).train()
 
 
-def open_network(found: ModelFolder, mixed: bool = False) -> dict[str, Stored]:
+def open_network(found: ModelFolder, mixed: bool = False) -> dict[str, LazyTensor]:
     """Returns a folder's weights under our names, complete and of the shapes that its config.json says.
 
     Of a Phi-3 only the decoder. mixed: see `from_diffusers_weights`. Raises UserError for missing, unknown and
@@ -140,7 +143,7 @@ def _diffusers_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[
     }
 
 
-def _require_tensors(origin: object, weights: Mapping[str, Stored], shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _require_tensors(origin: object, weights: Mapping[str, LazyTensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
     from omnigen.weights.tensor_reader import READ
 
     for name, one in weights.items():
@@ -177,7 +180,7 @@ def _skeleton(config: ModelConfig) -> OmniGen:
         return OmniGen(config)
 
 
-def _assemble(config: ModelConfig, weights: Mapping[str, Stored], device: str, own: bool = False) -> OmniGen:
+def _assemble(config: ModelConfig, weights: Mapping[str, LazyTensor], device: str, own: bool = False) -> OmniGen:
     """own: the tensors may be written to, so none may be a view of a file."""
     model = _skeleton(config)
     state = {name: one.read().to(device, copy=own) for name, one in weights.items()}

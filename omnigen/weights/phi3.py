@@ -10,7 +10,7 @@ import torch
 
 from omnigen.network.config import ModelConfig
 from omnigen.weights.names import OUR_DECODER, PHI3_HEAD, phi3_name, require_names
-from omnigen.weights.tensor_reader import Stored, Weights, in_memory
+from omnigen.weights.tensor_reader import LazyTensor, Weights, in_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ EMBEDDING = "llm.embed_tokens.weight"
 ROTARY = ".rotary_emb.inv_freq"  # of old checkpoints; a function of the configuration
 
 
-def from_phi3(origin: object, weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Stored]:
+def from_phi3(origin: object, weights: Weights, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, LazyTensor]:
     """Returns the decoder's weights under our names. Raises UserError if they are not those of a Phi-3 of that depth.
 
     shapes: of the OmniGen network's parameters, by our names.
@@ -30,7 +30,7 @@ def from_phi3(origin: object, weights: Weights, shapes: Mapping[str, tuple[int, 
     return {name: weights[phi3_name(name)] for name in ours}
 
 
-def with_fresh_rest(decoder: Weights, config: ModelConfig, seed: int) -> dict[str, Stored]:
+def with_fresh_rest(decoder: Weights, config: ModelConfig, seed: int) -> dict[str, LazyTensor]:
     """Returns a whole network: the decoder, and the image, time and final layers as `init_weights` makes them."""
     from omnigen.network.model import OmniGen
 
@@ -40,7 +40,7 @@ def with_fresh_rest(decoder: Weights, config: ModelConfig, seed: int) -> dict[st
     return {**decoder, **fresh}
 
 
-def resized_embedding(weights: Weights, vocab_size: int, seed: int) -> dict[str, Stored]:
+def resized_embedding(weights: Weights, vocab_size: int, seed: int) -> dict[str, LazyTensor]:
     """Returns the weights with a token embedding of `vocab_size` rows.
 
     Rows beyond it are left out; new rows are drawn from N(0, 0.02) by `seed`, as `init_weights` draws all.
@@ -55,4 +55,4 @@ def resized_embedding(weights: Weights, vocab_size: int, seed: int) -> dict[str,
         fresh = torch.empty(max(0, vocab_size - rows), width).normal_(std=0.02, generator=generator)
         return torch.cat([one.read()[:vocab_size], fresh.to(one.dtype)])
 
-    return {**weights, EMBEDDING: Stored((vocab_size, width), one.dtype, read)}
+    return {**weights, EMBEDDING: LazyTensor((vocab_size, width), one.dtype, read)}

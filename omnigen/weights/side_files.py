@@ -30,7 +30,7 @@ VAE_SUFFIXES = (".json", ".safetensors")
 
 
 @dataclass(frozen=True)
-class Companions:
+class SideFiles:
     """Files to copy along; empty where there are none.
 
     tokenizer_kind: the model_type in the config.json beside the tokenizer: transformers chooses its class by that.
@@ -45,26 +45,26 @@ class Companions:
         return sum(path.stat().st_size for path in (*self.tokenizer, *self.vae))
 
 
-def find_companions(description: Description) -> Companions:
+def find_side_files(description: Description) -> SideFiles:
     """Returns the files of the tokenizer and the VAE that the description names, if they are on this machine."""
     tokenizer, vae = _folder_of(description.tokenizer, "hf"), _folder_of(description.codec, "sdxl")
     if vae is not None and (vae / "vae" / "config.json").is_file():
         vae = vae / "vae"
     texts = [] if tokenizer is None else [tokenizer / name for name in TOKENIZER_FILES]
     parts = [] if vae is None or not (vae / "config.json").is_file() else sorted(vae.iterdir())
-    return Companions(
+    return SideFiles(
         tuple(path for path in texts if path.is_file()),
         tuple(path for path in parts if path.is_file() and path.suffix in VAE_SUFFIXES) if _is_vae(vae) else (),
         _model_type(tokenizer),
     )
 
 
-def moved(description: Description, companions: Companions, root: Path) -> Description:
+def moved(description: Description, side_files: SideFiles, root: Path) -> Description:
     """Returns the description for a new folder: names of files that come along, or belong, into it are `./...`."""
     tokenizer, codec = description.tokenizer, description.codec
-    if companions.tokenizer or _is_within(_folder_of(description.tokenizer, "hf"), root):
+    if side_files.tokenizer or _is_within(_folder_of(description.tokenizer, "hf"), root):
         tokenizer = f"hf:{INSIDE}tokenizer"
-    if companions.vae or _is_within(_folder_of(description.codec, "sdxl"), root):
+    if side_files.vae or _is_within(_folder_of(description.codec, "sdxl"), root):
         codec = f"sdxl:{INSIDE}vae"
     return replace(description, tokenizer=tokenizer, codec=codec)
 
@@ -92,30 +92,30 @@ def tokenizer_size(folder: Path) -> int:
     return max(ids, default=-1) + 1
 
 
-def write_companions(out: Path, layout: str, companions: Companions) -> None:
+def write_side_files(out: Path, layout: str, side_files: SideFiles) -> None:
     """Copies the files to where `layout` has them."""
-    for path in companions.tokenizer:
+    for path in side_files.tokenizer:
         _copy(path, out / path.name if layout == "official" else out / "tokenizer" / path.name)
-    if companions.tokenizer and companions.tokenizer_kind and layout != "official":
-        write_json(out / "tokenizer" / CONFIG_FILE, {"model_type": companions.tokenizer_kind})
-    for path in companions.vae:
+    if side_files.tokenizer and side_files.tokenizer_kind and layout != "official":
+        write_json(out / "tokenizer" / CONFIG_FILE, {"model_type": side_files.tokenizer_kind})
+    for path in side_files.vae:
         _copy(path, out / "vae" / path.name)
 
 
-def write_pipeline(out: Path, companions: Companions, carried: Mapping[str, Any]) -> None:
+def write_pipeline(out: Path, side_files: SideFiles, carried: Mapping[str, Any]) -> None:
     """Writes the scheduler of a diffusers pipeline and, if tokenizer and VAE are there, its model_index.json."""
     write_json(out / "scheduler" / SCHEDULER_FILE, carried.get("scheduler") or scheduler_document())
-    if companions.tokenizer and companions.vae:
+    if side_files.tokenizer and side_files.vae:
         index = pipeline_document(out / "tokenizer")
         write_json(out / PIPELINE_FILE, carried.get("model_index") or index)
 
 
-def missing_notes(description: Description, companions: Companions) -> list[str]:
+def missing_notes(description: Description, side_files: SideFiles) -> list[str]:
     """Returns a line for each kind of file that the new folder's description names, but that did not come along."""
     notes = []
-    if description.tokenizer == f"hf:{INSIDE}tokenizer" and not companions.tokenizer:
+    if description.tokenizer == f"hf:{INSIDE}tokenizer" and not side_files.tokenizer:
         notes.append("the source holds no tokenizer files (tokenizer.json...): put them into the new folder")
-    if description.codec == f"sdxl:{INSIDE}vae" and not companions.vae:
+    if description.codec == f"sdxl:{INSIDE}vae" and not side_files.vae:
         notes.append(
             "the source holds no vae/ with config.json and safetensors: put the VAE into the new folder's vae/"
         )

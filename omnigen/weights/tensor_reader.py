@@ -1,6 +1,6 @@
 """Weights that lie on disk, read one tensor at a time: safetensors in one file or several, or a legacy model.pt.
 
-A network's weights are a mapping from name to `Stored`: its shape and dtype, known from the file's header, and a
+A network's weights are a mapping from name to `LazyTensor`: its shape and dtype, known from the file's header, and a
 function that reads it. What changes weights (renaming, merging, casting) maps such a mapping to another, so that no
 more than one tensor is in memory at a time.
 """
@@ -33,7 +33,7 @@ READ = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
-class Stored:
+class LazyTensor:
     """A tensor that is not in memory yet. `read` gives it, of this shape and dtype, on the CPU."""
 
     shape: tuple[int, ...]
@@ -45,12 +45,12 @@ class Stored:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-Weights = Mapping[str, Stored]
+Weights = Mapping[str, LazyTensor]
 
 
-def in_memory(tensor: Tensor) -> Stored:
+def in_memory(tensor: Tensor) -> LazyTensor:
     """Returns a tensor that is in memory already."""
-    return Stored(tuple(tensor.shape), tensor.dtype, lambda: tensor)
+    return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda: tensor)
 
 
 def find_weights(folder: Path, file: str) -> Path | None:
@@ -61,7 +61,7 @@ def find_weights(folder: Path, file: str) -> Path | None:
     return None
 
 
-def open_weights(path: Path) -> dict[str, Stored]:
+def open_weights(path: Path) -> dict[str, LazyTensor]:
     """Reads the headers of what `find_weights` found. Raises UserError for damaged files, named, and for pickles."""
     if path.name.endswith(INDEX):
         return _open_shards(path)
@@ -70,7 +70,7 @@ def open_weights(path: Path) -> dict[str, Stored]:
     return open_safetensors(path)
 
 
-def open_safetensors(path: Path) -> dict[str, Stored]:
+def open_safetensors(path: Path) -> dict[str, LazyTensor]:
     """Reads the header of one safetensors file."""
     try:
         with safe_open(path, "pt") as file:
@@ -87,7 +87,7 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
     def reader(name: str) -> Callable[[], Tensor]:
         return lambda: _read(path, name)
 
-    return {name: Stored(shape, DTYPES[kind], reader(name)) for name, (shape, kind) in kinds.items()}
+    return {name: LazyTensor(shape, DTYPES[kind], reader(name)) for name, (shape, kind) in kinds.items()}
 
 
 def _read(path: Path, name: str) -> Tensor:
@@ -97,7 +97,7 @@ def _read(path: Path, name: str) -> Tensor:
     return tensor
 
 
-def _open_shards(index: Path) -> dict[str, Stored]:
+def _open_shards(index: Path) -> dict[str, LazyTensor]:
     files = read_document(index).get("weight_map")
     if not isinstance(files, dict):
         raise UserError(
@@ -129,7 +129,7 @@ def _is_shard(name: object) -> bool:
     return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
-def _open_legacy(path: Path) -> dict[str, Stored]:
+def _open_legacy(path: Path) -> dict[str, LazyTensor]:
     try:
         try:
             document: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

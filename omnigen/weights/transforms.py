@@ -12,7 +12,7 @@ from torch import Tensor
 
 from omnigen.weights.lora.delta import Adapter, changed, layers_of, require_fit, summed
 from omnigen.weights.names import diffusers_names, our_name
-from omnigen.weights.tensor_reader import Stored, Weights
+from omnigen.weights.tensor_reader import LazyTensor, Weights
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TABLE = "pos_embed"
 
 
-def from_diffusers_weights(origin: object, weights: Weights, mixed: bool = False) -> dict[str, Stored]:
+def from_diffusers_weights(origin: object, weights: Weights, mixed: bool = False) -> dict[str, LazyTensor]:
     """Returns weights with diffusers' names under ours, query, key and value fused.
 
     mixed: fuse those of different dtypes in one that holds the values of all; else they raise UserError, for one fused
@@ -40,24 +40,24 @@ def from_diffusers_weights(origin: object, weights: Weights, mixed: bool = False
     return fused
 
 
-def cast(weights: Weights, dtype: torch.dtype) -> dict[str, Stored]:
+def cast(weights: Weights, dtype: torch.dtype) -> dict[str, LazyTensor]:
     """Returns the weights in `dtype`; the fixed position table keeps its own.
 
     Reading raises UserError for a value that `dtype` cannot hold.
     """
     return {
-        name: one if name == TABLE or one.dtype == dtype else Stored(one.shape, dtype, _casting(name, one, dtype))
+        name: one if name == TABLE or one.dtype == dtype else LazyTensor(one.shape, dtype, _casting(name, one, dtype))
         for name, one in weights.items()
     }
 
 
-def uniform(weights: Weights) -> dict[str, Stored]:
+def uniform(weights: Weights) -> dict[str, LazyTensor]:
     """Returns the weights in one dtype, the widest that there is; the fixed position table keeps its own."""
     dtypes = {one.dtype for name, one in weights.items() if name != TABLE}
     return cast(weights, functools.reduce(torch.promote_types, sorted(dtypes, key=str)))
 
 
-def merged(weights: Weights, adapters: Sequence[Adapter], rounded: bool = True) -> dict[str, Stored]:
+def merged(weights: Weights, adapters: Sequence[Adapter], rounded: bool = True) -> dict[str, LazyTensor]:
     """Returns the weights plus the adapters' changes. Raises UserError if one does not fit.
 
     rounded: a sum has its weight's dtype; otherwise fp32 (or better), to be cast to another.
@@ -68,22 +68,22 @@ def merged(weights: Weights, adapters: Sequence[Adapter], rounded: bool = True) 
         require_fit(adapter, shapes)
         touched |= {f"{layer}.weight" for layer in layers_of(adapter.state)}
 
-    def sum_of(name: str, one: Stored) -> Stored:
+    def sum_of(name: str, one: LazyTensor) -> LazyTensor:
         dtype = one.dtype if rounded else summed(one.dtype)
         return replace(one, dtype=dtype, read=lambda: changed(name, one.read(), adapters, rounded))
 
     return {name: sum_of(name, one) if name in touched else one for name, one in weights.items()}
 
 
-def _joined(parts: list[Stored]) -> Stored:
+def _joined(parts: list[LazyTensor]) -> LazyTensor:
     if len(parts) == 1:
         return parts[0]
     rows = sum(part.shape[0] for part in parts)
     dtype = functools.reduce(torch.promote_types, [part.dtype for part in parts])
-    return Stored((rows, *parts[0].shape[1:]), dtype, lambda: torch.cat([part.read().to(dtype) for part in parts]))
+    return LazyTensor((rows, *parts[0].shape[1:]), dtype, lambda: torch.cat([part.read().to(dtype) for part in parts]))
 
 
-def _casting(name: str, one: Stored, dtype: torch.dtype) -> Callable[[], Tensor]:
+def _casting(name: str, one: LazyTensor, dtype: torch.dtype) -> Callable[[], Tensor]:
     def read() -> Tensor:
         tensor = one.read()
         out = tensor.to(dtype)

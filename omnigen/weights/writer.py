@@ -1,4 +1,4 @@
-"""Writes safetensors as a stream: the header is planned from shapes, then tensors go past one at a time.
+"""Writes safetensors as a stream: the header follows from the shapes, then tensors go past one at a time.
 
 The format (huggingface/safetensors): 8 bytes, the length of the header, little-endian; the header, JSON, padded with
 spaces to a multiple of 8 bytes; the tensors' bytes end to end. Larger dtypes come first, so that all are aligned.
@@ -8,19 +8,19 @@ Several files get the names and the index that the Hugging Face libraries give.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from omnigen.weights.tensor_reader import DTYPES, INDEX, Stored, Weights
-from x2i.errors import UserError
+from omnigen.weights.tensor_reader import DTYPES, INDEX, LazyTensor, Weights
 from x2i.store.files.atomic import atomic_file, write_json
 
+ALIGNMENT = 8
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Target:
     """A tensor to be written under `names`, cut along its rows into as many equal parts."""
 
     names: tuple[str, ...]
-    source: Stored
+    source: LazyTensor
 
     @property
     def part(self) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeightFiles:
     """Which tensors go into which file of a folder, in order."""
 
     file: str
@@ -50,7 +50,9 @@ class Plan:
         return sum(target.source.num_bytes for shard in self.shards for target in shard)
 
 
-def plan(weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, max_shard_size: int) -> Plan:
+def assign_files(
+    weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, max_shard_size: int
+) -> WeightFiles:
     """Returns where each tensor goes: in files of at most `max_shard_size` bytes, a larger tensor in one of its own.
 
     names: under which names a tensor of `weights` is written; several cut it along its rows. file: the name of the
@@ -64,61 +66,44 @@ def plan(weights: Weights, names: Callable[[str], tuple[str, ...]], file: str, m
             size = 0
         shards[-1].append(Target(names(name), source))
         size += source.num_bytes
-    return Plan(file, tuple(tuple(shard) for shard in shards))
+    return WeightFiles(file, tuple(tuple(shard) for shard in shards))
 
 
-def write(folder: Path, planned: Plan, on_bytes: Callable[[int], object] | None = None) -> None:
-    """Writes the planned files, each whole or not at all; on_bytes: called with the size of each tensor written."""
-    stem = planned.file.removesuffix(".safetensors")
-    count = len(planned.shards)
+def write(folder: Path, files: WeightFiles, on_bytes: Callable[[int], object] | None = None) -> None:
+    """Writes the files, each whole or not at all; on_bytes: called with the size of each tensor written."""
+    stem = files.file.removesuffix(".safetensors")
+    count = len(files.shards)
     placed: dict[str, str] = {}
-    for number, shard in enumerate(planned.shards, 1):
-        file = planned.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
+    for number, shard in enumerate(files.shards, 1):
+        file = files.file if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.safetensors"
         placed.update(dict.fromkeys((name for target in shard for name in target.names), file))
         with atomic_file(folder / file) as stream:
-            stream.write(_header(shard))
+            parts = ((name, target.source.dtype, target.part) for target in shard for name in target.names)
+            stream.write(safetensors_header(parts, {"format": "pt"}))
             for target in shard:
                 tensor = target.source.read()
                 found, expected = (tuple(tensor.shape), tensor.dtype), (target.source.shape, target.source.dtype)
-                assert found == expected, f"{target.names}: read {found}, planned {expected}"
+                assert found == expected, f"{target.names}: read {found}, announced {expected}"
                 stream.write(tensor_bytes(tensor))
                 if on_bytes is not None:
                     on_bytes(target.source.num_bytes)
     if count > 1:
-        index = {"metadata": {"total_size": planned.num_bytes}, "weight_map": placed}
-        write_json(folder / f"{planned.file}{INDEX}", index)
+        index = {"metadata": {"total_size": files.num_bytes}, "weight_map": placed}
+        write_json(folder / f"{files.file}{INDEX}", index)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """Returns the bytes of a CPU tensor, row by row, without a copy if they lie so already."""
-    import torch
-
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def parse_size(text: str) -> int:
-    """Returns the number of bytes that a size such as 5GB, 500MB or 2GiB means. Raises UserError for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    unit = UNITS.get(match[2].upper()) if match else None
-    size = int(float(match[1]) * unit) if match and unit else 0
-    if size < 1:
-        raise UserError(f"--max-shard-size {text!r}: expected a size such as 5GB, 500MB or 2GiB")
-    return size
-
-
-def _header(shard: tuple[Target, ...]) -> bytes:
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    header.update(_entries(shard))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+def safetensors_header(tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """Returns the header of a safetensors file that holds `tensors` (name, dtype, shape), end to end in this order."""
+    document: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, dtype, shape in tensors:
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        document[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
-
-
-def _entries(shard: tuple[Target, ...]) -> Iterator[tuple[str, object]]:
-    offset = 0
-    for target in shard:
-        size = target.source.num_bytes // len(target.names)
-        for name in target.names:
-            kind = DTYPE_NAMES[target.source.dtype]
-            yield name, {"dtype": kind, "shape": list(target.part), "data_offsets": [offset, offset + size]}
-            offset += size

@@ -87,7 +87,7 @@ def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, tr
             draw(dataset, gallery=dataset.root / "gallery")
     run_folder = None
     if plan.train is not None and train:
-        from omnigen.train.command import train as train_model
+        from omnigen.train.run import train as train_model
 
         run_folder = dataset.root / RUN_FOLDER
         overrides = [f"{name}={json.dumps(value)}" for name, value in plan.train.set.items()]

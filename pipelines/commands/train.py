@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
-USER_ERROR = "x2i user error: "
+MARKS = {"omnigen user error: ": UserError, "omnigen run error: ": RunError}
+"""How a worker tells which error it raised: Ray hands over its text alone."""
 
 
 def command(
@@ -60,9 +61,10 @@ def command(
     except Exception as error:
         # Ray wraps what a worker raised, and the user's own mistakes must read as everywhere else.
         message = str(error)
-        if USER_ERROR not in message:
-            raise
-        raise UserError(message.rpartition(USER_ERROR)[2].splitlines()[0]) from error
+        for mark, kind in MARKS.items():
+            if mark in message:
+                raise kind(message.rpartition(mark)[2].splitlines()[0]) from error
+        raise
     finally:
         ray.shutdown()
 
@@ -76,9 +78,10 @@ def _trainer() -> type[TorchTrainer]:
 
 
 def _train_in_worker(settings: dict[str, Any]) -> None:
-    from omnigen.train.command import train
+    from omnigen.train.run import train
 
     try:
         train(Path(settings["config"]), settings["set"], "auto", Path(settings["out"]))
-    except UserError as error:
-        raise RuntimeError(f"{USER_ERROR}{error}") from error
+    except (UserError, RunError) as error:
+        mark = next(mark for mark, kind in MARKS.items() if isinstance(error, kind))
+        raise RuntimeError(f"{mark}{error}") from error

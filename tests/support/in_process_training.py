@@ -11,7 +11,7 @@ import torch
 from omnigen.data.loading.loader import LoadedStep
 from omnigen.train.config import load_config
 from omnigen.train.parallel import Ranks
-from omnigen.train.setup import StageParts, assemble
+from omnigen.train.setup import PhaseParts, assemble
 from omnigen.train.trainer import Event, Trainer
 
 CPU = Ranks(0, 1, torch.device("cpu"))
@@ -38,8 +38,8 @@ def go_on(life: Iterator[Event], until: Callable[[Event], bool] = lambda event: 
     return happened
 
 
-def first_step(trainer: Trainer, parts: StageParts) -> LoadedStep:
-    """Returns the step that a trainer would take next in a stage, loaded."""
+def first_step(trainer: Trainer, parts: PhaseParts) -> LoadedStep:
+    """Returns the step that a trainer would take next in a phase, loaded."""
     return next(iter(trainer._loader(parts)))
 
 

@@ -16,7 +16,7 @@ from tests.support import REPOSITORY
 TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
 
 
-def write_config(path: Path, shards: Path, stages: Sequence[object] = (), **sections: dict[str, object]) -> Path:
+def write_config(path: Path, shards: Path, phases: Sequence[object] = (), **sections: dict[str, object]) -> Path:
     """Writes the configuration of a network of some thousand weights on pictures of 32 pixels; `sections` replace."""
     document: dict[str, Any] = {
         "data": {"shards": [str(shards)], "validation_fraction": 0.2, "max_side": 32},
@@ -39,7 +39,7 @@ def write_config(path: Path, shards: Path, stages: Sequence[object] = (), **sect
     }
     for name, values in sections.items():
         document.setdefault(name, {}).update(values)
-    document["stages"] = list(stages)
+    document["phases"] = list(phases)
     path.write_text(yaml.safe_dump(document))
     return path
 

@@ -100,13 +100,13 @@ _MARKUP = re.compile(r"</?img>|<\|[^|]*\|>")
 
 @dataclass(frozen=True)
 class Mirroring:
-    """rate: probability that a draw of a sample that may be mirrored is."""
+    """rate: probability that a sample that may be mirrored is."""
 
     rate: float = 0.0
 
-    def decide(self, seed: int, counter: int, key: str, task: str, instruction: str) -> bool:
-        """Returns whether draw `counter`, of the sample `key`, is mirrored: a function of the arguments alone."""
-        if unit_interval("mirror", seed, counter, key) >= self.rate:
+    def decide(self, seed: int, index: int, key: str, task: str, instruction: str) -> bool:
+        """Returns whether the sample `key` is mirrored at `index` of the run: a function of the arguments alone."""
+        if unit_interval("mirror", seed, index, key) >= self.rate:
             return False
         return may_be_mirrored(task, instruction)
 

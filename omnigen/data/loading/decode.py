@@ -1,4 +1,4 @@
-"""From an image's bytes in a shard to prepared pixels, decoding no more of them than the stage's resolution needs."""
+"""From an image's bytes in a shard to prepared pixels, decoding no more of them than the phase's resolution needs."""
 
 from __future__ import annotations
 

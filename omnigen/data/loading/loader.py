@@ -1,4 +1,4 @@
-"""Loads planned packs ahead of use, in worker processes; what comes is the same with any number of them."""
+"""Loads scheduled packs ahead of use, in worker processes; the result does not depend on how many there are."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from torch.utils.data import DataLoader, Dataset
 
 from omnigen.cache.latents import LatentReader, LatentShard
 from omnigen.data.loading.collate import PackBatch, load_pack
-from omnigen.data.loading.sample import ImageReader, Reader, Slot
+from omnigen.data.loading.sample import ImageReader, PlannedSample, Reader
 from omnigen.data.loading.worker_signals import leave_process_group, stop_signals_held
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.schedule import Planner, StepPlan
-from x2i.errors import UserError
+from omnigen.data.order.schedule import PackSchedule, StepPacks
+from x2i.errors import RunError, UserError
 from x2i.store.files.ranges import RangeReader
 
 PACKS_AHEAD_PER_WORKER = 4
 
 
+Failure = UserError | RunError
+"""Handed over by a worker as a value: raised there, it would arrive wrapped in a traceback."""
+
+
 @dataclass(frozen=True)
 class LoadedStep:
-    """One rank's share of a step. plan: of the whole step, over all ranks. packs: this rank's, in order."""
+    """One rank's share of a step. scheduled: the whole step, over all ranks. packs: this rank's, in order."""
 
-    plan: StepPlan
+    scheduled: StepPacks
     packs: tuple[PackBatch, ...]
 
 
-class PackDataset(Dataset[PackBatch | UserError]):
-    """Turns the slots of a pack into a PackBatch; the "index" that the sampler hands out is the plan itself.
-
-    A mistake of the user's is handed over as a value: raised in a worker, it would arrive wrapped in a traceback.
-    """
+class PackDataset(Dataset[PackBatch | Failure]):
+    """Turns the planned samples of a pack into a PackBatch; the "index" from the sampler is the pack itself."""
 
     def __init__(
         self, max_side: int, files: RangeReader, latents: Mapping[Path, LatentShard] = MappingProxyType({})
@@ -43,10 +44,10 @@ class PackDataset(Dataset[PackBatch | UserError]):
         pixels = ImageReader(max_side, files=files)
         self._reader: Reader = LatentReader(latents, pixels) if latents else pixels
 
-    def __getitem__(self, slots: Sequence[Slot]) -> PackBatch | UserError:
+    def __getitem__(self, pack: Sequence[PlannedSample]) -> PackBatch | Failure:
         try:
-            return load_pack(slots, self._reader)
-        except UserError as error:
+            return load_pack(pack, self._reader)
+        except (UserError, RunError) as error:
             return error
 
 
@@ -59,40 +60,39 @@ class StepLoader:
 
     def __init__(
         self,
-        planner: Planner,
+        schedule: PackSchedule,
         state: PackingState,
         first: int,
         last: int,
         *,
-        max_side: int,
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
         latents: Mapping[Path, LatentShard] = MappingProxyType({}),
     ) -> None:
-        self._planner, self._state, self._first, self._last = planner, state, first, last
-        self._dataset = PackDataset(max_side, planner.draws.reader(), latents)
+        self._schedule, self._state, self._first, self._last = schedule, state, first, last
+        self._dataset = PackDataset(schedule.options.max_side, schedule.sequence.reader(), latents)
         self._workers, self._rank, self._world = workers, rank, world
 
     def __iter__(self) -> Iterator[LoadedStep]:
-        filler = self._planner.draws.filler()
-        if filler is None:
+        prefetcher = self._schedule.sequence.prefetcher()
+        if prefetcher is None:
             yield from self._steps()
             return
-        filler.start()
+        prefetcher.start()
         try:
             for step in self._steps():
-                filler.check()
+                prefetcher.check()
                 yield step
         finally:
-            filler.stop()
+            prefetcher.stop()
 
     def _steps(self) -> Iterator[LoadedStep]:
-        plans: deque[StepPlan] = deque()
+        upcoming: deque[StepPacks] = deque()
         loader = DataLoader(
             self._dataset,
             batch_size=None,
-            sampler=_RankPacks(self._planned(plans), self._rank, self._world),
+            sampler=_RankPacks(self._scheduled(upcoming), self._rank, self._world),
             num_workers=self._workers,
             prefetch_factor=PACKS_AHEAD_PER_WORKER if self._workers else None,
             # A forked worker would inherit the locks of the decoders' and torch's threads.
@@ -103,30 +103,30 @@ class StepLoader:
             packs = iter(loader)
         for _ in range(self._first, self._last):
             mine: list[PackBatch] = []
-            for _ in range(self._rank, self._planner.packs_per_step, self._world):
-                pack = cast("PackBatch | UserError", next(packs))
-                if isinstance(pack, UserError):
+            for _ in range(self._rank, self._schedule.options.packs_per_step, self._world):
+                pack = cast("PackBatch | Failure", next(packs))
+                if isinstance(pack, UserError | RunError):
                     raise pack
                 mine.append(pack)
             if not mine:
                 raise ValueError("a rank without a pack: train.packs_per_step must be at least the number of ranks")
-            yield LoadedStep(plans.popleft(), tuple(mine))
+            yield LoadedStep(upcoming.popleft(), tuple(mine))
 
-    def _planned(self, plans: deque[StepPlan]) -> Iterator[StepPlan]:
+    def _scheduled(self, upcoming: deque[StepPacks]) -> Iterator[StepPacks]:
         state = self._state
         for number in range(self._first, self._last):
-            plan = self._planner.step(number, state)
-            state = plan.state
-            plans.append(plan)
-            yield plan
+            step = self._schedule.step(number, state)
+            state = step.state
+            upcoming.append(step)
+            yield step
 
 
 class _RankPacks:
     """The packs of one rank, in order of use; iterated in the main process, ahead of the workers."""
 
-    def __init__(self, plans: Iterator[StepPlan], rank: int, world: int) -> None:
-        self._plans, self._rank, self._world = plans, rank, world
+    def __init__(self, steps: Iterator[StepPacks], rank: int, world: int) -> None:
+        self._steps, self._rank, self._world = steps, rank, world
 
-    def __iter__(self) -> Iterator[tuple[Slot, ...]]:
-        for plan in self._plans:
-            yield from plan.packs[self._rank :: self._world]
+    def __iter__(self) -> Iterator[tuple[PlannedSample, ...]]:
+        for step in self._steps:
+            yield from step.packs[self._rank :: self._world]

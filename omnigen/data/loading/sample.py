@@ -1,4 +1,4 @@
-"""One training sample from catalog row to images: what its condition loses, how it lies in a pack, its pixels."""
+"""One training sample from its reference to its images: dropout of its condition, its layout, its pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from omnigen.data.loading.decode import decode_prepared
-from omnigen.data.shards.sample_ref import Place, Row
+from omnigen.data.shards.sample_ref import ImageSpan, SampleRef
 from omnigen.images import TOKEN_PIXELS, prepared_size
 from omnigen.network.layout import Grid, SampleLayout
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
@@ -26,7 +26,7 @@ from x2i.store.files.ranges import RangeReader
 
 
 class Dropout(StrEnum):
-    """What is taken away from a sample's condition, so that guidance has branches to lean on."""
+    """What is taken away from a sample's condition in training, for the branches of classifier-free guidance."""
 
     NONE = "none"
     TEXT = "text"  # the images stay, without words: guidance's image branch
@@ -42,9 +42,9 @@ class DropoutRates:
     images: float = 0.0
     both: float = 0.0
 
-    def decide(self, seed: int, counter: int, key: str) -> Dropout:
-        """Returns what draw `counter`, of the sample `key`, loses: a function of the arguments alone."""
-        value = unit_interval("dropout", seed, counter, key)
+    def decide(self, seed: int, index: int, key: str) -> Dropout:
+        """Returns what the sample `key` loses at `index` of the run: a function of the arguments alone."""
+        value = unit_interval("dropout", seed, index, key)
         for kind, rate in ((Dropout.BOTH, self.both), (Dropout.TEXT, self.text), (Dropout.IMAGES, self.images)):
             if value < rate:
                 return kind
@@ -53,15 +53,15 @@ class DropoutRates:
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A sample's place in a pack: everything a worker needs to load it.
+class PlannedSample:
+    """A sample laid out for a pack: everything a worker needs to load it.
 
-    counter: number of the draw in the run. image_numbers: the input image (from 1) at each mark, in reading order.
+    index: in the run's sequence of samples. image_numbers: the input image (from 1) at each mark, in reading order.
     mirrored: whether all its images are.
     """
 
-    counter: int
-    row: Row
+    index: int
+    ref: SampleRef
     dropout: Dropout
     image_numbers: tuple[int, ...]
     layout: SampleLayout
@@ -70,23 +70,23 @@ class Slot:
     @property
     def wanted(self) -> tuple[int, ...]:
         """The numbers of the images to load, each once: those at the marks, then the output's."""
-        return (*dict.fromkeys(self.image_numbers), len(self.row.images))
+        return (*dict.fromkeys(self.image_numbers), len(self.ref.images))
 
     @property
-    def places(self) -> tuple[Place, ...]:
-        """Where the images to load lie."""
-        return tuple(self.row.images[number - 1] for number in self.wanted)
+    def spans(self) -> tuple[ImageSpan, ...]:
+        """Where the images to load lie in the tar."""
+        return tuple(self.ref.images[number - 1] for number in self.wanted)
 
 
 @dataclass(frozen=True)
 class LoadedSample:
-    """A slot with its images: one reference per mark in reading order, and the target.
+    """A planned sample with its images: one reference per mark in reading order, and the target.
 
     All are either pixels, uint8 (height, width, 3), or the posteriors of a latent cache, floating point
     (posterior channels, height / 8, width / 8).
     """
 
-    slot: Slot
+    planned: PlannedSample
     references: tuple[Tensor, ...]
     target: Tensor
 
@@ -96,18 +96,18 @@ class LoadedSample:
         return self.target.dtype != torch.uint8
 
     @property
-    def source(self) -> Tensor | None:
+    def edit_input(self) -> Tensor | None:
         """The image an edit starts from: the sample's only input, if shown and of the target's size; otherwise None."""
-        if self.slot.row.num_inputs != 1 or not self.references:
+        if self.planned.ref.num_inputs != 1 or not self.references:
             return None
         return self.references[0] if self.references[0].shape == self.target.shape else None
 
 
 @dataclass(frozen=True)
 class BadSample:
-    """A sample whose images could not be had. Its slot stays empty."""
+    """A sample whose images could not be read. It is left out of its pack."""
 
-    counter: int
+    index: int
     key: str
     tar: str
     reason: str
@@ -125,31 +125,31 @@ def condition(instruction: str, num_inputs: int, dropout: Dropout, tokenizer: To
     return build_prompt(instruction, tokenizer)
 
 
-class PromptSource(Protocol):
-    """Prompts that were tokenized before, such as those of `omnigen.cache.tokens.PromptCache`."""
+class TokenizedPrompts(Protocol):
+    """Prompts that were tokenized before, such as those of `omnigen.cache.tokens.TokenCache`."""
 
-    def find(self, row: Row, dropout: Dropout) -> Prompt | None:
+    def find(self, ref: SampleRef, dropout: Dropout) -> Prompt | None:
         """Returns what `condition` would give for a sample, or None if it is not there."""
         ...
 
 
-def make_slot(
-    counter: int,
-    row: Row,
+def make_planned_sample(
+    index: int,
+    ref: SampleRef,
     dropout: Dropout,
     max_side: int,
     tokenizer: Tokenizer,
-    prompts: PromptSource | None = None,
+    prompts: TokenizedPrompts | None = None,
     mirrored: bool = False,
-) -> Slot:
-    """Lays out draw `counter` with images prepared to at most `max_side` pixels a side. Reads no pixels."""
-    prompt = prompts.find(row, dropout) if prompts is not None else None
+) -> PlannedSample:
+    """Lays out the sample at `index` of a run, its images at most `max_side` pixels a side. Reads no pixels."""
+    prompt = prompts.find(ref, dropout) if prompts is not None else None
     if prompt is None:
-        prompt = condition(row.instruction, row.num_inputs, dropout, tokenizer)
-    grids = [image_grid(width, height, max_side) for _, _, width, height in row.images]
+        prompt = condition(ref.instruction, ref.num_inputs, dropout, tokenizer)
+    grids = [image_grid(width, height, max_side) for _, _, width, height in ref.images]
     references = tuple(grids[number - 1] for number in prompt.image_numbers)
     layout = SampleLayout(prompt.pieces, references, grids[-1])
-    return Slot(counter, row, dropout, prompt.image_numbers, layout, mirrored)
+    return PlannedSample(index, ref, dropout, prompt.image_numbers, layout, mirrored)
 
 
 def image_grid(width: int, height: int, max_side: int) -> Grid:
@@ -161,12 +161,12 @@ def image_grid(width: int, height: int, max_side: int) -> Grid:
 class Reader(Protocol):
     """Where the images of samples come from: pixels from an ImageReader, posteriors from a latent cache."""
 
-    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
-        """Yields the images at `places` of `tar`, in order. Raises DroppedError at one that cannot be had."""
+    def read(self, tar: Path, spans: Sequence[ImageSpan]) -> Iterator[Tensor]:
+        """Yields the images at `spans` of `tar`, in order. Raises DroppedError at one that cannot be read."""
         ...
 
-    def fetch_ahead(self, slots: Sequence[Slot]) -> None:
-        """Is told what `read` will be asked for next, so that what takes long can be asked for at once."""
+    def fetch_ahead(self, samples: Sequence[PlannedSample]) -> None:
+        """Starts the requests for what `read` will be asked next, all at once, where requests take long."""
         ...
 
 
@@ -183,28 +183,28 @@ class ImageReader:
         self._room = cache_bytes
         self._kept: OrderedDict[tuple[Path, int], Tensor] = OrderedDict()
 
-    def read(self, tar: Path, places: Sequence[Place]) -> Iterator[Tensor]:
-        """Yields the images at `places` of `tar`, in order, uint8 (height, width, 3).
+    def read(self, tar: Path, spans: Sequence[ImageSpan]) -> Iterator[Tensor]:
+        """Yields the images at `spans` of `tar`, in order, uint8 (height, width, 3).
 
-        Raises DroppedError at one that cannot be decoded or has another size than its place says, and UserError if the
+        Raises DroppedError at one that cannot be decoded or has another size than its index says, and an error if the
         tar is shorter than it was when the run began.
         """
-        kept = [self._kept.get((tar, offset)) for offset, _, _, _ in places]
-        encoded = iter(self._files.read_all(tar, [place[:2] for place, image in zip(places, kept) if image is None]))
-        for (offset, _, width, height), image in zip(places, kept):
+        kept = [self._kept.get((tar, offset)) for offset, _, _, _ in spans]
+        encoded = iter(self._files.read_all(tar, [span[:2] for span, image in zip(spans, kept) if image is None]))
+        for (offset, _, width, height), image in zip(spans, kept):
             if image is None:
                 image = torch.from_numpy(decode_prepared(next(encoded), (width, height), self._max_side).copy())
             self._keep((tar, offset), image)
             yield image
 
-    def fetch_ahead(self, slots: Sequence[Slot]) -> None:
-        """Asks for all images of `slots` at once where a request takes long; drops what the last call left unread."""
+    def fetch_ahead(self, samples: Sequence[PlannedSample]) -> None:
+        """Asks for all images of `samples` at once where a request takes long; drops what the last call left unread."""
         self._files.forget()
         wanted = [
-            (slot.row.tar, offset, size)
-            for slot in slots
-            for offset, size, _, _ in slot.places
-            if (slot.row.tar, offset) not in self._kept
+            (planned.ref.tar, offset, size)
+            for planned in samples
+            for offset, size, _, _ in planned.spans
+            if (planned.ref.tar, offset) not in self._kept
         ]
         self._files.fetch_ahead(wanted)
 
@@ -218,15 +218,17 @@ class ImageReader:
             self._room += oldest.numel()
 
 
-def load(slot: Slot, reader: Reader) -> LoadedSample | BadSample:
-    """Returns `slot` with its images, or a BadSample where one of them cannot be had."""
+def load(planned: PlannedSample, reader: Reader) -> LoadedSample | BadSample:
+    """Returns `planned` with its images, or a BadSample where one of them cannot be read."""
     pixels: dict[int, Tensor] = {}
     try:
-        for number, image in zip(slot.wanted, reader.read(slot.row.tar, slot.places)):
-            assert not slot.mirrored or image.dtype == torch.uint8, "posteriors cannot be mirrored"
-            pixels[number] = image.flip(1) if slot.mirrored else image
+        for number, image in zip(planned.wanted, reader.read(planned.ref.tar, planned.spans)):
+            assert not planned.mirrored or image.dtype == torch.uint8, "posteriors cannot be mirrored"
+            pixels[number] = image.flip(1) if planned.mirrored else image
     except DroppedError as error:
-        number = slot.wanted[len(pixels)]
-        name = "output" if number == len(slot.row.images) else f"input {number}"
-        return BadSample(slot.counter, slot.row.key, str(slot.row.tar), f"{name}: {error}")
-    return LoadedSample(slot, tuple(pixels[number] for number in slot.image_numbers), pixels[len(slot.row.images)])
+        number = planned.wanted[len(pixels)]
+        name = "output" if number == len(planned.ref.images) else f"input {number}"
+        return BadSample(planned.index, planned.ref.key, str(planned.ref.tar), f"{name}: {error}")
+    return LoadedSample(
+        planned, tuple(pixels[number] for number in planned.image_numbers), pixels[len(planned.ref.images)]
+    )

@@ -9,18 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store.files.cache import FileCache, StoredFile
 
 
-class CacheFiller:
+class ShardPrefetcher:
     """Fetches `files` into `cache`, in order, between `start` and `stop`."""
 
     def __init__(self, cache: FileCache, files: Sequence[StoredFile]) -> None:
         self._cache, self._files = cache, files
         self._stopped = threading.Event()
-        self._error: UserError | None = None
-        self._thread = threading.Thread(target=self._fill, name="cache filler", daemon=True)
+        self._error: UserError | RunError | None = None
+        self._thread = threading.Thread(target=self._fill, name="cache prefetcher", daemon=True)
 
     def start(self) -> None:
         """Begins to fetch."""
@@ -36,7 +36,7 @@ class CacheFiller:
         self.check()
 
     def check(self) -> None:
-        """Raises UserError if a shard could not be fetched, after several attempts."""
+        """Raises what went wrong if a shard could not be fetched, after several attempts."""
         if self._error is not None:
             raise self._error
 
@@ -46,5 +46,5 @@ class CacheFiller:
                 if self._stopped.is_set():
                     return
                 self._cache.fetch(file, wait=False)
-        except UserError as error:
+        except (UserError, RunError) as error:
             self._error = error

@@ -1,8 +1,8 @@
-"""Which task the n-th draw of a run belongs to: shuffled blocks of fixed composition, so that frequencies are exact.
+"""Which task the sample at each index of a run belongs to: shuffled blocks of fixed composition give exact frequencies.
 
 The weights become whole numbers, one count per task; a block holds each task that many times, and every block is
 shuffled by its own seed. After whole blocks the frequencies equal the weights exactly; inside a block they are off by
-less than the block. How often a task was drawn before follows from the number of the draw: nothing needs counting.
+less than the block. How often a task came before an index follows from the index: nothing needs counting.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy.typing as npt
 from omnigen.data.order.permutation import permute
 from x2i.seeding import stable_hash
 
-SMALLEST_BLOCK = 256  # draws; shorter blocks would make the order of tasks predictable
-LARGEST_BLOCK = 65536  # draws; weights that need more are rounded to this many parts
+SMALLEST_BLOCK = 256  # samples; shorter blocks would make the order of tasks predictable
+LARGEST_BLOCK = 65536  # samples; weights that need more are rounded to this many parts
 
 
 @dataclass(frozen=True)
 class Block:
-    """A run of draws. task: int64, index of the task. visit: int64, how many earlier draws of the run had that task."""
+    """Consecutive samples. task: int64, number of the task. visit: int64, how often the run had that task before."""
 
     task: npt.NDArray[np.int64]
     visit: npt.NDArray[np.int64]
@@ -48,25 +48,25 @@ class Mixture:
         return sum(self.counts)
 
     def block(self, number: int) -> Block:
-        """Returns draws [number * block_length, (number + 1) * block_length)."""
+        """Returns samples [number * block_length, (number + 1) * block_length)."""
         return _block(self, number)
 
-    def draw(self, counter: int) -> tuple[int, int]:
-        """Returns (task, visit) of draw `counter`: the index of its task, and how many earlier draws had that task."""
-        number, place = divmod(counter, self.block_length)
+    def task_at(self, index: int) -> tuple[int, int]:
+        """Returns (task, visit) at `index`: the number of its task, and how often that task came before."""
+        number, position = divmod(index, self.block_length)
         block = self.block(number)
-        return int(block.task[place]), int(block.visit[place])
+        return int(block.task[position]), int(block.visit[position])
 
-    def visits_before(self, counter: int) -> tuple[int, ...]:
-        """Returns how often each task was drawn in draws [0, counter)."""
-        number, place = divmod(counter, self.block_length)
-        inside = np.bincount(self.block(number).task[:place], minlength=len(self.counts))
+    def visits_before(self, index: int) -> tuple[int, ...]:
+        """Returns how often each task comes in samples [0, index)."""
+        number, position = divmod(index, self.block_length)
+        inside = np.bincount(self.block(number).task[:position], minlength=len(self.counts))
         return tuple(number * count + int(n) for count, n in zip(self.counts, inside))
 
 
-def draw(counter: int, seed: int, weights: Sequence[float]) -> int:
-    """Returns the index of the task of draw `counter`: a pure function, see `Mixture`."""
-    return Mixture.from_weights(weights, seed).draw(counter)[0]
+def task_at(index: int, seed: int, weights: Sequence[float]) -> int:
+    """Returns the number of the task at `index`: a pure function, see `Mixture`."""
+    return Mixture.from_weights(weights, seed).task_at(index)[0]
 
 
 @lru_cache(maxsize=64)
@@ -93,8 +93,8 @@ def block_counts(weights: tuple[float, ...]) -> tuple[int, ...]:
 def _block(mixture: Mixture, number: int) -> Block:
     length, counts = mixture.block_length, np.asarray(mixture.counts)
     ends = counts.cumsum()
-    slots = permute(np.arange(length), length, stable_hash("mixture", mixture.seed, number))
-    task = np.searchsorted(ends, slots, side="right")
+    shuffled = permute(np.arange(length), length, stable_hash("mixture", mixture.seed, number))
+    task = np.searchsorted(ends, shuffled, side="right")
     by_task = np.argsort(task, kind="stable")
     rank = np.empty(length, dtype=np.int64)
     rank[by_task] = np.arange(length) - (ends - counts)[task[by_task]]

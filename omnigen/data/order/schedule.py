@@ -1,4 +1,4 @@
-"""The whole order of a run, computed: which samples make up which pack of which step, on any number of machines."""
+"""The order of a whole run, computed: which samples make up which pack of which step, on any number of machines."""
 
 from __future__ import annotations
 
@@ -11,82 +11,102 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from omnigen.data.loading.augment import Mirroring
-from omnigen.data.loading.sample import Dropout, DropoutRates, PromptSource, Slot, image_grid, make_slot
+from omnigen.data.loading.sample import (
+    Dropout,
+    DropoutRates,
+    PlannedSample,
+    TokenizedPrompts,
+    image_grid,
+    make_planned_sample,
+)
 from omnigen.data.order.packing import Packing, PackingState
-from omnigen.data.order.sample_sequence import Draws
+from omnigen.data.order.sample_sequence import SampleSequence
 from omnigen.data.shards.catalog import Catalog
 from omnigen.prompt import unconditional_prompt
 from omnigen.tokenizer import Tokenizer
 
-REMEMBERED_SLOTS = 4096
+REMEMBERED_SAMPLES = 4096
+WITHOUT_DROPOUT, UNMIRRORED = DropoutRates(), Mirroring()
 
 
 @dataclass(frozen=True)
-class StepPlan:
+class ScheduleOptions:
+    """What decides the packs of a sequence of samples.
+
+    seed: of dropout and mirroring. max_side: of images, in pixels. pack_tokens: token budget of a pack. packs_per_step:
+    over all ranks.
+    """
+
+    seed: int
+    max_side: int
+    pack_tokens: int
+    packs_per_step: int = 1
+    dropout: DropoutRates = WITHOUT_DROPOUT
+    mirroring: Mirroring = UNMIRRORED
+
+
+@dataclass(frozen=True)
+class StepPacks:
     """The packs of one optimizer step, over all ranks, and the state of the data after it."""
 
     step: int
-    packs: tuple[tuple[Slot, ...], ...]
+    packs: tuple[tuple[PlannedSample, ...], ...]
     state: PackingState
 
     @property
+    def samples(self) -> tuple[PlannedSample, ...]:
+        """The samples of all packs, in order."""
+        return tuple(planned for pack in self.packs for planned in pack)
+
+    @property
     def num_tokens(self) -> int:
-        return sum(slot.layout.length for pack in self.packs for slot in pack)
+        return sum(planned.layout.length for planned in self.samples)
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks of its samples, in sorted order."""
-        return tuple(sorted({slot.row.task for pack in self.packs for slot in pack}))
+        return tuple(sorted({planned.ref.task for planned in self.samples}))
 
 
-class Planner:
-    """Plans steps from numbered draws and a seed; remembers nothing but what it can compute again.
+class PackSchedule:
+    """Computes the packs of any step from a sequence of samples and a state; what it remembers it could compute again.
 
-    budget: tokens a pack may hold. prompts: those that were tokenized before. mirroring: of whole samples; without it
-    none is.
+    prompts: those that were tokenized before.
     """
 
     def __init__(
         self,
-        draws: Draws,
-        *,
+        sequence: SampleSequence,
         tokenizer: Tokenizer,
-        seed: int,
-        max_side: int,
-        budget: int,
-        packs_per_step: int,
-        dropout: DropoutRates,
-        mirroring: Mirroring | None = None,
-        prompts: PromptSource | None = None,
+        options: ScheduleOptions,
+        prompts: TokenizedPrompts | None = None,
     ) -> None:
-        self.draws = draws
-        self.budget = budget
-        self.packs_per_step = packs_per_step
-        self._tokenizer, self._dropout = tokenizer, dropout
-        self._mirroring, self._prompts = mirroring or Mirroring(0.0), prompts
-        self._seed, self._max_side = seed, max_side
-        self._packing = Packing(self._length, budget, following=draws.following)
-        self.slot = lru_cache(maxsize=REMEMBERED_SLOTS)(self._slot)
+        self.sequence, self.options = sequence, options
+        self._tokenizer, self._prompts = tokenizer, prompts
+        self._packing = Packing(self._length, options.pack_tokens, next_index=sequence.next_index)
+        self.sample = lru_cache(maxsize=REMEMBERED_SAMPLES)(self._sample)
 
-    def step(self, number: int, state: PackingState) -> StepPlan:
+    def step(self, number: int, state: PackingState) -> StepPacks:
         """Returns step `number`, which begins at `state`."""
         packs = []
-        for _ in range(self.packs_per_step):
-            counters, state = self._packing.next_pack(state)
-            packs.append(tuple(slot for counter in counters if (slot := self.slot(counter)) is not None))
-        return StepPlan(number, tuple(packs), state)
+        for _ in range(self.options.packs_per_step):
+            indices, state = self._packing.next_pack(state)
+            packs.append(tuple(planned for index in indices if (planned := self.sample(index)) is not None))
+        return StepPacks(number, tuple(packs), state)
 
-    def _length(self, counter: int) -> int:
-        slot = self.slot(counter)
-        return slot.layout.length if slot is not None else 0
+    def _length(self, index: int) -> int:
+        planned = self.sample(index)
+        return planned.layout.length if planned is not None else 0
 
-    def _slot(self, counter: int) -> Slot | None:
-        row = self.draws.row(counter)
-        if row is None:
+    def _sample(self, index: int) -> PlannedSample | None:
+        """Returns the sample at `index` of the sequence, laid out; None for one to pass over."""
+        ref = self.sequence.sample_ref(index)
+        if ref is None:
             return None
-        dropout = self._dropout.decide(self._seed, counter, row.key)
-        mirrored = self._mirroring.decide(self._seed, counter, row.key, row.task, row.instruction)
-        return make_slot(counter, row, dropout, self._max_side, self._tokenizer, self._prompts, mirrored)
+        options = self.options
+        dropout = options.dropout.decide(options.seed, index, ref.key)
+        mirrored = options.mirroring.decide(options.seed, index, ref.key, ref.task, ref.instruction)
+        return make_planned_sample(index, ref, dropout, options.max_side, self._tokenizer, self._prompts, mirrored)
 
 
 def rows_that_fit(
@@ -96,7 +116,7 @@ def rows_that_fit(
     tokenizer: Tokenizer,
     max_side: int,
     budget: int,
-    prompts: PromptSource | None = None,
+    prompts: TokenizedPrompts | None = None,
 ) -> npt.NDArray[np.int64]:
     """Returns those of `rows` that take at most `budget` tokens, whatever dropout does to them.
 
@@ -113,10 +133,12 @@ def rows_that_fit(
     template = 2 * unconditional_prompt(tokenizer).num_tokens + 2 * images_per_row
     doubtful = (image_tokens + text_bytes + template + 1 > budget) | (marks >= images_per_row)
     fits = ~doubtful
-    for place in np.flatnonzero(doubtful):
-        row = catalog.row(int(rows[place]))
-        kinds = [make_slot(0, row, dropout, max_side, tokenizer, prompts).layout.length for dropout in Dropout]
-        fits[place] = max(kinds) <= budget
+    for position in np.flatnonzero(doubtful):
+        ref = catalog.sample_ref(int(rows[position]))
+        kinds = [
+            make_planned_sample(0, ref, dropout, max_side, tokenizer, prompts).layout.length for dropout in Dropout
+        ]
+        fits[position] = max(kinds) <= budget
     return rows[fits]
 
 

@@ -1,8 +1,8 @@
 """Samples of shards that are opened a few at a time, when their turn comes, for sets too large to look at beforehand.
 
 An epoch visits the shards once, in a seeded order, in groups of a settable number. A group is opened as a catalog of
-its own, foreign shards indexed, and its samples are drawn once each in a seeded order. Draws are numbered by group and
-place, so a state tells which groups it needs: a run that goes on opens those, and none that is past.
+its own, shards without an index indexed, and its samples come once each in a seeded order. A sample's index holds its
+group and its position there, so a state tells which groups it needs: a resumed run opens those, and none that is past.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from threading import Thread
 import numpy as np
 import numpy.typing as npt
 
-from omnigen.data.loading.shard_prefetch import CacheFiller
+from omnigen.data.loading.shard_prefetch import ShardPrefetcher
 from omnigen.data.order.permutation import epoch_seed, permute
 from omnigen.data.shards.catalog import Catalog
 from omnigen.data.shards.find import FoundShard
-from omnigen.data.shards.sample_ref import Row
+from omnigen.data.shards.sample_ref import SampleRef
 from x2i.errors import UserError
 from x2i.seeding import stable_hash, unit_interval
 from x2i.store.files.cache import FileCache
 from x2i.store.files.ranges import MOST_OPEN, RangeReader
 
-PLACE_BITS = 32
-"""A draw's number is the number of its group, shifted by so many bits, plus its place in the group."""
+POSITION_BITS = 32
+"""A sample's index is the number of its group, shifted by so many bits, plus its position in the group."""
 GROUPS_KEPT = 3  # catalogs: of the group before, from which samples wait; the current one; the next, opened ahead
 GROUPS_COPIED = 4  # planning is ahead of loading, so the shards of one more group are in use
 
 Choice = Callable[[Catalog], npt.NDArray[np.int64]]
-"""Tells which rows of a group's catalog can be trained on."""
+"""Returns which rows of a group's catalog can be trained on."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class ShardStream:
     cache: FileCache | None = None
 
     def __post_init__(self) -> None:
-        """Raises UserError if foreign shards on a store have no room in the cache."""
-        foreign = [shard.tar.path for shard in self.shards if shard.is_remote and shard.index is None]
-        if foreign and not self.copies_fit:
+        """Raises UserError if shards without an index on a store have no room in the cache."""
+        unindexed = [shard.tar.path for shard in self.shards if shard.is_remote and shard.index is None]
+        if unindexed and not self.copies_fit:
             raise UserError(
                 f"data.cache_bytes: found {self.cache.limit if self.cache else 0}, expected at least {self._room}: "
-                f"shards on a store without an index, such as {foreign[0]}, are read from copies, and those of "
+                f"shards on a store without an index, such as {unindexed[0]}, are read from copies, and those of "
                 f"{GROUPS_COPIED} groups of data.stream ({self.at_a_time}) are in use together"
             )
 
@@ -71,10 +71,10 @@ class ShardStream:
 
     def group(self, number: int, seed: int) -> list[FoundShard]:
         """Returns the shards of group `number` of a run, counted over all its epochs."""
-        epoch, place = divmod(number, self.groups_per_epoch)
-        first = place * self.at_a_time
-        places = np.arange(first, min(first + self.at_a_time, len(self.shards)))
-        order = permute(places, len(self.shards), epoch_seed(stable_hash("stream", seed), epoch))
+        epoch, position = divmod(number, self.groups_per_epoch)
+        first = position * self.at_a_time
+        positions = np.arange(first, min(first + self.at_a_time, len(self.shards)))
+        order = permute(positions, len(self.shards), epoch_seed(stable_hash("stream", seed), epoch))
         return [self.shards[at] for at in order.tolist()]
 
     def fingerprint(self) -> str:
@@ -98,44 +98,44 @@ def split_shards(
             f"data.validation_fraction: found {fraction:g}; a stream holds out whole shards, and of {len(shards)} none "
             f"would be left to train on. Set it to 0, or give more shards"
         )
-    draws = [unit_interval("held-out shard", split_seed, shard.tar.path.name, at) for at, shard in enumerate(shards)]
-    held_out = set(sorted(range(len(shards)), key=draws.__getitem__)[:count])
+    values = [unit_interval("held-out shard", split_seed, shard.tar.path.name, at) for at, shard in enumerate(shards)]
+    held_out = set(sorted(range(len(shards)), key=values.__getitem__)[:count])
     return (
         [shard for at, shard in enumerate(shards) if at not in held_out],
         [shard for at, shard in enumerate(shards) if at in held_out],
     )
 
 
-class StreamDraws:
-    """Draws from a stream; see `sample_sequence.Draws`. choose: the rows of a group's catalog to draw from."""
+class StreamSequence:
+    """The sequence of a stream's samples; see `SampleSequence`. choose: which rows of a group's catalog to train on."""
 
     def __init__(self, stream: ShardStream, seed: int, choose: Choice) -> None:
         self._stream, self._seed, self._choose = stream, seed, choose
         self._groups: OrderedDict[int, Future[_Group]] = OrderedDict()
 
-    def row(self, number: int) -> Row | None:
-        """Returns the sample of draw `number`; None if its group has no sample.
+    def sample_ref(self, index: int) -> SampleRef | None:
+        """Returns the sample at `index`; None if its group has no sample.
 
         Raises UserError for what is amiss with a shard of its group, as `Catalog.open` does.
         """
-        at, place = number >> PLACE_BITS, number & ((1 << PLACE_BITS) - 1)
+        at, position = _split_index(index)
         group = self._group(at)
         if not len(group.rows):
             return None
-        return group.catalog.row(int(group.rows[place]))
+        return group.catalog.sample_ref(int(group.rows[position]))
 
-    def following(self, number: int) -> int:
-        """Returns the next number: of the same group, or the first one of the next.
+    def next_index(self, index: int) -> int:
+        """Returns the next index: of the same group, or the first one of the next.
 
         Raises UserError if a whole epoch of groups has no sample that can be trained on.
         """
-        at, place = number >> PLACE_BITS, number & ((1 << PLACE_BITS) - 1)
+        at, position = _split_index(index)
         size = len(self._group(at).rows)
-        if place + 1 < size:
-            return number + 1
+        if position + 1 < size:
+            return index + 1
         if not size:
             self._require_some(at)
-        return (at + 1) << PLACE_BITS
+        return (at + 1) << POSITION_BITS
 
     def reader(self) -> RangeReader:
         """Returns a reader of the shards' bytes; it uses the copies that the groups in use have in the cache."""
@@ -145,7 +145,7 @@ class StreamDraws:
         copies = {str(shard.tar.path): stream.cache.path_of(shard.tar) for shard in stream.shards if shard.is_remote}
         return RangeReader(copies, most_open=min(stream.at_a_time, MOST_OPEN))
 
-    def filler(self) -> CacheFiller | None:
+    def prefetcher(self) -> ShardPrefetcher | None:
         """Nothing fills the cache beforehand: a group's shards are fetched when it is opened."""
         return None
 
@@ -196,9 +196,14 @@ class StreamDraws:
         )
 
 
+def _split_index(index: int) -> tuple[int, int]:
+    """Returns the group of an index, and the position in it."""
+    return index >> POSITION_BITS, index & ((1 << POSITION_BITS) - 1)
+
+
 @dataclass(frozen=True)
 class _Group:
-    """A group that is open. rows: those of its catalog that are drawn, in order."""
+    """A group that is open. rows: those of its catalog to train on, in order."""
 
     catalog: Catalog
     rows: npt.NDArray[np.int64]

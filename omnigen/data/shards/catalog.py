@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from omnigen.data.shards.check import require_matching_tar
 from omnigen.data.shards.columns import number_column, numbers, text_column, texts
-from omnigen.data.shards.find import FoundShard, find_shard_set
+from omnigen.data.shards.find import FoundShard, find_training_shards
 from omnigen.data.shards.index import ShardIndex, read_shard_index
-from omnigen.data.shards.sample_ref import Row, RowColumns
-from omnigen.data.shards.unindexed import foreign_index
-from omnigen.data.shards.unique_keys import doubled, hash_texts
+from omnigen.data.shards.sample_ref import SampleRef, SampleTable
+from omnigen.data.shards.unindexed import make_index
+from omnigen.data.shards.unique_keys import duplicates, hash_texts
 from omnigen.data.shards.validation_split import ShardSplit, held_out_uids, join_splits, split_shard
 from x2i.errors import UserError
 from x2i.store.files.cache import FileCache, StoredFile, machine_cache
@@ -68,11 +68,11 @@ class Catalog:
         """Reads and checks the shards under `paths`: dataset folders, folders of shards or tars, local or URLs.
 
         A sample is held out if any photograph it comes from is; `held_out_uids` says which are. cache: where the
-        indexes of shards on a store, and the made indexes of foreign shards, are kept; these need one.
+        indexes of shards on a store, and the made indexes of shards without one, are kept; these need one.
         Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
         a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key stands twice.
         """
-        return cls.of(find_shard_set(paths), validation_fraction, split_seed, cache)
+        return cls.of(find_training_shards(paths), validation_fraction, split_seed, cache)
 
     @classmethod
     def of(
@@ -114,17 +114,17 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.task_id)
 
-    def row(self, number: int) -> Row:
+    def sample_ref(self, number: int) -> SampleRef:
         """Returns sample `number`. Raises IndexError if there is none."""
-        return self._rows.row(number)
+        return self._table.sample_ref(number)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_rows"}
+        return {name: value for name, value in self.__dict__.items() if name != "_table"}
 
     @cached_property
-    def _rows(self) -> RowColumns:
+    def _table(self) -> SampleTable:
         tars = [shard.tar for shard in self.shards]
-        return RowColumns(
+        return SampleTable(
             self.keys,
             self.instructions,
             self.tasks,
@@ -232,7 +232,7 @@ def _open(found: FoundShard, cache: FileCache | None, fraction: float, split_see
 
 def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     if found.index is None:
-        return foreign_index(found, cache)
+        return make_index(found, cache)
     name = str(found.index.path)
     if not found.is_remote:
         index = read_shard_index(found.index.path, name)
@@ -268,7 +268,7 @@ def _require_unique_keys(
         by_folder.setdefault(str(shard.tar.path.parent), []).append(number)
     for shards in by_folder.values():
         chosen = np.concatenate([np.arange(ends[number] - lengths[number], ends[number]) for number in shards])
-        rows = chosen[doubled(hashes[chosen])]
+        rows = chosen[duplicates(hashes[chosen])]
         seen: dict[str, str] = {}
         for number in np.unique(np.searchsorted(ends, rows, side="right")).tolist():
             name = found[number].tar.path.with_suffix(INDEX_SUFFIX)

@@ -19,7 +19,7 @@ ASKED_AT_A_TIME = 32  # paths on a store: asking is waiting
 
 @dataclass(frozen=True)
 class FoundShard:
-    """A shard as its folder lists it. index: None for a foreign shard, whose index must be made."""
+    """A shard as its folder lists it. index: None for a shard of another maker, whose index must be made."""
 
     tar: StoredFile
     index: StoredFile | None
@@ -33,11 +33,11 @@ class FoundShard:
         return is_remote(self.tar.path)
 
 
-def find_shard_set(paths: Sequence[str | Path]) -> list[FoundShard]:
+def find_training_shards(paths: Sequence[str | Path]) -> list[FoundShard]:
     """Returns the shards under every path (a dataset folder, a folder of shards, or one .tar), in order of their names.
 
     A path with numbers in braces, such as "https://host/{00000..00999}.tar", is one for each number. A shard without
-    an index is foreign if its folder, when listed, holds no index at all and belongs to no dataset of ours.
+    an index is taken if its folder, when listed, holds no index at all and belongs to no dataset of ours.
     Raises UserError for a path without shards, a shard given twice, a tar or an index that is missing.
     """
     if not paths:
@@ -104,10 +104,10 @@ def _folder(folder: Path, given: Path) -> Iterator[FoundShard]:
                 f"{folder / (name + SHARD_SUFFIX)}: missing, though its index {name + INDEX_SUFFIX} is there: copy it "
                 f"again, or delete the index to do without the shard"
             )
-    foreign = not indexed and not _is_ours(folder)
+    of_others = not indexed and not _is_ours(folder)
     for name in sorted(tars):
         index = files.get(name.removesuffix(SHARD_SUFFIX) + INDEX_SUFFIX)
-        if index is None and not foreign:
+        if index is None and not of_others:
             raise _unfinished(folder / name)
         yield FoundShard(files[name], index)
 

@@ -1,4 +1,4 @@
-"""One sample of a catalog, made from its columns: with little work, since samples are drawn by the million."""
+"""A reference to one sample of a catalog, made from its columns cheaply: a run makes millions of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Place = tuple[int, int, int, int]
-"""Of an image: byte offset and byte count in its tar, width and height in pixels."""
+ImageSpan = tuple[int, int, int, int]
+"""Where an image lies, and its size: byte offset and byte count in its tar, width and height in pixels."""
 
 IMAGE = np.dtype([("offset", "<i8"), ("bytes", "<u4"), ("width", "<i4"), ("height", "<i4")])
-"""A Place as columns keep it."""
-_PLACE = struct.Struct("<qIii")
-assert _PLACE.size == IMAGE.itemsize
+"""An ImageSpan as columns keep it."""
+_SPAN = struct.Struct("<qIii")
+assert _SPAN.size == IMAGE.itemsize
 
 
-class Row(NamedTuple):
+class SampleRef(NamedTuple):
     """One sample: what it takes to read it, without its pixels.
 
-    tar: where the shard lies, a path or a URL's. images: the places of every input in placeholder order, then of the
+    tar: where the shard lies, a path or a URL's. images: the spans of every input in placeholder order, then of the
     output.
     """
 
@@ -32,15 +32,15 @@ class Row(NamedTuple):
     task: str
     instruction: str
     tar: Path
-    images: tuple[Place, ...]
+    images: tuple[ImageSpan, ...]
 
     @property
     def num_inputs(self) -> int:
         return len(self.images) - 1
 
 
-class RowColumns:
-    """Makes rows from columns: their memory, read as Python's own numbers and strings without scalars in between.
+class SampleTable:
+    """Makes references from columns, whose memory is read as Python's numbers and strings without scalars in between.
 
     The arguments are the catalog's: see there. tars: of its shards.
     """
@@ -56,23 +56,23 @@ class RowColumns:
         images: npt.NDArray[np.void],
         first_image: npt.NDArray[np.int64],
     ) -> None:
-        assert images.dtype == IMAGE, "an image's record has another layout"
+        assert images.dtype == IMAGE, "ImageSpan and its dtype differ"
         self._keys, self._instructions = _Texts(keys), _Texts(instructions)
         self._tasks, self._task_id = tasks, task_id.data
         self._tars, self._shard_id = tars, shard_id.data
         self._images, self._first_image = images.view(np.uint8).data, first_image.data
 
-    def row(self, number: int) -> Row:
+    def sample_ref(self, number: int) -> SampleRef:
         """Returns sample `number`, from 0. Raises IndexError if there is none."""
         if number < 0:
             raise IndexError(f"sample {number}: the first one is 0")
-        first, end = self._first_image[number] * _PLACE.size, self._first_image[number + 1] * _PLACE.size
-        return Row(
+        first, end = self._first_image[number] * _SPAN.size, self._first_image[number + 1] * _SPAN.size
+        return SampleRef(
             self._keys[number],
             self._tasks[self._task_id[number]],
             self._instructions[number],
             self._tars[self._shard_id[number]],
-            tuple(_PLACE.iter_unpack(self._images[first:end])),
+            tuple(_SPAN.iter_unpack(self._images[first:end])),
         )
 
 
@@ -93,5 +93,5 @@ class _Texts:
     def __getitem__(self, number: int) -> str:
         chunk = bisect_right(self._firsts, number) - 1
         bounds, letters = self._chunks[chunk]
-        place = number - self._firsts[chunk]
-        return str(letters[bounds[place] : bounds[place + 1]], "utf-8")
+        at = number - self._firsts[chunk]
+        return str(letters[bounds[at] : bounds[at + 1]], "utf-8")

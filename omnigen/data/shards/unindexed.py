@@ -1,8 +1,8 @@
-"""Shards of other makers, without an index: one sequential look at headers and JSON makes one, so all promises hold.
+"""Shards of other makers, without an index: one pass over headers and JSON makes it, so all promises hold.
 
-A foreign shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
-KEY.output.jpg. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes are read from the
-images' headers, and each sample counts as a photograph of its own.
+Such a shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
+KEY.output.jpg, endings in any case. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes
+are read from the images' headers, and each sample counts as a photograph of its own.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ INDEX_VERSION = 2
 MOST_SHOWN = 5
 
 
-def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
+def make_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     """Returns the index of a shard without one: from the cache, or made now and kept there.
 
-    Raises UserError for a shard on a store without a cache that has room for it, and as `scan_foreign` does.
+    Raises UserError for a shard on a store without a cache that has room for it, and as `scan_unindexed` does.
     """
     tar = found.tar.path
     if found.is_remote:
@@ -50,13 +50,13 @@ def foreign_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
             )
         tar = copy
     if cache is None:
-        return read_shard_index(scan_foreign(tar, str(found.tar.path)), str(found.tar.path))
+        return read_shard_index(scan_unindexed(tar, str(found.tar.path)), str(found.tar.path))
     name = cache.path_of(found.tar).with_suffix(f".index-{INDEX_VERSION}.parquet").name
-    made = cache.make_once(name, lambda: scan_foreign(tar, str(found.tar.path)))
+    made = cache.make_once(name, lambda: scan_unindexed(tar, str(found.tar.path)))
     return read_shard_index(made, str(found.tar.path))
 
 
-def scan_foreign(tar: Path, name: str) -> bytes:
+def scan_unindexed(tar: Path, name: str) -> bytes:
     """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
 
     name: what the shard is called in errors, and in the uids of samples that name none. Raises UserError for a tar that
@@ -74,7 +74,7 @@ def scan_foreign(tar: Path, name: str) -> bytes:
                 raise UserError(f"{name}: key {key!r} stands twice, or its members are not together")
             seen.add(key)
             try:
-                rows.append(_row(reader, tar, name, key, {member.suffix: member for member in group}))
+                rows.append(_row(reader, tar, name, key, _by_suffix(list(group))))
             except (ValueError, DroppedError) as error:
                 complaints.append(f"sample {key!r}: {error}")
     if not rows:
@@ -119,6 +119,14 @@ def _uids(document: dict[str, Any]) -> list[str]:
     source = document.get("source")
     uids = source.get("uids") if isinstance(source, dict) else None
     return uids if isinstance(uids, list) and all(isinstance(uid, str) and uid for uid in uids) else []
+
+
+def _by_suffix(members: list[Member]) -> dict[str, Member]:
+    """Returns the members of a sample by suffix in lower case, as webdataset reads them."""
+    files = {member.suffix.lower(): member for member in members}
+    if len(files) < len(members):
+        raise ValueError("two members whose names differ in upper and lower case alone")
+    return files
 
 
 def _is_known(suffix: str) -> bool:

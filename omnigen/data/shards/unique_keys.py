@@ -28,7 +28,7 @@ def hash_texts(texts: pa.Array) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def doubled(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def duplicates(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Returns the places of the hashes that stand more than once."""
     ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]

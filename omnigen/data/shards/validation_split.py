@@ -20,11 +20,11 @@ def held_out_uids(uids: Iterable[str], fraction: float, split_seed: int) -> froz
     A photograph's fate depends on its uid and the seed alone (but for the at-least-one rule of very small datasets), so
     adding data never moves a photograph from one side to the other.
     """
-    draws = {uid: unit_interval(uid, "validation", split_seed) for uid in uids}
-    if fraction <= 0 or not draws:
+    values = {uid: unit_interval(uid, "validation", split_seed) for uid in uids}
+    if fraction <= 0 or not values:
         return frozenset()
-    return frozenset(uid for uid, value in draws.items() if value < fraction) or frozenset(
-        {min(draws, key=draws.__getitem__)}
+    return frozenset(uid for uid, value in values.items() if value < fraction) or frozenset(
+        {min(values, key=values.__getitem__)}
     )
 
 
@@ -32,7 +32,7 @@ def held_out_uids(uids: Iterable[str], fraction: float, split_seed: int) -> froz
 class ShardSplit:
     """What one shard tells of the split: held_out: bool per sample, by the fraction alone.
 
-    lowest: the least draw of its photographs; nearest: bool per sample, those made from that photograph.
+    lowest: the least value of its photographs; nearest: bool per sample, those made from that photograph.
     """
 
     held_out: npt.NDArray[np.bool_]
@@ -46,8 +46,8 @@ def split_shard(uids: pa.Array, fraction: float, split_seed: int) -> ShardSplit:
     if fraction <= 0 or not len(uids):
         return ShardSplit(nothing, 1.0, nothing)
     encoded = uids.flatten().dictionary_encode()
-    draws = _draws(encoded.dictionary.to_pylist(), split_seed)
-    flat = draws[encoded.indices.to_numpy()]
+    values = _unit_intervals(encoded.dictionary.to_pylist(), split_seed)
+    flat = values[encoded.indices.to_numpy()]
     lowest = np.ones(len(uids))
     np.minimum.at(lowest, pc.list_parent_indices(uids).to_numpy(), flat)
     least = float(lowest.min())
@@ -63,7 +63,7 @@ def join_splits(splits: Sequence[ShardSplit], fraction: float) -> npt.NDArray[np
     return np.concatenate([split.nearest & (split.lowest == least) for split in splits])
 
 
-def _draws(uids: Sequence[str], split_seed: int) -> npt.NDArray[np.float64]:
+def _unit_intervals(uids: Sequence[str], split_seed: int) -> npt.NDArray[np.float64]:
     """`unit_interval(uid, "validation", split_seed)` of many uids, without its overhead for each."""
     parts = (b"str:validation", f"int:{split_seed}".encode())
     tail = b"".join(len(part).to_bytes(8, "little") + part for part in parts)

@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen.cache.encode import EncodeOptions, encode
+from omnigen.cache.encode import encode
 from omnigen.cache.latents import LatentReader
-from omnigen.codecs.codec import load_codec
+from omnigen.cache.options import EncodeOptions
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import StepLoader
-from omnigen.data.loading.sample import Dropout, ImageReader, make_slot
+from omnigen.data.loading.sample import Dropout, ImageReader, make_planned_sample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
-from omnigen.train.command import train
 from omnigen.train.config import OptimizationConfig, load_config
 from omnigen.train.metrics import read_lines
 from omnigen.train.objective import prepare_pack
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from tests.support.tiny_vae import save_tiny_vae
 from tests.support.training_runs import TASKS, write_config
@@ -43,7 +44,7 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def keep(dataset: Path, codec: str = "dct:6", dtype: str = "fp32", tokenizer: str | None = "bytes") -> None:
-    encode(EncodeOptions([dataset], codec, ("32",), tokenizer, dtype, "cpu"))
+    encode([dataset], EncodeOptions(codec, (32,) if codec else (), tokenizer, dtype, "cpu"))
 
 
 def trained(config: Path, run: Path, *settings: str) -> Path:
@@ -77,14 +78,14 @@ def test_short_floats_change_losses_by_their_rounding(dataset, vae, tmp_path):
 def test_workers_read_the_cache_and_bring_the_same_packs(dataset, tmp_path):
     keep(dataset)
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU)
-    (parts,) = setup.stages
+    (parts,) = setup.phases
     assert len(parts.caches.latents) == 4
 
     def contents(workers: int, latents) -> tuple[list, list]:
-        loader = StepLoader(parts.planner, PackingState(), 0, 2, max_side=32, workers=workers, latents=latents)
+        loader = StepLoader(parts.schedule, PackingState(), 0, 2, workers=workers, latents=latents)
         packs = [pack for step in loader for pack in step.packs]
         prepared = [prepare_pack(pack, setup.codec, setup.config.train, CPU.device) for pack in packs]
-        samples = [(sample.encoded, sample.slot.counter) for pack in packs for sample in pack.samples]
+        samples = [(sample.encoded, sample.planned.index) for pack in packs for sample in pack.samples]
         return samples, [pack.clean for pack in prepared if pack is not None]
 
     plain, latents = contents(0, {})
@@ -101,15 +102,17 @@ def test_workers_read_the_cache_and_bring_the_same_packs(dataset, tmp_path):
 def test_the_latents_of_a_sample_do_not_depend_on_its_pack(dataset, vae):
     catalog, codec = Catalog.open([dataset]), load_codec(vae)
     numbers = range(0, len(catalog), 5)
-    slots = [make_slot(n, catalog.row(n), Dropout.NONE, 32, ByteTokenizer()) for n in numbers]
+    planned_samples = [
+        make_planned_sample(n, catalog.sample_ref(n), Dropout.NONE, 32, ByteTokenizer()) for n in numbers
+    ]
 
     def prepared(chosen):
         pack = prepare_pack(load_pack(chosen, ImageReader(32)), codec, OptimizationConfig(), CPU.device)
         assert pack is not None
         return pack
 
-    together = prepared(slots)
-    alone = [prepared([slot]) for slot in slots]
+    together = prepared(planned_samples)
+    alone = [prepared([planned]) for planned in planned_samples]
     assert all(a.equal(b.clean[0]) for a, b in zip(together.clean, alone, strict=True))
     references = [reference for pack in alone for reference in pack.references]
     assert all(a.equal(b) for a, b in zip(together.references, references, strict=True))
@@ -117,14 +120,14 @@ def test_the_latents_of_a_sample_do_not_depend_on_its_pack(dataset, vae):
 
 def test_an_image_shown_twice_is_drawn_twice_from_one_posterior(dataset, vae):
     catalog = Catalog.open([dataset])
-    row = next(row for row in map(catalog.row, range(len(catalog))) if row.task == "colorize")
-    slot = make_slot(3, row, Dropout.NONE, 32, ByteTokenizer())
-    twice = type(slot)(
-        slot.counter,
+    row = next(row for row in map(catalog.sample_ref, range(len(catalog))) if row.task == "colorize")
+    planned = make_planned_sample(3, row, Dropout.NONE, 32, ByteTokenizer())
+    twice = type(planned)(
+        planned.index,
         row,
-        slot.dropout,
+        planned.dropout,
         (1, 1),
-        type(slot.layout)((*slot.layout.pieces, ()), slot.layout.references * 2, slot.layout.target),
+        type(planned.layout)((*planned.layout.pieces, ()), planned.layout.references * 2, planned.layout.target),
     )
     pack = prepare_pack(load_pack([twice], ImageReader(32)), load_codec(vae), OptimizationConfig(), CPU.device)
     assert pack is not None
@@ -135,7 +138,7 @@ def test_an_image_shown_twice_is_drawn_twice_from_one_posterior(dataset, vae):
 
 def lines_of(dataset: Path, tmp_path: Path, *settings: str) -> list[str]:
     config = load_config(write_config(tmp_path / "c.yaml", dataset), list(settings))
-    return list(assemble(config, CPU).stages[0].caches.lines)
+    return list(assemble(config, CPU).phases[0].caches.lines)
 
 
 def test_the_opening_says_which_shards_use_a_cache_and_why_others_do_not(dataset, tmp_path, capsys):
@@ -198,23 +201,23 @@ def test_mirroring_goes_before_kept_latents_and_cannot_be_had_with_required_ones
 
 
 def test_half_of_a_run_is_mirrored_when_asked_and_validation_never(dataset, tmp_path):
-    setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset), ["data.flip=0.5"]), CPU).stages[0]
-    drawn = [setup.planner.slot(counter) for counter in range(400)]
-    assert 0.4 < sum(slot.mirrored for slot in drawn) / 400 < 0.6
+    setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset), ["data.flip=0.5"]), CPU).phases[0]
+    drawn = [setup.schedule.planned(counter) for counter in range(400)]
+    assert 0.4 < sum(planned.mirrored for planned in drawn) / 400 < 0.6
     assert setup.validation is not None
-    assert not any(slot.mirrored for slot in setup.validation.slots)
-    plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU).stages[0]
-    assert not any(plain.planner.slot(counter).mirrored for counter in range(400))
-    pairs = [(slot, plain.planner.slot(slot.counter)) for slot in drawn]
+    assert not any(planned.mirrored for planned in setup.validation.samples)
+    plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU).phases[0]
+    assert not any(plain.schedule.planned(counter).mirrored for counter in range(400))
+    pairs = [(planned, plain.schedule.planned(planned.index)) for planned in drawn]
     assert all((a.row, a.dropout, a.layout) == (b.row, b.dropout, b.layout) for a, b in pairs)
 
 
 def test_a_mirrored_sample_trains_on_mirrored_latents(dataset):
     catalog, codec = Catalog.open([dataset]), load_codec("dct:6")
-    row = catalog.row(0)
+    row = catalog.sample_ref(0)
     plain, mirrored = (
         prepare_pack(
-            load_pack([make_slot(0, row, Dropout.NONE, 32, ByteTokenizer(), mirrored=flag)], ImageReader(32)),
+            load_pack([make_planned_sample(0, row, Dropout.NONE, 32, ByteTokenizer(), mirrored=flag)], ImageReader(32)),
             codec,
             OptimizationConfig(),
             CPU.device,
@@ -230,7 +233,7 @@ def test_a_mirrored_sample_trains_on_mirrored_latents(dataset):
 
 def test_a_reader_without_caches_reads_pixels(dataset):
     catalog = Catalog.open([dataset])
-    row, pixels = catalog.row(0), ImageReader(32)
+    row, pixels = catalog.sample_ref(0), ImageReader(32)
     found = list(LatentReader({}, pixels).read(row.tar, row.images))
     assert len(found) == len(row.images)
     assert all(one.equal(other) for one, other in zip(found, pixels.read(row.tar, row.images)))

@@ -16,13 +16,22 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from omnigen.cache.encode import EncodeOptions, encode
-from omnigen.cache.files import latents_key, prompts_key, read_record, why_not
+from omnigen.cache.encode import encode
+from omnigen.cache.files import invalid_reason, latents_key, prompts_key, read_record
 from omnigen.cache.latents import LatentReader, find_latents
-from omnigen.cache.tokens import PromptCache, find_prompts
+from omnigen.cache.options import EncodeOptions
+from omnigen.cache.tokens import TokenCache, find_prompts
 from omnigen.cli import main
-from omnigen.codecs.codec import load_codec
-from omnigen.data.loading.sample import BadSample, Dropout, ImageReader, LoadedSample, condition, load, make_slot
+from omnigen.codecs.base import load_codec
+from omnigen.data.loading.sample import (
+    BadSample,
+    Dropout,
+    ImageReader,
+    LoadedSample,
+    condition,
+    load,
+    make_planned_sample,
+)
 from omnigen.data.shards.catalog import Catalog
 from omnigen.images import to_tensor
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
@@ -52,8 +61,8 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(dataset: Path, codec: str = "dct:6", **options: object) -> dict:
-    values = {"sides": (str(SIDE),), "tokenizer": None, "dtype": "fp32", "device": "cpu", **options}
-    return encode(EncodeOptions([dataset], codec, **values))  # type: ignore[arg-type]
+    values = {"side": (SIDE,), "tokenizer": None, "dtype": "fp32", "device": "cpu", **options}
+    return encode([dataset], EncodeOptions(codec, **values))  # type: ignore[arg-type]
 
 
 def written(dataset: Path) -> dict[str, bytes]:
@@ -74,8 +83,10 @@ def both_ways(dataset: Path, codec_name: str) -> list[tuple]:
     assert len(found) == len(catalog.shards)
     pixels = ImageReader(SIDE)
     reader = LatentReader(found, pixels)
-    slots = [make_slot(n, catalog.row(n), Dropout.NONE, SIDE, ByteTokenizer()) for n in range(len(catalog))]
-    return [(load(slot, pixels), load(slot, reader)) for slot in slots]
+    planned_samples = [
+        make_planned_sample(n, catalog.sample_ref(n), Dropout.NONE, SIDE, ByteTokenizer()) for n in range(len(catalog))
+    ]
+    return [(load(planned, pixels), load(planned, reader)) for planned in planned_samples]
 
 
 @pytest.mark.parametrize("name", ["dct:6", "vae"])
@@ -90,11 +101,11 @@ def test_what_is_read_is_what_the_codec_gives_for_every_image_in_its_order(datas
         assert isinstance(cached, LoadedSample)
         assert cached.encoded
         assert not plain.encoded
-        assert len(plain.references) == len(cached.references) == plain.slot.row.num_inputs
+        assert len(plain.references) == len(cached.references) == plain.planned.ref.num_inputs
         images = zip((plain.target, *plain.references), (cached.target, *cached.references))
         for pixels, posterior in images:
             assert posterior.equal(codec.posterior(to_tensor(pixels.numpy())[None])[0])
-        assert (plain.source is None) == (cached.source is None)
+        assert (plain.edit_input is None) == (cached.edit_input is None)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("bf16", 2**-8), ("fp16", 2**-11)])
@@ -226,10 +237,14 @@ def test_a_shard_that_changed_makes_its_cache_stale_and_only_that_is_made_again(
         for sample, inputs, output in made:
             writer.add(sample, inputs, output)
     for one in (key, words):
-        assert [why_not(shard, one) for shard in shards] == ["the shard has changed since it was encoded", "", ""]
+        assert [invalid_reason(shard, one) for shard in shards] == [
+            "the shard has changed since it was encoded",
+            "",
+            "",
+        ]
     summary = run(dataset, tokenizer="bytes")
     assert [cache["reasons"] for cache in summary["caches"]] == [{"the shard has changed since it was encoded": 1}] * 2
-    assert [why_not(shard, key) for shard in shards] == ["", "", ""]
+    assert [invalid_reason(shard, key) for shard in shards] == ["", "", ""]
     assert len(both_ways(dataset, "dct:6")) == 20
 
 
@@ -240,7 +255,7 @@ def test_other_weights_under_the_same_name_are_another_codec(dataset, tmp_path):
     save_tiny_vae(folder, seed=1)
     second = latents_key(load_codec(f"sdxl:{folder}"), SIDE)
     assert first.folder != second.folder
-    assert {why_not(shard, second) for shard in find_shards(dataset)} == {"not encoded"}
+    assert {invalid_reason(shard, second) for shard in find_shards(dataset)} == {"not encoded"}
     moved = save_tiny_vae(tmp_path / "elsewhere", seed=0)
     assert latents_key(load_codec(f"sdxl:{moved}"), SIDE) == first
 
@@ -262,11 +277,11 @@ def test_a_record_that_does_not_agree_is_not_used(dataset, change, reason):
     record = read_record(shard, key)
     change(record)
     path.write_text(json.dumps(record))
-    assert why_not(shard, key) == reason
+    assert invalid_reason(shard, key) == reason
     path.write_text("{half a rec")
-    assert why_not(shard, key) == "not encoded"
+    assert invalid_reason(shard, key) == "not encoded"
     run(dataset)
-    assert why_not(shard, key) == ""
+    assert invalid_reason(shard, key) == ""
 
 
 def test_a_cache_that_was_cut_or_lost_is_not_used(dataset):
@@ -275,8 +290,8 @@ def test_a_cache_that_was_cut_or_lost_is_not_used(dataset):
     folder = dataset / "encoded" / key.folder
     os.truncate(folder / f"{shards[0].name}.safetensors", 100)
     (folder / f"{shards[1].name}.parquet").unlink()
-    assert "has 100 bytes, its record says" in why_not(shards[0], key)
-    assert why_not(shards[1], key) == f"{shards[1].name}.parquet is missing"
+    assert "has 100 bytes, its record says" in invalid_reason(shards[0], key)
+    assert invalid_reason(shards[1], key) == f"{shards[1].name}.parquet is missing"
 
 
 def test_a_damaged_posterior_is_a_bad_sample_and_never_trained_on(dataset):
@@ -365,18 +380,18 @@ def hugging_face_tokenizer(folder: Path) -> str:
 def test_kept_prompts_are_those_of_the_tokenizer_for_every_kind_of_dropout(dataset, tmp_path, name):
     name = hugging_face_tokenizer(tmp_path / "tokenizer") if name == "hf" else name
     tokenizer = load_tokenizer(name)
-    run(dataset, None, sides=(), tokenizer=name)
+    run(dataset, None, side=(), tokenizer=name)
     catalog = Catalog.open([dataset])
     files, problems = find_prompts(catalog.shards, prompts_key(tokenizer))
     assert not problems
-    cache = PromptCache(files, Forgetful() if name == "bytes" else tokenizer)
+    cache = TokenCache(files, Forgetful() if name == "bytes" else tokenizer)
     for number in range(len(catalog)):
-        row = catalog.row(number)
+        row = catalog.sample_ref(number)
         for dropout in Dropout:
             expected = condition(row.instruction, row.num_inputs, dropout, tokenizer)
             assert cache.find(row, dropout) == expected
-            kept = make_slot(0, row, dropout, SIDE, tokenizer, cache)
-            assert kept == make_slot(0, row, dropout, SIDE, tokenizer)
+            kept = make_planned_sample(0, row, dropout, SIDE, tokenizer, cache)
+            assert kept == make_planned_sample(0, row, dropout, SIDE, tokenizer)
 
 
 def test_prompts_with_odd_spaces_and_repeated_images_are_kept_as_they_are(tmp_path):
@@ -386,11 +401,13 @@ def test_prompts_with_odd_spaces_and_repeated_images_are_kept_as_they_are(tmp_pa
     with training_shard(tmp_path, "edit-2in-00000") as writer:
         sample = Sample("edit-1", "edit", text, ((32, 32),) * 3, source, RecipeStamp("edit", 1, {}))
         writer.add(sample, [pixels, pixels], pixels)
-    run(tmp_path, None, sides=(), tokenizer="bytes")
+    run(tmp_path, None, side=(), tokenizer="bytes")
     catalog, tokenizer = Catalog.open([tmp_path]), ByteTokenizer()
     files, _ = find_prompts(catalog.shards, prompts_key(tokenizer))
     for dropout in Dropout:
-        assert PromptCache(files, tokenizer).find(catalog.row(0), dropout) == condition(text, 2, dropout, tokenizer)
+        assert TokenCache(files, tokenizer).find(catalog.sample_ref(0), dropout) == condition(
+            text, 2, dropout, tokenizer
+        )
 
 
 def test_another_vocabulary_is_another_tokenizer(tmp_path):
@@ -413,7 +430,7 @@ def test_another_vocabulary_is_another_tokenizer(tmp_path):
         (["{data}", "--codec", "dct", "--side", "8"], "--side 8: expected"),
         (["{data}", "--codec", "dct", "--side", "32", "--dtype", "bf61"], "did you mean 'bf16'"),
         (["{data}", "--codec", "dct", "--side", "32", "--device", "tpu"], "expected auto, cpu or cuda"),
-        (["{data}", "--codec", "vae", "--side", "32"], "no such codec"),
+        (["{data}", "--codec", "vae", "--side", "32"], "no codec 'vae'"),
         (["{data}/none", "--codec", "dct", "--side", "32"], "no such folder"),
     ],
 )

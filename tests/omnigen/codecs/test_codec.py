@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,10 +16,16 @@ import torch
 from PIL import Image
 from scipy.fft import dctn
 
-from omnigen.codecs.codec import DctCodec, SdxlCodec, dct_split, load_codec, posteriors, zigzag
+from omnigen.codecs.base import load_codec
+from omnigen.codecs.dct import DctCodec, dct_split, zigzag
+from omnigen.codecs.posteriors import posteriors
+from omnigen.codecs.sdxl import SdxlCodec
 from omnigen.images import prepare_image, to_tensor, to_uint8
 from omnigen.network.config import PRESETS
+from tests.support import REPOSITORY
 from tests.support.tiny_vae import save_tiny_vae
+from tests.support.training_runs import write_config
+from tests.support.training_shards import make_shards
 from x2i.errors import UserError
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "coins.png", "rocket.jpg", "motorcycle_left.png")
@@ -89,10 +98,73 @@ def test_names_lead_back_to_the_same_codec() -> None:
     assert load_codec("dct:24").name == "dct:24"
 
 
-@pytest.mark.parametrize("name", ["dct:2", "dct:193", "dct:many", "vae", "sdxl:", "jpeg:3"])
-def test_an_unknown_codec_is_a_user_error(name: str) -> None:
-    with pytest.raises(UserError, match="expected"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dct:2", "expected 3 to 192 channels"),
+        ("dct:193", "expected 3 to 192 channels"),
+        ("dct:many", "expected a number of channels"),
+        ("sdxl:", "expected sdxl:<folder or hub id>"),
+        ("sdxl", "expected sdxl:<folder or hub id>"),
+        ("vae", "no codec 'vae': there are: dct, sdxl"),
+        ("sdlx:folder", "no codec 'sdlx': did you mean 'sdxl'"),
+        ("no_such.package:Codec", "no module 'no_such'"),
+    ],
+)
+def test_an_unknown_codec_is_a_user_error(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_codec(name)
+
+
+OUTSIDE = """
+from omnigen.codecs.dct import DctCodec
+
+class Halved(DctCodec):
+    title = "the cosine transform at half the contrast"
+
+    @classmethod
+    def open(cls, argument, device="cpu"):
+        codec = cls(int(argument or 12))
+        codec.name = f"outside_codecs.halved:Halved={codec.channels}"
+        return codec
+
+    @classmethod
+    def channels_of(cls, argument):
+        return int(argument or 12)
+
+    fingerprint = "halved"
+
+    def posterior(self, images_BCHW):
+        return super().posterior(images_BCHW / 2)
+
+    def decode(self, latents_BCHW):
+        return super().decode(latents_BCHW) * 2
+"""
+
+
+def test_a_codec_of_a_package_outside_trains_encodes_and_generates(tmp_path: Path) -> None:
+    """Through the command lines, in processes of their own, with no file of the project changed."""
+    (tmp_path / "outside_codecs").mkdir()
+    (tmp_path / "outside_codecs" / "__init__.py").touch()
+    (tmp_path / "outside_codecs" / "halved.py").write_text(OUTSIDE)
+    name = "outside_codecs.halved:Halved=6"
+    data = make_shards(tmp_path / "data", ("text_to_image", "colorize"))
+    settings = {"model": {"codec": name}, "train": {"steps": 2}, "data": {"workers": 1}}
+    config = write_config(tmp_path / "run.yaml", data, **settings)
+
+    def omnigen(*arguments: object) -> str:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+        command = [sys.executable, "-m", "omnigen.cli", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "latents-Halved-halved-32: 0 of 2" in omnigen("encode", data, "--codec", name, "--side", 32)
+    told = omnigen("train", config, "--out", tmp_path / "run")
+    assert "latents of 2 of 2 shards are read from latents-Halved-halved-32" in told
+    omnigen("generate", "--model", tmp_path / "run", "--prompt", "a cat", "--steps", 1, "--out", tmp_path / "cat.png")
+    assert (tmp_path / "cat.png").is_file()
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["codec"] == name
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +210,8 @@ def test_drawing_from_a_posterior_is_encoding(vae_folder: Path) -> None:
         assert posterior.shape == (2, codec.posterior_channels, images.shape[2] // 8, images.shape[3] // 8)
         for seed in (None, 3):
             first, second = (torch.Generator().manual_seed(seed) if seed else None for _ in range(2))
-            assert torch.equal(codec.draw(posterior, first), codec.encode(images, second))
-    drawn = [codec.draw(posterior[:1], torch.Generator().manual_seed(seed)) for seed in range(400)]
+            assert torch.equal(codec.sample(posterior, first), codec.encode(images, second))
+    drawn = [codec.sample(posterior[:1], torch.Generator().manual_seed(seed)) for seed in range(400)]
     mean, deviation = posterior[:1].chunk(2, dim=1)
     found = torch.cat(drawn) / 0.13025
     assert ((found.mean(0) - mean[0]) / deviation[0] * 400**0.5).abs().max() < 5

@@ -11,7 +11,7 @@ from omnigen.data.loading.augment import (
     may_be_mirrored,
     telling_word,
 )
-from omnigen.data.loading.sample import Dropout, ImageReader, load, make_slot
+from omnigen.data.loading.sample import Dropout, ImageReader, load, make_planned_sample
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
 from tests.support.training_shards import make_shards
@@ -93,7 +93,7 @@ def test_most_of_our_own_phrasings_let_a_plain_caption_be_mirrored():
 
 
 def test_mirroring_happens_as_often_as_asked_and_depends_on_the_draw_alone():
-    decided = [Mirroring(0.3).decide(5, counter, "key", "deblur", "Sharpen it.") for counter in range(4000)]
+    decided = [Mirroring(0.3).decide(5, index, "key", "deblur", "Sharpen it.") for index in range(4000)]
     assert sum(decided) / 4000 == pytest.approx(0.3, abs=0.03)
     assert decided[17] is Mirroring(0.3).decide(5, 17, "key", "deblur", "Sharpen it.")
     for other in ((6, 0, "key"), (5, 0, "other")):
@@ -108,7 +108,7 @@ def test_all_images_of_a_sample_are_mirrored_together_and_the_reader_keeps_the_o
     catalog = Catalog.open([make_shards(tmp_path, ("few_shot",), names=("coffee",), sizes=((64, 48),))])
     reader = ImageReader(48)
     plain, mirrored, again = (
-        load(make_slot(0, catalog.row(0), Dropout.NONE, 48, ByteTokenizer(), mirrored=flag), reader)
+        load(make_planned_sample(0, catalog.sample_ref(0), Dropout.NONE, 48, ByteTokenizer(), mirrored=flag), reader)
         for flag in (False, True, False)
     )
     pairs = zip((plain.target, *plain.references), (mirrored.target, *mirrored.references), strict=True)
@@ -117,4 +117,4 @@ def test_all_images_of_a_sample_are_mirrored_together_and_the_reader_keeps_the_o
         assert after.equal(torch.from_numpy(before.numpy()[:, ::-1].copy()))
         assert not after.equal(before)
     assert again.target.equal(plain.target)
-    assert mirrored.slot.layout == plain.slot.layout
+    assert mirrored.planned.layout == plain.planned.layout

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from omnigen.data.shards.catalog import Catalog, held_out_uids, task_weights
 from omnigen.data.shards.index import read_shard_index
-from omnigen.data.shards.sample_ref import IMAGE, Row, RowColumns
+from omnigen.data.shards.sample_ref import IMAGE, SampleRef, SampleTable
 from omnigen.data.shards.unique_keys import hash_texts
 from tests.support.training_shards import make_sample, make_shards
 from x2i.errors import UserError
@@ -37,7 +37,7 @@ def test_a_row_leads_to_the_pixels(dataset):
     catalog = Catalog.open([dataset])
     assert len(catalog) == 12
     assert catalog.tasks == ("colorize", "text_to_image")
-    rows = [catalog.row(number) for number in range(len(catalog))]
+    rows = [catalog.sample_ref(number) for number in range(len(catalog))]
     assert {row.key for row in rows} == {f"{t}-{n}-{w}x32" for t in TASKS for n in NAMES for w in (32, 48)}
     for row in rows:
         for offset, count, width, height in row.images:
@@ -49,7 +49,7 @@ def test_a_number_that_no_sample_has_is_an_error(dataset):
     catalog = Catalog.open([dataset])
     for number in (-1, len(catalog)):
         with pytest.raises(IndexError):
-            catalog.row(number)
+            catalog.sample_ref(number)
 
 
 def test_rows_say_what_the_columns_hold_however_these_are_cut_into_chunks():
@@ -62,14 +62,14 @@ def test_rows_say_what_the_columns_hold_however_these_are_cut_into_chunks():
     whole = pa.array(["left out", *words, "left out"], pa.large_string())[1:-1]
     for cuts in ([0, 6], [0, 1, 6], [0, 2, 2, 4, 6]):
         pieces = pa.chunked_array([whole[a:b] for a, b in pairwise(cuts)], pa.large_string())
-        columns = RowColumns(
+        table = SampleTable(
             pa.chunked_array([pa.array(keys, pa.large_string())]),
             pieces, tasks, task_id, tars, shard_id, images, first_image,
         )  # fmt: skip
         for number, text in enumerate(words):
             places = tuple(images[first_image[number] : first_image[number + 1]].tolist())
-            expected = Row(keys[number], tasks[number % 2], text, tars[number // 3], places)
-            assert columns.row(number) == expected
+            expected = SampleRef(keys[number], tasks[number % 2], text, tars[number // 3], places)
+            assert table.sample_ref(number) == expected
 
 
 def test_a_folder_of_shards_is_as_good_as_a_dataset(dataset):
@@ -136,7 +136,7 @@ def test_marks_may_be_repeated_and_stand_in_any_order(tmp_path):
     inputs = rows[0]["num_inputs"]
     rows[0]["instruction"] = "".join(map(placeholder, [*range(inputs, 0, -1), 1]))
     pq.write_table(pa.Table.from_pylist(rows, schema=SHARD_SCHEMA), index)
-    assert Catalog.open([index.parent]).row(0).num_inputs == inputs
+    assert Catalog.open([index.parent]).sample_ref(0).num_inputs == inputs
 
 
 def test_an_index_whose_column_names_are_damaged_is_refused(dataset):
@@ -148,8 +148,8 @@ def test_an_index_whose_column_names_are_damaged_is_refused(dataset):
 
 def test_a_catalog_can_be_pickled_whether_or_not_it_was_read(dataset):
     catalog = Catalog.open([dataset])
-    row = catalog.row(3)
-    assert pickle.loads(pickle.dumps(catalog)).row(3) == row
+    row = catalog.sample_ref(3)
+    assert pickle.loads(pickle.dumps(catalog)).sample_ref(3) == row
 
 
 @pytest.mark.parametrize("column", ["key", "task", "instruction"])
@@ -263,7 +263,7 @@ def test_the_catalog_holds_out_what_the_rule_says_for_one_uid_alone(dataset):
     for fraction, seed in ((0.5, 1), (0.3, 2), (1e-9, 3), (0.0, 4)):
         catalog = Catalog.open([dataset], fraction, seed)
         held_out = held_out_uids(NAMES, fraction, seed)
-        rows = [catalog.row(number) for number in range(len(catalog))]
+        rows = [catalog.sample_ref(number) for number in range(len(catalog))]
         assert [any(name in row.key for name in held_out) for row in rows] == catalog.held_out.tolist()
 
 

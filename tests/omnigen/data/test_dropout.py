@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
-from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, condition, make_slot
+from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, condition, make_planned_sample
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.sample_sequence import CatalogDraws
-from omnigen.data.order.schedule import Planner
+from omnigen.data.order.sample_sequence import CatalogSequence
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.prompt import images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import ByteTokenizer
@@ -53,7 +53,7 @@ def text_of(prompt) -> str:
     ],
 )
 def test_each_kind_is_as_frequent_as_asked(rates):
-    found = Counter(rates.decide(1, counter, f"key-{counter % 7}") for counter in range(DRAWS))
+    found = Counter(rates.decide(1, index, f"key-{index % 7}") for index in range(DRAWS))
     asked = {Dropout.TEXT: rates.text, Dropout.IMAGES: rates.images, Dropout.BOTH: rates.both}
     asked[Dropout.NONE] = 1 - sum(asked.values())
     for kind, rate in asked.items():
@@ -62,7 +62,7 @@ def test_each_kind_is_as_frequent_as_asked(rates):
 
 def test_draws_are_independent_of_each_other_and_of_the_seed():
     rates = DropoutRates(0.2, 0.2, 0.1)
-    kinds = [rates.decide(1, counter, "a") is not Dropout.NONE for counter in range(DRAWS)]
+    kinds = [rates.decide(1, index, "a") is not Dropout.NONE for index in range(DRAWS)]
     for others in (kinds[1:], [rates.decide(2, n, "a") is not Dropout.NONE for n in range(DRAWS)]):
         both = sum(a and b for a, b in zip(kinds, others)) / len(others)
         assert both == pytest.approx(0.25, abs=0.015)
@@ -70,23 +70,19 @@ def test_draws_are_independent_of_each_other_and_of_the_seed():
 
 def test_a_planned_run_drops_at_the_rates_whatever_the_task(catalog):
     rows = catalog.training_rows()
-    planner = Planner(
-        CatalogDraws(catalog, rows, dict.fromkeys(rows, 1.0), 3),
-        tokenizer=TOKENIZER,
-        seed=3,
-        max_side=32,
-        budget=600,
-        packs_per_step=2,
-        dropout=DropoutRates(0.1, 0.2, 0.3),
+    schedule = PackSchedule(
+        CatalogSequence(catalog, rows, dict.fromkeys(rows, 1.0), 3),
+        TOKENIZER,
+        ScheduleOptions(3, 32, 600, 2, DropoutRates(0.1, 0.2, 0.3)),
     )
-    state, slots = PackingState(), []
+    state, planned_samples = PackingState(), []
     for number in range(150):
-        plan = planner.step(number, state)
-        state = plan.state
-        slots.extend(slot for pack in plan.packs for slot in pack)
-    assert len(slots) > 2500
+        step = schedule.step(number, state)
+        state = step.state
+        planned_samples.extend(step.samples)
+    assert len(planned_samples) > 2500
     for task in rows:
-        mine = Counter(slot.dropout for slot in slots if slot.row.task == task)
+        mine = Counter(planned.dropout for planned in planned_samples if planned.ref.task == task)
         for kind, rate in ((Dropout.TEXT, 0.1), (Dropout.IMAGES, 0.2), (Dropout.BOTH, 0.3)):
             assert mine[kind] / mine.total() == pytest.approx(rate, abs=0.06), (task, kind)
 
@@ -122,12 +118,12 @@ def test_without_words_the_images_stand_in_order_and_without_either_there_is_cfg
 
 def test_an_edit_stays_an_edit_as_long_as_its_image_is_shown(catalog):
     """Edit weighting compares with the input: it holds without words, and ends where the input is not shown."""
-    rows = map(catalog.row, range(len(catalog)))
+    rows = map(catalog.sample_ref, range(len(catalog)))
     row = next(row for row in rows if row.task == "colorize" and "astronaut" in row.key)
     codec = load_codec("dct:6")
     packs = {}
     for kind in Dropout:
-        batch = load_pack([make_slot(7, row, kind, 32, TOKENIZER)], ImageReader(32))
+        batch = load_pack([make_planned_sample(7, row, kind, 32, TOKENIZER)], ImageReader(32))
         packs[kind] = prepare_pack(batch, codec, OptimizationConfig(), torch.device("cpu"))
     weighted = {kind: pack.weights[0] is not None for kind, pack in packs.items()}
     assert weighted == {Dropout.NONE: True, Dropout.TEXT: True, Dropout.IMAGES: False, Dropout.BOTH: False}

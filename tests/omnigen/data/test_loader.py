@@ -11,10 +11,10 @@ import torch
 
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import LoadedStep, StepLoader
-from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, LoadedSample, condition, make_slot
+from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, LoadedSample, condition, make_planned_sample
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.sample_sequence import CatalogDraws
-from omnigen.data.order.schedule import Planner, rows_that_fit
+from omnigen.data.order.sample_sequence import CatalogSequence
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions, rows_that_fit
 from omnigen.data.shards.catalog import Catalog
 from omnigen.network.layout import PackLayout
 from omnigen.tokenizer import ByteTokenizer
@@ -35,17 +35,13 @@ def dataset(tmp_path_factory):
     return make_shards(tmp_path_factory.mktemp("data"), tasks, sizes=((64, 64), (64, 32)))
 
 
-def make_planner(dataset, packs_per_step=4, weights=None):
+def make_schedule(dataset, packs_per_step=4, weights=None):
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
-    return Planner(
-        CatalogDraws(catalog, rows, weights or dict.fromkeys(rows, 1.0), 1),
-        tokenizer=TOKENIZER,
-        seed=1,
-        max_side=SIDE,
-        budget=BUDGET,
-        packs_per_step=packs_per_step,
-        dropout=DropoutRates(0.1, 0.1, 0.1),
+    return PackSchedule(
+        CatalogSequence(catalog, rows, weights or dict.fromkeys(rows, 1.0), 1),
+        TOKENIZER,
+        ScheduleOptions(1, SIDE, BUDGET, packs_per_step, DropoutRates(0.1, 0.1, 0.1)),
     )
 
 
@@ -56,8 +52,16 @@ def contents(steps: list[LoadedStep]) -> list[list[list[tuple]]]:
 
 def seen(sample: LoadedSample) -> tuple:
     pixels = [(tuple(image.shape), image.numpy().tobytes()) for image in (*sample.references, sample.target)]
-    slot = sample.slot
-    return slot.counter, slot.row.key, slot.row.task, slot.dropout, slot.image_numbers, slot.layout, pixels
+    planned = sample.planned
+    return (
+        planned.index,
+        planned.ref.key,
+        planned.ref.task,
+        planned.dropout,
+        planned.image_numbers,
+        planned.layout,
+        pixels,
+    )
 
 
 def laid_out(layout: PackLayout | None) -> tuple:
@@ -68,7 +72,7 @@ def laid_out(layout: PackLayout | None) -> tuple:
 
 
 def load(dataset, first=0, last=3, state=None, **options):
-    return list(StepLoader(make_planner(dataset), state or PackingState(), first, last, max_side=SIDE, **options))
+    return list(StepLoader(make_schedule(dataset), state or PackingState(), first, last, **options))
 
 
 @pytest.mark.slow
@@ -101,33 +105,35 @@ def test_packs_are_the_same_with_any_number_of_ranks_of_several_workers(dataset)
 
 def test_a_run_may_go_on_with_another_number_of_ranks_and_workers(dataset):
     whole = load(dataset)
-    shares = [contents(load(dataset, 1, 3, whole[0].plan.state, rank=rank, world=2, workers=rank)) for rank in (0, 1)]
+    shares = [
+        contents(load(dataset, 1, 3, whole[0].scheduled.state, rank=rank, world=2, workers=rank)) for rank in (0, 1)
+    ]
     assert [[shares[i % 2][step][i // 2] for i in range(4)] for step in range(2)] == contents(whole[1:])
 
 
 def test_loading_goes_on_from_the_state_after_any_step(dataset):
     steps = load(dataset, last=4)
     for done in range(1, 4):
-        rest = load(dataset, done, 4, steps[done - 1].plan.state)
+        rest = load(dataset, done, 4, steps[done - 1].scheduled.state)
         assert contents(rest) == contents(steps[done:])
 
 
 def test_packs_are_full_to_95_percent_and_never_over(dataset):
-    planner, state = make_planner(dataset), PackingState()
+    schedule, state = make_schedule(dataset), PackingState()
     tokens = []
     for number in range(20):
-        plan = planner.step(number, state)
-        state = plan.state
-        tokens.extend(sum(slot.layout.length for slot in pack) for pack in plan.packs)
+        step = schedule.step(number, state)
+        state = step.state
+        tokens.extend(sum(planned.layout.length for planned in pack) for pack in step.packs)
     assert max(tokens) <= BUDGET
     assert sum(tokens) / len(tokens) / BUDGET >= 0.95
 
 
 def test_every_epoch_of_a_task_visits_each_of_its_samples_once(dataset):
-    planner = make_planner(dataset)
+    schedule = make_schedule(dataset)
     catalog = Catalog.open([dataset], validation_fraction=0.2)
     rows = catalog.training_rows()
-    drawn = [planner.draws.catalog_row(counter) for counter in range(400)]
+    drawn = [schedule.sequence.catalog_row(index) for index in range(400)]
     for task, numbers in rows.items():
         mine = [row for row in drawn if row in set(numbers.tolist())]
         epochs = [mine[start : start + len(numbers)] for start in range(0, len(mine) - len(numbers), len(numbers))]
@@ -138,14 +144,14 @@ def test_every_epoch_of_a_task_visits_each_of_its_samples_once(dataset):
 
 def test_the_layout_that_was_planned_is_the_layout_that_is_loaded(dataset):
     for step in load(dataset, last=2):
-        for slots, pack in zip(step.plan.packs, step.packs):
+        for planned_samples, pack in zip(step.scheduled.packs, step.packs):
             assert pack.layout is not None
-            assert pack.layout.num_tokens == sum(slot.layout.length for slot in slots)
+            assert pack.layout.num_tokens == sum(planned.layout.length for planned in planned_samples)
             for sample in pack.samples:
-                rows, columns = sample.slot.layout.target
+                rows, columns = sample.planned.layout.target
                 assert sample.target.shape == (rows * 16, columns * 16, 3)
                 assert sample.target.dtype == torch.uint8
-                shown = [(r * 16, c * 16, 3) for r, c in sample.slot.layout.references]
+                shown = [(r * 16, c * 16, 3) for r, c in sample.planned.layout.references]
                 assert [tuple(image.shape) for image in sample.references] == shown
 
 
@@ -188,10 +194,10 @@ def assert_one_hole(whole, holed, key, reason):
     assert {sample.key for sample in bad} == {key}
     assert all(reason in sample.reason and "input 1" in sample.reason for sample in bad)
     assert all("denoise" in sample.tar for sample in bad)
-    empty = {sample.counter for sample in bad}
-    kept = [[[seen(s) for s in pack.samples if s.slot.counter not in empty] for pack in step.packs] for step in whole]
+    empty = {sample.index for sample in bad}
+    kept = [[[seen(s) for s in pack.samples if s.planned.index not in empty] for pack in step.packs] for step in whole]
     assert [[[seen(s) for s in pack.samples] for pack in step.packs] for step in holed] == kept
-    assert [step.plan.state for step in holed] == [step.plan.state for step in whole]
+    assert [step.scheduled.state for step in holed] == [step.scheduled.state for step in whole]
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -209,16 +215,16 @@ def test_a_bad_image_in_a_worker_process_leaves_an_empty_slot_too(dataset, tmp_p
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_shard_that_shrinks_while_training_stops_it_and_is_named(tmp_path, workers):
     root = make_shards(tmp_path, ("text_to_image", "colorize"), sizes=((64, 64),))
-    planner = make_planner(root)
+    schedule = make_schedule(root)
     for shard in find_shards(root):
         os.truncate(shard.tar, 1500)
     with pytest.raises(UserError, match=r"^\S+\.tar: wanted \d+ bytes at \d+, found \d+: the file is truncated"):
-        list(StepLoader(planner, PackingState(), 0, 1, max_side=SIDE, workers=workers))
+        list(StepLoader(schedule, PackingState(), 0, 1, workers=workers))
 
 
 def test_dropout_happens_as_often_as_asked_and_depends_on_the_draw_alone():
     rates = DropoutRates(text=0.2, images=0.1, both=0.3)
-    kinds = [rates.decide(5, counter, "key") for counter in range(4000)]
+    kinds = [rates.decide(5, index, "key") for index in range(4000)]
     for kind, rate in zip(Dropout, (0.4, 0.2, 0.1, 0.3)):
         assert kinds.count(kind) / 4000 == pytest.approx(rate, abs=0.03)
     assert kinds[17] is rates.decide(5, 17, "key")
@@ -241,33 +247,38 @@ def test_samples_too_long_for_a_pack_are_found_at_start(dataset):
     for task, rows in catalog.training_rows().items():
         lengths = {}
         for number in rows:
-            row = catalog.row(int(number))
-            slots = [make_slot_of(row, kind) for kind in Dropout]
-            lengths[int(number)] = max(slot.layout.length for slot in slots)
+            row = catalog.sample_ref(int(number))
+            planned_samples = [make_slot_of(row, kind) for kind in Dropout]
+            lengths[int(number)] = max(planned.layout.length for planned in planned_samples)
         for budget in (40, 60, 90, 120):
             kept = rows_that_fit(catalog, rows, tokenizer=TOKENIZER, max_side=SIDE, budget=budget)
             assert kept.tolist() == [number for number, length in lengths.items() if length <= budget], task
 
 
 def make_slot_of(row, kind):
-    from omnigen.data.loading.sample import make_slot
+    from omnigen.data.loading.sample import make_planned_sample
 
-    return make_slot(0, row, kind, SIDE, TOKENIZER)
+    return make_planned_sample(0, row, kind, SIDE, TOKENIZER)
 
 
 def test_images_are_kept_as_far_as_they_fit_the_last_read_first(tmp_path):
     data = make_shards(tmp_path / "data", ("text_to_image",), ("astronaut", "chelsea", "coffee"), ((32, 32),))
     catalog = Catalog.open([data])
-    slots = [make_slot(0, catalog.row(row), Dropout.NONE, 32, ByteTokenizer()) for row in range(3)]
+    planned_samples = [
+        make_planned_sample(0, catalog.sample_ref(row), Dropout.NONE, 32, ByteTokenizer()) for row in range(3)
+    ]
     room_for_two = 2 * 32 * 32 * 3
     files = RangeReader()
     reader, plain = ImageReader(32, cache_bytes=room_for_two, files=files), ImageReader(32, cache_bytes=0)
     for place in (0, 1, 2, 0, 2, 2, 1, 0, 1, 2, 0, 1):  # the last two are 0 and 1
-        [one], [other] = load_pack([slots[place]], reader).samples, load_pack([slots[place]], plain).samples
+        [one], [other] = (
+            load_pack([planned_samples[place]], reader).samples,
+            load_pack([planned_samples[place]], plain).samples,
+        )
         assert one.target.equal(other.target)
     files.close()
     catalog.shards[0].tar.unlink()
     for place in (1, 0, 1):
-        assert load_pack([slots[place]], reader).samples
+        assert load_pack([planned_samples[place]], reader).samples
     with pytest.raises(UserError, match="not any more"):
-        load_pack([slots[2]], reader)
+        load_pack([planned_samples[2]], reader)

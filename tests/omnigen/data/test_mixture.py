@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnigen.data.order.mixture import LARGEST_BLOCK, Mixture, block_counts, draw
-from omnigen.data.order.sample_sequence import CatalogDraws
+from omnigen.data.order.mixture import LARGEST_BLOCK, Mixture, block_counts, task_at
+from omnigen.data.order.sample_sequence import CatalogSequence
 
 AUTHORS = (0.5, 0.2, 0.1, 0.1, 0.1)
 
@@ -37,7 +37,7 @@ def draws(count, seed=5):
         rows[task] = np.arange(start, start + samples)
         start += samples
     weights = {task: weight for task, (weight, _) in UNEQUAL.items()}
-    made = CatalogDraws(None, rows, weights, seed)
+    made = CatalogSequence(None, rows, weights, seed)
     drawn = np.array([made.catalog_row(number) for number in range(count)])
     return rows, drawn
 
@@ -87,16 +87,16 @@ def test_draws_in_a_row_are_not_predictable():
 @given(
     weights=st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any),
     seed=st.integers(0, 1000),
-    counter=st.integers(0, 5000),
+    index=st.integers(0, 5000),
 )
-def test_earlier_draws_are_counted_from_the_number_of_the_draw_alone(weights, seed, counter):
+def test_earlier_draws_are_counted_from_the_number_of_the_draw_alone(weights, seed, index):
     mixture = Mixture.from_weights(weights, seed)
-    task, visit = mixture.draw(counter)
-    assert visit == mixture.visits_before(counter)[task]
-    assert task == draw(counter, seed, weights)
-    after = list(mixture.visits_before(counter))
+    task, visit = mixture.task_at(index)
+    assert visit == mixture.visits_before(index)[task]
+    assert task == task_at(index, seed, weights)
+    after = list(mixture.visits_before(index))
     after[task] += 1
-    assert mixture.visits_before(counter + 1) == tuple(after)
+    assert mixture.visits_before(index + 1) == tuple(after)
 
 
 def test_a_task_of_weight_zero_is_never_drawn():

@@ -13,11 +13,11 @@ import torch
 
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.loader import StepLoader
-from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, make_slot
-from omnigen.data.loading.shard_prefetch import CacheFiller
+from omnigen.data.loading.sample import Dropout, DropoutRates, ImageReader, make_planned_sample
+from omnigen.data.loading.shard_prefetch import ShardPrefetcher
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.sample_sequence import CatalogDraws
-from omnigen.data.order.schedule import Planner
+from omnigen.data.order.sample_sequence import CatalogSequence
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config
@@ -48,18 +48,14 @@ def remote(local, bucket):  # noqa: F811
 
 def load(catalog, steps=2, **options):
     rows = catalog.training_rows()
-    planner = Planner(
-        CatalogDraws(catalog, rows, dict.fromkeys(rows, 1.0), 1),
-        tokenizer=ByteTokenizer(),
-        seed=1,
-        max_side=SIDE,
-        budget=600,
-        packs_per_step=3,
-        dropout=DropoutRates(0.1, 0.1, 0.1),
+    schedule = PackSchedule(
+        CatalogSequence(catalog, rows, dict.fromkeys(rows, 1.0), 1),
+        ByteTokenizer(),
+        ScheduleOptions(1, SIDE, 600, 3, DropoutRates(0.1, 0.1, 0.1)),
     )
-    loaded = list(StepLoader(planner, PackingState(), 0, steps, max_side=SIDE, **options))
+    loaded = list(StepLoader(schedule, PackingState(), 0, steps, **options))
     return [
-        [(s.slot.counter, s.slot.row.key, [*s.references, s.target]) for s in pack.samples]
+        [(s.planned.index, s.planned.ref.key, [*s.references, s.target]) for s in pack.samples]
         for step in loaded
         for pack in step.packs
     ]
@@ -89,9 +85,9 @@ def test_worker_processes_read_the_store_and_the_cache(local, remote, tmp_path):
     catalog = Catalog.open([remote], 0.2, cache=cache)
     expected = load(Catalog.open([local], 0.2))
     assert same(load(catalog, workers=2), expected)
-    filler = CacheFiller(cache, catalog.to_keep)
-    filler.start()
-    filler.wait()
+    prefetcher = ShardPrefetcher(cache, catalog.to_keep)
+    prefetcher.start()
+    prefetcher.wait()
     assert all(cache.path_of(file).exists() for file in catalog.to_keep)
     assert same(load(catalog, workers=1), expected)
 
@@ -99,9 +95,9 @@ def test_worker_processes_read_the_store_and_the_cache(local, remote, tmp_path):
 def test_once_the_cache_holds_the_shards_the_store_is_not_asked(local, remote, tmp_path, monkeypatch):
     cache = FileCache(tmp_path / "cache", PLENTY)
     catalog = Catalog.open([remote], 0.2, cache=cache)
-    filler = CacheFiller(cache, catalog.to_keep)
-    filler.start()
-    filler.wait()
+    prefetcher = ShardPrefetcher(cache, catalog.to_keep)
+    prefetcher.start()
+    prefetcher.wait()
     monkeypatch.setattr("x2i.store.files.retry.ATTEMPTS", 1)
     monkeypatch.setattr(catalog.shards[0].tar.fs, "cat_ranges", None)  # of the instance: fsspec puts it there
     assert same(load(catalog), load(Catalog.open([local], 0.2)))
@@ -121,7 +117,8 @@ def test_a_pack_asks_once_and_for_each_sample_in_one_range(local, remote, monkey
     firsts = [int(rows[0]) for rows in catalog.training_rows().values()]
     packs = [
         load_pack(
-            [make_slot(0, one.row(row), Dropout.NONE, SIDE, ByteTokenizer()) for row in firsts], ImageReader(SIDE)
+            [make_planned_sample(0, one.sample_ref(row), Dropout.NONE, SIDE, ByteTokenizer()) for row in firsts],
+            ImageReader(SIDE),
         )
         for one in (catalog, near)
     ]
@@ -143,10 +140,10 @@ def test_a_shard_that_vanishes_from_the_store_is_named(remote, tmp_path, monkeyp
             store.rm_file(path)
     with pytest.raises(UserError, match=r"vanishing/shards/.*\.tar: could not be read"):
         load(catalog)
-    filler = CacheFiller(cached.cache, cached.to_keep)
-    filler.start()
+    prefetcher = ShardPrefetcher(cached.cache, cached.to_keep)
+    prefetcher.start()
     with pytest.raises(UserError, match=r"\.tar: could not be fetched"):
-        filler.wait()
+        prefetcher.wait()
 
 
 def test_a_shard_cut_short_on_the_store_is_refused_at_start(local):

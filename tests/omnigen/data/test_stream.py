@@ -15,10 +15,10 @@ import pytest
 from omnigen.data.loading.loader import StepLoader
 from omnigen.data.loading.sample import DropoutRates
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.schedule import Planner, rows_that_fit
-from omnigen.data.order.stream import PLACE_BITS, ShardStream, StreamDraws, split_shards
+from omnigen.data.order.schedule import PackSchedule, ScheduleOptions, rows_that_fit
+from omnigen.data.order.stream import POSITION_BITS, ShardStream, StreamSequence, split_shards
 from omnigen.data.shards.catalog import Catalog
-from omnigen.data.shards.find import find_shard_set
+from omnigen.data.shards.find import find_training_shards
 from omnigen.tokenizer import ByteTokenizer
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from tests.support.training_shards import make_shards
@@ -33,17 +33,17 @@ SIDE, BUDGET = 48, 600
 
 
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory):
+def unindexed(tmp_path_factory):
     """Five shards of sixteen samples, in a folder without any index."""
     made = make_shards(tmp_path_factory.mktemp("data"), TASKS, sizes=((64, 64), (64, 32)))
-    folder = tmp_path_factory.mktemp("foreign")
+    folder = tmp_path_factory.mktemp("unindexed")
     for tar in (made / "shards").glob("*.tar"):
         shutil.copy(tar, folder)
     return folder
 
 
-def draws_of(folder, at_a_time=2, seed=7, cache=None, budget=BUDGET):
-    return StreamDraws(ShardStream(tuple(find_shard_set([folder])), at_a_time, cache), seed, fitting(budget))
+def sequence_of(folder, at_a_time=2, seed=7, cache=None, budget=BUDGET):
+    return StreamSequence(ShardStream(tuple(find_training_shards([folder])), at_a_time, cache), seed, fitting(budget))
 
 
 def fitting(budget):
@@ -54,17 +54,13 @@ def fitting(budget):
     return choose
 
 
-def load(draws, first=0, last=6, state=None, **options):
-    planner = Planner(
-        draws,
-        tokenizer=ByteTokenizer(),
-        seed=1,
-        max_side=SIDE,
-        budget=BUDGET,
-        packs_per_step=2,
-        dropout=DropoutRates(0.1, 0.1, 0.1),
+def load(sequence, first=0, last=6, state=None, **options):
+    schedule = PackSchedule(
+        sequence,
+        ByteTokenizer(),
+        ScheduleOptions(1, SIDE, BUDGET, 2, DropoutRates(0.1, 0.1, 0.1)),
     )
-    yield from StepLoader(planner, state or PackingState(), first, last, max_side=SIDE, **options)
+    yield from StepLoader(schedule, state or PackingState(), first, last, **options)
 
 
 def seen(steps):
@@ -73,67 +69,69 @@ def seen(steps):
 
 def sample_seen(sample):
     pixels = [image.numpy().tobytes() for image in (*sample.references, sample.target)]
-    return sample.slot.counter, sample.slot.row.key, sample.slot.dropout, sample.slot.layout, pixels
+    return sample.planned.index, sample.planned.ref.key, sample.planned.dropout, sample.planned.layout, pixels
 
 
-def walk(draws, count):
+def walk(sequence, count):
     number = 0
     for _ in range(count):
-        yield number, draws.row(number)
-        number = draws.following(number)
+        yield number, sequence.sample_ref(number)
+        number = sequence.next_index(number)
 
 
-def test_every_epoch_draws_each_sample_once_in_groups_of_few_shards(foreign):
-    drawn = list(walk(draws_of(foreign), 3 * SAMPLES))
-    keys = [row.key for _, row in drawn]
+def test_every_epoch_draws_each_sample_once_in_groups_of_few_shards(unindexed):
+    found = list(walk(sequence_of(unindexed), 3 * SAMPLES))
+    keys = [row.key for _, row in found]
     epochs = [keys[start : start + SAMPLES] for start in (0, SAMPLES, 2 * SAMPLES)]
     assert [len(set(epoch)) for epoch in epochs] == [SAMPLES] * 3
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    for group in {number >> PLACE_BITS for number, _ in drawn}:
-        tars = [row.tar for number, row in drawn if number >> PLACE_BITS == group]
+    for group in {number >> POSITION_BITS for number, _ in found}:
+        tars = [row.tar for number, row in found if number >> POSITION_BITS == group]
         assert len(set(tars)) == (1 if group % 3 == 2 else 2)
         assert tars != sorted(tars) or len(set(tars)) == 1
 
 
-def test_the_order_depends_on_the_seed_alone(foreign):
-    once, again, other = ([row.key for _, row in walk(draws_of(foreign, seed=seed), SAMPLES)] for seed in (7, 7, 8))
+def test_the_order_depends_on_the_seed_alone(unindexed):
+    once, again, other = (
+        [row.key for _, row in walk(sequence_of(unindexed, seed=seed), SAMPLES)] for seed in (7, 7, 8)
+    )
     assert once == again != other
 
 
 def test_a_run_that_goes_on_opens_no_shard_that_is_past(tmp_path):
     made = make_shards(tmp_path / "data", sizes=((48, 48), (48, 32), (32, 48), (32, 32)))  # eight shards
-    stream = ShardStream(tuple(find_shard_set([made])), 1)
-    steps = list(load(StreamDraws(stream, 7, fitting(BUDGET)), last=3))
-    state = steps[1].plan.state
-    groups = {number >> PLACE_BITS for number in (*state.waiting, state.next)}
+    stream = ShardStream(tuple(find_training_shards([made])), 1)
+    steps = list(load(StreamSequence(stream, 7, fitting(BUDGET)), last=3))
+    state = steps[1].scheduled.state
+    groups = {number >> POSITION_BITS for number in (*state.waiting, state.next)}
     assert 1 <= min(groups) <= max(groups) <= 5
     for group in range(min(groups)):
         [shard] = stream.group(group, 7)
         shard.tar.path.unlink()
         shard.index.path.unlink()
-    goes_on = load(StreamDraws(stream, 7, fitting(BUDGET)), 2, 3, state)
+    goes_on = load(StreamSequence(stream, 7, fitting(BUDGET)), 2, 3, state)
     assert seen(goes_on) == seen(steps[2:])
 
 
 @pytest.mark.slow
-def test_ranks_and_workers_change_nothing(foreign):
-    whole = seen(load(draws_of(foreign)))
-    assert seen(load(draws_of(foreign), workers=2)) == whole
-    shares = [seen(load(draws_of(foreign), rank=rank, world=2, workers=rank)) for rank in (0, 1)]
+def test_ranks_and_workers_change_nothing(unindexed):
+    whole = seen(load(sequence_of(unindexed)))
+    assert seen(load(sequence_of(unindexed), workers=2)) == whole
+    shares = [seen(load(sequence_of(unindexed), rank=rank, world=2, workers=rank)) for rank in (0, 1)]
     assert [[share[0] for share in step] for step in zip(*shares)] == whole
     assert sum(len(pack) for step in whole for pack in step) > 30
 
 
-def test_copies_of_shards_on_a_store_stay_within_the_cache(foreign, bucket, tmp_path):  # noqa: F811
+def test_copies_of_shards_on_a_store_stay_within_the_cache(unindexed, bucket, tmp_path):  # noqa: F811
     store, root = fsspec.core.url_to_fs(f"{bucket}/streamed")
-    for path in sorted(foreign.iterdir()):
+    for path in sorted(unindexed.iterdir()):
         store.put_file(str(path), f"{root}/{path.name}")
-    sizes = sorted(path.stat().st_size for path in foreign.iterdir())
+    sizes = sorted(path.stat().st_size for path in unindexed.iterdir())
     limit = sum(sizes[-4:]) + 200_000  # the indexes made of them lie there too
     cache = FileCache(tmp_path / "cache", limit)
-    wanted = seen(load(draws_of(foreign, 1), last=40))
+    wanted = seen(load(sequence_of(unindexed, 1), last=40))
     found, copies = [], set()
-    for step in load(draws_of(f"{bucket}/streamed", 1, cache=cache), last=40):
+    for step in load(sequence_of(f"{bucket}/streamed", 1, cache=cache), last=40):
         found += seen([step])
         kept = [path for path in cache.folder.glob("*.tar*") if path.is_file()]
         copies |= set(kept)
@@ -141,54 +139,56 @@ def test_copies_of_shards_on_a_store_stay_within_the_cache(foreign, bucket, tmp_
     assert found == wanted
     assert len(copies) >= 5
     with pytest.raises(UserError, match=f"data.cache_bytes: found 1000, expected at least {sum(sizes[-4:])}"):
-        draws_of(f"{bucket}/streamed", 1, cache=FileCache(tmp_path / "small", 1000))
+        sequence_of(f"{bucket}/streamed", 1, cache=FileCache(tmp_path / "small", 1000))
     with pytest.raises(UserError, match=r"data.cache_bytes: found 0"):
-        draws_of(f"{bucket}/streamed", 1)
+        sequence_of(f"{bucket}/streamed", 1)
 
 
-def test_shards_without_an_index_stream_from_a_server_that_knows_no_ranges(foreign, tmp_path):
+def test_shards_without_an_index_stream_from_a_server_that_knows_no_ranges(unindexed, tmp_path):
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        for number, path in enumerate(sorted(foreign.iterdir()), 8):
+        for number, path in enumerate(sorted(unindexed.iterdir()), 8):
             shutil.copy(path, tmp_path / f"{number:03d}.tar")
         url = f"http://127.0.0.1:{server.server_port}/"
-        stream = ShardStream(tuple(find_shard_set([url + "{008..012}.tar"])), 2, FileCache(tmp_path / "cache", 10**9))
-        found = seen(load(StreamDraws(stream, 7, fitting(BUDGET))))
+        stream = ShardStream(
+            tuple(find_training_shards([url + "{008..012}.tar"])), 2, FileCache(tmp_path / "cache", 10**9)
+        )
+        found = seen(load(StreamSequence(stream, 7, fitting(BUDGET))))
         with RangeReader() as reader, pytest.raises(UserError, match="its server ignores byte ranges"):
             reader.read(dataset_path(url + "008.tar"), 512, 10)
         server.shutdown()
-    assert found == seen(load(draws_of(foreign)))
+    assert found == seen(load(sequence_of(unindexed)))
 
 
-def test_a_damaged_shard_is_told_when_its_turn_comes(foreign, tmp_path):
-    folder = shutil.copytree(foreign, tmp_path / "shards")
-    stream = ShardStream(tuple(find_shard_set([folder])), 1)
+def test_a_damaged_shard_is_told_when_its_turn_comes(unindexed, tmp_path):
+    folder = shutil.copytree(unindexed, tmp_path / "shards")
+    stream = ShardStream(tuple(find_training_shards([folder])), 1)
     [damaged] = stream.group(3, 7)
     os.truncate(damaged.tar.path, 5000)
-    draws = StreamDraws(stream, 7, fitting(BUDGET))
-    assert len(list(walk(draws, 3 * 16))) == 48
+    sequence = StreamSequence(stream, 7, fitting(BUDGET))
+    assert len(list(walk(sequence, 3 * 16))) == 48
     with pytest.raises(UserError, match=f"{damaged.tar.path}: .*truncated"):
-        list(walk(draws, 3 * 16 + 1))
+        list(walk(sequence, 3 * 16 + 1))
 
 
-def test_a_stream_of_which_nothing_fits_is_told(foreign):
+def test_a_stream_of_which_nothing_fits_is_told(unindexed):
     with pytest.raises(UserError, match=r"longer than train\.pack_tokens"):
-        list(load(draws_of(foreign, budget=5), last=1))
+        list(load(sequence_of(unindexed, budget=5), last=1))
 
 
-def test_samples_that_do_not_fit_are_passed_over(foreign):
-    catalog = Catalog.open([foreign])
-    short = sorted(catalog.row(number).key for number in fitting(36)(catalog))
+def test_samples_that_do_not_fit_are_passed_over(unindexed):
+    catalog = Catalog.open([unindexed])
+    short = sorted(catalog.sample_ref(number).key for number in fitting(36)(catalog))
     assert len({key.partition("-")[0] for key in short}) == 3, "two of the five shards hold nothing that fits"
-    draws = draws_of(foreign, at_a_time=1, budget=36)
-    drawn = [row for _, row in walk(draws, 2 * (len(short) + 2)) if row is not None]
-    for epoch in (drawn[: len(short)], drawn[len(short) : 2 * len(short)]):
+    sequence = sequence_of(unindexed, at_a_time=1, budget=36)
+    found = [row for _, row in walk(sequence, 2 * (len(short) + 2)) if row is not None]
+    for epoch in (found[: len(short)], found[len(short) : 2 * len(short)]):
         assert sorted(row.key for row in epoch) == short
 
 
-def test_whole_shards_are_held_out(foreign):
-    found = find_shard_set([foreign])
+def test_whole_shards_are_held_out(unindexed):
+    found = find_training_shards([unindexed])
     training, held_out = split_shards(found, 0.4, 0)
     assert (len(training), len(held_out)) == (3, 2)
     assert {shard.tar.path for shard in [*training, *held_out]} == {shard.tar.path for shard in found}
@@ -201,9 +201,9 @@ def test_whole_shards_are_held_out(foreign):
 def test_numbers_in_braces_stand_for_many_paths(tmp_path):
     for name in ("a-08", "a-09", "a-10", "b-09"):
         (tmp_path / f"{name}.tar").write_bytes(b"")
-    found = find_shard_set([tmp_path / "a-{08..10}.tar", tmp_path / "b-09.tar"])
+    found = find_training_shards([tmp_path / "a-{08..10}.tar", tmp_path / "b-09.tar"])
     assert [shard.tar.path.name for shard in found] == ["a-08.tar", "a-09.tar", "a-10.tar", "b-09.tar"]
     with pytest.raises(UserError, match=r"a-11\.tar: no such file"):
-        find_shard_set([tmp_path / "a-{08..11}.tar"])
+        find_training_shards([tmp_path / "a-{08..11}.tar"])
     with pytest.raises(UserError, match="the smaller number first"):
-        find_shard_set([tmp_path / "a-{10..08}.tar"])
+        find_training_shards([tmp_path / "a-{10..08}.tar"])

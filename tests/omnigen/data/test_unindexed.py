@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from webdataset import TarWriter
 
-from omnigen.data.loading.sample import Dropout, ImageReader, LoadedSample, load, make_slot
+from omnigen.data.loading.sample import Dropout, ImageReader, LoadedSample, load, make_planned_sample
 from omnigen.data.shards.catalog import Catalog
 from omnigen.tokenizer import ByteTokenizer
 from tests.support.training_shards import photograph
@@ -64,11 +64,25 @@ def test_a_foreign_shard_is_a_shard_like_ours(tmp_path, cache):
     assert 1 <= catalog.held_out.sum() <= 5
     reader = ImageReader(64, files=catalog.reader())
     for number in range(6):
-        slot = make_slot(0, catalog.row(number), Dropout.NONE, 64, ByteTokenizer())
-        loaded = load(slot, reader)
+        planned = make_planned_sample(0, catalog.sample_ref(number), Dropout.NONE, 64, ByteTokenizer())
+        loaded = load(planned, reader)
         assert isinstance(loaded, LoadedSample)
         assert loaded.target.shape == (64, 32, 3)
         assert loaded.references[0].shape == ((48, 32, 3) if number == 0 else (32, 48, 3))
+
+
+def test_upper_case_endings_are_those_of_other_cameras_and_systems(tmp_path, cache):
+    """KEY.input_1.JPG is KEY.input_1.jpg, as webdataset reads it."""
+    made = [sample(number) for number in range(3)]
+    shouted = [{name if name == "__key__" else name.upper(): data for name, data in one.items()} for one in made]
+    folder = write(tmp_path / "shouted", shouted)
+    catalog = Catalog.open([folder], cache=cache)
+    assert len(catalog) == 3
+    loaded = load(make_planned_sample(0, catalog.sample_ref(1), Dropout.NONE, 64, ByteTokenizer()), ImageReader(64))
+    assert isinstance(loaded, LoadedSample)
+    assert loaded.target.shape == (64, 32, 3)
+    folder = write(tmp_path / "both", [{**made[0], "output.JPG": made[0]["output.jpg"]}, made[1]])
+    assert [Catalog.open([folder]).sample_ref(0).key] == ["0001"]
 
 
 def test_the_index_is_made_once_and_again_if_the_tar_changes(tmp_path, cache):
@@ -91,7 +105,7 @@ def test_sizes_and_sources_that_the_json_gives_are_used(tmp_path):
     }
     folder = write(tmp_path / "foreign", [sample(1, json=json.dumps(document).encode())])
     catalog = Catalog.open([folder])
-    assert [image[2:] for image in catalog.row(0).images] == [(7, 9), (5, 5)]
+    assert [image[2:] for image in catalog.sample_ref(0).images] == [(7, 9), (5, 5)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +128,7 @@ def test_a_sample_with_something_amiss_is_left_out_and_logged(tmp_path, changes,
     folder = write(tmp_path / "foreign", [sample(0), sample(1, **changes), sample(2)])
     with caplog.at_level(logging.WARNING):
         catalog = Catalog.open([folder])
-    assert [catalog.row(number).key for number in range(2)] == ["0000", "0002"]
+    assert [catalog.sample_ref(number).key for number in range(2)] == ["0000", "0002"]
     assert len(catalog) == 2
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2
@@ -133,7 +147,7 @@ def test_a_foreign_shard_that_is_damaged_or_dangerous_is_refused(tmp_path):
     os.truncate(folder / "00000.tar", 3000)
     with pytest.raises(UserError, match="truncated"):
         Catalog.open([folder])
-    folder = write(tmp_path / "doubled", [sample(0), sample(1), sample(0)])
+    folder = write(tmp_path / "duplicates", [sample(0), sample(1), sample(0)])
     with pytest.raises(UserError, match="'0000' stands twice"):
         Catalog.open([folder])
     folder = write(write(tmp_path / "two", [sample(0)]), [sample(0)], "00001.tar")

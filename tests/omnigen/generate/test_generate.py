@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from omnigen.codecs.codec import DctCodec
-from omnigen.generate.kv_cache import PromptCache
-from omnigen.generate.pipeline import generate
+from omnigen.codecs.dct import DctCodec
+from omnigen.generate.kv_cache import KVCache
+from omnigen.generate.options import GenerationOptions
+from omnigen.generate.pipeline import OmniGenPipeline
 from omnigen.generate.sampler import guidance_weights, integrate, schedule
 from omnigen.images import prepare_image, to_tensor, to_uint8
 from omnigen.network.config import ModelConfig, preset
@@ -73,7 +77,7 @@ def test_guidance_weights_are_those_of_the_formula() -> None:
 def test_the_prompt_cache_gives_the_velocities_of_the_whole_network() -> None:
     network = random_model()
     layout, references, noisy, timesteps = inputs(SAMPLES)
-    cache = PromptCache(network, SAMPLES, references)
+    cache = KVCache(network, SAMPLES, references)
     with torch.no_grad():
         for scale in (1.0, -0.5):
             changed = [scale * latent for latent in noisy]
@@ -103,8 +107,8 @@ def by_hand(model: OmniGen, images: list[np.ndarray], guidance: float, image_gui
 
 
 def test_generation_equals_the_formula_written_out(model: OmniGen, images: list[np.ndarray]) -> None:
-    settings = {"height": 48, "width": 64, "steps": 3, "seed": 3, "max_input_side": 64}
-    picture = generate(model, TOKENIZER, CODEC, EDIT, images, guidance=2.5, image_guidance=1.6, **settings)
+    options = GenerationOptions(height=48, width=64, steps=3, seed=3, guidance=2.5, image_guidance=1.6)
+    picture = OmniGenPipeline(model, TOKENIZER, CODEC, max_side=64)(EDIT, images, options)
     assert picture.shape == (48, 64, 3)
     assert picture.dtype == np.uint8
     expected = by_hand(model, images, 2.5, 1.6, steps=3)
@@ -117,42 +121,59 @@ def test_in_bf16_the_picture_is_nearly_the_same(model: OmniGen, images: list[np.
     hook = model.llm.layers[0].self_attn.qkv_proj.register_forward_hook(
         lambda m, a, output: dtypes.append(output.dtype)
     )
-    settings = {"height": 48, "width": 64, "steps": 3, "seed": 3, "max_input_side": 64}
-    exact, near = (generate(model, TOKENIZER, CODEC, EDIT, images, bf16=bf16, **settings) for bf16 in (False, True))
+    options = GenerationOptions(height=48, width=64, steps=3, seed=3)
+    exact, near = (
+        OmniGenPipeline(model, TOKENIZER, CODEC, 64, bf16=bf16)(EDIT, images, options) for bf16 in (False, True)
+    )
     hook.remove()
     assert set(dtypes[:4]) == {torch.float32}  # the prompt, then three steps
     assert set(dtypes[4:]) == {torch.bfloat16}
     assert 0 < np.abs(exact.astype(int) - near).mean() < 2
 
 
-def test_the_seed_fixes_the_picture(model: OmniGen) -> None:
-    def draw(seed: int) -> np.ndarray:
-        return generate(model, TOKENIZER, CODEC, "a red house", height=32, width=16, steps=2, seed=seed)
+def small(model: OmniGen, prompt: str, images: Sequence[np.ndarray] = (), **options: Any) -> np.ndarray:
+    """A picture of 32 x 16 pixels in two steps."""
+    settings = GenerationOptions(**{"height": 32, "width": 16, "steps": 2, **options})
+    return OmniGenPipeline(model, TOKENIZER, CODEC)(prompt, images, settings)
 
-    assert np.array_equal(draw(1), draw(1))
-    assert not np.array_equal(draw(1), draw(2))
+
+def test_the_seed_fixes_the_picture(model: OmniGen) -> None:
+    def picture(seed: int) -> np.ndarray:
+        return small(model, "a red house", seed=seed)
+
+    assert np.array_equal(picture(1), picture(1))
+    assert not np.array_equal(picture(1), picture(2))
+
+
+def test_the_timestep_shift_is_the_models_unless_one_is_given(model: OmniGen) -> None:
+    plain, shifted = small(model, "a red house"), small(model, "a red house", shift=3.0)
+    assert not np.array_equal(plain, shifted)
+    pipeline = OmniGenPipeline(model, TOKENIZER, CODEC, shift=3.0)
+    options = GenerationOptions(height=32, width=16, steps=2)
+    assert np.array_equal(pipeline("a red house", options=options), shifted)
+    assert np.array_equal(pipeline("a red house", options=replace(options, shift=1.0)), plain)
 
 
 def test_plain_guidance_needs_the_full_prompt_alone(model: OmniGen) -> None:
     calls: list[int] = []
     hook = model.time_token.register_forward_hook(lambda module, args, output: calls.append(len(output)))
-    generate(model, TOKENIZER, CODEC, "a house", height=16, width=16, steps=1, guidance=1.0)
-    generate(model, TOKENIZER, CODEC, "a house", height=16, width=16, steps=1, guidance=2.0)
+    small(model, "a house", steps=1, guidance=1.0)
+    small(model, "a house", steps=1, guidance=2.0)
     hook.remove()
     assert calls == [1, 2]
 
 
 def test_images_without_a_mark_are_refused_with_an_example(model: OmniGen, images: list[np.ndarray]) -> None:
-    with pytest.raises(UserError, match=r"does not say where they belong.*<img><\|image_1\|></img>"):
-        generate(model, TOKENIZER, CODEC, "Make it snow.", images[:1], height=32, width=32)
+    with pytest.raises(UserError, match=r"does not mark where they belong.*<img><\|image_1\|></img>"):
+        small(model, "Make it snow.", images[:1])
 
 
 def test_a_mark_without_its_image_is_refused(model: OmniGen, images: list[np.ndarray]) -> None:
     with pytest.raises(UserError, match="marks 2 image"):
-        generate(model, TOKENIZER, CODEC, EDIT, images[:1], height=32, width=32)
+        small(model, EDIT, images[:1])
 
 
 @pytest.mark.parametrize("height", [0, 40, 2048])
 def test_a_size_that_does_not_fit_is_refused(model: OmniGen, height: int) -> None:
     with pytest.raises(UserError, match="height: found .* multiple of 16 pixels up to 1024"):
-        generate(model, TOKENIZER, CODEC, "a house", height=height, width=32)
+        small(model, "a house", height=height)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from omnigen.train.checkpoint import Checkpoints
-from omnigen.train.command import train
+from omnigen.train.run import train
 from tests.support.in_process_training import CPU, go_on, training
 from tests.support.training_runs import TASKS, write_config
 from tests.support.training_shards import make_shards

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.codecs.codec import DctCodec
+from omnigen.codecs.dct import DctCodec
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.ablate import Ablations
 from omnigen.train.config import TrainingConfig, differences, load_config
 from omnigen.train.memory import report
-from omnigen.train.phases import run_stages
+from omnigen.train.phases import run_phases
 from omnigen.train.setup import network_config
 from tests.support import REPOSITORY
 from x2i.errors import UserError
@@ -43,13 +43,13 @@ def config(tmp_path) -> Path:
         ("data.weights={}", r"data: .*expected weights with at least one above 0"),
         ("data.weights={colorize: 0}", r"data: .*expected weights with at least one above 0"),
         ("data.weights={colorize: .inf}", r"data\.weights\.colorize: .*finite"),
-        ("stages=[{steps: 2, weights: {colorize: 0}}]", r"stages\.0: .*expected weights with at least one above 0"),
+        ("phases=[{steps: 2, weights: {colorize: 0}}]", r"phases\.0: .*expected weights with at least one above 0"),
         ("data.weights={colorize: -1}", r"data\.weights\.colorize: .*found -1"),
         ("data.max_side=8", r"data\.max_side: .*16, found 8"),
         ("log.prompts=[1]", r"log\.prompts\.0: .*string, found 1"),
-        ("steps=3", r"steps: unknown key: did you mean 'stages'"),
-        ("stages=[{steps: 2, sides: 64}]", r"stages\.0\.sides: unknown key"),
-        ("stages=[{max_side: 64}]", r"stages\.0\.steps: .*required"),
+        ("steps=3", r"steps: unknown key: did you mean 'phases'"),
+        ("phases=[{steps: 2, sides: 64}]", r"phases\.0\.sides: unknown key"),
+        ("phases=[{max_side: 64}]", r"phases\.0\.steps: .*required"),
         ("parallel.mode=tensor", r"parallel\.mode: .*'ddp', 'fsdp' or 'hsdp'"),
         ("lora.rank=-1", r"lora\.rank: .*found -1"),
         ("train.steps", "expected section.key=value"),
@@ -65,13 +65,13 @@ def test_a_mistake_is_named_with_file_key_and_expectation(config, setting, messa
 def test_the_configurations_that_come_along_are_valid(name):
     path = MANIFESTS / name
     if name == "ablations.yaml":
-        plan = load_settings(Ablations, path)
-        assert all(comparison.better in comparison.arms for comparison in plan.comparisons)
-        path = path.parent / plan.base
+        ablations = load_settings(Ablations, path)
+        assert all(comparison.better in comparison.arms for comparison in ablations.comparisons)
+        path = path.parent / ablations.base
     config = load_config(path)
     tokenizer, codec = ByteTokenizer(), DctCodec(4 if config.model.preset == "phi3-mini" else 12)
     network = network_config(config, tokenizer, codec)
-    assert all(stage.max_side <= network.pos_embed_max_size * 16 for stage in run_stages(config))
+    assert all(phase.max_side <= network.pos_embed_max_size * 16 for phase in run_phases(config))
     assert "parameters" in report(config, network)
 
 
@@ -85,6 +85,20 @@ def test_paths_in_the_file_are_relative_to_it_and_paths_set_are_relative_to_here
     assert load_config(config).data.shards == (str(tmp_path / "dataset"),)
     assert load_config(config, ["data.shards=[here]"]).data.shards == (str(Path.cwd() / "here"),)
     assert load_config(config, ["data.shards=here"]).data.shards == (str(Path.cwd() / "here"),)
+
+
+@pytest.mark.parametrize(("key", "family"), [("codec", "sdxl"), ("tokenizer", "hf")])
+def test_folders_of_codec_and_tokenizer_are_relative_to_the_file_and_hub_ids_stay(config, tmp_path, key, family):
+    def found(name, *overrides):
+        config.write_text(f"model: {{{key}: '{name}'}}\n")
+        return getattr(load_config(config, overrides).model, key)
+
+    (tmp_path / "parts").mkdir()
+    assert found(f"{family}:parts") == f"{family}:{tmp_path / 'parts'}"
+    assert found(f"{family}:./later") == f"{family}:{tmp_path / 'later'}"
+    assert found(f"{family}:some/hub-id") == f"{family}:some/hub-id"
+    assert found(f"{family}:/abs") == f"{family}:/abs"
+    assert found("bytes", f"model.{key}={family}:./here") == f"{family}:{Path.cwd() / 'here'}"
 
 
 def test_overrides_replace_single_values(config):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.train.command import train
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train
 from tests.support import training_runs
 from tests.support.training_runs import start, steps_written, write_config
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_file_of_a_checkpoint_is_named_with_the_checkpoint_to_go_back_to(config, run, name, message):
     DAMAGE[message](run / "checkpoints" / "step-0000006" / name)
     longer = ["train.steps=8"]
-    with pytest.raises(UserError, match=rf"step-0000006: damaged: {name}.*{message}.*--resume .*step-0000003"):
+    with pytest.raises(RunError, match=rf"step-0000006: damaged: {name}.*{message}.*--resume .*step-0000003"):
         train(config, longer, "auto", run)
     assert (run / "checkpoints" / "step-0000006" / "COMPLETE").is_file()
     train(config, longer, str(run / "checkpoints" / "step-0000003"), run)
@@ -68,7 +68,7 @@ def test_a_damaged_file_of_a_checkpoint_is_named_with_the_checkpoint_to_go_back_
 def test_a_checkpoint_whose_list_of_files_is_damaged_is_not_trusted(config, run):
     shutil.rmtree(run / "checkpoints" / "step-0000003")
     (run / "checkpoints" / "step-0000006" / "files.json").write_text("[]")
-    with pytest.raises(UserError, match=r"damaged: files.json cannot be read.*begin anew with --out elsewhere"):
+    with pytest.raises(RunError, match=r"damaged: files.json cannot be read.*begin anew with --out elsewhere"):
         train(config, ["train.steps=8"], "auto", run)
 
 
@@ -82,7 +82,7 @@ def test_a_checkpoint_whose_list_of_files_is_damaged_is_not_trusted(config, run)
         (["model.overrides.num_layers=3"], "llm.layers.2.* nothing there"),
         (["model.overrides.intermediate_size=32"], r"mlp.down_proj.weight: \(32, 64\) there, \(32, 32\) here"),
         (["train.steps=5"], "has taken 6 steps, the configuration has 5; lengthen it"),
-        (["stages=[{steps: 4}, {steps: 4}]"], "its last step was of stage 1, by the configuration it is of stage 2"),
+        (["phases=[{steps: 4}, {steps: 4}]"], "its last step was of phase 1, by the configuration it is of phase 2"),
     ],
 )
 def test_a_checkpoint_of_another_network_or_schedule_is_refused_before_anything_is_removed(
@@ -109,7 +109,7 @@ def test_a_damaged_line_of_a_log_is_told_by_its_number(config, run, damaged):
     log = run / "metrics.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join([*lines[:2], damaged, *lines[2:]]))
-    with pytest.raises(UserError, match=r"metrics.jsonl: line 3 is damaged"):
+    with pytest.raises(RunError, match=r"metrics.jsonl: line 3 is damaged"):
         train(config, ["train.steps=7"], "auto", run)
 
 
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_it_has_room(config, finish
     try:
         options = ("--set", f"checkpoint.background={background}")
         full = training_runs.train(config, disk / "run", *options)
-        assert full.returncode == 2, full.stderr
+        assert full.returncode == 1, full.stderr
         # TensorBoard's own thread may say its part before it, after it or in between.
         assert re.search(r"omnigen: .*No space left on device", full.stderr), full.stderr
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)

@@ -31,10 +31,10 @@ SETTINGS: dict[str, dict[str, object]] = {
 }
 DETERMINISTIC = (METRICS, VALIDATION, "summary.json", "model/model.safetensors", "model/config.json")
 
-AT_A_BOUNDARY = ("stage end", "stage begin", "stage validated")
+AT_A_BOUNDARY = ("phase end", "phase begin", "phase validated")
 # What a kill falls into, and how many of each are wanted at least.
-# step: between two events of a stage. save: a checkpoint is half written. stage end: the last step of a stage is told,
-# its checkpoint not complete. stage begin: it is complete, the next stage not yet validated. stage validated: it is,
+# step: between two events of a phase. save: a checkpoint is half written. phase end: the last step of a phase is told,
+# its checkpoint not complete. phase begin: it is complete, the next phase not yet validated. phase validated: it is,
 # and none of its steps is told. export: the last checkpoint is complete, the summary not written.
 WANTED = Counter({"step": 3, "save": 3, **{f"{aim} {step}": 2 for aim in AT_A_BOUNDARY for step in BOUNDARIES}})
 WANTED["export"] = 1
@@ -42,7 +42,7 @@ AIMS = [
     *((aim, end) for end in BOUNDARIES for aim in ("step", "save", *AT_A_BOUNDARY)),
     *((aim, LAST) for aim in ("step", "save", "export")),
 ]
-PAUSES = {"step": 0.03, "save": 0.02, "stage end": 0.06, "export": 0.02}
+PAUSES = {"step": 0.03, "save": 0.02, "phase end": 0.06, "export": 0.02}
 """The kill comes up to so many seconds after its moment has come, so that it falls anywhere in its phase."""
 KILLS, MOST_RUNS, LONGEST_LIFE = 20, 5, 120
 
@@ -94,7 +94,7 @@ def is_saving(run: Path) -> bool:
 
 
 def is_validated_anew(run: Path, step: int) -> bool:
-    """Whether the stage that begins after `step` steps was validated at its beginning."""
+    """Whether the phase that begins after `step` steps was validated at its beginning."""
     return any(line["step"] == step and "mean_predictor" in line for line in read_lines(run / VALIDATION))
 
 
@@ -105,16 +105,16 @@ def phase_of(life: Life) -> str | None:
         return None
     told = max((line["step"] for line in read_lines(run / METRICS)), default=0)
     if told in BOUNDARIES and saved < told:
-        return f"stage end {told}"
+        return f"phase end {told}"
     if told in BOUNDARIES:
-        return f"stage validated {told}" if is_validated_anew(run, told) else f"stage begin {told}"
+        return f"phase validated {told}" if is_validated_anew(run, told) else f"phase begin {told}"
     if saved == LAST:
         return "export"
     return "save" if is_saving(run) else "step"
 
 
 def aim_at(aim: str, end: int, life: Life, told: int) -> Callable[[], bool]:
-    """Returns what tells whether the moment has come; it has for a life that went past the stage's `end`, too.
+    """Returns what tells whether the moment has come; it has for a life that went past the phase's `end`, too.
 
     told: how many steps a "step" lets pass.
     """
@@ -122,9 +122,9 @@ def aim_at(aim: str, end: int, life: Life, told: int) -> Callable[[], bool]:
     return {
         "step": lambda: life.told() >= life.resumes_at + told and not is_saving(run),
         "save": lambda: is_saving(run),
-        "stage end": lambda: life.told() >= end,
-        "stage begin": lambda: newest_checkpoint(run) >= end,
-        "stage validated": lambda: life.told() > end or (newest_checkpoint(run) >= end and is_validated_anew(run, end)),
+        "phase end": lambda: life.told() >= end,
+        "phase begin": lambda: newest_checkpoint(run) >= end,
+        "phase validated": lambda: life.told() > end or (newest_checkpoint(run) >= end and is_validated_anew(run, end)),
         "export": lambda: (run / "model").exists(),
     }[aim]
 
@@ -160,7 +160,7 @@ def train_to_the_end(config: Path, run: Path, *options: str) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_any_moment_of_any_phase_it_gives_the_same_bytes(shards, tmp_path):
-    config = write_config(tmp_path / "run.yaml", shards, stages=STAGES, **SETTINGS)
+    config = write_config(tmp_path / "run.yaml", shards, phases=STAGES, **SETTINGS)
     train_to_the_end(config, tmp_path / "undisturbed")
     kills: Counter[str] = Counter()
     resumed_at: Counter[int] = Counter()
@@ -184,7 +184,7 @@ def test_killed_at_any_moment_of_any_phase_it_gives_the_same_bytes(shards, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", ["train.steps={}", "stages=[{{steps: {}}}]"])
+@pytest.mark.parametrize("steps", ["train.steps={}", "phases=[{{steps: {}}}]"])
 def test_a_finished_run_that_is_lengthened_and_killed_goes_on_to_its_new_end(shards, tmp_path, steps):
     config = write_config(tmp_path / "run.yaml", shards, log={"every": 2}, checkpoint={"every": 8})
     shorter, longer = (("--set", steps.format(count)) for count in (10, 20))

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, SCALARS, EventAccumulator
 
-from omnigen.train.command import train
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train
 from tests.support.in_process_training import go_on, training
 from tests.support.training_runs import write_config
 from x2i.errors import UserError

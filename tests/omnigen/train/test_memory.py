@@ -8,8 +8,8 @@ import pytest
 
 from omnigen.network.config import preset
 from omnigen.network.flops import num_parameters
-from omnigen.train.config import LoraSettings, OptimizationConfig, ParallelConfig, StageConfig, TrainingConfig
-from omnigen.train.memory import drawing, in_words, needed, planned_network, report
+from omnigen.train.config import LoraSettings, OptimizationConfig, ParallelConfig, PhaseConfig, TrainingConfig
+from omnigen.train.memory import describe, planned_network, report, sampling_memory, training_memory
 
 NETWORK = preset("phi3-mini")
 RUN = TrainingConfig(train=OptimizationConfig(packs_per_step=8, pack_tokens=16384))
@@ -17,20 +17,22 @@ FSDP = replace(RUN, parallel=ParallelConfig("fsdp"))
 
 
 def test_gradients_stand_beside_activations_only_where_a_rank_has_several_packs():
-    assert needed(RUN, NETWORK, 4, True).accumulates
-    assert not needed(RUN, NETWORK, 8, True).accumulates
-    assert needed(RUN, NETWORK, 4, True).total - needed(RUN, NETWORK, 8, True).total == 4 * num_parameters(NETWORK)
+    assert training_memory(RUN, NETWORK, 4, True).accumulates
+    assert not training_memory(RUN, NETWORK, 8, True).accumulates
+    assert training_memory(RUN, NETWORK, 4, True).total - training_memory(
+        RUN, NETWORK, 8, True
+    ).total == 4 * num_parameters(NETWORK)
 
 
 def test_the_stage_that_takes_most_decides():
-    stages = (StageConfig(1, pack_tokens=1024), StageConfig(1, pack_tokens=4096), StageConfig(1, pack_tokens=2048))
+    phases = (PhaseConfig(1, pack_tokens=1024), PhaseConfig(1, pack_tokens=4096), PhaseConfig(1, pack_tokens=2048))
     longest = replace(RUN, train=replace(RUN.train, pack_tokens=4096))
-    assert needed(replace(RUN, stages=stages), NETWORK, 1, True) == needed(longest, NETWORK, 1, True)
+    assert training_memory(replace(RUN, phases=phases), NETWORK, 1, True) == training_memory(longest, NETWORK, 1, True)
 
 
 def test_an_adapter_is_reckoned_with_the_layers_it_has():
     few, many = (
-        needed(replace(RUN, lora=LoraSettings(8, targets=targets)), NETWORK, 1, True)
+        training_memory(replace(RUN, lora=LoraSettings(8, targets=targets)), NETWORK, 1, True)
         for targets in (("o_proj",), ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"))
     )
     assert few.gradients == 4 * 32 * 8 * (3072 + 3072)
@@ -39,15 +41,15 @@ def test_an_adapter_is_reckoned_with_the_layers_it_has():
 
 
 def test_a_whole_copy_for_pictures_is_told_where_it_is_the_peak():
-    many = needed(FSDP, NETWORK, 64, True)
-    assert drawing(FSDP, NETWORK, 64) == 4 * num_parameters(NETWORK)
-    assert "on the first for pictures" not in in_words(many, drawing(FSDP, NETWORK, 64))
+    many = training_memory(FSDP, NETWORK, 64, True)
+    assert sampling_memory(FSDP, NETWORK, 64) == 4 * num_parameters(NETWORK)
+    assert "on the first for pictures" not in describe(many, sampling_memory(FSDP, NETWORK, 64))
     short = replace(FSDP, train=replace(FSDP.train, pack_tokens=512))
-    assert "about 16.2 GB on the first for pictures" in in_words(
-        needed(short, NETWORK, 64, True), drawing(short, NETWORK, 64)
+    assert "about 16.2 GB on the first for pictures" in describe(
+        training_memory(short, NETWORK, 64, True), sampling_memory(short, NETWORK, 64)
     )
     blind = replace(short, log=replace(short.log, sample_every=0))
-    assert drawing(blind, NETWORK, 64) == drawing(RUN, NETWORK, 64) == 0
+    assert sampling_memory(blind, NETWORK, 64) == sampling_memory(RUN, NETWORK, 64) == 0
 
 
 @pytest.mark.parametrize("config", [RUN, FSDP, replace(RUN, lora=LoraSettings(16))])

@@ -12,20 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnigen.cache.encode import EncodeOptions, encode
-from omnigen.train.command import train
+from omnigen.cache.encode import encode
+from omnigen.cache.options import EncodeOptions
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train
 from tests.support import training_runs
 from tests.support.training_runs import TASKS, write_config
 from tests.support.training_shards import NAMES, make_shards
-from x2i.errors import UserError
+from x2i.errors import RunError
 
 
 @pytest.fixture
 def encoded(tmp_path: Path) -> Path:
     """A dataset with its latents kept."""
     dataset = make_shards(tmp_path / "data", TASKS, sizes=((32, 32),))
-    encode(EncodeOptions([dataset], "dct:6", ("32",), None, dtype="fp32", device="cpu"))
+    encode([dataset], EncodeOptions("dct:6", (32,), None, dtype="fp32", device="cpu"))
     return dataset
 
 
@@ -55,7 +56,7 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_no_innocent_one(encoded,
     poison(encoded, key)
     run = tmp_path / "run"
     result = training_runs.train(config, run, "--set", "checkpoint.every=1", ranks=ranks)
-    assert result.returncode != 0
+    assert result.returncode == 1
     steps = len(read_lines(run / "metrics.jsonl"))
     message = f"step {steps + 1}: the loss of these samples is not finite: {key}. Look at"
     assert result.stderr.count(message) == ranks
@@ -71,5 +72,5 @@ def test_a_held_out_sample_of_which_the_loss_is_not_finite_is_told_by_its_task(e
     )
     for name in NAMES:
         poison(encoded, f"denoise-{name}-32x32")
-    with pytest.raises(UserError, match="validation loss of denoise is not finite"):
+    with pytest.raises(RunError, match="validation loss of denoise is not finite"):
         train(config, [], "auto", tmp_path / "run")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.data.loading.collate import load_pack
-from omnigen.data.loading.sample import Dropout, ImageReader, make_slot
+from omnigen.data.loading.sample import Dropout, ImageReader, make_planned_sample
 from omnigen.data.shards.catalog import Catalog
 from omnigen.network.config import preset
 from omnigen.network.model import OmniGen
@@ -16,12 +16,12 @@ from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import OptimizationConfig
 from omnigen.train.objective import (
     count_tokens,
-    draw_timestep,
     edit_weight,
     interpolate,
     prepare_pack,
     sample_generator,
     sample_losses,
+    sample_timestep,
 )
 
 CPU = torch.device("cpu")
@@ -29,11 +29,11 @@ CPU = torch.device("cpu")
 
 def packed(shards, numbers, counters=None, config=OptimizationConfig()):  # noqa: B008 - frozen
     catalog = Catalog.open([shards])
-    slots = [
-        make_slot(counter, catalog.row(number), Dropout.NONE, 32, ByteTokenizer())
+    planned_samples = [
+        make_planned_sample(counter, catalog.sample_ref(number), Dropout.NONE, 32, ByteTokenizer())
         for number, counter in zip(numbers, counters or numbers)
     ]
-    pack = prepare_pack(load_pack(slots, ImageReader(32)), load_codec("dct:6"), config, CPU)
+    pack = prepare_pack(load_pack(planned_samples, ImageReader(32)), load_codec("dct:6"), config, CPU)
     assert pack is not None
     return pack
 
@@ -55,12 +55,12 @@ def test_one_is_data_and_zero_is_noise():
 
 def test_timesteps_are_logit_normal_and_a_shift_moves_them_to_the_noise():
     generator = torch.Generator().manual_seed(0)
-    drawn = np.array([draw_timestep(generator) for _ in range(4000)])
+    drawn = np.array([sample_timestep(generator) for _ in range(4000)])
     logits = np.log(drawn / (1 - drawn))
     assert logits.mean() == pytest.approx(0, abs=0.06)
     assert logits.std() == pytest.approx(1, abs=0.04)
-    shifted = [draw_timestep(torch.Generator().manual_seed(n), shift=3.0) for n in range(500)]
-    plain = [draw_timestep(torch.Generator().manual_seed(n)) for n in range(500)]
+    shifted = [sample_timestep(torch.Generator().manual_seed(n), shift=3.0) for n in range(500)]
+    plain = [sample_timestep(torch.Generator().manual_seed(n)) for n in range(500)]
     assert all(a == pytest.approx(t / (t + 3 - 3 * t)) for a, t in zip(shifted, plain))
     assert all(a < t for a, t in zip(shifted, plain))
 
@@ -101,7 +101,7 @@ def test_edit_weighting_follows_the_authors_numbers():
 
 def test_only_samples_that_show_one_input_of_the_targets_size_are_weighted(shards):
     catalog = Catalog.open([shards])
-    tasks = [catalog.row(number).task for number in range(len(catalog))]
+    tasks = [catalog.sample_ref(number).task for number in range(len(catalog))]
     numbers = [tasks.index(task) for task in ("colorize", "denoise", "text_to_image", "few_shot")]
     pack = packed(shards, numbers)
     weighted = {task: weight is not None for task, weight in zip(pack.tasks, pack.weights)}

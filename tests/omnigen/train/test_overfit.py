@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from omnigen.codecs.codec import load_codec
-from omnigen.generate.pipeline import generate
-from omnigen.tokenizer import load_tokenizer
-from omnigen.train.command import train
-from omnigen.weights import load_model
+from omnigen.generate.options import GenerationOptions
+from omnigen.generate.pipeline import OmniGenPipeline
+from omnigen.train.run import train
 from tests.support.training_shards import NAMES, make_sample
 from x2i.image import decode
 from x2i.store.shards import shard_name, training_shard
@@ -57,13 +55,11 @@ def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp
     (tmp_path / "overfit.yaml").write_text(yaml.safe_dump(settings))
     run = train(tmp_path / "overfit.yaml", [], "auto", tmp_path / "run")
 
-    saved = load_model(run / "model")
-    tokenizer, codec = load_tokenizer(saved.description.tokenizer), load_codec(saved.description.codec)
+    pipeline = OmniGenPipeline.load(run, device="cpu")
+    assert pipeline.max_side == SIDE
+    options = GenerationOptions(height=SIDE, width=SIDE, steps=25, guidance=1.0, image_guidance=0.0)
     likeness: dict[str, float] = {}
     for sample, inputs, output in samples:
-        drawn = generate(
-            saved.model, tokenizer, codec, sample.instruction, [decode(image.data) for image in inputs],
-            height=SIDE, width=SIDE, steps=25, guidance=1.0, image_guidance=None, max_input_side=SIDE,
-        )  # fmt: skip
-        likeness[sample.key] = peak_signal_to_noise(drawn, decode(output.data))
+        picture = pipeline(sample.instruction, [decode(image.data) for image in inputs], options)
+        likeness[sample.key] = peak_signal_to_noise(picture, decode(output.data))
     assert min(likeness.values()) >= 22, likeness

@@ -59,7 +59,7 @@ def test_checkpointing_computes_again_what_it_says_and_the_loss_is_the_same(smal
     with training(small, tmp_path / "counted", f"train.checkpointing={mode}", "train.packs_per_step=1") as trainer:
         wake(trainer)
         calls: Counter[str] = Counter()
-        layer, parts = trainer.setup.model.llm.layers[0], trainer.setup.stages[0]
+        layer, parts = trainer.setup.model.llm.layers[0], trainer.setup.phases[0]
         for name in ("input_layernorm", "post_attention_layernorm"):
             getattr(layer, name).register_forward_hook(lambda *_, name=name: calls.update([name]))
         trainer._step(first_step(trainer, parts), parts)

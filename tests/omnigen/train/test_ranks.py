@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnigen.train.command import train as train_here
 from omnigen.train.metrics import read_lines
+from omnigen.train.run import train as train_here
 from pipelines.engine.interrupt import descendants
 from tests.support.training_runs import start, steps_written, train, write_config
 from x2i.image import decode

@@ -70,7 +70,7 @@ def test_metrics_hold_no_clock_and_timing_is_kept_apart(undisturbed):
     metrics = read_lines(undisturbed / "metrics.jsonl")
     assert [line["step"] for line in metrics] == list(range(1, 41))
     assert set(metrics[0]) == {
-        "step", "stage", "loss", "grad_norm", "tasks", "timesteps", "fill", "lr", "samples", "target_tokens", "tokens",
+        "step", "phase", "loss", "grad_norm", "tasks", "timesteps", "fill", "lr", "samples", "target_tokens", "tokens",
         "bad_samples",
     }  # fmt: skip
     timing = read_lines(undisturbed / "timing.jsonl")

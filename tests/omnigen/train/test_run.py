@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from omnigen.cli import main
 from omnigen.data.order.permutation import permute
-from omnigen.train.command import train
+from omnigen.generate.pipeline import OmniGenPipeline
 from omnigen.train.config import load_config
 from omnigen.train.metrics import RunLog, read_lines
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from omnigen.weights import load_model
 from tests.support.training_runs import TASKS, write_config
-from tests.support.training_shards import make_shards
-from x2i.errors import UserError
+from tests.support.training_shards import NAMES, make_sample, make_shards
+from x2i.errors import RunError, UserError
 from x2i.image import decode
-from x2i.store.shards import find_shards
+from x2i.sample import RecipeStamp
+from x2i.store.shards import find_shards, shard_name, training_shard
 
 CPU = Ranks(0, 1, torch.device("cpu"))
 
@@ -65,15 +70,82 @@ def test_too_many_undecodable_samples_stop_the_run_with_a_list(tmp_path):
     dataset = make_shards(tmp_path / "data", TASKS, sizes=((32, 32),))
     damaged = damage(dataset, "denoise", 8)
     config = write_config(tmp_path / "c.yaml", dataset, data={"bad_samples": 1}, train={"steps": 40})
-    with pytest.raises(UserError, match=r"\d samples could not be decoded, more than data.bad_samples \(1\)") as caught:
+    with pytest.raises(RunError, match=r"\d samples could not be decoded, more than data.bad_samples \(1\)") as caught:
         train(config, [], "auto", tmp_path / "run")
     assert sum(key in str(caught.value) for key in damaged) >= 2
+
+
+def test_a_run_in_which_every_sample_is_passed_over_fails_and_says_so(tmp_path, capsys):
+    dataset = make_shards(tmp_path / "data", ("denoise",), NAMES[:4], ((32, 32),))
+    damaged = damage(dataset, "denoise", 4)
+    config = write_config(tmp_path / "c.yaml", dataset, data={"validation_fraction": 0.0})
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(config), "--out", str(tmp_path / "run")])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert "nothing was trained: every sample was passed over; 4 could not be decoded" in said.err
+    assert "trained; the network is in" not in said.out
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert {line["key"] for line in read_lines(tmp_path / "run" / "bad_samples.jsonl")} == set(damaged)
+
+
+def test_samples_that_are_passed_over_are_shown_on_the_screen(tmp_path, capsys):
+    dataset = make_shards(tmp_path / "data", TASKS, sizes=((32, 32),))
+    damaged = damage(dataset, "denoise", 3)
+    config = write_config(tmp_path / "c.yaml", dataset, train={"steps": 6})
+    run = train(config, [], "auto", tmp_path / "run")
+    known = {line["key"] for line in read_lines(run / "bad_samples.jsonl")}
+    said = capsys.readouterr().out
+    assert known <= set(damaged)
+    for key in known:
+        assert f"passed over {key} of " in said
+    assert f"passed over {len(known)} samples that could not be decoded: see " in said
+
+
+def test_a_run_of_edits_that_change_nothing_fails(tmp_path):
+    """Its loss is 0 at every step, since a target that equals its input counts nothing."""
+    name = shard_name("same", 1, 0)
+    with training_shard(tmp_path / "data", name) as writer:
+        for photo in NAMES[:3]:
+            sample, inputs, _ = make_sample("colorize", photo, (32, 32))
+            writer.add(replace(sample, task="same", recipe=RecipeStamp("same", 1, {})), inputs, inputs[0])
+    dropout = dict.fromkeys(("dropout_text", "dropout_images", "dropout_both"), 0.0)
+    settings = {"data": {"validation_fraction": 0.0}, "train": {"steps": 2, **dropout}}
+    config = write_config(tmp_path / "c.yaml", tmp_path / "data", **settings)
+    with pytest.raises(RunError, match="nothing was trained: in every sample the output equals the input"):
+        train(config, [], "auto", tmp_path / "run")
+
+
+def test_a_run_is_sampled_with_the_timestep_shift_that_it_was_trained_with(shards, tmp_path):
+    config = write_config(tmp_path / "c.yaml", shards, train={"steps": 1, "timestep_shift": 3.0})
+    base = train(config, [], "auto", tmp_path / "run")
+    assert OmniGenPipeline.load(base, device="cpu").shift == 3.0
+    settings = [f"model.init={base}", "lora.rank=2", "train.timestep_shift=2.0"]
+    adapted = train(config, settings, "auto", tmp_path / "adapted")
+    assert OmniGenPipeline.load(adapted, device="cpu").shift == 2.0
+
+
+def test_the_moved_base_of_an_adapter_is_named_with_the_flags_that_work(shards, tmp_path, capsys):
+    config = write_config(tmp_path / "c.yaml", shards, train={"steps": 1})
+    train(config, [], "auto", tmp_path / "base")
+    adapted = train(config, [f"model.init={tmp_path / 'base'}", "lora.rank=2"], "auto", tmp_path / "adapted")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    generate = ["generate", "--prompt", "a cat", "--steps", "1", "--out", str(tmp_path / "cat.png")]
+    with pytest.raises(SystemExit) as ended:
+        main([*generate, "--model", str(adapted)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"{tmp_path / 'base'}, which is not there" in said
+    assert f"--model FOLDER --lora {adapted / 'adapter'}" in said
+    with pytest.raises(SystemExit) as ended:
+        main([*generate, "--model", str(tmp_path / "elsewhere"), "--lora", str(adapted / "adapter")])
+    assert not ended.value.code
 
 
 def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_path):
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 60}))
     setup = assemble(config, CPU)
-    assert setup.stages[0].too_long == 8  # few_shot: four images and a long instruction
+    assert setup.phases[0].too_long == 8  # few_shot: four images and a long instruction
     config = load_config(write_config(tmp_path / "c.yaml", shards, train={"pack_tokens": 10}))
     with pytest.raises(UserError, match="no sample is left to train on: of 32, .* longer than train.pack_tokens"):
         assemble(config, CPU)
@@ -81,7 +153,7 @@ def test_samples_that_do_not_fit_a_pack_are_left_out_and_counted(shards, tmp_pat
 
 def test_the_mean_predictor_is_the_best_constant_and_no_network(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    validation = setup.stages[0].validation
+    validation = setup.phases[0].validation
     assert validation is not None
     report = validation.mean_predictor()
     velocities = [(x - eps).flatten(1).double() for pack in validation._packs for x, eps in zip(pack.clean, pack.noise)]
@@ -125,7 +197,7 @@ def test_lines_of_a_life_that_ended_are_taken_back(tmp_path):
 
 def test_validation_samples_alternate_the_tasks(shards, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", shards)), CPU)
-    validation = setup.stages[0].validation
+    validation = setup.phases[0].validation
     assert validation is not None
-    assert sorted(slot.row.task for slot in validation.slots) == sorted(TASKS)
+    assert sorted(planned.ref.task for planned in validation.samples) == sorted(TASKS)
     assert len(np.unique(permute(np.arange(8), 8, 0))) == 8

@@ -17,33 +17,33 @@ NO_DROPOUT = {"dropout_text": 0.0, "dropout_images": 0.0, "dropout_both": 0.0}
 
 
 def planned(shards, tmp_path, train, **data):
-    """The samples of the first step of a run of two stages, in each of them."""
+    """The samples of the first step of a run of two phases, in each of them."""
     sections = {"train": {**NO_DROPOUT, **train, "packs_per_step": 4}, "data": data}
     config = load_config(write_config(tmp_path / "c.yaml", shards, [{"steps": 1}, {"steps": 1}], **sections))
-    for parts in assemble(config, CPU).stages:
-        plan = parts.planner.step(0, PackingState())
-        yield [slot for pack in plan.packs for slot in pack]
+    for parts in assemble(config, CPU).phases:
+        plan = parts.schedule.step(0, PackingState())
+        yield [planned for pack in plan.packs for planned in pack]
 
 
 @pytest.mark.parametrize("kind", [Dropout.TEXT, Dropout.IMAGES, Dropout.BOTH])
 def test_every_kind_of_dropout_takes_its_own_away_at_its_own_rate(shards, tmp_path, kind):
-    for slots in planned(shards, tmp_path, {f"dropout_{kind}": 1.0}):
-        assert len(slots) > 20
-        assert {slot.dropout for slot in slots} == {kind}
-    for slots in planned(shards, tmp_path, {f"dropout_{kind}": 0.4}):
-        assert {slot.dropout for slot in slots} == {kind, Dropout.NONE}
+    for planned_samples in planned(shards, tmp_path, {f"dropout_{kind}": 1.0}):
+        assert len(planned_samples) > 20
+        assert {planned.dropout for planned in planned_samples} == {kind}
+    for planned_samples in planned(shards, tmp_path, {f"dropout_{kind}": 0.4}):
+        assert {planned.dropout for planned in planned_samples} == {kind, Dropout.NONE}
 
 
 def test_without_dropout_nothing_is_taken_away_and_without_flip_nothing_is_mirrored(shards, tmp_path):
-    for slots in planned(shards, tmp_path, {}):
-        assert {slot.dropout for slot in slots} == {Dropout.NONE}
-        assert not any(slot.mirrored for slot in slots)
+    for planned_samples in planned(shards, tmp_path, {}):
+        assert {planned.dropout for planned in planned_samples} == {Dropout.NONE}
+        assert not any(planned.mirrored for planned in planned_samples)
 
 
 def test_whatever_may_be_mirrored_is_mirrored_at_the_rate_of_data_flip(shards, tmp_path):
-    for slots in planned(shards, tmp_path, {}, flip=1.0):
-        allowed = [may_be_mirrored(slot.row.task, slot.row.instruction) for slot in slots]
-        assert [slot.mirrored for slot in slots] == allowed
+    for planned_samples in planned(shards, tmp_path, {}, flip=1.0):
+        allowed = [may_be_mirrored(planned.ref.task, planned.ref.instruction) for planned in planned_samples]
+        assert [planned.mirrored for planned in planned_samples] == allowed
         assert set(allowed) == {True, False}
 
 
@@ -74,11 +74,11 @@ def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_
         ("model.overrides.vocab_size=5", "vocab_size: found 5, expected at least 272, the ids of the tokenizer bytes"),
         ("model.overrides.in_channels=5", "in_channels: found 5, expected 6, the channels of the codec dct:6"),
         (
-            "data.weights={colorize: 1}",
-            r"data.weights.colorize: the shards hold no such task; did you mean 'colorize'",
+            "data.weights={colorise: 1}",
+            r"data.weights.colorise: the shards hold no such task; did you mean 'colorize'",
         ),
         (
-            "stages=[{steps: 1, name: big, weights: {x: 1}}]",
+            "phases=[{steps: 1, name: big, weights: {x: 1}}]",
             r"^big: weights.x: the shards hold no such task\. They hold",
         ),
         ("data.validation_fraction=1.0", r"of 32, 32 are held out \(data.validation_fraction.*Hold less out"),

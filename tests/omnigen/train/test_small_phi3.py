@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen.codecs.codec import load_codec
+from omnigen.codecs.base import load_codec
 from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import load_config
 from omnigen.train.setup import network_config

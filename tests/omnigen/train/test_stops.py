@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnigen.train.command import train
 from omnigen.train.config import TrainingConfig, load_config
 from omnigen.train.metrics import read_lines
 from omnigen.train.parallel import Ranks
+from omnigen.train.run import train
 from omnigen.train.setup import assemble
 from omnigen.train.trainer import Trainer
 from tests.omnigen.train.test_run import damage
 from tests.support.training_runs import TASKS, write_config
 from tests.support.training_shards import make_shards
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 CPU = Ranks(0, 1, torch.device("cpu"))
 FILES = ("metrics.jsonl", "validation.jsonl")
@@ -27,7 +27,7 @@ STAGES = [{"steps": 5, "max_side": 16, "pack_tokens": 200}, {"steps": 5}]
 
 @pytest.fixture(scope="module")
 def settings(shards, tmp_path_factory) -> TrainingConfig:
-    """Ten steps in two stages; metrics of three steps a line, held-out losses and pictures every other step."""
+    """Ten steps in two phases; metrics of three steps a line, held-out losses and pictures every other step."""
     path = tmp_path_factory.mktemp("config") / "run.yaml"
     log = {"every": 3, "validate_every": 2, "sample_every": 4, "sample_held_out": 1}
     return load_config(write_config(path, shards, STAGES, log=log, checkpoint={"every": 4, "keep": 9}))
@@ -108,7 +108,7 @@ def test_a_finished_run_that_is_lengthened_is_finished_only_when_it_is(tmp_path)
     shutil.copytree(dataset, tmp_path / "kept")
     damage(dataset, "denoise", 8)
     for _ in range(2):
-        with pytest.raises(UserError, match="could not be decoded"):
+        with pytest.raises(RunError, match="could not be decoded"):
             train(config, ["train.steps=20"], "auto", run)
     shutil.copytree(tmp_path / "kept", dataset, dirs_exist_ok=True)
     train(config, ["train.steps=20"], "auto", run)

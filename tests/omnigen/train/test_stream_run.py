@@ -12,8 +12,8 @@ import pytest
 
 from omnigen.train.config import load_config
 from omnigen.train.metrics import read_lines
-from omnigen.train.phases import run_stages
-from omnigen.train.training_data import open_source
+from omnigen.train.phases import run_phases
+from omnigen.train.training_data import open_training_data
 from tests.omnigen.train.test_ranks import assert_equal_runs
 from tests.support.training_runs import start, steps_written, train, write_config
 from tests.support.training_shards import make_shards
@@ -71,10 +71,10 @@ def test_a_stream_gives_two_ranks_what_it_gives_one(config, undisturbed, tmp_pat
 
 @pytest.mark.slow
 def test_a_held_out_shard_is_never_trained_on_and_alone_judged(undisturbed):
-    judged = {task for line in read_lines(undisturbed / "validation.jsonl") for task in line["tasks"]}
+    evaluated = {task for line in read_lines(undisturbed / "validation.jsonl") for task in line["tasks"]}
     trained = {task for line in read_lines(undisturbed / "metrics.jsonl") for task in line["tasks"]}
-    assert len(judged) == 1  # a shard of these holds one task
-    assert trained == set(TASKS) - judged
+    assert len(evaluated) == 1  # a shard of these holds one task
+    assert trained == set(TASKS) - evaluated
     summary = json.loads((undisturbed / "summary.json").read_text())
     assert "training_samples" not in summary
     assert summary["validation"]["trained"]["loss"] < summary["validation"]["untrained"]["loss"]
@@ -98,10 +98,10 @@ def test_a_stream_is_not_continued_in_groups_of_another_size(config, undisturbed
 )
 def test_what_a_stream_cannot_do_is_refused(config, changes, complaint):
     with pytest.raises(UserError, match=complaint):
-        open_source(load_config(config, changes).data)
+        open_training_data(load_config(config, changes).data)
 
 
 def test_weights_of_a_stage_are_refused_too(config):
-    settings = load_config(config, ["stages=[{steps: 2, name: small, weights: {colorize: 1}}]"])
+    settings = load_config(config, ["phases=[{steps: 2, name: small, weights: {colorize: 1}}]"])
     with pytest.raises(UserError, match="small: weights: a stream takes tasks"):
-        open_source(settings.data).of_stage(run_stages(settings)[0], settings, None, None)
+        open_training_data(settings.data).for_phase(run_phases(settings)[0], settings, None, None)

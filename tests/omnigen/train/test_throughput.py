@@ -6,15 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from omnigen.data.loading.sample import Dropout, Slot
+from omnigen.data.loading.sample import Dropout, PlannedSample
 from omnigen.data.order.packing import PackingState
-from omnigen.data.order.schedule import StepPlan
+from omnigen.data.order.schedule import StepPacks
 from omnigen.data.shards.sample_ref import Row
 from omnigen.network.config import ModelConfig
 from omnigen.network.layout import Grid, SampleLayout
 from omnigen.train import throughput as clock_module
 from omnigen.train.parallel import Ranks
-from omnigen.train.throughput import Clock
+from omnigen.train.throughput import Throughput
 from tests.support.in_process_training import CPU
 
 NETWORK = ModelConfig(hidden_size=8, num_layers=3, num_heads=2, intermediate_size=16, vocab_size=300, in_channels=6)
@@ -40,14 +40,16 @@ def now(monkeypatch):
     return shown
 
 
-def plan() -> StepPlan:
+def plan() -> StepPacks:
     """A step of two packs, one on each rank."""
     row = Row("key", "task", "words", None, ())
-    slots = [Slot(n, row, Dropout.NONE, (), layout) for n, layout in enumerate((DRAWN, DRAWN, EDITED))]
-    return StepPlan(0, (tuple(slots[:2]), tuple(slots[2:])), PackingState())
+    planned_samples = [
+        PlannedSample(n, row, Dropout.NONE, (), layout) for n, layout in enumerate((DRAWN, DRAWN, EDITED))
+    ]
+    return StepPacks(0, (tuple(planned_samples[:2]), tuple(planned_samples[2:])), PackingState())
 
 
-def take(clock: Clock, now, waiting: float, stepping: float, after: float = 0.0) -> None:
+def take(clock: Throughput, now, waiting: float, stepping: float, after: float = 0.0) -> None:
     """A step as the trainer takes it: waiting for data, computing, then what is not the step's."""
     clock.resume()
     now.seconds += waiting
@@ -58,11 +60,11 @@ def take(clock: Clock, now, waiting: float, stepping: float, after: float = 0.0)
 
 
 def test_an_interval_counts_steps_and_leaves_out_what_came_between_them(now):
-    clock = Clock(TWO, NETWORK, lora=False, peak_tflops=0.5)
+    clock = Throughput(TWO, NETWORK, lora=False, peak_tflops=0.5)
     now.seconds += 77  # building, validating
     take(clock, now, waiting=1, stepping=2, after=100)
     take(clock, now, waiting=0, stepping=5, after=50)
-    told = clock.lap()
+    told = clock.interval()
     flops = 2 * 3 * FORWARD  # of two steps; backward costs twice the forward pass
     assert told["seconds_per_step"] == 4
     assert told["data_wait_share"] == 1 / 8
@@ -74,17 +76,17 @@ def test_an_interval_counts_steps_and_leaves_out_what_came_between_them(now):
 
 
 def test_every_interval_begins_from_nothing(now):
-    clock = Clock(CPU, NETWORK, lora=False)
+    clock = Throughput(CPU, NETWORK, lora=False)
     take(clock, now, waiting=3, stepping=9)
-    clock.lap()
+    clock.interval()
     now.seconds += 20
     take(clock, now, waiting=1, stepping=1)
-    told = clock.lap()
+    told = clock.interval()
     assert (told["seconds_per_step"], told["data_wait_share"], told["samples_per_second"]) == (2, 0.5, 1.5)
     assert told["mfu"] is None, "nobody knows what this processor can do"
 
 
 def test_an_adapter_spares_the_gradients_of_the_frozen_matrices(now):
-    clock = Clock(CPU, NETWORK, lora=True)
+    clock = Throughput(CPU, NETWORK, lora=True)
     take(clock, now, waiting=0, stepping=1)
-    assert clock.lap()["tflops"] == pytest.approx((2 * FORWARD + ATTENTION) / 1e12)
+    assert clock.interval()["tflops"] == pytest.approx((2 * FORWARD + ATTENTION) / 1e12)

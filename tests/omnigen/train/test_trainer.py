@@ -20,7 +20,7 @@ from omnigen.train.setup import assemble
 from omnigen.train.trainer import Event, Trainer
 from tests.support.in_process_training import CPU, first_step, go_on, training, wake
 from tests.support.training_runs import write_config
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.store.shards import find_shards
 
 QUIET = {"validate_every": 0, "validation_samples": 1}
@@ -47,13 +47,15 @@ def gradient_norm(trainer: Trainer) -> float:
 def test_a_step_of_unequal_packs_has_the_gradient_of_all_their_samples_in_one_pack(small, tmp_path):
     with training(small, tmp_path, "train.packs_per_step=2", "train.clip=1000000.0") as trainer:
         wake(trainer)
-        parts, model = trainer.setup.stages[0], trainer.setup.model
+        parts, model = trainer.setup.phases[0], trainer.setup.model
         loaded = first_step(trainer, parts)
         tokens = [count_tokens([pack]) for pack in trainer._prepare(loaded.packs, parts)]
         assert tokens[0] != tokens[1], "with equal packs, means of each would do"
 
-        slots = [slot for pack in loaded.plan.packs for slot in pack]
-        whole = prepare_pack(load_pack(slots, ImageReader(32)), trainer.setup.codec, parts.stage.train, CPU.device)
+        planned_samples = loaded.scheduled.samples
+        whole = prepare_pack(
+            load_pack(planned_samples, ImageReader(32)), trainer.setup.codec, parts.phase.train, CPU.device
+        )
         loss = sample_losses(model, whole).weighted_S.sum() / sum(tokens)
         expected = torch.autograd.grad(loss, trainer.setup.trained)
 
@@ -76,8 +78,8 @@ def test_gradients_are_clipped_and_their_norm_is_told_as_it_was_before(small, tm
 
 
 def test_the_optimizer_steps_at_the_rate_of_the_schedule_which_begins_anew_with_every_stage(shards, tmp_path):
-    stages = [{"steps": 6, "lr": 0.003, "warmup": 2, "schedule": "cosine"}, {"steps": 3, "lr": 0.02, "warmup": 4}]
-    config = write_config(tmp_path / "c.yaml", shards, stages, data={"validation_fraction": 0.0}, log=QUIET)
+    phases = [{"steps": 6, "lr": 0.003, "warmup": 2, "schedule": "cosine"}, {"steps": 3, "lr": 0.02, "warmup": 4}]
+    config = write_config(tmp_path / "c.yaml", shards, phases, data={"validation_fraction": 0.0}, log=QUIET)
     with training(config, tmp_path / "run") as trainer:
         used: list[set[float]] = []
         trainer.optimizer.register_step_pre_hook(
@@ -124,12 +126,12 @@ def test_timesteps_are_drawn_as_each_stage_says(shards, tmp_path):
         train={"timestep_mean": 0.7, "timestep_std": 1.8, "timestep_shift": 3.0},
     )
     with training(config, tmp_path / "run") as trainer:
-        for parts, shift in zip(trainer.setup.stages, (3.0, 0.5), strict=True):
+        for parts, shift in zip(trainer.setup.phases, (3.0, 0.5), strict=True):
             loaded = first_step(trainer, parts)
             found = torch.cat([pack.timesteps_S for pack in trainer._prepare(loaded.packs, parts)]).tolist()
-            names = [(slot.counter, slot.row.key) for pack in loaded.plan.packs for slot in pack]
+            names = [(planned.index, planned.ref.key) for pack in loaded.scheduled.packs for planned in pack]
             drawn = [
-                torch.randn((), generator=sample_generator(parts.stage.train.seed, *name), dtype=torch.float64).item()
+                torch.randn((), generator=sample_generator(parts.phase.train.seed, *name), dtype=torch.float64).item()
                 for name in names
             ]
             plain = [1 / (1 + math.exp(-(0.7 + 1.8 * z))) for z in drawn]
@@ -141,7 +143,7 @@ def test_timesteps_are_drawn_as_each_stage_says(shards, tmp_path):
 def test_packs_are_loaded_in_a_process_of_their_own_if_asked(small, tmp_path):
     with training(small, tmp_path, "data.workers=1") as trainer:
         before = set(multiprocessing.active_children())
-        steps = iter(trainer._loader(trainer.setup.stages[0]))
+        steps = iter(trainer._loader(trainer.setup.phases[0]))
         next(steps)
         assert len(set(multiprocessing.active_children()) - before) == 1
 
@@ -165,7 +167,7 @@ def trained_to_a_checkpoint(trainer: Trainer) -> Iterator[Event]:
 def assert_refused_unharmed(life: Iterator[Event], trainer: Trainer, config: Path) -> None:
     """Taking one more step names samples, and changes neither the weights nor the checkpoint of two steps."""
     before = copy.deepcopy([trainer.setup.model.state_dict(), trainer.setup.average.average])
-    with pytest.raises(UserError, match="not finite") as caught:
+    with pytest.raises(RunError, match="not finite") as caught:
         go_on(life)
     assert any(key in str(caught.value) for key in keys_of(config))
     assert trainer.state.step == 2
@@ -199,7 +201,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_anything_is_changed(s
 def test_a_rate_at_which_the_loss_explodes_ends_the_run_with_its_samples(small, tmp_path):
     explosive = ("train.lr=1e30", "train.warmup=0", "checkpoint.every=1")
     with training(small, tmp_path, *explosive) as trainer:
-        with pytest.raises(UserError, match="not finite") as caught:
+        with pytest.raises(RunError, match="not finite") as caught:
             go_on(trainer.train())
         assert any(key in str(caught.value) for key in keys_of(small))
         assert [path.name for path in trainer.checkpoints.complete()] == [f"step-{trainer.state.step:07d}"]

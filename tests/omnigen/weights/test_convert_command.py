@@ -13,7 +13,8 @@ import torch
 
 from omnigen.tokenizer import load_tokenizer
 from omnigen.weights import load_model, read_description, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from tests.omnigen.test_cli import omnigen
 from tests.support.model_folders import equal, published, tensors
 from tests.support.tiny_network import CONFIG, SAMPLES, inputs, random_model, relative_error
@@ -136,8 +137,8 @@ def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> 
     pytest.importorskip("torchvision", reason="diffusers' OmniGenPipeline needs torchvision")
     from diffusers import OmniGenPipeline
 
-    from omnigen.codecs.codec import load_codec
-    from omnigen.generate.pipeline import generate
+    from omnigen.generate.options import GenerationOptions
+    from omnigen.generate.pipeline import OmniGenPipeline as OurPipeline
 
     pipeline = OmniGenPipeline.from_pretrained(sources["diffusers"])
     pipeline.set_progress_bar_config(disable=True)
@@ -146,9 +147,9 @@ def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> 
     prompt = "a cat on the wall of a garden " * 20
     options = {"height": 32, "width": 48, "guidance_scale": 1.0, "num_inference_steps": 3}
     theirs = pipeline(prompt, latents=noise, output_type="np", **options).images[0]
-    saved = load_model(sources["official"])
-    tokenizer, codec = load_tokenizer(saved.description.tokenizer), load_codec(saved.description.codec)
-    ours = generate(saved.model, tokenizer, codec, prompt, height=32, width=48, steps=3, guidance=1.0, seed=0)
+    ours = OurPipeline.load(sources["official"], device="cpu")(
+        prompt, options=GenerationOptions(height=32, width=48, steps=3, guidance=1.0)
+    )
     assert theirs.shape == ours.shape == (32, 48, 3)
     assert np.abs(theirs - ours / 255).max() < 2 / 255
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from omnigen.weights import load_initial_weights, load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from omnigen.weights.side_files import tokenizer_size
 from tests.support.model_folders import equal, tensors
 from tests.support.tiny_network import CONFIG, random_model

@@ -16,7 +16,8 @@ from omnigen.network.config import PHI3_LONG_FACTORS, PHI3_SHORT_FACTORS, ModelC
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.network.model import OmniGen
 from omnigen.weights import load_initial_weights, load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from tests.omnigen.test_cli import omnigen
 from tests.support.model_folders import add_tokenizer, equal, tensors
 from tests.support.tiny_network import CONFIG, SAMPLES, inputs, random_model
@@ -170,10 +171,19 @@ def test_what_our_decoder_does_not_have_is_refused(tmp_path: Path, fields: dict[
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("codec", ["sdxl:", "sdxl", "sdx", "dct:x", "dct:500"])
-def test_a_codec_that_is_none_is_refused(tmp_path: Path, codec: str) -> None:
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        ("sdxl:", "codec 'sdxl:': expected"),
+        ("sdxl", "codec 'sdxl:': expected"),
+        ("sdx", "no codec 'sdx': did you mean 'sdxl'"),
+        ("dct:x", "codec 'dct:x': expected"),
+        ("dct:500", "codec 'dct:500': expected"),
+    ],
+)
+def test_a_codec_that_is_none_is_refused(tmp_path: Path, codec: str, message: str) -> None:
     phi3(tmp_path / "phi3", LONG)
-    with pytest.raises(UserError, match=f"codec '{codec}': expected"):
+    with pytest.raises(UserError, match=message):
         convert(tmp_path / "phi3", tmp_path / "out", Conversion(codec=codec))
     assert not (tmp_path / "out").exists()
 

@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from omnigen.network.config import preset
 from omnigen.network.model import OmniGen
 from omnigen.weights import load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion, parse_size
 from omnigen.weights.tensor_reader import in_memory, open_safetensors
-from omnigen.weights.writer import parse_size, plan, write
+from omnigen.weights.writer import assign_files, write
 from tests.support.model_folders import equal, tensors
 from tests.support.tiny_network import CONFIG, random_model
 from x2i.errors import UserError
@@ -31,7 +32,8 @@ MEGABYTE = 1e6
 MEASURED = """
 import json, sys, threading
 from pathlib import Path
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -116,7 +118,10 @@ def test_every_dtype_shape_and_shard_size_is_read_back_by_the_library(tmp_path: 
     state["nan"] = torch.tensor([float("nan"), float("inf"), -0.0])
     for size in (1, 20, 60, 10**6):
         folder = tmp_path / str(size)
-        write(folder, plan({name: in_memory(t) for name, t in state.items()}, lambda n: (n,), "m.safetensors", size))
+        write(
+            folder,
+            assign_files({name: in_memory(t) for name, t in state.items()}, lambda n: (n,), "m.safetensors", size),
+        )
         assert equal(tensors(folder), state)
         for path in folder.glob("*.safetensors"):
             with safe_open(path, "pt") as file:

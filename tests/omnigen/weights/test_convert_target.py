@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from omnigen.weights import load_model, save_model
-from omnigen.weights.convert import Conversion, convert
+from omnigen.weights.convert import convert
+from omnigen.weights.options import Conversion
 from tests.support.tiny_network import CONFIG, random_model
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_folders_made_for_a_conversion_that_fails_go_again(source: Path, tmp_pat
     out = tmp_path / "there" / "new" / "newer" / "out"
     if kept:
         out.parent.mkdir(parents=True)
-    with small_files(), pytest.raises(UserError, match="File too large; nothing was written"):
+    with small_files(), pytest.raises(RunError, match="File too large; nothing was written"):
         convert(source, out, Conversion("official"))
     assert out.parent.exists() == kept
     assert out.parent.parent.exists() == kept

@@ -1,4 +1,4 @@
-"""What `omnigen train` does: read the configuration, find where to continue, train, leave the run folder complete."""
+"""Trains a run from its configuration: finds where to continue, trains, and leaves the run folder complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from x2i.errors import UserError
+from omnigen.train.run_folder import RunFolder
+from x2i.errors import RunError, UserError
 from x2i.store.files.atomic import remove_temporaries, write_bytes
 
 if TYPE_CHECKING:
@@ -21,47 +22,45 @@ if TYPE_CHECKING:
     from omnigen.train.parallel import Ranks
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ESTALE)
-CONFIG_FILE, SUMMARY_FILE = "config.yaml", "summary.json"
-MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
 
 
 def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | None = None) -> Path:
     """Trains as `config` says in the run folder `out` (default: runs/<name of the config>); returns the run folder.
 
     resume: `auto` continues the run that is there, `never` refuses to, or the path of a run or of a checkpoint to
-    continue from. Raises UserError for whatever the user can mend.
+    continue from. Raises UserError for mistakes in the input, RunError if the run fails.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.phases import run_stages
+    from omnigen.train.phases import run_phases
 
     settings = load_config(config, overrides)
-    run = out or Path("runs") / config.stem
+    run = RunFolder(out or Path("runs") / config.stem)
     if _finished(run, settings, resume):
-        steps = run_stages(settings)[-1].last
-        typer.echo(f"{run}: trained already, {steps} steps; nothing to do. See {run / SUMMARY_FILE}")
-        return run
+        steps = run_phases(settings)[-1].last
+        typer.echo(f"{run.path}: trained already, {steps} steps; nothing to do. See {run.summary}")
+        return run.path
 
     from omnigen.train.parallel import Ranks
-    from omnigen.train.run_lock import held
+    from omnigen.train.run_lock import lock_run_folder
 
     ranks = Ranks.start()
     try:
-        with held(run, ranks):
+        with lock_run_folder(run.path, ranks):
             _train(run, settings, resume, ranks)
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        raise UserError(
-            f"{error.filename or run}: {error.strerror}; once that is mended, the same command goes on from the last "
-            f"complete checkpoint"
+        raise RunError(
+            f"{error.filename or run.path}: {error.strerror}; once that is mended, the same command goes on from the "
+            f"last complete checkpoint"
         ) from error
     finally:
         ranks.stop()
-    return run
+    return run.path
 
 
-def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> None:
-    from omnigen.train.console import closing, describe, opening
+def _train(run: RunFolder, settings: TrainingConfig, resume: str, ranks: Ranks) -> None:
+    from omnigen.train.console import end_lines, event_line, start_lines
     from omnigen.train.export import export
     from omnigen.train.resume import checkpoint_to_resume
     from omnigen.train.setup import assemble
@@ -70,32 +69,32 @@ def _train(run: Path, settings: TrainingConfig, resume: str, ranks: Ranks) -> No
     checkpoint = checkpoint_to_resume(run, settings, resume)
     setup = assemble(settings, ranks, typer.echo if ranks.is_main else lambda line: None)
     with _stop_on_sigterm() as stop, _reproducible(settings.train.threads, ranks.device.type == "cpu"):
-        trainer = Trainer(setup, run, lambda: bool(stop))
+        trainer = Trainer(setup, run.path, lambda: bool(stop))
         trainer.checkpoints.clear_incomplete()
         removed = trainer.resume(checkpoint) if checkpoint is not None else []
         if ranks.is_main:
-            for folder in (run, *(path for path in run.glob("*") if path.is_dir())):
+            for folder in (run.path, *(path for path in run.path.glob("*") if path.is_dir())):
                 remove_temporaries(folder)  # of lives that were killed as they wrote
             for later in removed:
                 typer.echo(f"removed {later}, which this life of the run does not continue")
-            (run / SUMMARY_FILE).unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
-            write_bytes(run / CONFIG_FILE, settings.to_yaml().encode())
-            typer.echo(opening(setup, run, checkpoint))
+            run.summary.unlink(missing_ok=True)  # first: with the new configuration it would say "trained"
+            write_bytes(run.config, settings.to_yaml().encode())
+            typer.echo(start_lines(setup, run, checkpoint))
         stopped = False
         for event in trainer.train():
             stopped = event.kind == "stopped"
-            if ranks.is_main and (line := describe(event, setup)):
+            if ranks.is_main and (line := event_line(event, setup)):
                 typer.echo(line)
         trainer.close()
     if not stopped:
         export(setup, trainer.state, run)
         if ranks.is_main:
-            typer.echo(closing(run))
+            typer.echo(end_lines(run, trainer.state))
     ranks.wait()
 
 
-def plan(config: Path, overrides: list[str]) -> str:
-    """Returns what a run would take, and which devices it fits; builds nothing and reads no data."""
+def estimate(config: Path, overrides: list[str]) -> str:
+    """Returns the memory that a run takes, and which devices it fits; builds nothing and reads no data."""
     from omnigen.train.config import load_config
     from omnigen.train.memory import planned_network, report
 
@@ -104,21 +103,21 @@ def plan(config: Path, overrides: list[str]) -> str:
     return "\n".join([*notes, report(settings, network)])
 
 
-def _finished(run: Path, settings: TrainingConfig, resume: str) -> bool:
+def _finished(run: RunFolder, settings: TrainingConfig, resume: str) -> bool:
     """Whether the run was trained to its end with these settings, so that not even the data need be opened.
 
     What is missing or damaged of its results is made again from the last checkpoint.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.phases import run_stages
+    from omnigen.train.phases import run_phases
 
     kept = settings.model.image_attention == "bidirectional"
-    results = run / (ADAPTER_FOLDER if settings.lora.rank else MODEL_FOLDER)
+    results = run.adapter if settings.lora.rank else run.model
     if resume != "auto" or (kept and not list(results.glob("*config.json"))):
         return False
     try:
-        summary = json.loads((run / SUMMARY_FILE).read_text())
-        return summary["steps"] == run_stages(settings)[-1].last and load_config(run / CONFIG_FILE) == settings
+        summary = json.loads(run.summary.read_text())
+        return summary["steps"] == run_phases(settings)[-1].last and load_config(run.config) == settings
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return False
 

@@ -1,0 +1,65 @@
+"""Finds the model that a folder stands for: a model folder, or what a training run has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omnigen.train.run_folder import RunFolder
+from omnigen.weights.formats import is_model_folder
+from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from omnigen.weights.lora.delta import Adapter
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model folder, and the adapter that a run has trained beside it, if it trained one.
+
+    timestep_shift: that the adapter was trained with; None: the model folder's.
+    """
+
+    folder: Path
+    adapters: tuple[Adapter, ...] = ()
+    timestep_shift: float | None = None
+
+
+def find_model(folder: Path) -> Path:
+    """Returns the model folder of a training run, or `folder` itself if it is one; else raises UserError."""
+    run = RunFolder(folder)
+    for candidate in (run.model, folder):
+        if is_model_folder(candidate):
+            return candidate
+    if run.checkpoints.is_dir():
+        raise UserError(
+            f"{folder}: this run has checkpoints, but no exported model yet (model/config.json); that comes "
+            f"when training ends. To finish it, give its configuration to omnigen train again"
+        )
+    raise UserError(
+        f"{folder}: expected the folder of a training run, or a model folder with config.json and model.safetensors"
+    )
+
+
+def find_trained(folder: Path) -> FoundModel:
+    """Returns the model to generate with. Raises UserError if there is none, or an adapter's base is gone."""
+    run = RunFolder(folder)
+    if is_model_folder(run.model) or not (run.adapter / "adapter_config.json").is_file():
+        return FoundModel(find_model(folder))
+    from omnigen.weights.lora.files import base_of, read_adapters
+
+    base = Path(base_of(run.adapter))
+    if not base.is_dir():
+        raise UserError(
+            f"{run.adapter}: was trained beside the model {base}, which is not there. If it was moved, give its new "
+            f"folder and the adapter: --model FOLDER --lora {run.adapter}"
+        )
+    return FoundModel(find_model(base), tuple(read_adapters([run.adapter])), _trained_shift(run))
+
+
+def _trained_shift(run: RunFolder) -> float | None:
+    from omnigen.train.config import load_config
+    from omnigen.train.phases import run_phases
+
+    return run_phases(load_config(run.config))[-1].train.timestep_shift if run.config.is_file() else None

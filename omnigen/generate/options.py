@@ -1,0 +1,31 @@
+"""The options of generating one image: the pipeline, `omnigen generate` and the sample grids of training share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from x2i.options import Option
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How an image is sampled. Sides are pixels, multiples of 16; None: see the help."""
+
+    height: Annotated[
+        int | None, Option("Pixels, a multiple of 16. Default: the first image's, or the training size.")
+    ] = None
+    width: Annotated[int | None, Option("Pixels, a multiple of 16. Default: as for --height.")] = None
+    steps: Annotated[int, Option("Steps from noise to image; more is slower and finer.", ge=1)] = 50
+    guidance: Annotated[float, Option("How strongly to follow the text; 1 is plain, 2.5 usual.")] = 2.5
+    image_guidance: Annotated[
+        float,
+        Option("How strongly to keep to the input images: 1.6 usual, 2 for edits; 0 leaves this branch out."),
+    ] = 1.6
+    seed: Annotated[
+        int, Option("Another seed gives another image; the same seed the same image.", ge=0, le=2**32 - 1)
+    ] = 0
+    shift: Annotated[
+        float | None,
+        Option("Above 1 spends more steps near the noise. Default: train.timestep_shift of the model.", gt=0),
+    ] = None
