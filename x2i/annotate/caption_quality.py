@@ -10,20 +10,10 @@ import pyarrow as pa
 
 from x2i.annotate.base import PixelAnnotation, StoredImage, Verdict
 from x2i.models.classic.alt_text import count_words, is_file_name, says_nothing
+from x2i.models.prompts import QUOTED, is_refusal
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 
-_REFUSAL = re.compile(
-    r"(^|[.!?]\s+|\n\s*)"
-    r"(i('m| am) (very |really )?(sorry|afraid)\b|sorry,|i apologi[sz]e|my apologies"
-    r"|i('m| am)( \w+)? (unable|not able) to\b"
-    r"|(unfortunately,? |sorry,? (but )?)?i (can't|can ?not|could(n't| not)) "
-    r"(\w+ )?(assist|help|see|view|access|identify|recognize|describe|determine|provide|process|fulfill|comply|answer"
-    r"|discuss|create|generate|make|continue|complete)\b"
-    r"|i (don't|do not) (have|see|feel comfortable)\b|as an? (ai|artificial|large language|language|multimodal)\b"
-    r"|i('m| am) an ai\b|(no|there is no) image (was|is|has been) (provided|attached|uploaded|visible))",
-    re.IGNORECASE,
-)
 _BOILERPLATE = re.compile(
     r"\b(stock (photos?|photography|images?|pictures?|illustrations?|vectors?|footage)|royalty[- ]free"
     r"|shutterstock|istock(photo)?|getty ?images|alamy|dreamstime|depositphotos|adobe stock|123rf"
@@ -34,7 +24,6 @@ _BOILERPLATE = re.compile(
     re.IGNORECASE,
 )
 _INCH = re.compile(r"(?<=\d)\s?\"")
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")
 
 
 @dataclass(frozen=True)
@@ -84,14 +73,9 @@ class CaptionQuality(PixelAnnotation):
         }
 
 
-def is_refusal(text: str) -> bool:
-    """Returns whether a sentence of `text`, outside of quotation marks, declines to describe the picture."""
-    return _REFUSAL.search(_QUOTED.sub(" ", text.replace("\u2019", "'"))) is not None
-
-
 def is_boilerplate(text: str) -> bool:
     """Returns whether `text` is a placeholder, or advertises, links or licenses instead of describing."""
-    return says_nothing(text) or _BOILERPLATE.search(_QUOTED.sub(" ", text)) is not None
+    return says_nothing(text) or _BOILERPLATE.search(QUOTED.sub(" ", text)) is not None
 
 
 def has_unbalanced_quotes(text: str) -> bool:

@@ -21,9 +21,8 @@ MAX_STEP = 20
 class JpegBlockiness(PixelAnnotation):
     """score: by how many gray levels, on average, luma jumps at the lines of an 8x8 grid beyond the steps beside them.
 
-    The grid may start anywhere, so crops of a JPEG are seen; a JPEG that was resized is not. Photographs that were
-    never compressed score below 0.6, JPEG of quality 60 about 1 to 2, of quality 20 about 3. Null if a side
-    is under 32 px.
+    The grid may start anywhere, so crops of a JPEG are seen; a JPEG that was resized is not. Most photographs score
+    below 0.3 at JPEG quality 90 and above, 1 to 2 at quality 60, 2 to 4 at quality 20. Null if a side is under 32 px.
     """
 
     name: ClassVar[str] = "jpeg_blockiness"
@@ -39,7 +38,7 @@ class JpegBlockiness(PixelAnnotation):
 
 
 def blockiness(gray: np.ndarray) -> float:
-    """Returns the mean over both directions of what the best-fitting grid's lines have beyond the other lines."""
+    """Returns by how much the lines of the best-fitting grid exceed those of the next best, mean of both directions."""
     return (_along_rows(gray) + _along_rows(gray.T)) / 2
 
 
@@ -47,5 +46,5 @@ def _along_rows(gray: np.ndarray) -> float:
     steps = np.abs(np.diff(np.ascontiguousarray(gray).astype(np.int16), axis=0)).astype(np.float32)
     beyond = np.clip(steps[1:-1] - (steps[:-2] + steps[2:]) / 2, 0, MAX_STEP).mean(axis=1)
     by_phase = beyond[: len(beyond) // BLOCK * BLOCK].reshape(-1, BLOCK).mean(axis=0)
-    best = int(by_phase.argmax())
-    return float(by_phase[best] - np.median(np.delete(by_phase, best)))
+    second, best = np.partition(by_phase, BLOCK - 2)[-2:]
+    return float(best - second)
