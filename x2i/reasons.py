@@ -42,6 +42,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     NO_CAPTION = "no_caption"
     NO_ENTITY = "no_entity"
+    NOTHING_FOUND = "nothing_found"
     NO_PAIR = "no_pair"
     UNSUITABLE_IMAGE = "unsuitable_image"
     BACKEND_ERROR = "backend_error"

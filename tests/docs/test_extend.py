@@ -34,7 +34,7 @@ def followed(page: str, folder: Path, executor: str) -> Dataset:
 @pytest.mark.parametrize("executor", ["inline", "processes"])
 def test_a_score_of_your_own(tmp_path, executor):
     dataset = followed("extend/score.md", tmp_path, executor)
-    rocket, coffee, gray = (row["score"] for row in dataset.column("colorfulness").to_pylist())
+    rocket, coffee, gray = (row["score"] for row in dataset.column("saturation").to_pylist())
     assert rocket > 10
     assert coffee > 10
     assert gray == 0
@@ -62,7 +62,7 @@ def test_a_score_that_is_added_makes_nothing_stale(tmp_path):
     assert typed(["x2i", "filter", "data"], tmp_path, "--executor", "inline").returncode == 0
     before = [commit.fingerprint for commit in list_commits(dataset.root, "quality")]
     write_files("extend/score.md", tmp_path)
-    words = ["x2i", "filter", "data", "--score", "quality", "--score", "my_scores:Colorfulness"]
+    words = ["x2i", "filter", "data", "--score", "quality", "--score", "my_scores:Saturation"]
     done = typed(words, tmp_path, "--executor", "inline")
     assert done.returncode == 0, done.stderr
     assert [commit.fingerprint for commit in list_commits(dataset.root, "quality")] == before

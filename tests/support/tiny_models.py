@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def save_depth_model(folder: Path, seed: int = 0) -> Path:
@@ -146,3 +147,54 @@ def save_siglip(folder: Path, seed: int = 0) -> Path:
     SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
+
+
+def save_classifier(folder: Path, seed: int = 0, problem_type: str | None = None) -> Path:
+    """Saves a ViT of some thousand weights that tells three labels apart, with its image processor."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=8,
+        id2label={0: "photograph", 1: "drawing", 2: "watermark"}, problem_type=problem_type,
+    )  # fmt: skip
+    model = ViTForImageClassification(config)
+    torch.nn.init.normal_(model.classifier.weight)  # the library's own start makes all labels equally likely
+    model.save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def save_linear_head(path: Path, size: int, seed: int = 0) -> Path:
+    """Saves a linear layer from `size` numbers to one as safetensors."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(torch.nn.Linear(size, 1).state_dict(), path)
+    return path
+
+
+def annotation_options(name: str, folder: Path) -> dict[str, Any]:
+    """Returns the options with which the conformance suite runs the annotation `name`: weights that fit in a test.
+
+    Empty for those that bring what they need. Small things are saved into `folder`.
+    """
+    if name == "depth":
+        return {"model": f"hf:{save_depth_model(folder / name)}"}
+    if name == "image_text":
+        return {"model": f"open_clip:{save_open_clip_model(folder / name)}"}
+    if name == "classifier":
+        return {"model": f"hf:{save_classifier(folder / name)}", "labels": ["watermark", "drawing"]}
+    if name == "embedding_head":
+        from x2i.models.classic.hog_color import HogColor
+
+        return {"file": str(save_linear_head(folder / "head.safetensors", HogColor.dimensions))}
+    if name == "blocklist":
+        (folder / "known.txt").write_text("ab" * 32 + "\n")
+        return {"sha256": [str(folder / "known.txt")], "pdq": [str(folder / "known.txt")]}
+    if name == "text":
+        return {"set": {"short_side": 256}}  # its own 736 takes seconds for each image
+    return {}

@@ -65,6 +65,39 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Face:
+    """One face. score: in [0, 1], measured.
+
+    landmarks_52: (x, y) in pixels of the image of the right eye, the left eye, the tip of the nose, the right and the
+    left corner of the mouth; right and left are the person's own.
+    """
+
+    box: Box
+    score: float
+    landmarks_52: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """One line of text. polygon_42: its corners (x, y) in pixels, clockwise from the text's top left.
+
+    score: in [0, 1], how sure the reader is of `text`.
+    """
+
+    polygon_42: NDArray[np.float32]
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Language:
+    """What language a text is in. code: of ISO 639, such as "en". probability: 0 to 1."""
+
+    code: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Match:
     """How well two images agree on showing one thing. All counts and shares are 0 where nothing agrees.
 
@@ -102,6 +135,16 @@ class ImageTextScorer(Protocol):
         ...
 
 
+class ImageClassifier(Protocol):
+    """Says which of its labels an image has."""
+
+    labels: Sequence[str]
+
+    def classify(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
+        """Returns probabilities_NC, 0 to 1, of each label in each image. They add up to 1 if one excludes another."""
+        ...
+
+
 class DepthEstimator(Protocol):
     """Estimates how far away each pixel is."""
 
@@ -126,6 +169,40 @@ class Detector(Protocol):
 
     def detect(self, images: Sequence[RgbImage]) -> list[list[Detection]]:
         """Returns the objects of each image, best score first; an empty list where there are none."""
+        ...
+
+
+class FaceDetector(Protocol):
+    """Finds faces."""
+
+    def faces(self, images: Sequence[RgbImage]) -> list[list[Face]]:
+        """Returns the faces of each image, best score first."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors whose dot product says whether they are one person's."""
+
+    dimensions: int
+
+    def embed_faces(self, images: Sequence[RgbImage], faces: Sequence[Sequence[Face]]) -> list[NDArray[np.float32]]:
+        """Returns vectors_FD for each image: one L2-normalized row of `dimensions` numbers per face."""
+        ...
+
+
+class TextDetector(Protocol):
+    """Finds and reads the text in images."""
+
+    def read(self, images: Sequence[RgbImage]) -> list[list[TextLine]]:
+        """Returns the lines of text of each image that could be read, from top to bottom."""
+        ...
+
+
+class LanguageDetector(Protocol):
+    """Tells the language of texts."""
+
+    def languages(self, texts: Sequence[str]) -> list[Language]:
+        """Returns the likeliest language of each text."""
         ...
 
 

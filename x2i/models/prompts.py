@@ -23,11 +23,17 @@ PROMPTS: Mapping[str, str] = {
     "tags": "List what this image shows as 5 to 15 short tags, most important first, separated by commas. Write nothing"
     " else.",
 }
-REFUSAL = re.compile(
-    r"\b(i('m| am) (sorry|unable|not able)|i (can('|no)t|won't) (help|assist|describe|identify|provide|see|view)|"
-    r"as an ai\b|i do not see (an|any) image|no image (was|has been) (provided|attached))",
+_REFUSAL = re.compile(
+    r"(^|[.!?]\s+|\n\s*)(unfortunately,? |sorry,? (but )?)?"  # where a sentence begins
+    r"(i('m| am) (very |really |so )?(sorry|afraid)\b|sorry,|i apologi[sz]e|my apologies"
+    r"|i('m| am)( \w+)? (unable|not able) to\b|i('m| am) an ai\b|i (do not|don't) (have|see|feel comfortable)\b"
+    r"|i (can't|cannot|can not|could not|couldn't|won't|will not) (\w+ )?(access|answer|assist|comply|complete|continue"
+    r"|create|describe|determine|discuss|fulfill|generate|help|identify|make|process|provide|recognize|see|view)\b"
+    r"|as an? (ai|artificial|language|large language|multimodal)\b"
+    r"|(no|there is no) image ((was|is|has been) )?(attached|provided|uploaded|visible))",
     re.IGNORECASE,
 )
+QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")
 _FENCE = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)
 
 
@@ -64,11 +70,16 @@ def caption_of(answer: str, finish: str, schema: str) -> Caption | Dropped:
     text = answer.strip()
     if finish == "length":
         return Dropped(Reason.ANSWER_TRUNCATED, text[-80:])
-    if REFUSAL.search(text[:300]):
+    if is_refusal(text):
         return Dropped(Reason.ANSWER_REFUSED, text[:80])
     if schema:
         return _structured(text, schema)
     return Caption(text, "model") if text else Dropped(Reason.NO_CAPTION, "an empty answer")
+
+
+def is_refusal(text: str) -> bool:
+    """Returns whether a sentence of `text`, outside of quotation marks, declines to describe a picture."""
+    return _REFUSAL.search(QUOTED.sub(" ", text.replace("\u2019", "'"))) is not None
 
 
 def _structured(text: str, schema: str) -> Caption | Dropped:

@@ -31,6 +31,7 @@ class Ability(StrEnum):
     DETECTOR = "detector"
     SEGMENTER = "segmenter"
     FACE_DETECTOR = "face detector"
+    FACE_EMBEDDER = "face embedder"
     TEXT_DETECTOR = "text detector"
     INSTANCE_MATCHER = "instance matcher"
     EDGE_DETECTOR = "edge detector"
@@ -58,6 +59,14 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.captioner:HfCaptioner",
         "openai": "x2i.models.openai.captioner:ServerCaptioner",
     },
+    Ability.IMAGE_CLASSIFIER: {
+        "onnx:opennsfw": "x2i.models.onnx.opennsfw:OpenNsfw",
+        "hf": "x2i.models.hf.classifier:HfClassifier",
+    },
+    Ability.FACE_DETECTOR: {"opencv:yunet": "x2i.models.opencv.yunet:YuNet"},
+    Ability.FACE_EMBEDDER: {"opencv:sface": "x2i.models.opencv.sface:SFace"},
+    Ability.TEXT_DETECTOR: {"rapidocr": "x2i.models.onnx.rapidocr:RapidOcr"},
+    Ability.LANGUAGE_DETECTOR: {"py3langid": "x2i.models.langid.py3langid:Py3LangId"},
     Ability.DETECTOR: {"classic:saliency": "x2i.models.classic.saliency:Saliency"},
     Ability.SEGMENTER: {"classic:grabcut": "x2i.models.classic.grabcut:GrabCut"},
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},

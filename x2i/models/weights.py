@@ -21,9 +21,16 @@ def digest_of(path: Path) -> str:
         raise UserError(f"{path}: no weights there (expected one of {', '.join(WEIGHT_SUFFIXES)})")
     total = hashlib.sha256()
     for file in files:
-        state = file.stat()
-        total.update(f"{file.name} {_file_digest(str(file), state.st_size, state.st_mtime_ns)}\n".encode())
+        total.update(f"{file.name} {sha256_of_file(file)}\n".encode())
     return total.hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Returns the sha256 of one file, in hex; a file that has not changed is read once. Raises UserError if none is."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    state = path.stat()
+    return _file_digest(str(path), state.st_size, state.st_mtime_ns)
 
 
 def hub_commit(model: str, revision: str) -> str:

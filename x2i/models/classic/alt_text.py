@@ -67,7 +67,7 @@ def choose(text: PageText) -> Caption | None:
     """
     cleaned = [Caption(clean(getattr(text, source)), source) for source in ("alt", "figcaption", "title")]
     usable = [caption for caption in cleaned if describes(caption.text)]
-    return max(usable, key=lambda caption: min(_count_words(caption.text), ENOUGH_WORDS), default=None)
+    return max(usable, key=lambda caption: min(count_words(caption.text), ENOUGH_WORDS), default=None)
 
 
 def clean(text: str) -> str:
@@ -87,15 +87,25 @@ def clean(text: str) -> str:
 
 def describes(text: str) -> bool:
     """Returns False for file names, camera names, addresses, boilerplate and texts of fewer than two words."""
-    bare = text.casefold().strip(" .:;,!?()[]")
-    if any(p.fullmatch(bare) for p in (_FILE_NAME, _SPACED_FILE_NAME, _CAMERA_NAME, _ADDRESS)):
-        return False
-    if bare in _SAYS_NOTHING or _OPENING.fullmatch(bare + " "):
-        return False
-    return _count_words(text) >= 2
+    return not is_file_name(text) and not says_nothing(text) and count_words(text) >= 2
 
 
-def _count_words(text: str) -> int:
+def is_file_name(text: str) -> bool:
+    """Returns whether `text` is the name of a file or of a camera's picture, or an address."""
+    return any(p.fullmatch(_bare(text)) for p in (_FILE_NAME, _SPACED_FILE_NAME, _CAMERA_NAME, _ADDRESS))
+
+
+def says_nothing(text: str) -> bool:
+    """Returns whether `text` stands where a description should, such as "image placeholder" or "photo of a"."""
+    bare = _bare(text)
+    return bare in _SAYS_NOTHING or _OPENING.fullmatch(bare + " ") is not None
+
+
+def _bare(text: str) -> str:
+    return text.casefold().strip(" .:;,!?()[]")
+
+
+def count_words(text: str) -> int:
     """Words of two letters or more; scripts without spaces count one word for two characters."""
     unspaced = len(_UNSPACED.findall(text))
     return len(_WORD.findall(_UNSPACED.sub(" ", text))) + unspaced // 2

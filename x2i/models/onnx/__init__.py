@@ -1,0 +1,1 @@
+"""Backends on onnxruntime, with trained weights out of installed packages."""
