@@ -64,9 +64,18 @@ def _recipes(name: str | None) -> Iterator[dict[str, Any]]:
     yield from _plain(RECIPES, name)
 
 
+def _importers(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.importers import IMPORTERS
+
+    for one in [name] if name else IMPORTERS:
+        kind = IMPORTERS.get(one)
+        yield described(one, kind, writes=" or ".join(kind.makes), license=kind.license_note)
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
     "models": _models,
     "recipes": _recipes,
+    "importers": _importers,
 }
