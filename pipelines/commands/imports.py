@@ -9,6 +9,7 @@ import typer
 
 from pipelines.engine.options import OutOption, RunOptions, StorePath
 from x2i.command_options import with_options
+from x2i.errors import UserError
 from x2i.importers import IMPORTERS, Importer
 from x2i.store.files.remote import dataset_path
 
@@ -41,7 +42,8 @@ def command(
     """
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     app.command()(import_command(name, makes))
-    app(args=context.args, prog_name=f"x2i import {name}", standalone_mode=False)
+    # Without standalone mode, typer returns the exit status of the inner command.
+    raise typer.Exit(app(args=context.args, prog_name=f"x2i import {name}", standalone_mode=False) or 0)
 
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -59,7 +61,9 @@ def import_command(name: str, makes: str = "") -> Callable[..., None]:
     ) -> None:
         from pipelines.engine.run import dataset_for_ingest, run_stages
 
-        importer.root(path)  # wrong paths are told before anything is made
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        importer.root(path)  # a wrong --images is told before anything is made
         stage = stage_kind(importer, str(path.absolute()), label, output)
         dataset = dataset_for_ingest(out, run)
         try:
