@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -12,11 +16,16 @@ from PIL import Image
 from pipelines.steps import stages_of
 from tests.support.command_line import file_sums, kill_when, typed
 from tests.support.datasets import build_dataset, photo_bytes
+from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.errors import UserError
 from x2i.importers import IMPORTERS
+from x2i.importers.base import Importer, ImportRecord, Makes, SourceImage, SourceSample
 from x2i.importers.example import number_of, picture
+from x2i.importers.locations import Location
+from x2i.sample import placeholder
 from x2i.store import Dataset
 from x2i.store.commits import list_commits
+from x2i.store.files.tar import list_members
 
 INLINE = ("--executor", "inline")
 
@@ -29,11 +38,43 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Triples(Importer):
+    """Three pictures and a sample that makes the last of the first: as images or as shards."""
+
+    name: ClassVar[str] = "triples"
+    title: ClassVar[str] = "Three pictures in a tar, a zip and a file"
+    makes: ClassVar[tuple[Makes, ...]] = ("images", "shards")
+
+    def records(self, path: Path) -> Iterator[ImportRecord]:
+        member = list_members(path / "0.tar")[0]
+        places = (Location("0.tar", member.name, member.offset, member.size), Location("1.zip", "1.jpg"))
+        images = tuple(SourceImage(place, f"picture {n}") for n, place in enumerate((*places, Location("2.jpg"))))
+        for line in range(1, len((path / "keys.txt").read_text().split()) + 1):
+            sample = SourceSample(f"triple-{line}", "make", f"{placeholder(1)} as picture 2", images[:1], images[2])
+            yield ImportRecord("keys.txt", line, images, sample)
+
+    @classmethod
+    def example(cls, folder: Path) -> Path:
+        folder.mkdir()
+        for number in range(3):
+            (folder / f"{number}.jpg").write_bytes(picture(number))
+        with tarfile.open(folder / "0.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+            archive.add(folder / "0.jpg", "0.jpg")
+        with zipfile.ZipFile(folder / "1.zip", "w") as zipped:
+            zipped.write(folder / "1.jpg", "1.jpg")
+        (folder / "keys.txt").write_text("a b")
+        return folder
+
+
+TRIPLES = f"{Triples.__module__}:Triples"
+
+
 def imported(lines: Path, out: Path, *options: object) -> int:
     return typed("import", "x2i-jsonl", lines, "--out", out, *options, *INLINE)
 
 
-def imported_images(source: Path, out: Path, *options: object) -> int:
+def imported_images(source: Path | str, out: Path | str, *options: object) -> int:
     return typed("import", "hf-images", source, "--out", out, *options)
 
 
@@ -47,7 +88,7 @@ def picture_set(folder: Path, numbers: Iterable[int]) -> Path:
     return folder
 
 
-def stored_words(root: Path) -> dict[str, int]:
+def stored_words(root: Path | str) -> dict[str, int]:
     """Returns the caption of each stored image and which picture it is, in key order."""
     dataset = Dataset.open(root)
     keys = [row["key"] for row in dataset.images().to_pylist() if row["status"] == "ok"]
@@ -238,6 +279,9 @@ def test_a_dataset_is_crawled_and_imported_into_and_crawled_again(tmp_path: Path
         ("crawl-2", "00004"),
     ]
     assert stored_words(out).items() >= {f"picture {n}": n for n in range(5)}.items()
+    picture_set(tmp_path / "set", [5])
+    assert imported_images(tmp_path / "set", out, "--partition-size", 2, *INLINE) == 0
+    assert Dataset.open(out).image_commits()[-1].partition == "00005"
     before = file_sums(out)
     for source in ("set", "other"):
         assert imported_images(tmp_path / source, out, *INLINE, *(("--partition-size", 2) * (source == "set"))) == 0
@@ -297,6 +341,49 @@ def test_images_killed_and_continued_are_the_bytes_of_an_uninterrupted_run(tmp_p
     assert 2 <= len(list(commits.glob("*.json"))) < 11
     assert typed(*arguments, out) == 0
     assert file_sums(out) == file_sums(tmp_path / "whole/out")
+
+
+def test_an_importer_that_makes_both_is_asked_for_images_or_shards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Triples.example(tmp_path / "set")
+    assert typed("import", TRIPLES, source, "--out", tmp_path / "images", *INLINE) == 0
+    images = Dataset.open(tmp_path / "images").images()
+    assert images["text"].to_pylist() == ["picture 0", "picture 1", "picture 2"] * 2
+    assert images["url"].to_pylist()[:3] == ["set/0.tar/0.jpg", "set/1.zip/1.jpg", "set/2.jpg"]
+    assert stored_words(tmp_path / "images") == {f"picture {n}": n for n in range(3)}
+    out = tmp_path / "shards"
+    shards = ("import", "--as", "shards", TRIPLES, source, "--out", out, *INLINE, "--shard-size")
+    assert typed(*shards, 2) == 0
+    samples = [(sample.key, list(map(number_of, images))) for sample, images in Dataset.open(out).samples()]
+    assert samples == [("triple-1", [0, 2]), ("triple-2", [0, 2])]
+    assert typed("import", "--as", "shards", "hf-images", source, "--out", out) == 2
+    assert "makes images, not shards" in capsys.readouterr().err
+
+
+def test_shards_of_a_source_that_has_grown_are_refused_and_others_are_numbered_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = Triples.example(tmp_path / "set"), tmp_path / "data"
+    shards = ("import", "--as", "shards", TRIPLES, source, "--out", out, *INLINE)
+    assert typed(*shards) == 0
+    assert typed(*shards, "--label", "more") == 0
+    assert [shard.name for shard in Dataset.open(out).shards()] == ["make-1in-00000", "make-1in-00001"]
+    (source / "keys.txt").write_text("a b c")
+    assert typed(*shards) == 2
+    assert "make-1in-00000: the rows planned for it" in capsys.readouterr().err
+    assert len(list(Dataset.open(out).samples())) == 4
+
+
+def test_a_dataset_and_its_source_lie_on_a_store(bucket: str, tmp_path: Path) -> None:  # noqa: F811
+    from x2i.store.files.remote import dataset_path
+
+    picture_set(tmp_path / "set", range(3))
+    source = dataset_path(f"{bucket}/set")
+    for file in (tmp_path / "set").iterdir():
+        (source / file.name).write_bytes(file.read_bytes())
+    assert imported_images(f"{bucket}/set", f"{bucket}/data", *INLINE) == 0
+    assert stored_words(f"{bucket}/data") == {f"picture {n}": n for n in range(3)}
 
 
 def test_a_failed_partition_ends_with_1(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ class ColumnChoice:
         if not image and not images:
             raise UserError(f"{file}: no column of images among {', '.join(schema.names)}: name it with --image")
         choice = cls(image or images[0], *_words(file, texts, schema.names, image, caption, keep))
+        for option, name, what in (("--image", choice.image, "images or paths"), ("--caption", choice.caption, "text")):
+            kind = schema.field(name).type if name else pa.string()
+            if not (name in classes or holds_text(kind) or (option == "--image" and holds_images(kind))):
+                raise UserError(f"{file}: {option} {name}: expected {what}, found {kind}")
         return cls(**{**vars(choice), **_told(choice, images, texts), "classes": classes.get(choice.caption, ())})
 
     @classmethod

@@ -78,8 +78,8 @@ class HuggingFaceImages(Importer):
 
     def _rows(self, file: Path, source: Path) -> Iterator[ImportRecord | Rejected | Remark]:
         """Yields the rows of one table."""
-        schema, names = read_schema(file), class_names(read_schema(file))
-        choice = ColumnChoice.of_table(str(file), schema, names, self.image, self.caption, self.keep)
+        schema = read_schema(file)
+        choice = ColumnChoice.of_table(str(file), schema, class_names(schema), self.image, self.caption, self.keep)
         yield from map(Remark, choice.remarks)
         kind = schema.field(choice.image).type
         is_cell = holds_images(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -55,30 +56,29 @@ class ImportImages(ImportStage):
         return {**self.importer.config(), **as_config(self.output)}
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
-        """Partitions are numbered after those of other stages. Those that are committed keep their sizes: what a source
+        """Partitions take the numbers that other stages left. Those that are committed keep their sizes: what a source
         has more than before comes into further partitions.
         """
-        sizes, number = self._committed_sizes(dataset)
+        sizes = {commit.partition: commit.counts.total for commit in list_commits(dataset.root, self.name)}
+        names = self._free_names(dataset)
         tombstones = Tombstones.load(dataset.root)
         held: list[dict[str, Any]] = []
         wordless = 0
 
-        def cut() -> PlannedPartition:
-            name = paths.partition_name(number)
-            size = sizes.get(name, self.output.partition_size)
-            rows, held[:] = held[:size], held[size:]
+        def cut(rows: list[dict[str, Any]]) -> PlannedPartition:
             table = without_tombstoned(image_table(rows, name), tombstones)
             return self.partition(name, table, table["location"].to_pylist(), self._partition_config())
 
+        name = next(names)
         for record in self.records():
             rows = image_rows(record, self.source.name)
             wordless += sum(not row["problem"] and not row["text"] for row in rows)
             held += rows
-            while len(held) >= sizes.get(paths.partition_name(number), self.output.partition_size):
-                yield cut()
-                number += 1
+            while len(held) >= (size := sizes.get(name, self.output.partition_size)):
+                yield cut(held[:size])
+                held, name = held[size:], next(names)
         if held:
-            yield cut()
+            yield cut(held)
         if wordless:
             yield PlanCounts({"images without words": wordless})
 
@@ -99,16 +99,12 @@ class ImportImages(ImportStage):
         stored = {name: value for name, value in as_config(self.output).items() if name != "partition_size"}
         return {"importer": self.importer.name, **stored}
 
-    def _committed_sizes(self, dataset: Dataset) -> tuple[dict[str, int], int]:
-        """Returns the rows of this stage's committed partitions, and the number of its first partition."""
-        sizes = {commit.partition: commit.counts.total for commit in list_commits(dataset.root, self.name)}
-        if sizes:
-            return sizes, min(map(int, sizes))
-        others = [name for name in ingest_stages(dataset.root) if name != self.name]
-        files = [
+    def _free_names(self, dataset: Dataset) -> Iterator[str]:
+        """Yields the names of image partitions that no other stage has planned or committed, by number."""
+        taken = {
             path.name.removesuffix(suffix)
-            for other in others
+            for stage in ingest_stages(dataset.root)
             for folder, suffix in (("plans", paths.INDEX_SUFFIX), ("commits", ".json"))
-            for path in list_files(dataset.root / folder / other, suffix)
-        ]
-        return sizes, 1 + max((int(name) for name in files if name.isdigit()), default=-1)
+            for path in (list_files(dataset.root / folder / stage, suffix) if stage != self.name else ())
+        }
+        return (name for name in map(paths.partition_name, itertools.count()) if name not in taken)

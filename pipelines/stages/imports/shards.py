@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -45,13 +45,14 @@ class ImportShards(ImportStage):
         """Yields ranges of records of one kind, as they fill; then what is left of each kind, and what is rejected."""
         held: dict[SampleKind, list[ImportRecord]] = {}
         rejected: list[Rejected] = []
-        numbers = self._first_numbers(dataset)
+        taken = self._others(dataset)
+        numbers: defaultdict[tuple[str, int], Iterator[int]] = defaultdict(itertools.count)
         unreadable = 0
 
         def cut(kind: SampleKind) -> PlannedPartition:
-            rows, group = sample_table(held.pop(kind)), (kind.task, kind.num_inputs)
-            name = shard_name(*group, numbers[group])
-            numbers[group] += 1
+            rows = sample_table(held.pop(kind))
+            group = (kind.task, kind.num_inputs)
+            name = next(name for n in numbers[group] if (name := shard_name(*group, n)) not in taken)
             places = (text for texts in rows["locations"].to_pylist() for text in texts)
             return self.partition(name, rows, places, self._partition_config())
 
@@ -99,12 +100,7 @@ class ImportShards(ImportStage):
     def _partition_config(self) -> dict[str, Any]:
         return {name: self.importer.config()[name] for name in ("importer", "importer_version")}
 
-    def _first_numbers(self, dataset: Dataset) -> Counter[tuple[str, int]]:
-        """Returns, by task and number of inputs, the first number that no shard of another stage has."""
-        numbers: Counter[tuple[str, int]] = Counter()
-        for stage in list_stages(dataset.root):
-            for path in list_files(dataset.root / "commits" / stage, ".json") if stage != self.name else ():
-                if match := re.fullmatch(r"(\w+)-(\d+)in-(\d+)", path.stem):
-                    group = (match[1], int(match[2]))
-                    numbers[group] = max(numbers[group], int(match[3]) + 1)
-        return numbers
+    def _others(self, dataset: Dataset) -> set[str]:
+        """Returns the names of the shards that other stages have committed."""
+        stages = [stage for stage in list_stages(dataset.root) if stage != self.name]
+        return {path.stem for stage in stages for path in list_files(dataset.root / "commits" / stage, ".json")}

@@ -151,10 +151,14 @@ def test_it_says_which_columns_it_took_and_which_not(tmp_path: Path) -> None:
         ({"caption": "txet"}, "--caption txet: no such column: did you mean 'text'"),
         ({"image": "pic"}, "--image pic: no such column"),
         ({"keep": ("x",)}, "--keep x: no such column"),
+        ({"caption": "n"}, "--caption n: expected text, found int64"),
+        ({"image": "n"}, "--image n: expected images or paths, found int64"),
     ],
 )
-def test_columns_that_are_not_there_are_named(tmp_path: Path, options: dict[str, Any], words: str) -> None:
-    pq.write_table(pa.table({"image": cells(), "text": WORDS}), tmp_path / "a.parquet")
+def test_columns_that_are_not_there_or_hold_something_else_are_named(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    pq.write_table(pa.table({"image": cells(), "text": WORDS, "n": [0, 1, 2, 3]}), tmp_path / "a.parquet")
     with pytest.raises(UserError, match=words):
         read(tmp_path, **options)
 
