@@ -72,10 +72,19 @@ def _sources(name: str | None) -> Iterator[dict[str, Any]]:
         yield described(one, kind.options_class, title=kind.title, reads=kind.looks_like)
 
 
+def _importers(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.importers import IMPORTERS
+
+    for one in [name] if name else IMPORTERS:
+        kind = IMPORTERS.get(one)
+        yield described(one, kind, writes=" or ".join(kind.makes), license=kind.license_note)
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
     "models": _models,
     "recipes": _recipes,
     "sources": _sources,
+    "importers": _importers,
 }

@@ -16,7 +16,7 @@ from x2i.errors import RunError, UserError
 COMMANDS = {
     "build": ("pipelines.commands.build", "Build a dataset, and train on it, from a manifest, end to end."),
     "crawl": ("pipelines.commands.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
-    "import": ("pipelines.commands.imports", "Read a public dataset into training shards."),
+    "import": ("pipelines.commands.imports", "Read a public dataset into images or training shards."),
     "filter": (
         "pipelines.commands.filter",
         "Score every image: resolution, sharpness, exposure, entropy, phash.",

@@ -45,6 +45,12 @@ def _crawl(options: Options, where: str) -> list[Stage]:
     return [from_mapping(CrawlStage, options, where)]
 
 
+def _import(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.imports import manifest_stage
+
+    return [manifest_stage(options, where)]
+
+
 def _dedup(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.relate.duplicates import DuplicatesStage
 
@@ -65,6 +71,7 @@ def _materialize(options: Options, where: str) -> list[Stage]:
 
 STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "crawl": _crawl,
+    "import": _import,
     "filter": _filter,
     "caption": lambda options, where: [_annotation("captions", options, where)],
     "detect": lambda options, where: [_annotation("entities", options, where)],

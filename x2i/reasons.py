@@ -26,6 +26,7 @@ class Reason(StrEnum):
     BAD_ENCODING = "bad_encoding"
     FILE_ERROR = "file_error"
     BAD_RECORD = "bad_record"
+    URL_ONLY = "url_only"
     # what the site owner says
     ROBOTS_DISALLOWED = "robots_disallowed"
     OPT_OUT = "opt_out"

@@ -19,12 +19,12 @@ import pytest
 
 from pipelines.commands.dedup import DedupStage
 from pipelines.commands.filter import FilterStage
-from pipelines.commands.imports import ImportStage
 from pipelines.commands.takedown import take_down
 from pipelines.engine.locks import shared_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
 from pipelines.stages.crawl.incremental import crawl_runs
+from pipelines.stages.imports import ImportShards
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support.crawling import url_table
 from tests.support.s3 import bucket  # noqa: F401  a fixture
@@ -43,6 +43,7 @@ from tests.support.takedown_site import (
 from x2i.crawl.planning.identity import url_uid
 from x2i.errors import UserError
 from x2i.image import sha256
+from x2i.importers.x2i_jsonl import X2IJsonl
 from x2i.reasons import Reason, Status
 from x2i.store import Dataset
 from x2i.store.commits import list_commits, list_stages
@@ -463,7 +464,7 @@ def test_imported_samples_are_taken_down_by_bytes_and_stay_away(site, tmp_path):
         for name in (COFFEE, "grass.jpg")
     ]
     (tmp_path / "x2i.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    stage = ImportStage(str(tmp_path / "x2i.jsonl"), str(site.folder))
+    stage = ImportShards(X2IJsonl(images=str(site.folder)), str(tmp_path / "x2i.jsonl"))
     root, other = tmp_path / "data", tmp_path / "other"
     assert execute([stage], Dataset.create(root, "data"), INLINE)[0].counts.ok == 2
     result = take_down(root, request(sha256=sha256((site.folder / COFFEE).read_bytes())), **SIGNED)

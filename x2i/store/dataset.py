@@ -24,19 +24,27 @@ from x2i.store.files.tar import read_range
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
 from x2i.store.shards import Shard, find_shards
 
-_INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?")
+_INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?|import-(?!shards-).+")
 
 
 def is_ingest_stage(stage: str) -> bool:
-    """Whether a stage writes the image store: "crawl", and the crawls after the first, "crawl-2", "crawl-3", ..."""
+    """Whether a stage writes the image store: "crawl", the crawls after it, "crawl-2", ..., and imports of images."""
     return _INGEST_STAGE.fullmatch(stage) is not None
 
 
 def ingest_stages(root: Path) -> list[str]:
     """Returns the names of the stages that planned or committed images, in the order in which they were begun."""
     names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
-    found = [(int(match[1] or 1), name) for name in names if (match := _INGEST_STAGE.fullmatch(name))]
-    return [name for _, name in sorted(found)]
+    return sorted(filter(is_ingest_stage, names), key=lambda name: _order(root, name))
+
+
+def _order(root: Path, stage: str) -> tuple[bool, int, str, int]:
+    """Orders stages by the first partition that they have; those that have none come last, crawls by number."""
+    folders = ((root / "plans" / stage, paths.INDEX_SUFFIX), (root / "commits" / stage, ".json"))
+    names = [p.name.removesuffix(suffix) for folder, suffix in folders for p in list_files(folder, suffix)]
+    first = min((name for name in names if name.isdigit()), key=lambda name: (len(name), name), default="")
+    match = _INGEST_STAGE.fullmatch(stage)
+    return not first, len(first), first, int(match[1] or 1) if match else 0
 
 
 @dataclass(frozen=True)

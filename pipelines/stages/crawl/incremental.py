@@ -56,7 +56,8 @@ def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, 
     planned. overwrite: the last crawl of these sources is made anew. reread: web pages are read again, as a next crawl.
     """
     sources = crawl.inputs(dataset)
-    plans = {name: read_plan(dataset.root, name) for name in ingest_stages(dataset.root)}
+    crawls = [name for name in ingest_stages(dataset.root) if name.split("-")[0] == FIRST]
+    plans = {name: read_plan(dataset.root, name) for name in crawls}
     target = _target(crawl, sources, plans, dataset, overwrite, reread)
     config = crawl.config()
     found = [CrawlRun(**vars(crawl), name=target, planned_from=config, digests=sources)]

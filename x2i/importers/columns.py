@@ -1,0 +1,122 @@
+"""Which columns of a table hold the images and the captions, chosen by type and by the names that people use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from x2i.errors import UserError
+from x2i.importers.table_files import holds_images, holds_text
+from x2i.settings import nearest
+
+IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
+CAPTION_NAMES = (
+    *("text", "caption", "captions", "prompt", "title", "description", "alt_text", "alt", "sentence", "sentences"),
+    *("label", "labels", "class", "category"),
+)
+LICENSE_NAMES = ("license", "licence")
+FILE_NAME = "file_name"
+
+
+@dataclass(frozen=True)
+class ColumnChoice:
+    """The columns of one table; "" where it has none. files: the columns that name image files, of a metadata file.
+
+    classes: names of the values of the caption column, where it holds numbers of classes. remarks: for people.
+    """
+
+    image: str
+    caption: str
+    license: str
+    keep: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    classes: Sequence[str] = ()
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns to read beside that of images, each once."""
+        return list(dict.fromkeys(name for name in (self.caption, self.license, *self.keep) if name))
+
+    def text_of(self, row: Mapping[str, Any]) -> str:
+        """Returns the caption of a row, verbatim."""
+        value = row.get(self.caption) if self.caption else None
+        if isinstance(value, int) and self.classes:
+            return self.classes[value] if 0 <= value < len(self.classes) else ""
+        return cell_text(value)
+
+    @classmethod
+    def of_table(
+        cls,
+        file: str,
+        schema: pa.Schema,
+        classes: Mapping[str, Sequence[str]],
+        image: str,
+        caption: str,
+        keep: tuple[str, ...],
+    ) -> ColumnChoice:
+        """Raises UserError, naming file and columns, if a column that is asked for or needed is not there."""
+        images = [name for name in schema.names if holds_images(schema.field(name).type)]
+        images = images or [name for name in _usual(IMAGE_NAMES, schema.names) if holds_text(schema.field(name).type)]
+        images = [*_usual(IMAGE_NAMES, images), *(name for name in images if name.lower() not in IMAGE_NAMES)]
+        texts = [name for name in schema.names if holds_text(schema.field(name).type) or name in classes]
+        if not image and not images:
+            raise UserError(f"{file}: no column of images among {', '.join(schema.names)}: name it with --image")
+        choice = cls(image or images[0], *_words(file, texts, schema.names, image, caption, keep))
+        for option, name, what in (("--image", choice.image, "images or paths"), ("--caption", choice.caption, "text")):
+            kind = schema.field(name).type if name else pa.string()
+            if not (name in classes or holds_text(kind) or (option == "--image" and holds_images(kind))):
+                raise UserError(f"{file}: {option} {name}: expected {what}, found {kind}")
+        return cls(**{**vars(choice), **_told(choice, images, texts), "classes": classes.get(choice.caption, ())})
+
+    @classmethod
+    def of_metadata(
+        cls, file: str, columns: Sequence[str], image: str, caption: str, keep: tuple[str, ...]
+    ) -> ColumnChoice:
+        """Returns the choice among the columns of a metadata file of an image folder. Raises as `of_table`."""
+        named = [name for name in columns if name == FILE_NAME or name.endswith(f"_{FILE_NAME}")]
+        files = (image,) if image else tuple(named)
+        if not files:
+            raise UserError(f"{file}: no column {FILE_NAME} among {', '.join(columns)}: name one with --image")
+        words = _words(file, [name for name in columns if name not in files], columns, image, caption, keep)
+        choice = cls(files[0], *words, files)
+        return cls(**{**vars(choice), **_told(choice, list(files), columns)})
+
+
+def cell_text(value: object) -> str:
+    """Returns a cell's text as it is; of a list, its first text; "" for anything else."""
+    if isinstance(value, list):
+        return next((text for text in value if isinstance(text, str)), "")
+    return value if isinstance(value, str) else ""
+
+
+def _words(
+    file: str, texts: Sequence[str], columns: Sequence[str], image: str, caption: str, keep: tuple[str, ...]
+) -> tuple[str, str, tuple[str, ...]]:
+    """Returns the columns of captions and licenses, and those to keep."""
+    for option, name in (("--image", image), ("--caption", caption), *(("--keep", name) for name in keep)):
+        if name and name not in columns:
+            raise UserError(f"{file}: {option} {name}: no such column: {nearest(name, columns)}")
+    usual, licenses = _usual(CAPTION_NAMES, texts), _usual(LICENSE_NAMES, texts)
+    return caption or (usual[0] if usual else ""), licenses[0] if licenses else "", keep
+
+
+def _usual(usual: Sequence[str], found: Sequence[str]) -> list[str]:
+    """Returns those of `found` that have a usual name, whatever its case, the most usual first."""
+    return sorted((name for name in found if name.lower() in usual), key=lambda name: usual.index(name.lower()))
+
+
+def _told(choice: ColumnChoice, images: Sequence[str], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the remarks: what was taken, and what was not although it could have been."""
+    shown = choice.files or (choice.image,)
+    captions = f"captions from {choice.caption!r}" if choice.caption else "no column of captions (--caption names one)"
+    told = [f"images from {', '.join(map(repr, shown))}, {captions}"]
+    others = [name for name in images if name not in shown]
+    others += [name for name in _usual(CAPTION_NAMES, texts) if name != choice.caption]
+    left = [name for name in others if name not in (*choice.keep, *shown)]
+    if left:
+        told.append(f"not taken: {', '.join(map(repr, left))} (--caption, --image and --keep choose columns)")
+    return {"remarks": ("; ".join(told),)}
