@@ -80,7 +80,7 @@ def write_webdataset(root: Path, samples: list[tuple[Sample, EncodedImage, Encod
 
 def read_ours(catalog: Catalog, reader: RangeReader, seed: int, take: Take) -> None:
     for number in np.random.default_rng(seed).permutation(len(catalog)).tolist():
-        row = catalog.row(number)
+        row = catalog.sample_ref(number)
         take(row.key, reader.read_all(row.tar, [place[:2] for place in row.images]))
 
 

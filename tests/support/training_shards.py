@@ -78,7 +78,7 @@ def make_sample(
     sizes = tuple((image.shape[1], image.shape[0]) for image in [*inputs, output])
     source = Lineage((uid or name,), (f"https://photos.test/{name}",), ("CC0-1.0",))
     key = f"{task}-{name}-{size[0]}x{size[1]}"
-    sample = Sample(key, task, text.format(name=name), sizes, source, RecipeStamp(task, 1, {}))
+    sample = Sample(key, task, text.format(name=name), sizes, source, RecipeStamp(task, 1, {}), mirrorable=True)
     encoded = [EncodedImage(encode(np.ascontiguousarray(image), "png"), "png") for image in [*inputs, output]]
     return sample, encoded[:-1], encoded[-1]
 

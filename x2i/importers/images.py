@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from x2i.crawl.planning.identity import uid_of, url_host
+from x2i.crawl.planning.identity import text_uid, url_host
 from x2i.crawl.process import StoragePolicy, make_image
 from x2i.image import sha256
+from x2i.image_record import ImageRecord
 from x2i.importers.base import ImportRecord, Rejected, SourceImage
 from x2i.importers.locations import Location, LocationReader
 from x2i.reasons import Dropped, DroppedError, Reason, Status
-from x2i.sample import ImageRecord, canonical_json
+from x2i.sample import canonical_json
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import MARK
 
@@ -31,7 +32,7 @@ def image_rows(record: ImportRecord | Rejected, source: str) -> list[dict[str, A
     where = {"file": record.file, "line": record.line}
     if isinstance(record, Rejected):
         name = f"{source}/{record.file}:{record.line}"
-        rows = [{"uid": uid_of(f"record:{name}"), "problem": record.problem, "reason": str(record.reason)}]
+        rows = [{"uid": text_uid(f"record:{name}"), "problem": record.problem, "reason": str(record.reason)}]
     else:
         rows = [_row(image, source) for image in record.images]
     return [{name: _storable(row.get(name, "")) for name in _TEXTS} | where for row in rows]
@@ -78,7 +79,7 @@ def _row(image: SourceImage, source: str) -> dict[str, str]:
     name = image.location.name
     lineage = name if image.location.is_url else f"{source}/{name}"
     words = {"text": image.text, "license": image.license, "extra": canonical_json(dict(image.extra))}
-    return {"uid": uid_of(f"file:{lineage}"), "url": lineage, "location": image.location.to_json(), **words}
+    return {"uid": text_uid(f"file:{lineage}"), "url": lineage, "location": image.location.to_json(), **words}
 
 
 def _dropped(row: Mapping[str, Any], verdict: Dropped) -> ImageRecord:

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from x2i.importers.table_files import read_cells
 from x2i.reasons import DroppedError, Reason
-from x2i.store.files.remote import file_version, is_remote, local_copy, read_remote_range
+from x2i.store.files.cache import local_copy
+from x2i.store.files.remote import file_version, is_remote
+from x2i.store.files.tar import read_range
 
 MAX_IMAGE_BYTES = 256 << 20
 _WEB = ("http://", "https://")
@@ -119,13 +121,7 @@ class LocationReader:
 
     def _range(self, location: Location) -> bytes:
         self._require_size(location.size)
-        path = self._root / location.path
-        if is_remote(path):
-            data = read_remote_range(path, location.offset, location.size)
-        else:
-            with path.open("rb") as stream:
-                stream.seek(location.offset)
-                data = stream.read(location.size)
+        data = read_range(self._root / location.path, location.offset, location.size)
         if len(data) < location.size:
             raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
         return data

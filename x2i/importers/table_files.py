@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from x2i.errors import UserError
-from x2i.store.files.remote import local_copy
+from x2i.store.files.cache import local_copy
 
 TABLE_SUFFIXES = (".parquet", ".arrow")
 

@@ -1,9 +1,9 @@
-"""Mirroring a whole sample, inputs and output together, where neither the task nor the words forbid it.
+"""Mirroring a whole sample, inputs and output together, where neither its recipe nor the words forbid it.
 
 A mirrored photograph is as good as its original as long as nothing in it or said of it has a side: "the cup on the
 left", a page of text, a skeleton whose colors tell left limbs from right ones. So the rule refuses when in doubt: a
-task that is not listed here, a word that could be about sides or letters, and an instruction in a script that the list
-of words does not cover keep the sample as it is.
+sample whose recipe does not say that it may be mirrored, a word that could be about sides or letters, and an
+instruction in a script that the list of words does not cover keep the sample as it is.
 """
 
 from __future__ import annotations
@@ -13,55 +13,6 @@ import unicodedata
 from dataclasses import dataclass
 
 from x2i.seeding import unit_interval
-
-MIRRORABLE_TASKS = frozenset(
-    {
-        # Our recipes. The words are checked as well, whatever the task.
-        "text_to_image",
-        "subject_pair",
-        "canny_to_image",
-        "image_to_canny",
-        "deblur",
-        "denoise",
-        "inpaint",
-        "colorize",
-        "referring_segmentation",
-        "few_shot",  # its worked examples are of six tasks of this list
-        # The paper's other tasks, for shards of other makers; what a shard calls otherwise is left alone.
-        "edit",
-        "image_editing",
-        "style_transfer",
-        "try_on",
-        "human_motion",
-        "subject_driven",
-        "depth_to_image",
-        "image_to_depth",
-        "hed_to_image",
-        "image_to_hed",
-        "segmentation_to_image",
-        "image_to_segmentation",
-        "outpaint",
-        "low_light",
-        "derain",
-        "super_resolution",
-    }
-)
-
-NEVER_MIRRORED_TASKS = frozenset(
-    {
-        "text_rendering",  # letters are the point
-        "pose_to_image",  # a skeleton's colors tell left limbs from right ones
-        "image_to_pose",
-        "skeleton_to_image",
-        "image_to_skeleton",
-        "normal_to_image",  # red is the surface's slope to the right: mirroring would have to negate it
-        "image_to_normal",
-        "boxes_to_image",  # boxes are drawn with their labels written beside them
-        "image_to_boxes",
-        "flow",
-    }
-)
-"""Known to forbid it: named so that nobody adds them above in passing. Like unknown tasks, they are left alone."""
 
 SIDE_WORDS = """
     left right lefts rights leftmost rightmost lefthand righthand leftward leftwards rightward rightwards leftside
@@ -104,19 +55,20 @@ class Mirroring:
 
     rate: float = 0.0
 
-    def decide(self, seed: int, index: int, key: str, task: str, instruction: str) -> bool:
+    def decide(self, seed: int, index: int, key: str, mirrorable: bool, instruction: str) -> bool:
         """Returns whether the sample `key` is mirrored at `index` of the run: a function of the arguments alone."""
         if unit_interval("mirror", seed, index, key) >= self.rate:
             return False
-        return may_be_mirrored(task, instruction)
+        return may_be_mirrored(mirrorable, instruction)
 
 
-def may_be_mirrored(task: str, instruction: str) -> bool:
+def may_be_mirrored(mirrorable: bool, instruction: str) -> bool:
     """Returns whether a sample means the same with all its images mirrored.
 
-    True only for a task of MIRRORABLE_TASKS whose instruction names no side and no letters (`telling_word`).
+    mirrorable: whether its recipe says so (x2i.sample.Sample). True only if the instruction names no side and no
+    letters either (`telling_word`).
     """
-    return task in MIRRORABLE_TASKS and task not in NEVER_MIRRORED_TASKS and telling_word(instruction) is None
+    return mirrorable and telling_word(instruction) is None
 
 
 def telling_word(instruction: str) -> str | None:

@@ -105,7 +105,7 @@ class PackSchedule:
             return None
         options = self.options
         dropout = options.dropout.decide(options.seed, index, ref.key)
-        mirrored = options.mirroring.decide(options.seed, index, ref.key, ref.task, ref.instruction)
+        mirrored = options.mirroring.decide(options.seed, index, ref.key, ref.mirrorable, ref.instruction)
         return make_planned_sample(index, ref, dropout, options.max_side, self._tokenizer, self._prompts, mirrored)
 
 

@@ -38,7 +38,8 @@ class Catalog:
     """The samples of some shards, in the order of the shards' names.
 
     tasks: names in sorted order; task_id: int16 per sample, an index into it. shard_id: int32, an index into `shards`.
-    held_out: bool per sample; True: for validation only. keys, instructions: large strings per sample.
+    held_out: bool per sample; True: for validation only. mirrorable: bool per sample. keys, instructions: large
+    strings per sample.
     images: IMAGE of every sample's inputs and output, sample after sample; those of sample i are
     [first_image[i], first_image[i + 1]), int64. keys_digest: a hash of all keys in order. to_keep: the tars on a store
     that fit into the cache together.
@@ -49,6 +50,7 @@ class Catalog:
     task_id: npt.NDArray[np.int16]
     shard_id: npt.NDArray[np.int32]
     held_out: npt.NDArray[np.bool_]
+    mirrorable: npt.NDArray[np.bool_]
     keys: pa.ChunkedArray
     instructions: pa.ChunkedArray
     images: npt.NDArray[np.void]
@@ -100,6 +102,7 @@ class Catalog:
             task_id=task_id,
             shard_id=np.repeat(np.arange(len(found), dtype=np.int32), columns.lengths),
             held_out=join_splits(columns.splits, validation_fraction),
+            mirrorable=numbers(columns.mirrorable),
             keys=texts(columns.keys),
             instructions=texts(columns.instructions),
             images=numbers(columns.images),
@@ -133,6 +136,7 @@ class Catalog:
             self.shard_id,
             self.images,
             self.first_image,
+            self.mirrorable,
         )
 
     def reader(self) -> RangeReader:
@@ -199,7 +203,7 @@ class _Columns:
 
     def __init__(self) -> None:
         self.keys, self.instructions = text_column(), text_column()
-        self.images, self.num_images, self.hashes, self.task_ids = (number_column() for _ in range(4))
+        self.images, self.num_images, self.hashes, self.task_ids, self.mirrorable = (number_column() for _ in range(5))
         self.splits: list[ShardSplit] = []
         self.lengths: list[int] = []
         self._tasks: dict[str, int] = {}
@@ -210,6 +214,7 @@ class _Columns:
         self.instructions.add(index.instructions)
         self.images.add(index.images)
         self.num_images.add(index.num_images)
+        self.mirrorable.add(index.mirrorable)
         self.hashes.add(opened.hashes)
         self.splits.append(opened.split)
         self.lengths.append(len(index))

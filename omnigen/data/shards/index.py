@@ -29,6 +29,7 @@ COLUMNS = (
     "image_offsets",
     "image_bytes",
     "uids",
+    "mirrorable",
 )
 KEY_RULE = r"^[^./\\\x00-\x1f]{1,250}$"
 NAME_RULE = r"^(?:input_[1-9][0-9]*|output)\.(?:jpg|jpeg|png|webp)$"
@@ -40,6 +41,7 @@ class ShardIndex:
 
     keys, instructions, tasks: large strings. images: IMAGE, inputs in placeholder order, then the output, sample after
     sample; num_images: int32 per sample. json_offset, json_size: int64 per sample. uids: a list of strings per sample.
+    mirrorable: bool per sample.
     """
 
     keys: pa.Array
@@ -50,6 +52,7 @@ class ShardIndex:
     json_offset: npt.NDArray[np.int64]
     json_size: npt.NDArray[np.int64]
     uids: pa.Array
+    mirrorable: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -95,6 +98,7 @@ def read_shard_index(source: Path | bytes, name: str) -> ShardIndex:
         json_offset=table.column("json_offset").to_numpy(),
         json_size=table.column("json_size").to_numpy(),
         uids=table.column("uids").combine_chunks(),
+        mirrorable=table.column("mirrorable").to_numpy(),
     )
     _require_sane(index, counts.to_numpy(), names, name)
     _require_marks(index, name)

@@ -25,7 +25,7 @@ class SampleRef(NamedTuple):
     """One sample: what it takes to read it, without its pixels.
 
     tar: where the shard lies, a path or a URL's. images: the spans of every input in placeholder order, then of the
-    output.
+    output. mirrorable: whether it means the same with all its images mirrored, as far as its recipe knows.
     """
 
     key: str
@@ -33,6 +33,7 @@ class SampleRef(NamedTuple):
     instruction: str
     tar: Path
     images: tuple[ImageSpan, ...]
+    mirrorable: bool
 
     @property
     def num_inputs(self) -> int:
@@ -55,12 +56,14 @@ class SampleTable:
         shard_id: npt.NDArray[np.int32],
         images: npt.NDArray[np.void],
         first_image: npt.NDArray[np.int64],
+        mirrorable: npt.NDArray[np.bool_],
     ) -> None:
         assert images.dtype == IMAGE, "ImageSpan and its dtype differ"
         self._keys, self._instructions = _Texts(keys), _Texts(instructions)
         self._tasks, self._task_id = tasks, task_id.data
         self._tars, self._shard_id = tars, shard_id.data
         self._images, self._first_image = images.view(np.uint8).data, first_image.data
+        self._mirrorable = mirrorable.data
 
     def sample_ref(self, number: int) -> SampleRef:
         """Returns sample `number`, from 0. Raises IndexError if there is none."""
@@ -73,6 +76,7 @@ class SampleTable:
             self._instructions[number],
             self._tars[self._shard_id[number]],
             tuple(_SPAN.iter_unpack(self._images[first:end])),
+            bool(self._mirrorable[number]),
         )
 
 

@@ -5,8 +5,6 @@ import torch
 import yaml
 
 from omnigen.data.loading.augment import (
-    MIRRORABLE_TASKS,
-    NEVER_MIRRORED_TASKS,
     Mirroring,
     may_be_mirrored,
     telling_word,
@@ -50,7 +48,7 @@ IMG = placeholder(1)
 )
 def test_words_of_sides_and_letters_are_found(text, word):
     assert telling_word(text) == word
-    assert not may_be_mirrored("text_to_image", text)
+    assert not may_be_mirrored(True, text)
 
 
 @pytest.mark.parametrize(
@@ -67,16 +65,13 @@ def test_words_of_sides_and_letters_are_found(text, word):
 )
 def test_words_that_only_contain_them_are_not(text):
     assert telling_word(text) is None
-    assert may_be_mirrored("deblur", text)
+    assert may_be_mirrored(True, text)
 
 
-def test_tasks_are_decided_by_name_and_unknown_ones_are_left_alone():
-    ours = [name for name in RECIPES if RECIPES.get(name).mirrorable]
-    assert ours
-    assert all(may_be_mirrored(task, "A dog on a beach.") for task in ours)
-    for task in (*NEVER_MIRRORED_TASKS, "something_new", "Deblur", "text_to_image_with_text"):
-        assert not may_be_mirrored(task, "A dog on a beach.")
-    assert not MIRRORABLE_TASKS & NEVER_MIRRORED_TASKS
+def test_a_sample_is_mirrored_only_if_its_recipe_allows_it(tmp_path):
+    catalog = Catalog.open([make_shards(tmp_path, ("deblur",), names=("coffee",), sizes=((64, 48),))])
+    assert may_be_mirrored(catalog.sample_ref(0).mirrorable, "Sharpen it.") == RECIPES.get("deblur").mirrorable
+    assert not may_be_mirrored(False, "Sharpen it.")
 
 
 def test_most_of_our_own_phrasings_let_a_plain_caption_be_mirrored():
@@ -93,15 +88,15 @@ def test_most_of_our_own_phrasings_let_a_plain_caption_be_mirrored():
 
 
 def test_mirroring_happens_as_often_as_asked_and_depends_on_the_draw_alone():
-    decided = [Mirroring(0.3).decide(5, index, "key", "deblur", "Sharpen it.") for index in range(4000)]
+    decided = [Mirroring(0.3).decide(5, index, "key", True, "Sharpen it.") for index in range(4000)]
     assert sum(decided) / 4000 == pytest.approx(0.3, abs=0.03)
-    assert decided[17] is Mirroring(0.3).decide(5, 17, "key", "deblur", "Sharpen it.")
+    assert decided[17] is Mirroring(0.3).decide(5, 17, "key", True, "Sharpen it.")
     for other in ((6, 0, "key"), (5, 0, "other")):
-        again = [Mirroring(0.3).decide(other[0], n, other[2], "deblur", "Sharpen it.") for n in range(4000)]
+        again = [Mirroring(0.3).decide(other[0], n, other[2], True, "Sharpen it.") for n in range(4000)]
         assert again != decided
-    assert not any(Mirroring(0.0).decide(5, n, "key", "deblur", "Sharpen it.") for n in range(100))
-    assert all(Mirroring(1.0).decide(5, n, "key", "deblur", "Sharpen it.") for n in range(100))
-    assert not any(Mirroring(1.0).decide(5, n, "key", "deblur", "Sharpen the left half.") for n in range(100))
+    assert not any(Mirroring(0.0).decide(5, n, "key", True, "Sharpen it.") for n in range(100))
+    assert all(Mirroring(1.0).decide(5, n, "key", True, "Sharpen it.") for n in range(100))
+    assert not any(Mirroring(1.0).decide(5, n, "key", True, "Sharpen the left half.") for n in range(100))
 
 
 def test_all_images_of_a_sample_are_mirrored_together_and_the_reader_keeps_the_originals(tmp_path):

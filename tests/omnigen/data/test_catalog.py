@@ -64,11 +64,11 @@ def test_rows_say_what_the_columns_hold_however_these_are_cut_into_chunks():
         pieces = pa.chunked_array([whole[a:b] for a, b in pairwise(cuts)], pa.large_string())
         table = SampleTable(
             pa.chunked_array([pa.array(keys, pa.large_string())]),
-            pieces, tasks, task_id, tars, shard_id, images, first_image,
+            pieces, tasks, task_id, tars, shard_id, images, first_image, np.arange(6) % 2 == 0,
         )  # fmt: skip
         for number, text in enumerate(words):
             places = tuple(images[first_image[number] : first_image[number + 1]].tolist())
-            expected = SampleRef(keys[number], tasks[number % 2], text, tars[number // 3], places)
+            expected = SampleRef(keys[number], tasks[number % 2], text, tars[number // 3], places, number % 2 == 0)
             assert table.sample_ref(number) == expected
 
 

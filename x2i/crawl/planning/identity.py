@@ -40,8 +40,12 @@ def normal_urls(urls: pa.Array) -> pa.Array:
 
 def url_uid(url: str) -> str:
     """Returns the uid of an image that is fetched from `url`: 24 hex digits."""
-    text = normal_url(url).encode("utf-8", "surrogatepass")
-    return content_uid(hashlib.sha256(text).hexdigest())
+    return text_uid(normal_url(url))
+
+
+def text_uid(identity: str) -> str:
+    """Returns the uid that belongs to an identity text: 24 hex digits of its sha256."""
+    return content_uid(hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest())
 
 
 def content_uid(sha256: str) -> str:
