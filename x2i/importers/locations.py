@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from x2i.errors import UserError
 from x2i.importers.table_files import read_cells
 from x2i.reasons import DroppedError, Reason
 from x2i.store.files.cache import local_copy
@@ -121,10 +122,10 @@ class LocationReader:
 
     def _range(self, location: Location) -> bytes:
         self._require_size(location.size)
-        data = read_range(self._root / location.path, location.offset, location.size)
-        if len(data) < location.size:
-            raise DroppedError(Reason.BODY_TRUNCATED, f"{len(data)} of {location.size} bytes are there")
-        return data
+        try:
+            return read_range(self._root / location.path, location.offset, location.size)
+        except UserError as error:
+            raise DroppedError(Reason.BODY_TRUNCATED, str(error)) from error
 
     def _zip_member(self, location: Location) -> bytes:
         if self._archive is None or self._archive[0] != location.path:
