@@ -15,9 +15,6 @@ from x2i.image.strip import strip_jpeg
 from x2i.options import Option
 from x2i.reasons import DroppedError, Reason
 
-DECODE_THREADS = 2
-"""Two, so that one worker alone has work for two cores; where several share the cores, it makes no difference."""
-
 
 class StoredFormat(StrEnum):
     """keep: the format that came in, where it can be stored, and its own bytes where nothing has to change."""

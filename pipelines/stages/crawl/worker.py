@@ -21,7 +21,7 @@ from x2i.crawl.http.fetch import Fetcher
 from x2i.crawl.http.hosts import HostRegistry
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.partition import PlanRow, crawl_rows
-from x2i.crawl.process import DECODE_THREADS, StoragePolicy
+from x2i.crawl.process import StoragePolicy
 from x2i.crawl.resume import final_results
 from x2i.image_record import ImageRecord
 from x2i.reasons import Status
@@ -31,6 +31,9 @@ from x2i.store.files.logs import append_log
 from x2i.store.images import ImagePartitionWriter, image_partition
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.tombstone_filter import heeded, kept_out
+
+DECODE_THREADS = 2
+"""Two, so that one worker alone has work for two cores; where several share the cores, it makes no difference."""
 
 
 class CrawlWorker:
