@@ -72,10 +72,17 @@ def _sources(name: str | None) -> Iterator[dict[str, Any]]:
         yield described(one, kind.options_class, title=kind.title, reads=kind.looks_like)
 
 
+def _exporters(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.exporters import EXPORTERS
+
+    yield from _plain(EXPORTERS, name)
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
     "models": _models,
     "recipes": _recipes,
     "sources": _sources,
+    "exporters": _exporters,
 }

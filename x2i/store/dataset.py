@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +22,7 @@ from x2i.store.files.remote import dataset_path, list_files
 from x2i.store.files.tar import read_range
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
 from x2i.store.shards import Shard, find_shards
-
-_INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?")
-
-
-def is_ingest_stage(stage: str) -> bool:
-    """Whether a stage writes the image store: "crawl", and the crawls after the first, "crawl-2", "crawl-3", ..."""
-    return _INGEST_STAGE.fullmatch(stage) is not None
-
-
-def ingest_stages(root: Path) -> list[str]:
-    """Returns the names of the stages that planned or committed images, in the order in which they were begun."""
-    names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
-    found = [(int(match[1] or 1), name) for name in names if (match := _INGEST_STAGE.fullmatch(name))]
-    return [name for _, name in sorted(found)]
+from x2i.store.stages import ingest_stages
 
 
 @dataclass(frozen=True)
@@ -99,8 +85,10 @@ class Dataset:
             index = read_image_index(self.root, partition)
             for row in index.filter(pc.equal(index["key"], key)).to_pylist():
                 record = record_from_row(row)
-                if record.size:
-                    return record, read_range(paths.image_tar(self.root, partition), record.offset, record.size)
+                if record.data_size:
+                    return record, read_range(
+                        paths.image_tar(self.root, partition), record.data_offset, record.data_size
+                    )
         raise UserError(f"{self.root}: no stored image {key!r}")
 
     def column(self, name: str) -> pa.Table:
@@ -113,7 +101,7 @@ class Dataset:
         return pa.concat_tables(read_table(file) for file in files)
 
     def relation(self, name: str) -> pa.Table:
-        """Returns relation `name`, for example "duplicates". Raises UserError if it has not been made."""
+        """Returns relation `name`. Raises UserError if it has not been made."""
         return read_relation(self.root, name)
 
     def shards(self, task: str | None = None) -> list[Shard]:
