@@ -33,6 +33,7 @@ import cv2
 import numpy as np
 import yaml
 
+from x2i import relate
 from x2i.image import decode, encode
 from x2i.seeding import generator
 from x2i.store import Dataset
@@ -50,8 +51,8 @@ STAGES = {
 FEW = 6
 PARTITION = 20
 DETECTED = 60  # finding and cutting out objects is dear: a part of the images tells its cost
-COLUMNS = {"filter": "quality", "caption": "captions", "detect": "entities", "embed": "embeddings-*"}
-RELATIONS = {"dedup": "duplicates", "subjects": "subject_pairs"}
+COLUMNS = {"filter": "quality", "caption": "captions", "detect": "entities", "embed": "embeddings*"}
+RELATIONS = {kind.spec.made_by: kind for kind in map(relate.RELATIONS.get, relate.RELATIONS)}
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,23 @@ def measure(place: Path, side: int) -> Iterator[Measured]:
         crawl = ["crawl", str(place / "urls.csv"), "--out", str(data), "--max-side", str(side)]
         crawl += ["--partition-size", str(PARTITION)]
         seconds = cpu_seconds([*crawl, "--allow-net", "127.0.0.0/8", "--per-host", "16"])
-    table = Dataset.open(data).images(["original_width", "original_height", "width", "height", "size"])
+    table = Dataset.open(data).images(["original_width", "original_height", "width", "height", "data_size"])
     column = {name: table[name].to_numpy().astype(float) for name in table.column_names}
     source = float((column["original_width"] * column["original_height"]).mean() / 1e6)
     stored = float((column["width"] * column["height"]).mean() / 1e6)
-    size = float(column["size"].mean())
+    size = float(column["data_size"].mean())
 
     def found(stage: str, items: int, total: float, out: float, per_image: float = 1.0) -> Measured:
         return Measured(stage, items, total, source, stored, size, out / max(1, items), per_image)
 
-    crawled = found("crawl", count, seconds, column["size"].sum() + written(data, "images/*.parquet"))
+    crawled = found("crawl", count, seconds, column["data_size"].sum() + written(data, "images/*.parquet"))
     yield replace(crawled, bytes_in=sent)
     for stage, arguments in STAGES.items():
         limit = ["--limit", str(DETECTED // PARTITION)] if stage == "detect" else []
         seconds = cpu_seconds([*arguments, str(data), *limit])
-        out = written(data, f"columns/{COLUMNS[stage]}/*" if stage in COLUMNS else f"relations/{RELATIONS[stage]}.*")
+        out = written(
+            data, f"columns/{COLUMNS[stage]}/*" if stage in COLUMNS else f"relations/{RELATIONS[stage].spec.name}.*"
+        )
         yield found(stage, min(count, DETECTED) if limit else count, seconds, out)
     for name in RECIPES:
         recipe = make_recipe(name)
@@ -224,6 +227,8 @@ def rates(measured: dict[str, list[Measured]], machine: str, images: int) -> dic
             "seconds": {name: float(f"{value:.4g}") for name, value in zip(names, seconds)},
             "bytes_out": {"fixed": round(out[0]), "stored_megapixel": round(out[2])},
         }
+        if stage in RELATIONS:  # one process compares all images
+            entry["memory_per_image"] = RELATIONS[stage].memory_per_image
         if stage == "crawl":
             entry["bytes_in_per_source_megapixel"] = round(np.mean([p.bytes_in / p.source for p in points]))
         if stage.startswith("materialize-") and "subject" not in stage:  # pairs depend on the images: a plan assumes

@@ -24,7 +24,10 @@ def annotation_command(name: str) -> Callable[..., None]:
     def command(dataset: DatasetArgument, annotation: Annotation, run: RunOptions, column: ColumnOption = "") -> None:
         run_annotations([(annotation, column)], dataset, run)
 
-    command.__doc__ = f"{kind.__doc__}\n\n    Writes the column `{kind.name}`, or the one that --column names."
+    command.__doc__ = (
+        f"{kind.__doc__}\n\n    Writes the column `{kind.name}`, or the one that --column names."
+        f"\n\n    Example: x2i {kind.made_by} my-dataset"
+    )
     command.__annotations__["annotation"] = kind
     return with_options(command)
 

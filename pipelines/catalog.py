@@ -80,6 +80,12 @@ def _importers(name: str | None) -> Iterator[dict[str, Any]]:
         yield described(one, kind, writes=" or ".join(kind.makes), license=kind.license_note)
 
 
+def _exporters(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.exporters import EXPORTERS
+
+    yield from _plain(EXPORTERS, name)
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
@@ -87,4 +93,5 @@ CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "recipes": _recipes,
     "sources": _sources,
     "importers": _importers,
+    "exporters": _exporters,
 }

@@ -13,10 +13,6 @@ from x2i.recipes import RECIPES, family_of
 
 RATES_FILE = Path(__file__).with_name("rates.yaml")
 HEIGHT_TO_WIDTH = 3 / 4
-ONE_PROCESS = frozenset({"dedup", "subjects"})
-"""Stages that compare all images in a single partition: more cores do not help them."""
-MEMORY_PER_IMAGE = {"subjects": 150_000}
-"""Bytes that such a stage holds for every stored image (see pipelines/commands/subjects.py)."""
 PAIRED = "subjects"
 """The family whose number of samples depends on how many images show one subject, which no benchmark can know."""
 MATERIALIZE = "materialize-"
@@ -28,6 +24,8 @@ class Rate:
 
     bytes_out: of each item, fixed and by stored megapixel. bytes_in: fetched for each source megapixel, crawl only.
     samples_per_image: of a recipe; None where it depends on the images.
+    memory_per_image: bytes that a stage holds for every stored image if it compares all images in one process, which
+    more cores do not help; None for the others.
     """
 
     stage: str
@@ -35,6 +33,7 @@ class Rate:
     bytes_out: tuple[float, float]
     bytes_in: float = 0.0
     samples_per_image: float | None = None
+    memory_per_image: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,14 +157,14 @@ def _cost(build: Build, rate: Rate, per_image: float, most: int | None = None) -
     fixed = (build.images if name == "crawl" else items) * rate.seconds[0]
     pixels = rate.seconds[1] * build.megapixels + rate.seconds[2] * build.stored_megapixels
     core_seconds = fixed + items * pixels
-    lone = name in ONE_PROCESS
+    lone = rate.memory_per_image is not None
     times = {
         "one process" if lone else "cores": core_seconds / (1 if lone else build.cores),
         "network": network * 8 / (build.mbps * 1e6),
     }
     bound = max(times, key=lambda key: times[key])
     storage = items * (rate.bytes_out[0] + rate.bytes_out[1] * build.stored_megapixels)
-    memory = build.kept_images * MEMORY_PER_IMAGE.get(name, 0)
+    memory = build.kept_images * (rate.memory_per_image or 0.0)
     return StageCost(name, items, core_seconds, times[bound], bound, network, storage, memory)
 
 
@@ -189,4 +188,5 @@ def _rate(name: str, entry: Mapping[str, Any]) -> Rate:
         (float(out["fixed"]), float(out["stored_megapixel"])),
         float(entry.get("bytes_in_per_source_megapixel", 0)),
         float(entry["samples_per_image"]) if "samples_per_image" in entry else None,
+        float(entry["memory_per_image"]) if "memory_per_image" in entry else None,
     )

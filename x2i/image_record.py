@@ -15,7 +15,7 @@ class ImageRecord:
     width, height: of the stored image, in pixels; 0 where nothing is stored.
     phash: 64-bit perceptual hash of the stored image, None where nothing is stored.
     pdq: its PDQ hash as 64 hex digits, "" where it was not asked for.
-    offset, size: position and length in bytes of the stored image inside its partition's tar; -1 and 0 where none.
+    data_offset, data_size: where the stored image's bytes lie in its partition's tar; -1 and 0 where none.
     """
 
     key: str
@@ -36,8 +36,8 @@ class ImageRecord:
     sha256: str = ""
     phash: int | None = None
     pdq: str = ""
-    offset: int = -1
-    size: int = 0
+    data_offset: int = -1
+    data_size: int = 0
     http_status: int = 0
     license: str = ""
     opt_out: str = ""

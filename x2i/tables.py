@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -29,8 +30,9 @@ class TableSpec:
     name: what it is called where nobody chose another name; a name in SQL, [a-z0-9_]+.
     title: one line for people. made_by: the command that makes it, without `x2i`.
     schema: its fields; a column has a string field `key`, which comes first.
-    kind: "column" or "relation". rows: "one" or "many" rows for each image (of a column).
-    image_keys: the fields that hold keys of images, one (string) or several (list of strings) in a row.
+    kind: "column" or "relation". rows: "one" row for each image, found by its field `key`, or "many".
+    image_keys: the fields that hold keys of images, one (string) or several (list of strings) in a row. When an image
+    is taken down, a row that holds its key in any of them is removed.
     kept: an SQL condition on a row that is true where it counts as a find, for the report ("caption IS NOT NULL").
     encodings: field -> how its values are to be read, such as "16-bit PNG, near is bright".
     """
@@ -75,6 +77,27 @@ class TableSpec:
         """Returns the declaration in the Parquet file at `path`, None if there is none."""
         with path.open("rb") as stream:
             return cls.of(pq.read_schema(stream))
+
+    def images_in(self, table: pa.Table) -> pa.Array:
+        """Returns the distinct keys of the images that the rows of `table` say something about.
+
+        Where there is a field `key`, those in it: a row's other keys tell something about that image.
+        """
+        names = ("key",) if "key" in self.schema.names else self.image_keys
+        columns = [table[name].combine_chunks() for name in names]
+        flat = [pc.list_flatten(column) if pa.types.is_list(column.type) else column for column in columns]
+        return pc.unique(pa.chunked_array(flat, pa.string())).drop_null()
+
+    def count_kept(self, table: pa.Table) -> int:
+        """Returns how many images have a row that counts as a find (`kept`).
+
+        The condition is run by a DuckDB without files and network: it was read from a file.
+        """
+        import duckdb
+
+        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as connection:
+            connection.execute("SET lock_configuration = true")
+            return len(self.images_in(connection.from_arrow(table).filter(self.kept).to_arrow_table()))
 
     def as_json(self) -> dict[str, Any]:
         """Returns the declaration as JSON values, the schema as a mapping of field to type."""

@@ -48,7 +48,6 @@ def command(
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import load_manifest
     from pipelines.stages.crawl.incremental import crawl_runs
-    from x2i.store.dataset import is_ingest_stage
 
     console = Console(stderr=True, highlight=False)
     plan = load_manifest(manifest, list(overrides or ()))
@@ -56,9 +55,10 @@ def command(
     summaries = []
     with open_executor(run) as executor:
         for group in plan.stage_groups():
-            if plan.crawl is not None and plan.crawl in group:
+            is_crawl = plan.crawl is not None and plan.crawl in group
+            if plan.crawl is not None and is_crawl:
                 group = [*crawl_runs(dataset, plan.crawl, overwrite=run.overwrite)]
-            if run.dry_run and not dataset.image_commits() and not is_ingest_stage(group[0].name):
+            if run.dry_run and not dataset.image_commits() and not is_crawl:
                 console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
                 continue
             summaries += execute(group, dataset, run, console, executor)

@@ -26,12 +26,12 @@ def retract_transient_failures(dataset: Dataset, stage: CrawlStage) -> int:
     Looks at all crawls into the dataset. Files stay: the worker reads from them what is final. Returns how many
     partitions that were.
     """
+    from pipelines.stages.crawl.incremental import crawl_stages
     from x2i.crawl.resume import has_transient_failures
     from x2i.store.commits import list_commits
-    from x2i.store.dataset import ingest_stages
 
     count = 0
-    for name in ingest_stages(dataset.root):
+    for name in crawl_stages(dataset.root):
         for commit in list_commits(dataset.root, name):
             if has_transient_failures(commit) and dict(commit.config) == stage.partition_config():
                 paths.commit_file(dataset.root, name, commit.partition).unlink()

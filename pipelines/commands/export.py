@@ -1,43 +1,33 @@
-"""`x2i export`: training shards in the formats of others: OmniGen's JSONL, a Hugging Face folder."""
+"""`x2i export`: writes training shards in the formats of others: OmniGen's JSONL, a Hugging Face folder."""
 
 from __future__ import annotations
 
 import json as json_module
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipelines.engine.options import DatasetArgument, StorePath
-from x2i.errors import UserError
+from x2i.command_options import with_options
+from x2i.exporters import EXPORTERS
+from x2i.exporters.base import Exporter
+from x2i.exporters.hugging_face import HuggingFace
+from x2i.options import Option, defaults
 from x2i.store.files.remote import dataset_path
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from x2i.exporters.progress import ExportFolder
-    from x2i.exporters.selection import Picked
-
-
-class Format(StrEnum):
-    OMNIGEN_JSONL = "omnigen-jsonl"
-    HUGGING_FACE = "hf"
+SHORT_NAMES = {"hf": "hugging-face"}
 
 
 @dataclass(frozen=True)
-class Published:
-    """What the card says of whoever publishes."""
+class ShardOptions:
+    """Which samples to export."""
 
-    name: str | None
-    url: str
-    creator: str
-    contact: str
-    date: str
-    version: str
+    task: Annotated[tuple[str, ...], Option("Only samples of this task; repeatable.")] = ()
+    limit: Annotated[int | None, Option("Only the first N samples of every task.", ge=1)] = None
 
 
+@with_options
 def command(
     dataset: DatasetArgument,
     to: Annotated[
@@ -45,22 +35,13 @@ def command(
         typer.Option(parser=dataset_path, metavar="FOLDER", help="The folder to write, empty or an earlier export."),
     ],
     format: Annotated[
-        Format,
-        typer.Option(
-            help="omnigen-jsonl: x2i.jsonl with one line per sample, pictures in images/. "
-            "hf: the shards with a dataset card (README.md) and Croissant metadata (croissant.json)."
-        ),
+        str, typer.Option(help=f"{', '.join(EXPORTERS)} (in short hf), or your own: mypackage.module:Class.")
     ],
-    task: Annotated[list[str] | None, typer.Option(help="Only samples of this task; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples of every task.")] = None,
-    name: Annotated[str | None, typer.Option(help="hf: the dataset's name. Default: as the dataset is called.")] = None,
-    contact: Annotated[
-        str, typer.Option(help="hf: where takedown requests go: an address or a page. Do not publish without one.")
-    ] = "",
-    url: Annotated[str, typer.Option(help="hf: the page where it will be published, for the Croissant metadata.")] = "",
-    creator: Annotated[str, typer.Option(help="hf: who made it, for the Croissant metadata.")] = "unknown",
-    date: Annotated[str | None, typer.Option(help="hf: date of publication, as 2026-01-31. Default: today.")] = None,
-    version: Annotated[str, typer.Option(help="hf: version of the data, for the Croissant metadata.")] = "1.0.0",
+    which: ShardOptions,
+    published: HuggingFace,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the format; repeatable.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary on stdout.")] = False,
 ) -> None:
@@ -77,108 +58,44 @@ def command(
     """
     from rich.console import Console
 
-    from x2i.exporters.progress import ExportFolder
-    from x2i.exporters.selection import pick
+    from pipelines.engine.console import StageProgress
+    from x2i.exporters.folder import ExportFolder
+    from x2i.exporters.selection import SelectedShard, select_shards
+    from x2i.store.commits import Counts
 
-    published = Published(name, url, creator, contact, _date(date), version)
-    picked = pick(dataset, tuple(task or ()), limit)
-    folder = ExportFolder(to, str(format))
+    name = SHORT_NAMES.get(format, format)
+    exporter = _exporter(name, published, set or [])
+    shards = select_shards(dataset, which.task, which.limit)
+    folder = ExportFolder(to, name)
     console = Console(stderr=True, highlight=False)
+    todo = [shard for shard in shards if folder.done(shard) is None]
+    samples = sum(shard.samples for shard in shards)
     summary: dict[str, Any] = {
-        "format": str(format),
+        "format": name,
         "folder": str(to),
-        "shards": len(picked),
-        "samples": sum(entry.samples for entry in picked),
-        "done_before": sum(folder.done(entry) is not None for entry in picked),
+        "shards": len(shards),
+        "samples": samples,
+        "done_before": len(shards) - len(todo),
     }
     if dry_run:
-        left = summary["shards"] - summary["done_before"]
-        console.print(f"{summary['samples']:,} samples in {len(picked):,} shards, {left:,} to do. Nothing was written.")
+        console.print(f"{samples:,} samples in {len(shards):,} shards, {len(todo):,} to do. Nothing was written.")
     else:
-        folder.claim()
-        _refuse_stale(folder, picked)
-        _export_shards(folder, picked, console, format)
-        summary["files"] = [path.name for path in _close(folder, picked, dataset, format, published, console)]
-        console.print(
-            f"[bold]export[/]: {summary['samples']:,} samples of {len(picked):,} shards in {to}", soft_wrap=True
-        )
+        with StageProgress(console, "export", sum(shard.samples for shard in todo)) as progress:
+
+            def on_shard(shard: SelectedShard) -> None:
+                progress.advance(shard.samples, Counts(shard.samples), None)
+
+            summary["files"] = [path.name for path in exporter.write(dataset, folder, shards, on_shard)]
+        if isinstance(exporter, HuggingFace) and not exporter.contact:
+            console.print("[yellow]no --contact: the card says that one is missing; add it before you publish[/]")
+        console.print(f"[bold]export[/]: {samples:,} samples of {len(shards):,} shards in {to}", soft_wrap=True)
     if json:
         typer.echo(json_module.dumps(summary, indent=2))
 
 
-def _export_shards(folder: ExportFolder, picked: list[Picked], console: Console, format: Format) -> None:
-    from pipelines.engine.console import StageProgress
-    from x2i.exporters import hugging_face, omnigen_jsonl
-    from x2i.store.commits import Counts
+def _exporter(name: str, typed: HuggingFace, texts: list[str]) -> Exporter:
+    """Returns the exporter with its options: those typed as flags, where it has them, and those of `--set`."""
+    from x2i.settings import apply_overrides, from_mapping
 
-    export = omnigen_jsonl.export_shard if format is Format.OMNIGEN_JSONL else hugging_face.export_shard
-    todo = [entry for entry in picked if folder.done(entry) is None]
-    with StageProgress(console, "export", sum(entry.samples for entry in todo)) as progress:
-        for entry in todo:
-            export(folder, entry)
-            progress.advance(entry.samples, Counts(entry.samples), None)
-
-
-def _close(
-    folder: ExportFolder,
-    picked: list[Picked],
-    dataset: Path,
-    format: Format,
-    published: Published,
-    console: Console,
-) -> list[Path]:
-    """Writes the documents that speak of all shards."""
-    from x2i.exporters.omnigen_jsonl import join_lines
-
-    if format is Format.OMNIGEN_JSONL:
-        return [join_lines(folder, picked)]
-    from x2i.exporters.card import card, describe
-    from x2i.exporters.card_data import Publication, construction, counted
-    from x2i.exporters.croissant import croissant
-    from x2i.exporters.hugging_face import configs
-    from x2i.store.files.atomic import write_bytes, write_json
-
-    records = [(entry.shard.name, facts) for entry in picked if (facts := folder.done(entry)) is not None]
-    publication = Publication(
-        name=published.name or _called(dataset),
-        url=published.url,
-        creator=published.creator,
-        contact=published.contact,
-        date=published.date,
-        version=published.version,
-        licenses=counted(records, "licenses"),
-        recipes=counted(records, "recipes"),
-        **construction(dataset),
-    )
-    if not published.contact:
-        console.print("[yellow]no --contact: the card says that one is missing; add it before you publish[/]")
-    found = configs(records)
-    write_json(folder.root / "croissant.json", croissant(publication, found, describe(publication, found)))
-    write_bytes(folder.root / "README.md", card(publication, found).encode())
-    return [folder.root / "README.md", folder.root / "croissant.json"]
-
-
-def _refuse_stale(folder: ExportFolder, picked: list[Picked]) -> None:
-    stale = list(folder.stale(picked))
-    if stale:
-        raise UserError(
-            f"{folder.root}: holds {len(stale)} shards that were exported from other data or with other options, "
-            f"such as {stale[0]}: export into another folder, or delete this one first"
-        )
-
-
-def _called(dataset: Path) -> str:
-    from x2i.store import Dataset, paths
-
-    return Dataset.open(dataset).name if (dataset / paths.DATASET_FILE).exists() else dataset.name
-
-
-def _date(text: str | None) -> str:
-    import datetime
-
-    if text is None:
-        return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    try:
-        return datetime.date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise UserError(f"--date {text}: expected a date such as 2026-01-31") from error
+    flags = {option: value for option, value in vars(typed).items() if value != defaults(HuggingFace)[option]}
+    return from_mapping(EXPORTERS.get(name), apply_overrides(dict(flags), texts), f"exporter {name}")

@@ -26,7 +26,7 @@ from x2i.store.commits import Counts, list_commits
 from x2i.store.files.logs import append_log
 from x2i.store.images import read_image_index
 
-LOCATION = ("key", "offset", "size")
+LOCATION = ("key", "data_offset", "data_size")
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 

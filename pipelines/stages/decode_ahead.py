@@ -19,7 +19,9 @@ AHEAD = 32
 def decoded(
     root: Path, partition: str, places: Sequence[Mapping[str, Any]], threads: ThreadPoolExecutor
 ) -> Iterator[np.ndarray]:
-    """Yields the pixels, uint8 RGB (height, width, 3), of the images at `places` (key, offset, size), in order.
+    """Yields the pixels, uint8 RGB (height, width, 3), of the images at `places`, in order.
+
+    places: each with key, data_offset, data_size.
 
     Raises as `read_stored_image`.
     """

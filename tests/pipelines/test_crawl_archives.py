@@ -28,7 +28,7 @@ PHOTOS = [photograph(shift=7 * number) for number in range(6)]
 
 
 def stored_bytes(root: Path, record: ImageRecord) -> bytes:
-    return read_range(paths.image_tar(root, record.key.partition("-")[0]), record.offset, record.size)
+    return read_range(paths.image_tar(root, paths.image_partition(record.key)), record.data_offset, record.data_size)
 
 
 def web_archive(path: Path, link: str = "http://gone.example/x.jpg") -> Path:

@@ -398,7 +398,7 @@ def test_what_was_kept_beside_them_is_whole(crawled: Crawled) -> None:
     stored = [record for record in crawled.records.values() if record.status == "ok"]
     assert len(stored) == sum(case.reason == "ok" for case in [*CASES.values(), *HOSTS.values()])
     for record in stored:
-        data = read_range(crawled.root / "images" / "00000.tar", record.offset, record.size)
+        data = read_range(crawled.root / "images" / "00000.tar", record.data_offset, record.data_size)
         assert decode(data).shape == (record.height, record.width, 3)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command_line import file_sums, kill_when, typed
 from tests.support.datasets import build_dataset
-from tests.x2i.exporters.test_documents import require_croissant
+from tests.x2i.exporters.test_documents import require_croissant, require_valid
 from x2i.store import Dataset
 from x2i.store.reshard import source_shards
 
@@ -78,9 +78,10 @@ def test_the_card_is_one_that_the_hub_accepts(card_folder: Path) -> None:
         assert words in card.text
 
 
-def test_croissant_names_every_tar_with_its_sum(card_folder: Path) -> None:
+def test_croissant_names_every_tar_with_its_sum(card_folder: Path, tmp_path: Path) -> None:
     document = json.loads((card_folder / "croissant.json").read_bytes())
     require_croissant(document)
+    require_valid(document, tmp_path)
     sums = {e["contentUrl"]: e["sha256"] for e in document["distribution"] if e["@type"] == "cr:FileObject"}
     tars = list((card_folder / "shards").glob("*.tar"))
     assert sums == {f"shards/{tar.name}": hashlib.sha256(tar.read_bytes()).hexdigest() for tar in tars}

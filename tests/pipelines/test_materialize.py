@@ -320,7 +320,7 @@ def test_a_damaged_source_image_is_a_failure_of_its_own_sample_alone(own: Datase
     row = own.images().to_pylist()[1]
     tar = own.root / "images/00000.tar"
     with open(tar, "r+b") as stream:
-        stream.seek(row["offset"])
+        stream.seek(row["data_offset"])
         stream.write(b"not a picture at all" * 4)
     summary = run(own, MaterializeStage(recipe="deblur", max_side=64))["materialize-deblur"]
     assert sum(summary.counts.failed.values()) == 1

@@ -6,13 +6,14 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.commands.dedup import DUPLICATES_SCHEMA, DedupStage
-from pipelines.commands.embed import EmbedStage
-from pipelines.commands.subjects import PAIR_SCHEMA, SubjectsStage
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
+from pipelines.stages.annotate import AnnotateStage
+from pipelines.stages.relate.duplicates import DuplicatesStage
+from pipelines.stages.relate.subjects import SubjectsStage
 from tests.support.photographs import detail_shot, photograph
 from tests.support.stored_images import Given, store
+from x2i.annotate.embeddings import Embeddings
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.commits import list_commits
@@ -40,14 +41,14 @@ def pictures() -> list[Given]:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Dataset:
     dataset = store(tmp_path_factory.mktemp("relate") / "d", pictures())
-    for stage in (DedupStage(), EmbedStage(), SubjectsStage()):
+    for stage in (DuplicatesStage(), AnnotateStage(Embeddings()), SubjectsStage()):
         assert execute([stage], dataset, INLINE)[0].failed == {}
     return dataset
 
 
 def test_every_stored_image_has_one_row_that_names_what_is_kept(dataset):
     table = dataset.relation("duplicates")
-    assert table.schema.equals(DUPLICATES_SCHEMA)
+    assert table.schema.equals(DuplicatesStage.spec.schema)
     rows = {row["key"]: row for row in table.to_pylist()}
     assert list(rows) == [k for k in dataset.images()["key"].to_pylist() if k != "00000-00003"]
     full, small, again = rows["00000-00001"], rows["00000-00000"], rows["00001-00000"]
@@ -59,13 +60,13 @@ def test_every_stored_image_has_one_row_that_names_what_is_kept(dataset):
 
 
 def test_duplicates_are_counted_as_such(dataset):
-    counts = next(iter(list_commits(dataset.root, "dedup"))).counts
+    counts = next(iter(list_commits(dataset.root, "duplicates"))).counts
     assert (counts.ok, counts.filtered) == (6, {"duplicate": 3})
 
 
 def test_distance_zero_keeps_everything_but_copies(tmp_path):
     dataset = store(tmp_path, pictures()[:5])
-    execute([DedupStage(max_distance=0)], dataset, INLINE)
+    execute([DuplicatesStage(max_distance=0)], dataset, INLINE)
     kinds = dict(zip(*(dataset.relation("duplicates")[name].to_pylist() for name in ("key", "kind"))))
     assert kinds["00001-00000"] == "exact"
     assert kinds["00000-00002"] == ""
@@ -73,7 +74,7 @@ def test_distance_zero_keeps_everything_but_copies(tmp_path):
 
 def test_pairs_join_photographs_with_their_details_and_nothing_else(dataset):
     table = dataset.relation("subject_pairs")
-    assert table.schema.equals(PAIR_SCHEMA)
+    assert table.schema.equals(SubjectsStage.spec.schema)
     rows = table.to_pylist()
     assert [(row["key_a"], row["key_b"]) for row in rows] == [
         ("00000-00001", "00001-00001"),
@@ -87,7 +88,7 @@ def test_pairs_join_photographs_with_their_details_and_nothing_else(dataset):
 
 
 def test_images_without_a_partner_are_counted(dataset):
-    counts = next(iter(list_commits(dataset.root, "subjects"))).counts
+    counts = next(iter(list_commits(dataset.root, "subject_pairs"))).counts
     assert (counts.ok, counts.filtered) == (4, {"duplicate": 3, "no_pair": 2})
 
 
@@ -95,15 +96,15 @@ def test_subjects_says_what_must_run_first(tmp_path):
     dataset = store(tmp_path, pictures()[:3])
     with pytest.raises(UserError, match="relation 'duplicates' does not exist yet"):
         execute([SubjectsStage()], dataset, INLINE)
-    execute([DedupStage()], dataset, INLINE)
-    with pytest.raises(UserError, match="no column 'embeddings-hog-color'"):
+    execute([DuplicatesStage()], dataset, INLINE)
+    with pytest.raises(UserError, match="no column 'embeddings'"):
         execute([SubjectsStage()], dataset, INLINE)
 
 
 def test_subjects_refuses_duplicates_that_miss_new_images(tmp_path):
     dataset = store(tmp_path, pictures()[:4])
-    execute([DedupStage()], dataset, INLINE)
-    execute([EmbedStage()], dataset, INLINE)
+    execute([DuplicatesStage()], dataset, INLINE)
+    execute([AnnotateStage(Embeddings())], dataset, INLINE)
     store(tmp_path, pictures())
     with pytest.raises(UserError, match="relation 'duplicates' has 3 images, the store has 9: run `x2i dedup`"):
         execute([SubjectsStage()], dataset, INLINE)
@@ -111,7 +112,7 @@ def test_subjects_refuses_duplicates_that_miss_new_images(tmp_path):
 
 def test_the_relations_are_the_same_bytes_again(dataset, tmp_path):
     again = store(tmp_path, pictures())
-    for stage in (DedupStage(), EmbedStage(), SubjectsStage()):
+    for stage in (DuplicatesStage(), AnnotateStage(Embeddings()), SubjectsStage()):
         execute([stage], again, INLINE)
         first, second = (list(list_commits(root, stage.name)) for root in (dataset.root, tmp_path))
         assert [commit.outputs for commit in first] == [commit.outputs for commit in second]
@@ -130,6 +131,6 @@ def test_a_wrong_model_is_a_user_error_on_the_command_line(dataset, capsys):
     from pipelines.cli import main
 
     with pytest.raises(SystemExit) as caught:
-        main(["caption", str(dataset.root), "--model", "hf:x/y", "--executor", "inline"])
+        main(["caption", str(dataset.root), "--model", "nosuch:x", "--executor", "inline"])
     assert caught.value.code == 2
-    assert "family 'hf' for captioner is not in this version; available: alt-text" in capsys.readouterr().err
+    assert "no such backend; available: alt-text" in capsys.readouterr().err

@@ -17,14 +17,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.commands.dedup import DedupStage
-from pipelines.commands.filter import FilterStage
 from pipelines.commands.takedown import take_down
 from pipelines.engine.locks import shared_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
+from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.stages.imports import ImportShards
+from pipelines.stages.relate.duplicates import DuplicatesStage
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support.crawling import url_table
 from tests.support.s3 import bucket  # noqa: F401  a fixture
@@ -40,6 +40,7 @@ from tests.support.takedown_site import (
     related_pictures,
     traces,
 )
+from x2i.annotate.quality import Quality
 from x2i.crawl.planning.identity import url_uid
 from x2i.errors import UserError
 from x2i.image import sha256
@@ -167,8 +168,8 @@ def test_a_picture_and_all_its_copies_are_gone_by_hash(root, site):
 def test_duplicates_are_judged_again_as_dedup_would(root, site):
     take_down(root, request(url=site.url(COFFEE)), **SIGNED)
     relation = pq.read_table(root / "relations/duplicates.parquet")
-    (root / "commits/dedup/00000.json").unlink()
-    execute([DedupStage()], Dataset.open(root), INLINE)
+    (root / "commits/duplicates/00000.json").unlink()
+    execute([DuplicatesStage()], Dataset.open(root), INLINE)
     assert pq.read_table(root / "relations/duplicates.parquet").equals(relation)
     assert sum(relation["is_duplicate"].to_pylist()) >= 1
 
@@ -279,7 +280,7 @@ def test_sigkill_at_any_moment_and_again_gives_the_same_bytes(root, site, tmp_pa
             killed_halfway += 1
             assert any("not finished" in finding.problem for finding in verify(copy).findings)
             with pytest.raises(UserError, match="was begun and not finished"):
-                execute([FilterStage()], Dataset.open(copy), INLINE)
+                execute([AnnotateStage(Quality())], Dataset.open(copy), INLINE)
             assert take_down(copy, Request(), by="", reason="")["finished"] == ["00001"]
         assert without_records(file_sums(copy)) == without_records(file_sums(wanted))
         assert [path.name for path in copy.glob("takedowns/*")] == ["00001.json"]
@@ -355,7 +356,7 @@ def test_drawings_go_and_what_else_lies_there_is_named(root, site):
         (root / name).write_bytes(b"it shows the cup")
     (root / "images" / "00000.tar.tmp-1-ab").write_bytes(b"half of the cup")
     result = take_down(root, request(url=site.url(COFFEE)), **SIGNED)
-    assert result["deleted_drawings"] == ["gallery", "sheet.png"]
+    assert result["deleted_previews"] == ["gallery", "sheet.png"]
     assert result["may_still_show"] == ["my-slides.pdf"]
     assert not list(root.rglob("*.tmp-*"))
 
@@ -381,8 +382,8 @@ def test_counts_still_add_up_to_what_was_planned(root, site):
     assert {name: counts.total for name, counts in after.items()} == before
     assert all(min([c.ok, *c.filtered.values()]) >= 0 for c in after.values())
     assert after[("crawl", "00000")].filtered == {"taken_down": 1}
-    assert after[("dedup", "00000")].filtered["taken_down"] == 1
-    assert after[("caption", "00000")].filtered["taken_down"] == 1
+    assert after[("duplicates", "00000")].filtered["taken_down"] == 1
+    assert after[("captions", "00000")].filtered["taken_down"] == 1
 
 
 def test_a_stored_image_that_was_taken_down_is_found_by_verify(root, whole, site):

@@ -63,12 +63,12 @@ def test_damage_is_named(root: Path, file: str, damage: Callable[[Path], object]
     assert words in found(root)[file]
 
 
-def test_the_remedy_for_a_damaged_plan_mends_it(root):
+def test_the_fix_for_a_damaged_plan_mends_it(root):
     for file in (PLAN, RECORD):
         (root / file).write_bytes(b"rubbish")
-        remedies = [finding.remedy for finding in verify(root).findings if finding.file == file]
-        assert remedies
-        assert f"delete {RECORD} and run the same square command" in remedies[0]
+        fixes = [finding.fix for finding in verify(root).findings if finding.file == file]
+        assert fixes
+        assert f"delete {RECORD} and run the same square command" in fixes[0]
         (root / RECORD).unlink()
         again = execute([SquareStage()], Dataset.open(root), RunOptions(executor=Executor.INLINE))[0]
         assert (again.done_before, again.ran, again.failed) == (4, 0, {})

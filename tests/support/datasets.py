@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +13,15 @@ import pyarrow as pa
 from x2i.image import ResizeMode, contrast, decode, encode, entropy, exposure, phash, resize, sha256, sharpness
 from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
+from x2i.relate.duplicates import Duplicates
+from x2i.relate.subject_pairs import SubjectPairs
 from x2i.sample import Lineage, RecipeStamp, Sample, placeholder
 from x2i.store import Dataset, paths
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.images import image_partition
 from x2i.store.shards import EncodedImage, shard_name, training_shard
+from x2i.tables import TableSpec
 
 PHOTOS = {
     "astronaut.png": "An astronaut in an orange suit in front of a flag and a model of the space shuttle",
@@ -60,9 +64,16 @@ def build_dataset(root: Path, side: int = 128, captions: dict[str, str] | None =
     return dataset
 
 
-def commit(root: Path, stage: str, partition: str, outputs: Sequence[Path], counts: Counts) -> None:
+def commit(
+    root: Path,
+    stage: str,
+    partition: str,
+    outputs: Sequence[Path],
+    counts: Counts,
+    config: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     described = describe_outputs(root, tuple(outputs))
-    write_commit(root, Commit(stage, partition, 1, {}, {}, "0" * 64, described, counts))
+    write_commit(root, Commit(stage, partition, 1, dict(config), {}, "0" * 64, described, counts))
 
 
 def _images(root: Path, side: int, captions: dict[str, str]) -> list[Photo]:
@@ -117,15 +128,15 @@ def _columns(root: Path, photos: list[Photo]) -> None:
                 for p in here
             ],
             ("entities", "detect"): [_entity(photo) for photo in here if photo.caption],
-            ("embeddings-classic", "embed"): [
-                {"key": p.key, "embedding": [0.6, 0.8], "model": "classic"} for p in here
-            ],
+            ("embeddings", "embed"): [{"key": p.key, "embedding": [0.6, 0.8], "model": "classic"} for p in here],
         }
         for (name, stage), rows in tables.items():
-            path = write_column(root, name, partition, _table(rows))
+            table = _table(rows)
+            spec = TableSpec(name, name, stage, table.schema, rows="many" if name == "entities" else "one")
+            path = write_column(root, name, partition, table, spec)
             lost = sum(not photo.caption for photo in here) if stage in ("caption", "detect") else 0
             reasons = {"no_caption" if stage == "caption" else "no_entity": lost} if lost else {}
-            commit(root, stage, partition, [path], Counts(len(here) - lost, reasons))
+            commit(root, name, partition, [path], Counts(len(here) - lost, reasons))
     duplicates = [
         {"key": p.key, "cluster": photos[0].key if k == 6 else p.key, "is_duplicate": k == 6, "kind": "near" * (k == 6)}
         for k, p in enumerate(photos)
@@ -133,18 +144,22 @@ def _columns(root: Path, photos: list[Photo]) -> None:
     pair = {"key_a": photos[0].key, "key_b": photos[5].key, "matches": 60, "inliers": 42, "inlier_ratio": 0.7}
     commit(
         root,
-        "dedup",
+        "duplicates",
         "00000",
-        [write_relation(root, "duplicates", pa.Table.from_pylist(duplicates))],
+        [write_relation(root, "duplicates", _relation(duplicates, Duplicates.spec), Duplicates.spec)],
         Counts(6, {"duplicate": 1}),
     )
     commit(
         root,
-        "subjects",
+        "subject_pairs",
         "00000",
-        [write_relation(root, "subject_pairs", pa.Table.from_pylist([pair]))],
+        [write_relation(root, "subject_pairs", _relation([pair], SubjectPairs.spec), SubjectPairs.spec)],
         Counts(2, {"no_pair": 4}),
     )
+
+
+def _relation(rows: list[dict[str, object]], spec: TableSpec) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=spec.schema)
 
 
 def _table(rows: list[dict[str, object]]) -> pa.Table:
@@ -202,7 +217,7 @@ def _shards(root: Path, photos: list[Photo]) -> None:
                 writer.add(sample, [_jpeg(image) for image in sources], output_data)
         outputs = [paths.shard_tar(root, name), paths.shard_index(root, name)]
         lost = {"no_caption": 1, "duplicate": 2}
-        commit(root, f"materialize-{task}", name, outputs, Counts(len(chosen), lost))
+        commit(root, f"materialize-{task}", name, outputs, Counts(len(chosen), lost), {"recipe": task})
 
     one, two, three = placeholder(1), placeholder(2), placeholder(3)
     write("text_to_image", 0, lambda p: (p.caption, [], p.pixels))

@@ -17,12 +17,14 @@ from x2i.image import ResizeMode, encode, phash, resize, sha256
 from x2i.image.rle import encode_mask
 from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
+from x2i.relate.duplicates import Duplicates
+from x2i.relate.subject_pairs import SubjectPairs
 from x2i.store import Dataset
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
 from x2i.store.images import image_partition
 from x2i.store.paths import image_partition as partition_of
-from x2i.tables import IMAGE_TYPE
+from x2i.tables import IMAGE_TYPE, TableSpec
 
 SIDE = 256
 PER_PARTITION = 4
@@ -123,8 +125,7 @@ def write_captions(root: Path) -> None:
 def write_duplicates(root: Path) -> None:
     """chelsea is called a duplicate of nothing in particular, so that a selection has something to leave out."""
     rows = [{"key": key, "cluster": key, "is_duplicate": name == "chelsea"} for name, key in keys().items()]
-    types = {"key": pa.string(), "cluster": pa.string(), "is_duplicate": pa.bool_()}
-    relation(root, "dedup", "duplicates", rows, types)
+    relation(root, Duplicates.spec, rows)
 
 
 def write_subject_pairs(root: Path) -> None:
@@ -135,10 +136,7 @@ def write_subject_pairs(root: Path) -> None:
         key_a, key_b = sorted((keys()[a], keys()[b]))
         row = {"key_a": key_a, "key_b": key_b, "matches": 60, "inliers": 40, "inlier_ratio": 0.5, "area_ratio": 0.3}
         rows.append({**row, "model": "homography", "method": "classic:sift", "phash_distance": distance})
-    strings = dict.fromkeys(("key_a", "key_b", "model", "method"), pa.string())
-    numbers = dict.fromkeys(("matches", "inliers", "phash_distance"), pa.int32())
-    shares = dict.fromkeys(("inlier_ratio", "area_ratio"), pa.float32())
-    relation(root, "subjects", "subject_pairs", rows, {**strings, **numbers, **shares})
+    relation(root, SubjectPairs.spec, rows)
 
 
 def write_entities(root: Path) -> None:
@@ -200,20 +198,22 @@ def write_all(root: Path) -> Dataset:
 def column(root: Path, stage: str, name: str, rows: Mapping[str, Any], types: Mapping[str, pa.DataType]) -> None:
     """Writes and commits a column: rows by photo name (one row or a list of rows)."""
     schema = pa.schema([("key", pa.string()), *types.items()])
+    has_many = any(isinstance(found, list) for found in rows.values())
+    spec = TableSpec(name, name, stage, schema, rows="many" if has_many else "one")
     for partition in sorted({partition_of(key) for key in keys().values()}):
         part = []
         for photo_name, key in keys().items():
             if key.startswith(partition) and photo_name in rows:
                 found = rows[photo_name]
                 part += [{"key": key, **row} for row in (found if isinstance(found, list) else [found])]
-        path = write_column(root, name, partition, pa.Table.from_pylist(part, schema=schema))
-        commit(root, stage, partition, (path,))
+        path = write_column(root, name, partition, pa.Table.from_pylist(part, schema=schema), spec)
+        commit(root, name, partition, (path,))
 
 
-def relation(root: Path, stage: str, name: str, rows: list[dict[str, Any]], types: Mapping[str, pa.DataType]) -> None:
+def relation(root: Path, spec: TableSpec, rows: list[dict[str, Any]]) -> None:
     """Writes and commits a relation."""
-    path = write_relation(root, name, pa.Table.from_pylist(rows, schema=pa.schema(list(types.items()))))
-    commit(root, stage, "00000", (path,))
+    path = write_relation(root, spec.name, pa.Table.from_pylist(rows, schema=spec.schema), spec)
+    commit(root, spec.name, "00000", (path,))
 
 
 def commit(root: Path, stage: str, partition: str, outputs: tuple[Path, ...], counts: Counts | None = None) -> None:

@@ -12,18 +12,19 @@ from pathlib import Path
 import cv2
 import pyarrow.parquet as pq
 
-from pipelines.commands.caption import CaptionStage
-from pipelines.commands.dedup import DedupStage
-from pipelines.commands.detect import DetectStage
-from pipelines.commands.embed import EmbedStage
-from pipelines.commands.filter import FilterStage
-from pipelines.commands.subjects import SubjectsStage
 from pipelines.demo.server import serve_site
 from pipelines.engine.stage import Stage
+from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.crawl.stage import CrawlStage
 from pipelines.stages.materialize import MaterializeStage
+from pipelines.stages.relate.duplicates import DuplicatesStage
+from pipelines.stages.relate.subjects import SubjectsStage
 from tests.support.crawling import crawl_stage, url_table
 from tests.support.photographs import detail_shot, photograph
+from x2i.annotate.captions import Captions
+from x2i.annotate.embeddings import Embeddings
+from x2i.annotate.entities import Entities
+from x2i.annotate.quality import Quality
 from x2i.image import encode
 from x2i.store import Dataset
 
@@ -59,8 +60,8 @@ class Site:
         ]
         return [
             [self.crawl],
-            [FilterStage(), CaptionStage(), EmbedStage()],
-            [DedupStage(), DetectStage()],
+            [AnnotateStage(Quality()), AnnotateStage(Captions()), AnnotateStage(Embeddings())],
+            [DuplicatesStage(), AnnotateStage(Entities())],
             [SubjectsStage()],
             [*shards],
         ]
@@ -132,7 +133,7 @@ def needles_of(root: Path, *names: str) -> set[Needle]:
         known[key in going].add(dataset.image(key)[1])
     for row in dataset.column("captions").to_pylist():
         known[row["key"] in going].add(row["caption"])
-    for row in dataset.column("embeddings-hog-color").to_pylist():
+    for row in dataset.column("embeddings").to_pylist():
         known[row["key"] in going].add(repr(row["embedding"][:8]).rstrip("]"))
     for row in dataset.column("entities").to_pylist():
         if len(row["mask_counts"] or "") > 100:

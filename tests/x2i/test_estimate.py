@@ -17,7 +17,7 @@ RATES = Rates(
     {
         "crawl": Rate("crawl", (0.001, 0.004, 0.002), (100.0, 1000.0), bytes_in=500_000.0),
         "filter": Rate("filter", (0.0, 0.0, 0.01), (50.0, 0.0)),
-        "subjects": Rate("subjects", (0.0, 0.0, 0.1), (1.0, 0.0)),
+        "subjects": Rate("subjects", (0.0, 0.0, 0.1), (1.0, 0.0), memory_per_image=150_000),
         "materialize-text_to_image": Rate(
             "materialize-text_to_image", (0.01, 0, 0), (0, 1000.0), samples_per_image=0.5
         ),

@@ -36,10 +36,10 @@ def final_results(root: Path, partition: str, rows: list[PlanRow]) -> dict[str, 
             continue
         data = None
         if record.status is Status.OK:
-            member = member_at(tar, record.offset)
+            member = member_at(tar, record.data_offset)
             name = f"{record.key}.{extension(record.format)}"
-            if member is None or (member.name, member.size) != (name, record.size):
+            if member is None or (member.name, member.size) != (name, record.data_size):
                 continue
-            data = read_range(tar, record.offset, record.size)
+            data = read_range(tar, record.data_offset, record.data_size)
         found[record.key] = (record, data)
     return found

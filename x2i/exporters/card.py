@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from x2i.exporters.card_data import MOST_LICENSES, Publication
-from x2i.exporters.hugging_face import Config
+from x2i.exporters.configs import Config
 from x2i.inspect.formatting import describe_bytes
 from x2i.store.commits import Counts
 
@@ -143,8 +143,8 @@ def _policy(publication: Publication) -> str:
         else "**robots.txt was not obeyed in a part of the crawl** (`--ignore-robots`); opt-outs given with a picture "
         "were"
     )
-    crawl = publication.steps.get("crawl", Counts())
-    refused = {name: crawl.filtered[name] for name in ("robots_disallowed", "opt_out") if crawl.filtered.get(name)}
+    filtered = publication.ingest.filtered
+    refused = {name: filtered[name] for name in ("robots_disallowed", "opt_out") if filtered.get(name)}
     left_out = ", ".join(f"{name} {count:,}" for name, count in refused.items()) or "none were found"
     agents = ", ".join(_code(agent) for agent in publication.user_agents)
     asked = f" The crawler called itself {agents}." if agents else ""

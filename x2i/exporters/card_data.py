@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from x2i.store import Dataset, paths
-from x2i.store.commits import Counts, list_commits, list_stages
-from x2i.store.dataset import is_ingest_stage
+from x2i.store.commits import Counts, list_commits
+from x2i.store.stages import committed_stages
 
 SPDX_ADDRESSES = {
     "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
@@ -30,8 +30,9 @@ class Publication:
     """name: of the dataset. contact: where takedown requests go, "" if none was given. date: ISO 8601, of publication.
 
     licenses: how many samples have a source image under it ("" if none is stated). recipes: samples by
-    "<name> <version>". steps: what every stage of the construction counted, in order. robots: True where every crawl
-    obeyed robots.txt, False where one did not, None where nothing was crawled. user_agents: under which it asked.
+    "<name> <version>". steps: what every stage of the construction counted, in order. ingest: what those
+    that wrote the image store counted together. robots: True where every crawl obeyed robots.txt, False where one did
+    not, None where nothing was crawled. user_agents: under which it asked.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Publication:
     licenses: Mapping[str, int] = field(default_factory=dict)
     recipes: Mapping[str, int] = field(default_factory=dict)
     steps: Mapping[str, Counts] = field(default_factory=dict)
+    ingest: Counts = field(default_factory=Counts)
     robots: bool | None = None
     user_agents: tuple[str, ...] = ()
 
@@ -75,26 +77,25 @@ def counted(records: Iterable[tuple[str, dict[str, Any]]], what: str) -> dict[st
 
 
 def construction(source: Path) -> dict[str, Any]:
-    """Returns the fields steps, robots and user_agents of a Publication, from the commits of dataset `source`.
+    """Returns the fields steps, ingest, robots and user_agents of a Publication, from the commits of dataset `source`.
 
     A folder of shards has no commits: then they are empty.
     """
     if not (source / paths.DATASET_FILE).exists():
         return {}
     root = Dataset.open(source).root
-    steps: dict[str, Counts] = {}
-    obeyed: set[bool] = set()
-    agents: set[str] = set()
-    stages = list_stages(root)
-    for stage in sorted(stages, key=lambda name: (_order(name), name)):
-        for commit in list_commits(root, stage):
-            steps[stage] = steps.get(stage, Counts()) + commit.counts
-            if is_ingest_stage(stage) and "ignore_robots" in commit.config:
-                obeyed.add(not commit.config["ignore_robots"])
-                agents.add(str(commit.config.get("user_agent", "")))
-    return {"steps": steps, "robots": all(obeyed) if obeyed else None, "user_agents": tuple(sorted(agents - {""}))}
-
-
-def _order(stage: str) -> int:
-    known = ("crawl", "filter", "dedup", "caption", "detect", "embed", "subjects")
-    return known.index(stage) if stage in known else len(known)
+    stages = committed_stages(root)
+    ingest = [stage for stage in stages if stage.kind == "images"]
+    crawls = [
+        commit.config
+        for stage in ingest
+        for commit in list_commits(root, stage.name)
+        if "ignore_robots" in commit.config
+    ]
+    agents = {str(config.get("user_agent", "")) for config in crawls}
+    return {
+        "steps": {stage.name: stage.counts for stage in stages},
+        "ingest": sum((stage.counts for stage in ingest), Counts()),
+        "robots": not any(config["ignore_robots"] for config in crawls) if crawls else None,
+        "user_agents": tuple(sorted(agents - {""})),
+    }

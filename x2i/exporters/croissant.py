@@ -1,6 +1,7 @@
 """Croissant 1.0 metadata of an export: its files with their sums, and how records are read out of them.
 
-Format: http://mlcommons.org/croissant/1.0. A record joins files of one tar that share the name before the first dot.
+Format: http://mlcommons.org/croissant/1.0. The samples of a config are one set of records, and so are its images of
+each name. Members of a tar that share the name before the first dot are of one sample.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from x2i.exporters.card_data import Publication
-from x2i.exporters.hugging_face import Config
+from x2i.exporters.configs import Config
 
 VERSION = "http://mlcommons.org/croissant/1.0"
 MIME_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _TERMS = (
-    *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes"),
-    *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
-    *("repeated", "replace", "separator", "source", "subField", "transform"),
+    "citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset",
+    "jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source",
+    "subField transform",
 )
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -29,7 +30,7 @@ CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    **{term: f"cr:{term}" for term in _TERMS},
+    **{term: f"cr:{term}" for terms in _TERMS for term in terms.split()},
 }
 
 
@@ -48,7 +49,7 @@ def croissant(publication: Publication, configs: Sequence[Config], description: 
         "version": publication.version,
         "keywords": ["X2I", "OmniGen", "image generation", "image editing"],
         "distribution": [entry for config in configs for entry in _distribution(config)],
-        "recordSet": [_record_set(config) for config in configs],
+        "recordSet": [records for config in configs for records in _record_sets(config)],
     }
 
 
@@ -77,48 +78,59 @@ def _distribution(config: Config) -> Iterator[dict[str, Any]]:
         }
 
 
-def _record_set(config: Config) -> dict[str, Any]:
-    def field(name: str, kind: str, suffix: str, source: dict[str, Any], **more: Any) -> dict[str, Any]:
-        return {
-            "@type": "cr:Field",
-            "@id": f"{config.name}/{name}",
-            "name": name,
-            "dataType": kind,
-            "source": {"fileSet": {"@id": _file_set(config, suffix)}, **source},
-            **more,
-        }
-
-    def key_of(suffix: str) -> dict[str, Any]:
-        pattern = r"([^/.]+)\." + suffix.replace(".", r"\.") + "$"
-        return {"extract": {"fileProperty": "filename"}, "transform": {"regex": pattern}}
-
-    def inside(path: str) -> dict[str, Any]:
-        return {"extract": {"jsonPath": path}}
-
-    fields = [
-        field("key", "sc:Text", "json", key_of("json"), description="Unique in the dataset."),
-        field("task", "sc:Text", "json", inside("$.task")),
-        field(
-            *("instruction", "sc:Text", "json", inside("$.instruction")),
-            description="Marks input image k as <img><|image_k|></img>.",
-        ),
-        field("uids", "sc:Text", "json", inside("$.source.uids[*]"), repeated=True),
-        field("urls", "sc:Text", "json", inside("$.source.urls[*]"), repeated=True),
-        field("licenses", "sc:Text", "json", inside("$.source.licenses[*]"), repeated=True),
+def _record_sets(config: Config) -> Iterator[dict[str, Any]]:
+    """Yields the samples, read from their JSON, and one set of records for each of their images, joined by key."""
+    key = f"{config.name}/key"
+    texts = ("task", "instruction")
+    lists = ("uids", "urls", "licenses")
+    fields = [_field(key, "sc:Text", config, "json", {"jsonPath": "$.key"}, description="Unique in the dataset.")]
+    fields += [_field(f"{config.name}/{n}", "sc:Text", config, "json", {"jsonPath": f"$.{n}"}) for n in texts]
+    fields += [
+        _field(f"{config.name}/{n}", "sc:Text", config, "json", {"jsonPath": f"$.source.{n}[*]"}, repeated=True)
+        for n in lists
     ]
-    key = {"@id": f"{config.name}/key"}
+    about = f"{config.samples} samples of {config.task} with {config.num_inputs} input images. In the instruction, "
+    yield _set(config.name, about + "<img><|image_k|></img> stands for input image k.", key, fields)
     for suffix in config.image_names:
-        name = suffix.split(".", 1)[0]
-        content = {"extract": {"fileProperty": "content"}}
-        fields.append(field(f"{name}_key", "sc:Text", suffix, key_of(suffix), references=key))
-        fields.append(field(name, "sc:ImageObject", suffix, content))
+        name = f"{config.name}-{suffix.split('.', 1)[0]}"
+        pattern = r"([^/.]+)\." + suffix.replace(".", r"\.") + "$"
+        fields = [
+            _field(
+                f"{name}/key",
+                "sc:Text",
+                config,
+                suffix,
+                {"fileProperty": "filename"},
+                transform={"regex": pattern},
+                references={"field": {"@id": key}},
+            ),
+            _field(f"{name}/image", "sc:ImageObject", config, suffix, {"fileProperty": "content"}),
+        ]
+        yield _set(name, f"The images *.{suffix} of the samples of {config.name}, by key.", f"{name}/key", fields)
+
+
+def _set(name: str, description: str, key: str, fields: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    head = {"@type": "cr:RecordSet", "@id": name, "name": name, "description": description}
+    return {**head, "key": {"@id": key}, "field": list(fields)}
+
+
+def _field(
+    path: str,
+    kind: str,
+    config: Config,
+    suffix: str,
+    extract: dict[str, str],
+    transform: dict[str, str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    source = {"fileSet": {"@id": _file_set(config, suffix)}, "extract": extract}
     return {
-        "@type": "cr:RecordSet",
-        "@id": config.name,
-        "name": config.name,
-        "description": f"{config.samples} samples of {config.task} with {config.num_inputs} input images.",
-        "key": key,
-        "field": fields,
+        "@type": "cr:Field",
+        "@id": path,
+        "name": path.rsplit("/", 1)[-1],
+        "dataType": kind,
+        "source": source | ({"transform": transform} if transform else {}),
+        **more,
     }
 
 

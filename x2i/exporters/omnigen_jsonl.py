@@ -7,17 +7,46 @@ OmniGen repository; paths are relative to the folder, which its trainer is given
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from x2i.exporters.progress import ExportFolder
-from x2i.exporters.selection import Picked
+from x2i.exporters.base import Exporter
+from x2i.exporters.folder import ExportFolder
+from x2i.exporters.selection import SelectedShard
 from x2i.store.files.atomic import atomic_file, write_bytes
 from x2i.store.reshard import read_members
 
 LINES = "x2i.jsonl"
 IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class OmniGenJsonl(Exporter):
+    """x2i.jsonl and the folder images/."""
+
+    title = "x2i.jsonl with one line per sample, as OmniGen's trainer reads it; pictures in images/"
+
+    def write_shard(self, folder: ExportFolder, shard: SelectedShard) -> dict[str, Any]:
+        """Writes the pictures of a shard, then its lines. The bytes of the pictures are the shard's."""
+        lines = []
+        size = 0
+        for row, members in read_members(shard.rows(), {(0, shard.shard.name): shard.shard.tar}):
+            for name in row["image_names"]:
+                write_bytes(folder.root / image_path(row["key"], row["task"], name), members[name])
+                size += len(members[name])
+            lines.append(line(row) + "\n")
+        write_bytes(_lines_file(folder, shard), "".join(lines).encode())
+        return {"task": shard.task, "samples": len(lines), "bytes": size}
+
+    def finish(self, folder: ExportFolder, shards: Sequence[SelectedShard], source: Path) -> list[Path]:
+        """Writes the lines of all shards, in their order, as one file."""
+        path = folder.root / LINES
+        with atomic_file(path) as stream:
+            for shard in shards:
+                stream.write(_lines_file(folder, shard).read_bytes())
+        return [path]
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -40,23 +69,5 @@ def image_path(key: str, task: str, suffix: str) -> str:
     return f"{IMAGES}/{key.rpartition('-')[0] or task}/{key}.{suffix}"
 
 
-def export_shard(folder: ExportFolder, picked: Picked) -> None:
-    """Writes the pictures of a shard, then its lines, then its record. The bytes of the pictures are the shard's."""
-    lines = []
-    size = 0
-    for row, members in read_members(picked.rows(), {(0, picked.shard.name): picked.shard.tar}):
-        for name in row["image_names"]:
-            write_bytes(folder.root / image_path(row["key"], row["task"], name), members[name])
-            size += len(members[name])
-        lines.append(line(row) + "\n")
-    write_bytes(folder.lines_file(picked.shard.name), "".join(lines).encode())
-    folder.finish(picked, {"task": picked.task, "samples": len(lines), "bytes": size})
-
-
-def join_lines(folder: ExportFolder, picked: Iterable[Picked]) -> Path:
-    """Writes the lines of all shards, in their order, as one file. Returns its path."""
-    path = folder.root / LINES
-    with atomic_file(path) as stream:
-        for entry in picked:
-            stream.write(folder.lines_file(entry.shard.name).read_bytes())
-    return path
+def _lines_file(folder: ExportFolder, shard: SelectedShard) -> Path:
+    return folder.records / f"{shard.shard.name}.jsonl"

@@ -14,7 +14,7 @@ from x2i.store.shards import Shard
 
 
 @dataclass(frozen=True)
-class Picked:
+class SelectedShard:
     """The first `samples` samples of a shard that has `of`. digest: of the shard's bytes, as far as it is known."""
 
     shard: Shard
@@ -28,14 +28,14 @@ class Picked:
         return self.samples == self.of
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the index rows of the picked samples, with the fields that `read_members` wants."""
+        """Returns the index rows of the selected samples, with the fields that `read_members` wants."""
         rows: list[dict[str, Any]] = []
         for table in shard_batches(self.shard):
             rows += table.slice(0, self.samples - len(rows)).to_pylist()
         return [{"source": 0, "shard": self.shard.name, **row} for row in rows]
 
 
-def pick(source: Path, tasks: Sequence[str] = (), limit: int | None = None) -> list[Picked]:
+def select_shards(source: Path, tasks: Sequence[str] = (), limit: int | None = None) -> list[SelectedShard]:
     """Returns what to export of `source` (a dataset, a folder of shards or one shard), by shard name.
 
     tasks: only these; () means all. limit: at most the first so many samples of every task.
@@ -43,18 +43,18 @@ def pick(source: Path, tasks: Sequence[str] = (), limit: int | None = None) -> l
     """
     digests = source_digests(source)
     taken: Counter[str] = Counter()
-    picked = []
+    selected = []
     for shard in source_shards(source):
         rows, task = _measured(shard)
         wanted = rows if limit is None else min(rows, limit - taken[task])
         taken[task] += 0 if rows == 0 else max(0, wanted)
         if wanted > 0 and (not tasks or task in tasks):
-            picked.append(Picked(shard, task, wanted, rows, digests[shard.name]))
+            selected.append(SelectedShard(shard, task, wanted, rows, digests[shard.name]))
     absent = [task for task in tasks if task not in taken]
-    if absent or not picked:
+    if absent or not selected:
         there = ", ".join(sorted(task for task in taken if task)) or "none"
         raise UserError(f"{source}: no samples of task {absent[0] if absent else '?'}; there are: {there}")
-    return picked
+    return selected
 
 
 def _measured(shard: Shard) -> tuple[int, str]:

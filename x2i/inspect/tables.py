@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-STORAGE_FIELDS = {"offset", "size"}  # where the bytes lie says nothing about the picture
+STORAGE_FIELDS = {"data_offset", "data_size"}  # where the bytes lie says nothing about the picture
 
 
 def dataset_overview(dataset: Dataset) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def images_table(records: list[ImageRecord]) -> Table:
             Text(record.key, no_wrap=True),
             Text("ok" if kept else f"{record.status}: {record.reason}", style=colors[record.status], no_wrap=True),
             f"{record.width}x{record.height}" if kept else "",
-            describe_bytes(record.size) if kept else "",
+            describe_bytes(record.data_size) if kept else "",
             _line(record.license),
             _line(record.text or record.url),
         )

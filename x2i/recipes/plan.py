@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from x2i.annotate import ANNOTATIONS
 from x2i.errors import UserError
 from x2i.recipes.base import Recipe
+from x2i.relate import RELATIONS
 from x2i.sample import KEY_PATTERN
 from x2i.store.query.views import IMAGES, Selection, View, connect, list_views, missing, select
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 MAX_SAMPLES = "max_samples"
 CANDIDATE = "candidate"
 
-_IMAGE_FIELDS = ("width", "height", "offset", "size", "uid", "url", "license")
+_IMAGE_FIELDS = ("width", "height", "data_offset", "data_size", "uid", "url", "license")
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -31,8 +34,8 @@ PLAN_SCHEMA = pa.schema(
         ("images", pa.list_(pa.string())),  # keys of the source images, in the order the recipe takes them
         ("widths", pa.list_(pa.int32())),
         ("heights", pa.list_(pa.int32())),
-        ("offsets", pa.list_(pa.int64())),  # where each lies in its partition's tar
-        ("sizes", pa.list_(pa.int64())),
+        ("data_offsets", pa.list_(pa.int64())),  # where each lies in its partition's tar
+        ("data_sizes", pa.list_(pa.int64())),
         ("uids", pa.list_(pa.string())),
         ("urls", pa.list_(pa.string())),
         ("licenses", pa.list_(pa.string())),
@@ -50,13 +53,21 @@ class PlannedSamples:
     not_selected: Mapping[str, int]
 
 
+@functools.cache
+def makers() -> dict[str, str]:
+    """Returns the command that makes each registered table, by the table's name."""
+    relations = {name: RELATIONS.get(name).spec.made_by for name in RELATIONS}
+    commands = {name: ANNOTATIONS.get(name).made_by for name in ANNOTATIONS}
+    return relations | {name: made if made != "annotate" else f"annotate {name}" for name, made in commands.items()}
+
+
 def missing_tables(dataset: Dataset, recipe: Recipe) -> str | None:
     """Says what `recipe` reads and `dataset` does not have yet, and which stage makes it; None if nothing."""
     views = list_views(dataset)
     for table in recipe.reads():
         if not table.optional and table.name not in views:
             made = f"{table.name} has not been made (there are: {', '.join(views) or 'none'})"
-            return missing(views, [table.name]) or made
+            return missing(views, [table.name], makers()) or made
     return None
 
 
@@ -80,11 +91,11 @@ def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_sample
     if clash:
         raise UserError(f"selection: recipe {recipe.name} has a predicate {clash[0]!r} of its own: choose another name")
     tables = frozenset(table.name for table in recipe.reads() if table.name in views)
-    with connect(dataset, views, sorted(chosen.tables() - {CANDIDATE})) as connection:
+    with connect(dataset, views, sorted(chosen.tables() - {CANDIDATE}), makers()) as connection:
         query = recipe.query(tables)
         suffix = "" if "suffix" in connection.sql(query).columns else "'' AS suffix, "
         selection = Selection({**requires, **chosen.predicates})
-        verdicts = select(connection, selection, f"SELECT {suffix}* FROM ({query})")
+        verdicts = select(connection, views, selection, f"SELECT {suffix}* FROM ({query})")
         kept, left_out = recipe.combine(verdicts.kept)
         # Combining may make more samples of fewer candidates; the counts are about what came out of the query.
         not_selected = Counter(verdicts.not_selected) + Counter(left_out)

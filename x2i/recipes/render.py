@@ -68,7 +68,7 @@ class SampleRenderer:
 
     def _sample(self, row: Mapping[str, Any], maps: Mapping[str, Encoded]) -> EncodedSample | Dropped:
         recipe = self._recipe
-        places = zip(row["images"], row["offsets"], row["sizes"])
+        places = zip(row["images"], row["data_offsets"], row["data_sizes"])
         sources = [Source(self._image(*place), _LazyMaps(place[0], maps)) for place in places]
         smallest = min(min(source.pixels.shape[:2]) for source in sources)
         if smallest < MIN_SIDE:

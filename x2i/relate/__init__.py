@@ -1,1 +1,17 @@
 """How images relate to each other: exact and near duplicates, and pairs that show the same thing."""
+
+from __future__ import annotations
+
+from x2i.registry import Registry
+from x2i.relate.base import Relation
+from x2i.tables import TableSpec
+
+RELATIONS: Registry[Relation] = Registry(
+    "relation",
+    {"duplicates": "x2i.relate.duplicates:Duplicates", "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs"},
+)
+
+
+def relation_of(spec: TableSpec | None) -> type[Relation] | None:
+    """Returns the class of a declared relation, None for one that is not registered here."""
+    return RELATIONS.get(spec.name) if spec is not None and spec.name in RELATIONS else None

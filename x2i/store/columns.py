@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from x2i.store.files.atomic import ROW_GROUP, read_table, write_table
 from x2i.store.files.cache import local_copy
 from x2i.tables import TableSpec, image_fields
 
+TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""What a column or relation may be called: a name in SQL, so that selections need no quotes."""
 ROWS_WITH_IMAGES = 16
 """Rows of a row group of a table with encoded images: one image is read without the rest of its file."""
 
 
 def write_column(root: Path, name: str, partition: str, table: pa.Table, spec: TableSpec | None = None) -> Path:
     """Writes the rows of column `name` for one image partition, in key order. Returns the path."""
+    assert TABLE_NAME.fullmatch(name), f"{name!r} is no name of a column"
     assert table.schema.field("key").type == pa.string(), f"column {name} has no string field key"
     return _write(paths.column_file(root, name, partition), table, spec)
 
@@ -52,6 +56,7 @@ def read_column_rows(root: Path, name: str, partition: str, keys: Sequence[str])
 
 def write_relation(root: Path, name: str, table: pa.Table, spec: TableSpec | None = None) -> Path:
     """Writes relation `name` whole. Returns the path."""
+    assert TABLE_NAME.fullmatch(name), f"{name!r} is no name of a relation"
     return _write(paths.relation_file(root, name), table, spec)
 
 
@@ -61,6 +66,11 @@ def read_relation(root: Path, name: str) -> pa.Table:
     if not path.exists():
         raise UserError(f"{root}: relation {name!r} does not exist yet")
     return read_table(path)
+
+
+def rewrite_table(path: Path, table: pa.Table) -> None:
+    """Replaces the rows of the column partition or relation at `path`; `table` carries the declaration it had."""
+    _write(path, table)
 
 
 def _write(path: Path, table: pa.Table, spec: TableSpec | None = None) -> Path:

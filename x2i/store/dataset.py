@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,28 +22,7 @@ from x2i.store.files.remote import dataset_path, list_files
 from x2i.store.files.tar import read_range
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
 from x2i.store.shards import Shard, find_shards
-
-_INGEST_STAGE = re.compile(r"crawl(?:-([1-9][0-9]*))?|import-(?!shards-).+")
-
-
-def is_ingest_stage(stage: str) -> bool:
-    """Whether a stage writes the image store: "crawl", the crawls after it, "crawl-2", ..., and imports of images."""
-    return _INGEST_STAGE.fullmatch(stage) is not None
-
-
-def ingest_stages(root: Path) -> list[str]:
-    """Returns the names of the stages that planned or committed images, in the order in which they were begun."""
-    names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
-    return sorted(filter(is_ingest_stage, names), key=lambda name: _order(root, name))
-
-
-def _order(root: Path, stage: str) -> tuple[bool, int, str, int]:
-    """Orders stages by the first partition that they have; those that have none come last, crawls by number."""
-    folders = ((root / "plans" / stage, paths.INDEX_SUFFIX), (root / "commits" / stage, ".json"))
-    names = [p.name.removesuffix(suffix) for folder, suffix in folders for p in list_files(folder, suffix)]
-    first = min((name for name in names if name.isdigit()), key=lambda name: (len(name), name), default="")
-    match = _INGEST_STAGE.fullmatch(stage)
-    return not first, len(first), first, int(match[1] or 1) if match else 0
+from x2i.store.stages import ingest_stages
 
 
 @dataclass(frozen=True)
@@ -107,8 +85,10 @@ class Dataset:
             index = read_image_index(self.root, partition)
             for row in index.filter(pc.equal(index["key"], key)).to_pylist():
                 record = record_from_row(row)
-                if record.size:
-                    return record, read_range(paths.image_tar(self.root, partition), record.offset, record.size)
+                if record.data_size:
+                    return record, read_range(
+                        paths.image_tar(self.root, partition), record.data_offset, record.data_size
+                    )
         raise UserError(f"{self.root}: no stored image {key!r}")
 
     def column(self, name: str) -> pa.Table:
@@ -121,7 +101,7 @@ class Dataset:
         return pa.concat_tables(read_table(file) for file in files)
 
     def relation(self, name: str) -> pa.Table:
-        """Returns relation `name`, for example "duplicates". Raises UserError if it has not been made."""
+        """Returns relation `name`. Raises UserError if it has not been made."""
         return read_relation(self.root, name)
 
     def shards(self, task: str | None = None) -> list[Shard]:

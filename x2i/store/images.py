@@ -22,7 +22,7 @@ from x2i.store.files.tar import TarShardWriter, read_range, tar_shard
 
 MAX_PIXELS = 2**31  # what the store holds has passed the crawl's own limit
 _INT_FIELDS = {"width", "height", "original_width", "original_height", "http_status"}
-_LONG_FIELDS = {"bytes", "offset", "size"}
+_LONG_FIELDS = {"bytes", "data_offset", "data_size"}
 
 
 def _field_type(name: str) -> pa.DataType:
@@ -54,7 +54,7 @@ class ImagePartitionWriter:
         if data is not None:
             suffix = extension(record.format)
             member = self._tar.add(record.key, {suffix: data})[suffix]
-            record = replace(record, offset=member.offset, size=member.size)
+            record = replace(record, data_offset=member.offset, data_size=member.size)
         self.records.append(record)
 
 
@@ -85,7 +85,9 @@ def record_from_row(row: dict[str, Any]) -> ImageRecord:
 
 
 def read_stored_image(root: Path, partition: str, row: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Returns the pixels, uint8 RGB (height, width, 3), of the stored image located by `row` (key, offset, size).
+    """Returns the pixels, uint8 RGB (height, width, 3), of the stored image that `row` locates.
+
+    row: with key, data_offset, data_size.
 
     Raises RunError if it does not decode: everything in the store once did, so the store is damaged.
     """
@@ -93,7 +95,7 @@ def read_stored_image(root: Path, partition: str, row: Mapping[str, Any]) -> NDA
 
     path = paths.image_tar(root, partition)
     try:
-        return decode(read_range(path, row["offset"], row["size"]), max_pixels=MAX_PIXELS)
+        return decode(read_range(path, row["data_offset"], row["data_size"]), max_pixels=MAX_PIXELS)
     except DroppedError as error:
         raise RunError(
             f"{path}: stored image {row['key']} does not decode ({error}): the store is damaged; run `x2i verify`, "

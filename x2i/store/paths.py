@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 DATASET_FILE = "dataset.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PREVIEWS = ("sheet.png", "report.html", "gallery")
 """What `x2i build` draws of a finished dataset, in its folder."""
 INDEX_SUFFIX = ".parquet"

@@ -1,4 +1,4 @@
-"""What is left of an image beside the data: lines in logs, failure records, half-written files, drawings, latents."""
+"""Files that mention or show an image beside the data: logs, failure records, half-written files, previews, latents."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ KNOWN = frozenset(
     | {paths.DATASET_FILE}
 )
 """What belongs to a dataset, by name in its folder."""
-DRAWINGS = ("sheet.png", "report.html", "gallery/index.html", "gallery/*/*")
-"""What `x2i build` draws of a finished dataset, and draws again when it is run again."""
+PREVIEWS = ("sheet.png", "report.html", "gallery/index.html", "gallery/*/*")
+"""Pictures and pages that `x2i build` makes of a finished dataset, and makes again when it is run again."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9_-]+")
 
@@ -48,10 +48,10 @@ def remove_half_written(root: Path) -> int:
     return count
 
 
-def remove_drawings(root: Path) -> list[str]:
+def remove_previews(root: Path) -> list[str]:
     """Deletes the sheet, the report and the gallery that `x2i build` made. Returns their names."""
     removed = []
-    for pattern in DRAWINGS:
+    for pattern in PREVIEWS:
         for path in sorted(root.glob(pattern)):
             if path.is_file():
                 path.unlink()
@@ -82,10 +82,10 @@ def may_still_show(root: Path) -> list[str]:
 def scrub_logs(root: Path, journal: Journal) -> int:
     """Removes the lines of logs that mention a removed image or its host. Returns how many lines that were."""
     count = 0
-    traces = Traces(journal)
+    mentions = Mentions(journal)
     for path in sorted((root / "logs").rglob("*.jsonl")):
         lines = path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if not traces.are_in(_parsed(line))]
+        kept = [line for line in lines if not mentions.are_in(_parsed(line))]
         count += len(lines) - len(kept)
         if kept and len(kept) < len(lines):
             write_bytes(path, b"".join(kept))
@@ -97,21 +97,21 @@ def scrub_logs(root: Path, journal: Journal) -> int:
 def scrub_failures(root: Path, journal: Journal) -> int:
     """Deletes failure records of the partitions and shards concerned, and all that mention a removed image."""
     count = 0
-    traces = Traces(journal)
+    mentions = Mentions(journal)
     for path in sorted((root / "failures").glob("*/*.json")):
-        if path.stem in journal.images or path.stem in journal.shards or traces.are_in(_parsed(path.read_bytes())):
+        if path.stem in journal.images or path.stem in journal.shards or mentions.are_in(_parsed(path.read_bytes())):
             path.unlink(missing_ok=True)
             count += 1
     return count
 
 
-class Traces:
+class Mentions:
     """Looks for the URLs, uids, keys, hashes and hosts of a takedown in the texts of a JSON document."""
 
     def __init__(self, journal: Journal) -> None:
         self._urls = frozenset(journal.urls)
         self._hosts = frozenset(journal.record.hosts)
-        self._words = journal.keys | journal.sample_keys | journal.uids | frozenset(journal.record.sha256)
+        self._words = journal.names | frozenset(journal.record.sha256)
 
     def are_in(self, document: Any) -> bool:
         return any(self._are_in_text(text) for text in _texts(document))

@@ -1,10 +1,11 @@
-"""Finding everything that descends from the images of a request, through keys and uids."""
+"""The search for everything that descends from the images of a request, through keys and uids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,17 +15,19 @@ from x2i.crawl.planning.identity import url_host
 from x2i.reasons import Reason, Status
 from x2i.store import paths
 from x2i.store.commits import list_commits, list_stages
-from x2i.store.dataset import ingest_stages
 from x2i.store.files.atomic import read_table
+from x2i.store.files.remote import list_files
 from x2i.store.images import read_image_index
 from x2i.store.shards import Shard, find_shards
+from x2i.store.stages import ingest_stages
 from x2i.store.tombstones import host_is_among
 from x2i.store.verify.scan import scan_shard
+from x2i.tables import TableSpec
 from x2i.takedown.redact import MARK
 from x2i.takedown.request import Request
+from x2i.takedown.tables import made_relation
 
 _INDEX_FIELDS = ["key", "uid", "url", "status", "reason", "sha256", "phash", "host"]
-RECIPE_STAGES = "materialize-"
 
 
 @dataclass
@@ -44,11 +47,29 @@ class Findings:
     also: list[tuple[str, str, str, str]] = field(default_factory=list)
 
     @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(key for keys in self.images.values() for key in keys)
+
+    @property
     def samples(self) -> int:
         return sum(len(keys) for keys in self.shards.values())
 
     def __bool__(self) -> bool:
         return bool(self.images or self.shards)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns what was found as JSON values."""
+        return {
+            "found": bool(self),
+            "images": sum(map(len, self.images.values())),
+            "stored_images": self.stored,
+            "samples": self.samples,
+            "keys": sorted(self.keys),
+            "shards": {name: len(keys) for name, keys in sorted(self.shards.items())},
+            "also": [
+                {"key": key, "url": url, "sha256": digest, "why": why} for key, url, digest, why in sorted(self.also)
+            ],
+        }
 
 
 def find(root: Path, request: Request) -> Findings:
@@ -94,9 +115,9 @@ def _as_index(plan: pa.Table) -> pa.Table:
     count = plan.num_rows
     texts = {name: pc.fill_null(plan[name].combine_chunks(), "") for name in ("key", "uid", "url", "extra")}
     hosts = pa.array([url_host(url) for url in texts["url"].to_pylist()], pa.string())
-    blanked = pc.equal(texts.pop("extra"), MARK)
+    redacted = pc.equal(texts.pop("extra"), MARK)
     empty, null = pa.array([""] * count, pa.string()), pa.nulls(count, pa.string())
-    reasons = pc.if_else(blanked, str(Reason.TAKEN_DOWN), null)
+    reasons = pc.if_else(redacted, str(Reason.TAKEN_DOWN), null)
     columns = {**texts, "status": empty, "reason": reasons, "sha256": empty, "phash": pa.nulls(count, pa.uint64())}
     return pa.table({**columns, "host": hosts})
 
@@ -147,34 +168,31 @@ def _samples(shard: Shard, uids: set[str], request: Request, by_json: bool, foun
 
 
 def _foreign_shards(root: Path) -> set[str]:
-    """Returns the shards that no recipe made from this image store: their uids may be of another making."""
+    """Returns the shards that were not made from this image store: their uids may be of another making."""
     made = {
         Path(output).stem
         for stage in list_stages(root)
-        if stage.startswith(RECIPE_STAGES)
         for commit in list_commits(root, stage)
+        if any(name.startswith("images/") for name in commit.inputs)
         for output in commit.outputs
     }
     return {shard.name for shard in find_shards(root)} - made if (root / "shards").is_dir() else set()
 
 
 def _left_behind(root: Path, found: Findings, digests: set[str]) -> Iterator[tuple[str, str, str, str]]:
-    """Yields the images that stay and have the bytes of one that goes, or are in one cluster of duplicates with it."""
-    going = {key for keys in found.images.values() for key in keys}
-    mates: dict[str, str] = {}
-    relation = paths.relation_file(root, "duplicates")
-    if going and relation.exists():
-        table = read_table(relation, ["key", "cluster"])
-        clusters = pc.unique(table.filter(pc.is_in(table["key"], pa.array(sorted(going))))["cluster"])
-        for key in table.filter(pc.is_in(table["cluster"], clusters))["key"].to_pylist():
-            mates[key] = "looks the same"
-    if not digests and not mates:
+    """Yields the images that stay and have the bytes of one that goes, or that a relation knows to look the same."""
+    going, alike = found.keys, set[str]()
+    for path in list_files(root / "relations", paths.INDEX_SUFFIX) if found.images else ():
+        table = read_table(path)
+        relation = made_relation(root, path.stem, TableSpec.of(table.schema))
+        alike |= relation.alike(table, going) if relation is not None else frozenset()
+    if not digests and not alike:
         return
-    for partition in sorted(path.stem for path in (root / "images").glob(f"*{paths.INDEX_SUFFIX}")):
-        index = read_image_index(root, partition, ["key", "url", "sha256"])
+    for path in list_files(root / "images", paths.INDEX_SUFFIX):
+        index = read_image_index(root, path.stem, ["key", "url", "sha256"])
         same = pc.is_in(index["sha256"], pa.array(sorted(digests), pa.string()))
-        linked = pc.is_in(index["key"], pa.array(sorted(mates), pa.string()))
+        linked = pc.is_in(index["key"], pa.array(sorted(alike), pa.string()))
         for row in index.filter(pc.or_(same, linked)).to_pylist():
             if row["key"] not in going:
-                why = "the same bytes" if row["sha256"] in digests else mates[row["key"]]
+                why = "the same bytes" if row["sha256"] in digests else "looks the same"
                 yield row["key"], row["url"], row["sha256"], why

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store.files.atomic import write_json
 from x2i.store.tombstones import TakedownRecord, journal_file, pending_files
 
@@ -19,8 +19,9 @@ from x2i.store.tombstones import TakedownRecord, journal_file, pending_files
 class Journal:
     """number: of the record it belongs to. images: image partition -> keys. shards: name -> sample keys.
 
-    urls: of these images, for finding them in logs; they are gone with the journal. digests: name by which commits and
-    plans refer to something that changes -> its digest before. plans: stage -> partition -> digest of its planned rows.
+    urls: of these images, for finding them in logs; they are gone with the journal. tables: the columns' partitions and
+    relations with rows about the images, as paths in the dataset. digests: name by which commits and plans refer to
+    something that changes -> its digest before. plans: stage -> partition -> digest of its planned rows.
     """
 
     number: str
@@ -28,6 +29,7 @@ class Journal:
     images: dict[str, list[str]]
     shards: dict[str, list[str]]
     urls: list[str]
+    tables: list[str]
     digests: dict[str, str]
     plans: dict[str, dict[str, str]]
 
@@ -36,12 +38,15 @@ class Journal:
         return frozenset(key for keys in self.images.values() for key in keys)
 
     @property
-    def sample_keys(self) -> frozenset[str]:
-        return frozenset(key for keys in self.shards.values() for key in keys)
+    def names(self) -> frozenset[str]:
+        """The keys of the images, their uids and the keys of their samples."""
+        return self.keys | frozenset(self.record.uids) | {key for keys in self.shards.values() for key in keys}
 
-    @property
-    def uids(self) -> frozenset[str]:
-        return frozenset(self.record.uids)
+    def changes(self, output: str) -> bool:
+        """Whether the takedown changes a file of the dataset, given by its path there."""
+        path = PurePosixPath(output)
+        rewritten = {"images": self.images, "shards": self.shards}.get(path.parts[0], ())
+        return path.stem in rewritten or output in self.tables
 
 
 def write_journal(root: Path, journal: Journal) -> None:
@@ -49,12 +54,12 @@ def write_journal(root: Path, journal: Journal) -> None:
 
 
 def read_journal(path: Path) -> Journal:
-    """Raises UserError if the journal is damaged."""
+    """Raises RunError if the journal is damaged."""
     try:
         document = json.loads(path.read_bytes())
         return Journal(**{**document, "record": TakedownRecord.from_json(document["record"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
+        raise RunError(
             f"{path}: damaged journal of a takedown ({error!r}): delete it and ask for the takedown again"
         ) from error
 

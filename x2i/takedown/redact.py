@@ -1,4 +1,4 @@
-"""What is left of a row that was taken down: its key and uid, so that places stay and it does not come back."""
+"""Redaction: a row that was taken down keeps its key and uid alone, so that it keeps its place and stays away."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MARK = '{"taken_down":true}'
 """What the field `extra` of such a row says: a row without a URL is known by it for what it is."""
 
 
-def blank_record(record: ImageRecord) -> ImageRecord:
+def redacted_record(record: ImageRecord) -> ImageRecord:
     """Returns the record of an image that was taken down in the place of `record`."""
     return ImageRecord(record.key, record.uid, "", Status.FILTERED, Reason.TAKEN_DOWN, extra=MARK)
 
 
-def blank_rows(plan: pa.Table, keys: Collection[str]) -> pa.Table:
+def redact_rows(plan: pa.Table, keys: Collection[str]) -> pa.Table:
     """Returns planned rows with everything but KEPT emptied in those with one of `keys`: as a crawl plans them."""
     mask = pc.is_in(plan["key"].combine_chunks(), pa.array(sorted(keys), pa.string()))
-    return _blanked(plan, mask)
+    return _redacted(plan, mask)
 
 
 def without_tombstoned(plan: pa.Table, tombstones: Tombstones) -> pa.Table:
@@ -39,10 +39,10 @@ def without_tombstoned(plan: pa.Table, tombstones: Tombstones) -> pa.Table:
         if host not in known:
             known[host] = tombstones.covers_source("", host)
         covered.append(known[host] or uid in tombstones.uids)
-    return _blanked(plan, pa.array(covered, pa.bool_())) if any(covered) else plan
+    return _redacted(plan, pa.array(covered, pa.bool_())) if any(covered) else plan
 
 
-def _blanked(plan: pa.Table, mask: pa.BooleanArray) -> pa.Table:
+def _redacted(plan: pa.Table, mask: pa.BooleanArray) -> pa.Table:
     columns = []
     for field in plan.schema:
         column = plan[field.name].combine_chunks()

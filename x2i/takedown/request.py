@@ -1,14 +1,18 @@
-"""What someone asks to be taken down: identities of images, in the forms in which the crawl and the store keep them."""
+"""The request of a takedown: identities of images, as typed and in the forms in which crawl and store keep them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
 
 from x2i.crawl.planning.identity import content_uid, normal_url, plain_host, url_uid
 from x2i.errors import UserError
+from x2i.options import Option
 
+KINDS = ("url", "host", "sha256", "phash", "uid", "key")
 MAX_DISTANCE = 15
 _HEX = {"sha256": 64, "phash": 16}
 
@@ -35,6 +39,34 @@ class Request:
         Whether or not they are in the dataset.
         """
         return self.uids | {url_uid(url) for url in self.urls} | {content_uid(digest) for digest in self.sha256}
+
+
+@dataclass(frozen=True)
+class RequestOptions:
+    """A request as typed: values, or names of files that list them."""
+
+    url: Annotated[tuple[str, ...], Option("Image fetched from this URL; FILE or @FILE: one per line.")] = ()
+    host: Annotated[tuple[str, ...], Option("Every image of this host and of hosts below it; or FILE.")] = ()
+    sha256: Annotated[tuple[str, ...], Option("Every image with these bytes as fetched, 64 hex digits.")] = ()
+    phash: Annotated[tuple[str, ...], Option("Every image that looks like this, 16 hex digits.")] = ()
+    uid: Annotated[tuple[str, ...], Option("The image with this uid.")] = ()
+    key: Annotated[tuple[str, ...], Option("The image with this key, such as 00003-00017.")] = ()
+    distance: Annotated[int, Option("Bits in which a --phash may differ.", ge=0, le=MAX_DISTANCE)] = 0
+    listed: Annotated[
+        Path | None,
+        Option('A file with one image per line: "url https://...", "key 00003-00017".', flag="--from"),
+    ] = None
+
+    def request(self) -> Request:
+        """Raises UserError for a value or a file that cannot be read, naming it."""
+        named = {kind: list(_expanded(getattr(self, kind))) for kind in KINDS}
+        for line in _text_lines(self.listed) if self.listed is not None else ():
+            kind, _, value = line.partition(" ")
+            if kind not in KINDS or not value.strip():
+                expected = f"lines such as 'url https://...' ({', '.join(KINDS)})"
+                raise UserError(f"{self.listed}: expected {expected}, found {line!r}")
+            named[kind].append(value.strip())
+        return read_request(named, self.distance)
 
 
 def read_request(named: Mapping[str, Iterable[str]], distance: int) -> Request:
@@ -76,3 +108,22 @@ def _host(text: str) -> str:
             f"takedown: host: expected a name such as img.example.org without scheme or path, found {text!r}"
         )
     return host.strip("[]")
+
+
+def _expanded(values: Iterable[str]) -> Iterator[str]:
+    """Yields the values as typed; for @FILE, or the name of a file that is there, its lines."""
+    for value in values:
+        if value.startswith("@"):
+            yield from _text_lines(Path(value[1:]))
+        elif "://" not in value and len(value) < 256 and Path(value).is_file():
+            yield from _text_lines(Path(value))
+        else:
+            yield value
+
+
+def _text_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a list: {error}") from error
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -1,4 +1,4 @@
-"""Rewriting one file without what is taken down. Each function can be run again on its own result, or on half of it.
+"""Image partitions and shards without what is taken down; each function can be run again on what it left.
 
 A process may die between a tar and its index. So places are always taken from the tar as it is, never from the index.
 """
@@ -12,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from x2i.errors import UserError
+from x2i.errors import RunError
 from x2i.reasons import Status
 from x2i.store import paths
-from x2i.store.files.atomic import read_table, write_table
+from x2i.store.files.atomic import write_table
 from x2i.store.files.tar import Member, list_members, read_range, tar_shard
 from x2i.store.images import extension, read_image_index, record_from_row, records_to_table
 from x2i.store.shards import Shard
-from x2i.takedown.redact import blank_record
-
-REFERENCES = ("key", "key_a", "key_b", "images", "uid", "uids")
-"""The fields of columns, relations and plans that say which images a row is about."""
+from x2i.takedown.redact import redacted_record
 
 
 def rewrite_images(root: Path, partition: str, keys: Collection[str]) -> bool:
     """Removes images from a partition of the store; their rows stay, emptied. Returns whether anything changed.
 
-    The result is what a crawl would have written that had not been allowed to fetch them. Raises UserError if the tar
+    The result is what a crawl would have written that had not been allowed to fetch them. Raises RunError if the tar
     is damaged or lacks a stored image.
     """
     gone = frozenset(keys)
@@ -47,7 +43,7 @@ def rewrite_images(root: Path, partition: str, keys: Collection[str]) -> bool:
     stored = {r.key: f"{r.key}.{extension(r.format)}" for r in records if r.status is Status.OK and r.key not in gone}
     missing = sorted(set(stored.values()) - set(members))
     if missing:
-        raise UserError(
+        raise RunError(
             f"{tar}: lacks the stored image {missing[0]}: the store is damaged; run `x2i verify` and mend it"
         )
     if len(members) > len(stored):
@@ -59,12 +55,11 @@ def rewrite_images(root: Path, partition: str, keys: Collection[str]) -> bool:
     rewritten = []
     for record in records:
         if record.key in gone:
-            rewritten.append(blank_record(record))
+            record = redacted_record(record)
         elif record.key in stored:
             member = members[stored[record.key]]
-            rewritten.append(replace(record, offset=member.offset, size=member.size))
-        else:
-            rewritten.append(record)
+            record = replace(record, data_offset=member.offset, data_size=member.size)
+        rewritten.append(record)
     changed = records_to_table(rewritten)
     return _write_if_changed(index, table, changed)
 
@@ -93,29 +88,6 @@ def rewrite_shard(shard: Shard, keys: Collection[str]) -> bool:
     places = {member.name: member for member in kept}
     rows = [_placed(row, places) for row in table.to_pylist() if row["key"] not in gone]
     return _write_if_changed(shard.index_path, table, pa.Table.from_pylist(rows, schema=table.schema))
-
-
-def rewrite_rows(path: Path, keys: Collection[str], uids: Collection[str]) -> bool:
-    """Drops the rows of a column or relation that are about any of these images. Returns whether anything changed."""
-    table = read_table(path)
-    return _write_if_changed(path, table, table.filter(pc.invert(rows_about(table, keys, uids))))
-
-
-def rows_about(table: pa.Table, keys: Collection[str], uids: Collection[str]) -> pa.Array:
-    """Returns, for each row, whether one of its REFERENCES, or one element of it, is among `keys` or `uids`."""
-    hit = pa.array([False] * table.num_rows, pa.bool_())
-    for name in REFERENCES:
-        if name not in table.column_names:
-            continue
-        values = pa.array(sorted(uids if name.startswith("uid") else keys), pa.string())
-        column = table[name].combine_chunks()
-        if pa.types.is_list(column.type):
-            parents = pc.list_parent_indices(column)
-            rows = pc.unique(parents.filter(pc.is_in(pc.list_flatten(column), values)))
-            hit = pc.or_(hit, pc.is_in(pa.array(range(table.num_rows), parents.type), rows))
-        elif pa.types.is_string(column.type):
-            hit = pc.or_(hit, pc.is_in(column, values))
-    return hit
 
 
 def _write_if_changed(path: Path, before: pa.Table, after: pa.Table) -> bool:

@@ -1,4 +1,4 @@
-"""What a crawl does with rows and pictures that are on the tombstone list."""
+"""The tombstone list applied to a crawl: which rows are not fetched, and which fetched images are not stored."""
 
 from __future__ import annotations
 

@@ -6,19 +6,21 @@ numbered on, and what an earlier crawl has is not planned again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipelines.engine.stage import PlanItem
 from pipelines.stages.crawl.stage import CrawlStage
 from x2i.errors import UserError
 from x2i.store import Dataset
-from x2i.store.dataset import ingest_stages
 from x2i.store.files.remote import list_files
 from x2i.store.plans import Plan, normalized, read_plan
 
 FIRST = "crawl"
+_CRAWL = re.compile(rf"{FIRST}(?:-([1-9][0-9]*))?")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,13 @@ class CrawlRun(CrawlStage):
         return super().plan(dataset)
 
 
+def crawl_stages(root: Path) -> list[str]:
+    """Returns the names of the crawls into a dataset that were begun, in order: "crawl", "crawl-2", "crawl-3", ..."""
+    names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
+    found = [(int(match[1] or 1), name) for name in names if (match := _CRAWL.fullmatch(name))]
+    return [name for _, name in sorted(found)]
+
+
 def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, reread: bool = False) -> list[CrawlRun]:
     """Returns the stages that a crawl command runs, the one that its sources belong to last.
 
@@ -56,8 +65,7 @@ def crawl_runs(dataset: Dataset, crawl: CrawlStage, *, overwrite: bool = False, 
     planned. overwrite: the last crawl of these sources is made anew. reread: web pages are read again, as a next crawl.
     """
     sources = crawl.inputs(dataset)
-    crawls = [name for name in ingest_stages(dataset.root) if name.split("-")[0] == FIRST]
-    plans = {name: read_plan(dataset.root, name) for name in crawls}
+    plans = {name: read_plan(dataset.root, name) for name in crawl_stages(dataset.root)}
     target = _target(crawl, sources, plans, dataset, overwrite, reread)
     config = crawl.config()
     found = [CrawlRun(**vars(crawl), name=target, planned_from=config, digests=sources)]

@@ -13,7 +13,7 @@ from x2i.crawl.process import StoragePolicy
 from x2i.crawl.sources.options import ArchiveOptions, PageOptions, TableOptions, VideoOptions
 from x2i.errors import UserError
 from x2i.options import Option, as_config, check
-from x2i.store.dataset import ingest_stages
+from x2i.store.stages import ingest_stages
 
 if TYPE_CHECKING:
     from x2i.crawl.sources.kind import SourceKind

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ import yaml
 
 from x2i.exporters.card import NO_CONTACT, card, describe
 from x2i.exporters.card_data import Publication, license_address
+from x2i.exporters.configs import configs
 from x2i.exporters.croissant import VERSION, croissant
-from x2i.exporters.hugging_face import configs
 from x2i.store.commits import Counts
 
 EVIL = "CC | --- |\n\n<script>alert(1)</script> [x](javascript:1) `code` ---\nlicense: mit"
@@ -64,6 +66,7 @@ def test_the_card_tells_licenses_funnel_recipes_policy_and_contact() -> None:
         licenses={"": 4, "CC0-1.0": 6},
         recipes={"edit 3": 10},
         steps=steps,
+        ingest=steps["crawl"],
         robots=True,
         user_agents=("bot/1.0 (+https://x.example)",),
     )
@@ -143,19 +146,40 @@ def require_croissant(document: dict[str, Any]) -> None:
         assert files[field["source"]["fileSet"]["@id"]]["@type"] == "cr:FileSet"
         assert len(field["source"]["extract"]) == 1
         if "references" in field:
-            assert field["references"]["@id"] in fields
-        if "transform" in field:
-            assert re.search(field["source"]["transform"]["regex"], "x.json")
+            assert field["references"]["field"]["@id"] in fields
+        if "transform" in field["source"]:
+            suffix = field["source"]["fileSet"]["@id"].rsplit("-", 2)[1:]
+            assert re.search(field["source"]["transform"]["regex"], f"x.{'.'.join(suffix)}")
 
 
-@pytest.mark.parametrize(("suffix", "name"), [("json", "a-1.json"), ("input_1.jpg", "a-1.input_1.jpg")])
-def test_the_key_is_read_out_of_member_names(suffix: str, name: str) -> None:
+def require_valid(document: dict[str, Any], folder: Path) -> None:
+    """Asserts that the reference implementation of Croissant finds no error and no warning but of what is optional."""
+    import mlcroissant
+
+    path = folder / "croissant.json"
+    path.write_text(json.dumps(document))
+    dataset = mlcroissant.Dataset(jsonld=path)  # raises ValidationError
+    assert not dataset.metadata.ctx.issues.errors
+    assert all("is recommended" in warning for warning in dataset.metadata.ctx.issues.warnings)
+
+
+def test_the_reference_validator_accepts_the_document(tmp_path: Path) -> None:
+    three = facts(task="few", num_inputs=2, image_names=["input_1.jpg", "input_2.png", "output.jpg"])
+    found = configs([("edit-1in-00000", facts()), ("few-2in-00000", three)])
+    document = croissant(published(licenses={"CC0-1.0": 1}), found, "what it is")
+    require_valid(document, tmp_path)
+    for field in document["recordSet"][1]["field"]:
+        field.pop("references", None)
+    document["recordSet"][0]["field"][0]["source"] = {"fileSet": {"@id": "nowhere"}, "extract": {"jsonPath": "$.key"}}
+    with pytest.raises(Exception, match="nowhere"):
+        require_valid(document, tmp_path)
+
+
+def test_the_key_is_read_out_of_member_names() -> None:
     document = croissant(published(), configs([("edit-1in-00000", facts())]), "")
-    for field in document["recordSet"][0]["field"]:
-        source = field["source"]
-        if "transform" in source and source["fileSet"]["@id"] == f"edit-{suffix.replace('.', '-')}":
-            found = re.search(source["transform"]["regex"], name)
-            assert found is not None
-            assert found[1] == "a-1"
-            return
-    raise AssertionError(suffix)
+    sets = {entry["@id"]: entry for entry in document["recordSet"]}
+    source = sets["edit-input_1"]["field"][0]["source"]
+    assert source["fileSet"]["@id"] == "edit-input_1-jpg"
+    found = re.search(source["transform"]["regex"], "a-1.input_1.jpg")
+    assert found is not None
+    assert found[1] == "a-1"

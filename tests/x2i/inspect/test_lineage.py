@@ -18,7 +18,7 @@ def test_a_sample_leads_to_its_image_and_to_every_column_about_it(dataset: Datas
     assert source["key"] == "00000-00001"
     assert source["url"].endswith("chelsea.png")
     assert source["license"] == "CC0-1.0"
-    assert set(source["columns"]) == {"captions", "embeddings-classic", "entities", "quality"}
+    assert set(source["columns"]) == {"captions", "embeddings", "entities", "quality"}
     assert source["columns"]["captions"][0]["caption"].startswith("A tabby cat")
     assert [image["name"] for image in document["images"]] == ["input_1.jpg", "output.jpg"]
 

@@ -43,7 +43,7 @@ def test_counts_are_those_of_the_indexes(dataset: Dataset) -> None:
     assert (stats.images.attempted, stats.images.kept) == (15, 7)
     assert stats.images.filtered == {"robots_disallowed": 2, "too_small": 2}
     assert stats.images.failed == {"http_client_error": 2, "timeout": 2}
-    assert stats.images.bytes_stored == sum(table["size"].to_pylist())
+    assert stats.images.bytes_stored == sum(table["data_size"].to_pylist())
     hosts = {group.name: group.sums["kept"] for group in stats.images.rankings["host"].groups}
     assert hosts["photos.example"] == 7
     licenses = {group.name: group.sums["images"] for group in stats.images.rankings["license"].groups}
@@ -163,7 +163,7 @@ def synthetic(root: Path, rows: int, hosts: list[str] | None = None, licenses: l
             "original_width": 400 + numbers % 800,
             "original_height": 600 + numbers % 500,
             "bytes": 10_000 + numbers,
-            "size": 9_000 + numbers,
+            "data_size": 9_000 + numbers,
         }
         table = pa.table(
             {f.name: pa.array(given[f.name] if f.name in given else [None] * size, f.type) for f in IMAGE_SCHEMA}

@@ -24,6 +24,13 @@ def test_a_column_without_keys_cannot_be_written(tmp_path: Path) -> None:
         write_column(tmp_path, "quality", "00000", TABLE.drop_columns(["key"]))
 
 
+@pytest.mark.parametrize("name", ["embeddings-clip", "Quality", "2d", ""])
+def test_what_is_no_name_in_sql_cannot_be_the_name_of_a_table(tmp_path: Path, name: str) -> None:
+    for write in (lambda: write_column(tmp_path, name, "00000", TABLE), lambda: write_relation(tmp_path, name, TABLE)):
+        with pytest.raises(AssertionError, match="is no name of"):
+            write()
+
+
 def test_a_relation_comes_back_as_written(tmp_path: Path) -> None:
     write_relation(tmp_path, "duplicates", TABLE)
     assert read_relation(tmp_path, "duplicates").equals(TABLE)

@@ -49,7 +49,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 def test_the_offset_of_a_record_leads_to_its_bytes(tmp_path: Path) -> None:
     kept = write(tmp_path)[0]
-    data = read_range(paths.image_tar(tmp_path, "00000"), kept.offset, kept.size)
+    data = read_range(paths.image_tar(tmp_path, "00000"), kept.data_offset, kept.data_size)
     assert data == photo_bytes("rocket.jpg")
     assert [member.name for member in list_members(paths.image_tar(tmp_path, "00000"))] == ["00000-00000.jpg"]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from tests.support import photos
 from x2i.errors import UserError
 from x2i.store import Dataset
-from x2i.store.query.views import Selection, Verdicts, connect, list_views, missing, select, view_name
+from x2i.store.columns import write_relation
+from x2i.store.query.predicates import check_predicate
+from x2i.store.query.views import Selection, Verdicts, connect, list_views, missing, select
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +21,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def ask(dataset: Dataset, *predicates: str) -> Verdicts:
-    with connect(dataset, list_views(dataset)) as connection:
-        return select(connection, Selection.parse(predicates))
+    views = list_views(dataset)
+    with connect(dataset, views) as connection:
+        return select(connection, views, Selection.parse(predicates))
 
 
 def kept(verdicts: Verdicts) -> set[str]:
@@ -59,7 +63,7 @@ def test_entities_are_asked_for_with_exists(dataset: Dataset) -> None:
 def test_an_image_that_a_column_does_not_cover_is_told_apart_from_one_that_fails(tmp_path: Path) -> None:
     dataset = photos.write_photos(tmp_path)
     photos.write_quality(tmp_path)
-    (tmp_path / "commits/filter/00001.json").unlink()
+    (tmp_path / "commits/quality/00001.json").unlink()
     verdicts = ask(dataset, "big=quality.min_side >= 1")
     assert verdicts.not_selected == {"quality_is_known": 4}
 
@@ -67,7 +71,7 @@ def test_an_image_that_a_column_does_not_cover_is_told_apart_from_one_that_fails
 def test_uncommitted_files_are_not_seen(tmp_path: Path) -> None:
     dataset = photos.write_photos(tmp_path)
     photos.write_quality(tmp_path)
-    for record in (tmp_path / "commits/filter").glob("*.json"):
+    for record in (tmp_path / "commits/quality").glob("*.json"):
         record.unlink()
     assert "quality" not in list_views(dataset)
 
@@ -105,8 +109,9 @@ def test_uncommitted_files_are_not_seen(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_a_plain_predicate_is_refused(dataset: Dataset, predicate: str) -> None:
-    with pytest.raises(UserError) as refusal, connect(dataset, list_views(dataset)) as connection:
-        select(connection, Selection({"mine": predicate}))
+    views = list_views(dataset)
+    with pytest.raises(UserError) as refusal, connect(dataset, views) as connection:
+        select(connection, views, Selection({"mine": predicate}))
     assert "mine" in str(refusal.value)
     assert not Path("/tmp/stolen.csv").exists()
 
@@ -161,8 +166,10 @@ def test_names_are_split_from_predicates() -> None:
 
 def test_a_view_that_nobody_made_names_its_stage(bare: Dataset) -> None:
     with pytest.raises(UserError, match=r"quality.*x2i filter"):
-        connect(bare, list_views(bare), ["quality"])
-    assert "x2i embed" in str(missing(list_views(bare), ["embeddings_clip"]))
+        connect(bare, list_views(bare), ["quality"], {"quality": "filter"})
+    made_by = {"embeddings_clip": "embed --column embeddings_clip"}
+    assert "x2i embed --column" in str(missing(list_views(bare), ["embeddings_clip"], made_by))
+    assert missing(list_views(bare), ["images", "no_such_table"], made_by) is None
 
 
 @pytest.fixture
@@ -176,14 +183,35 @@ def test_a_dataset_without_images_names_crawl(tmp_path: Path) -> None:
         connect(empty, list_views(empty))
 
 
-def test_a_dash_in_a_column_name_is_an_underscore_in_sql() -> None:
-    assert view_name("embeddings-classic-hog-color") == "embeddings_classic_hog_color"
+def test_a_table_that_declares_no_rows_per_image_is_asked_with_exists(tmp_path: Path) -> None:
+    dataset = photos.write_photos(tmp_path)
+    keys = sorted(photos.keys().values())[:2]
+    path = write_relation(tmp_path, "mine", pa.table({"key": keys, "good": [True, False]}))
+    photos.commit(tmp_path, "mine", "00000", (path,))
+    with pytest.raises(UserError, match="several rows per image: EXISTS"):
+        ask(dataset, "mine.good")
+    found = ask(dataset, "EXISTS (SELECT 1 FROM mine WHERE mine.key = images.key AND mine.good)")
+    assert found.kept["keys"].to_pylist() == [keys[:1]]
+
+
+def test_duckdb_lists_its_functions_once_for_all_predicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    import duckdb
+
+    check_predicate("first", "1 = 1")
+    opened: list[object] = []
+    original = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *a, **k: opened.append(a) or original(*a, **k))
+    for number in range(5):
+        check_predicate("mine", f"{number} = {number}")
+        check_predicate("mine", f"{number} = {number}")
+    assert len(opened) == 5
 
 
 def test_a_pair_is_kept_if_both_its_images_pass(dataset: Dataset) -> None:
     pairs = "SELECT [key_a, key_b] AS keys, '' AS suffix FROM subject_pairs"
-    with connect(dataset, list_views(dataset)) as connection:
-        assert select(connection, Selection(), pairs).kept.num_rows == 2
-        one = select(connection, Selection({"not_rocket": "images.uid <> 'uid-rocket'"}), pairs)
+    views = list_views(dataset)
+    with connect(dataset, views) as connection:
+        assert select(connection, views, Selection(), pairs).kept.num_rows == 2
+        one = select(connection, views, Selection({"not_rocket": "images.uid <> 'uid-rocket'"}), pairs)
     assert one.kept.num_rows == 1
     assert one.not_selected == {"not_rocket": 1}

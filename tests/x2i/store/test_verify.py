@@ -77,7 +77,7 @@ def flip(path: Path, position: int) -> None:
 def assert_named(report: VerifyReport, file: str, *words: str) -> None:
     matching = [f for f in report.findings if f.file == file and all(word in f.problem for word in words)]
     assert matching, f"no finding on {file} with {words}; found: {report.findings}"
-    assert all(finding.remedy for finding in report.findings)
+    assert all(finding.fix for finding in report.findings)
 
 
 @pytest.mark.parametrize("level", list(Level))
@@ -104,7 +104,7 @@ def test_fast_compares_sums_and_names_and_reads_no_table(root: Path) -> None:
 
 def test_deep_names_a_picture_that_is_not_the_recorded_one(root: Path) -> None:
     index = root / "images/00000.parquet"
-    stored = [row for row in pq.read_table(index).to_pylist() if row["size"]]
+    stored = [row for row in pq.read_table(index).to_pylist() if row["data_size"]]
     edit_index(root, "images/00000.parquet", lambda rows: rows[0].update(phash=stored[1]["phash"]))
     assert verify(root, Level.NORMAL).ok
     assert_named(verify(root, Level.DEEP), "images/00000.tar", "another picture", stored[0]["key"])
@@ -210,7 +210,7 @@ def test_a_wrong_field_of_a_shard_index_is_found(root: Path, field: str) -> None
 
 
 def test_a_wrong_offset_in_an_image_index_is_found(root: Path) -> None:
-    edit_index(root, "images/00000.parquet", lambda rows: rows[2].update(offset=512))
+    edit_index(root, "images/00000.parquet", lambda rows: rows[2].update(data_offset=512))
     assert_named(verify(root), "images/00000.parquet", "00000-00002", "512")
 
 
@@ -251,12 +251,12 @@ def test_a_shard_under_another_tasks_name_is_found(root: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["images/00000.tar", "images/00001.parquet", DEBLUR, "columns/captions/00001.parquet"])
-def test_a_deleted_file_is_found_and_the_remedy_names_the_record(root: Path, file: str) -> None:
+def test_a_deleted_file_is_found_and_the_fix_names_the_record(root: Path, file: str) -> None:
     (root / file).unlink()
     report = verify(root)
     assert_named(report, file, "is missing")
-    remedies = [finding.remedy for finding in report.findings if finding.file == file]
-    assert all(remedy.startswith("delete commits/") and "run `x2i" in remedy for remedy in remedies)
+    fixes = [finding.fix for finding in report.findings if finding.file == file]
+    assert all(fix.startswith("delete commits/") and "run `x2i" in fix for fix in fixes)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The funnel: how many addresses became images, how many images went on, how many samples they gave, and why not more.
 
-Every number comes from commit records, from the columns, or from what planning counted.
+Every number comes from commit records, from the columns, or from asking the recorded selections again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from x2i.errors import RunError, UserError
 from x2i.reasons import Status
-from x2i.store import Dataset, paths
-from x2i.store.commits import Counts, list_commits, list_stages
+from x2i.store import Dataset
+from x2i.store.commits import Counts, list_commits
 from x2i.store.files.cache import local_copy
 from x2i.store.plans import planned_stages, read_plan
+from x2i.store.query.views import list_views
+from x2i.store.stages import StageInfo, committed_stages
 
 MOST_NAMES = 12
 NOT_SELECTED = "not selected: "
@@ -40,7 +42,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RecipeSteps:
-    """One recipe's way from candidates to samples. candidates: None if the plan's counts do not fit the commits."""
+    """One recipe's way from candidates to samples. candidates is None where the selection cannot be asked again."""
 
     recipe: str
     candidates: int | None
@@ -59,12 +61,15 @@ class TaskSize:
 
 @dataclass(frozen=True)
 class Funnel:
-    """Everything the report says of a dataset. steps[0] is the ingest; the later ones each see every stored image."""
+    """Everything the report says of a dataset. steps[0] is the ingest; the later ones each see every stored image.
+
+    relations: rows of each relation that joins several images, by name.
+    """
 
     name: str
     path: str
     steps: tuple[Step, ...]
-    pairs: int | None
+    relations: Mapping[str, int]
     recipes: tuple[RecipeSteps, ...]
     tasks: tuple[TaskSize, ...]
     hosts: Mapping[str, int]
@@ -86,70 +91,61 @@ class Funnel:
         return sum(task.samples for task in self.tasks)
 
 
-STAGES = {
-    "dedup": "no duplicate",
-    "filter": "scored",
-    "caption": "with a caption",
-    "detect": "with an entity",
-    "embed": "embedded",
-    "subjects": "in a pair of one subject",
-}
-
-
 def read_funnel(dataset: Dataset) -> Funnel:
     """Reads the counts of every stage of `dataset`."""
-    ingest = sum((commit.counts for commit in dataset.image_commits()), Counts())
-    stages = list_stages(dataset.root)
-    steps = [Step("crawl", "fetched and stored", ingest)]
-    steps += [Step(stage, title, _counts(dataset, stage)) for stage, title in STAGES.items() if stage in stages]
+    stages = committed_stages(dataset.root)
+    ingest = sum((stage.counts for stage in stages if stage.kind == "images"), Counts())
+    tables = [stage for stage in stages if stage.kind in ("column", "relation")]
+    steps = [Step("images", "fetched and stored", ingest)]
+    steps += [Step(stage.name, stage.spec.title if stage.spec else stage.name, stage.counts) for stage in tables]
     hosts, licenses, other = _origins(dataset)
     return Funnel(
         name=dataset.name,
         path=str(dataset.root),
         steps=tuple(steps),
-        pairs=_pairs(dataset),
-        recipes=tuple(_recipe(dataset, stage) for stage in _materialized(dataset, stages)),
+        relations=_relation_rows(dataset),
+        recipes=tuple(_recipes(dataset, stages)),
         tasks=tuple(_tasks(dataset)),
         hosts=hosts,
         licenses=licenses,
-        holes=tuple(_holes(dataset, stages)),
+        holes=tuple(_holes(dataset)),
         other_hosts=other,
         failures={folder.name: n for folder in _failed(dataset) if (n := len(list(folder.glob("*.json"))))},
     )
 
 
-def _counts(dataset: Dataset, stage: str) -> Counts:
-    return sum((commit.counts for commit in list_commits(dataset.root, stage)), Counts())
+def _relation_rows(dataset: Dataset) -> dict[str, int]:
+    """Returns the number of rows of each relation that has not one row for each image, by name."""
+    views = list_views(dataset)
+    found = [view for view in views.values() if view.spec and view.spec.kind == "relation" and view.has_many_rows]
+    return {view.name: pq.read_metadata(local_copy(view.files[0])).num_rows for view in found}
 
 
-def _pairs(dataset: Dataset) -> int | None:
-    path = paths.relation_file(dataset.root, "subject_pairs")
-    return pq.read_metadata(local_copy(path)).num_rows if path.exists() else None
+def _recipes(dataset: Dataset, stages: Sequence[StageInfo]) -> Iterator[RecipeSteps]:
+    """Yields what became of each recipe, also where it was planned without anything to make, which is worth telling."""
+    counts = {stage.name: stage.counts for stage in stages}
+    for stage in sorted({*counts, *planned_stages(dataset.root)}):
+        recipe, planned = _recipe_of(dataset, stage)
+        if recipe is not None:
+            yield _recipe(str(recipe), counts.get(stage, Counts()), planned)
 
 
-def _materialized(dataset: Dataset, stages: list[str]) -> list[str]:
-    """Returns the recipes' stages: with commits, or planned without anything to make, which is worth telling too."""
-    return sorted(stage for stage in {*planned_stages(dataset.root), *stages} if stage.startswith("materialize-"))
+def _recipe_of(dataset: Dataset, stage: str) -> tuple[str | None, Mapping[str, int]]:
+    """Returns the recipe of a stage that makes samples, and what its planning counted beside the rows."""
+    try:
+        plan = read_plan(dataset.root, stage)
+        config = plan.config if plan else next(list_commits(dataset.root, stage)).config
+    except (RunError, UserError, StopIteration):  # a record is damaged: `x2i verify` says so
+        return None, {}
+    return config.get("recipe"), plan.counts if plan else {}
 
 
-def _recipe(dataset: Dataset, stage: str) -> RecipeSteps:
-    counts = _counts(dataset, stage)
-    name = stage.removeprefix("materialize-")
-    planned = _planned_counts(dataset, stage)
+def _recipe(name: str, counts: Counts, planned: Mapping[str, int]) -> RecipeSteps:
     candidates = planned.get("candidates")
     lost = {name.removeprefix(NOT_SELECTED): n for name, n in planned.items() if name.startswith(NOT_SELECTED)}
     if candidates is not None and candidates - sum(lost.values()) == counts.total:
         return RecipeSteps(name, candidates, lost, counts.total, counts)
     return RecipeSteps(name, None, {}, counts.total, counts)
-
-
-def _planned_counts(dataset: Dataset, stage: str) -> dict[str, int]:
-    """Returns what planning counted beside the rows; nothing if the plan's record is not there or damaged."""
-    try:
-        plan = read_plan(dataset.root, stage)
-    except (RunError, UserError):
-        return {}
-    return dict(plan.counts) if plan else {}
 
 
 def _tasks(dataset: Dataset) -> Iterator[TaskSize]:
@@ -175,15 +171,17 @@ def _origins(dataset: Dataset) -> tuple[dict[str, int], dict[str, int], int]:
     return named, dict(licenses.most_common(MOST_NAMES)), len(hosts) - len(named)
 
 
-def _holes(dataset: Dataset, stages: list[str]) -> Iterator[str]:
-    """Names what this dataset does not have: stages that were not run, abilities that no backend serves."""
+def _holes(dataset: Dataset) -> Iterator[str]:
+    """Names what this dataset does not have: tables that recipes are made from, abilities that no backend serves."""
     from x2i.models.registry import Ability, available
+    from x2i.recipes import RECIPES
+    from x2i.recipes.plan import missing_tables
 
-    if not dataset.image_commits():
+    if dataset.image_commits():
+        recipes = [RECIPES.get(name)() for name in RECIPES]
+        yield from sorted({hole for recipe in recipes if (hole := missing_tables(dataset, recipe))})
+    else:
         yield "no images: run `x2i crawl`"
-    for stage, title in STAGES.items():
-        if stage not in stages and dataset.image_commits():
-            yield f"{title}: not known, run `x2i {stage}`"
     if not dataset.shards():
         yield "no samples: run `x2i materialize`"
     for ability in Ability:

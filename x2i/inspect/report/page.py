@@ -57,8 +57,8 @@ def _about(funnel: Funnel) -> str:
 def _figures(funnel: Funnel, run: TrainingRun | None) -> Iterator[tuple[str, str, str]]:
     yield "attempted", f"{funnel.attempted:,}", "image addresses"
     yield "kept", f"{funnel.stored:,}", f"images, {share(funnel.stored, funnel.attempted)}".rstrip(", ")
-    if funnel.pairs is not None:
-        yield "pairs", f"{funnel.pairs:,}", "of images of one subject"
+    for name, rows in funnel.relations.items():
+        yield name.replace("_", " "), f"{rows:,}", "rows that join images"
     yield "samples", f"{funnel.samples:,}", f"of {len(funnel.tasks)} tasks"
     yield "shards", f"{sum(t.shards for t in funnel.tasks):,}", describe_bytes(sum(t.bytes for t in funnel.tasks))
     if run is not None and run.trained is not None and run.untrained is not None:

@@ -43,8 +43,8 @@ def _images(funnel: Funnel) -> Iterator[Text]:
     for step in funnel.steps:
         note = describe_losses(step.counts)
         yield _bar(step.title, step.counts.ok, whole, note)
-    if funnel.pairs is not None:
-        yield _bar("pairs of images", funnel.pairs, max(whole, funnel.pairs), "")
+    for name, rows in funnel.relations.items():
+        yield _bar(name.replace("_", " "), rows, max(whole, rows), "")
 
 
 def _recipes(funnel: Funnel) -> Iterator[Text]:

@@ -76,8 +76,10 @@ def _view(target: Target, record: ImageRecord, caption: str) -> ImageView:
     if record.status is not Status.OK:
         return ImageView(record, None, record.url)
     root = target.dataset.root if target.kind is Kind.DATASET and target.dataset else target.path.parent.parent
-    partition = record.key.rsplit("-", 1)[0]
-    return ImageView(record, read_range(paths.image_tar(root, partition), record.offset, record.size), caption)
+    partition = paths.image_partition(record.key)
+    return ImageView(
+        record, read_range(paths.image_tar(root, partition), record.data_offset, record.data_size), caption
+    )
 
 
 def _captions(dataset: Dataset | None) -> dict[str, Any]:

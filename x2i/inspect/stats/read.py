@@ -17,11 +17,11 @@ from x2i.inspect.target import Kind, Target
 from x2i.reasons import Status
 from x2i.store import paths
 from x2i.store.commits import list_commits
-from x2i.store.dataset import ingest_stages
 from x2i.store.files.cache import local_copy
 from x2i.store.reshard import shard_batches
 from x2i.store.scratch_database import scratch_database
 from x2i.store.shards import Shard
+from x2i.store.stages import ingest_stages
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,7 +30,7 @@ IMAGE_FIELDS = ("host", "format", "license", "status", "reason", "opt_out", "htt
 SAMPLE_FIELDS = ("task", "num_inputs", "recipe", "image_format", "shard")
 IMAGE_COLUMNS = (
     *("status", "reason", "host", "license", "format", "opt_out", "http_status", "text"),
-    *("bytes", "size", "width", "height", "original_width", "original_height"),
+    *("bytes", "data_size", "width", "height", "original_width", "original_height"),
 )
 IMAGE_MEASURES = {
     "images": "1",
@@ -53,7 +53,7 @@ IMAGE_HISTOGRAMS = (  # table, value, title, unit
     ("kept", "least(width, height)", "shortest side", "pixels as stored"),
     ("kept", "width / height", "aspect ratio", "width / height"),
     ("kept", "bytes", "bytes before", "a file, as fetched"),
-    ("kept", "size", "bytes", "a file, as stored"),
+    ("kept", "data_size", "bytes", "a file, as stored"),
     ("images", "length(text)", "alt text", "characters"),
     ("captions", "length(caption)", "caption", "characters"),
 )
@@ -189,7 +189,8 @@ def _image_stats(database: duckdb.DuckDBPyConnection, by: str | None, top: int) 
     kept, resized, fetched, stored, megapixels = _row(
         database,
         "SELECT count(*), count(*) FILTER (greatest(original_width, original_height) > greatest(width, height)), "
-        "coalesce(sum(bytes), 0), coalesce(sum(size), 0), coalesce(sum(width::BIGINT * height), 0) / 1e6 FROM kept",
+        "coalesce(sum(bytes), 0), coalesce(sum(data_size), 0), "
+        "coalesce(sum(width::BIGINT * height), 0) / 1e6 FROM kept",
     )
     reasons = "SELECT status, coalesce(reason, ''), count(*) FROM images GROUP BY ALL ORDER BY ALL"
     lost = database.execute(reasons).fetchall()

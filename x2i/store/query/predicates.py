@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _HARMLESS_TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series"})
 
 
+@functools.lru_cache(maxsize=1024)
 def check_predicate(name: str, text: str) -> frozenset[str]:
     """Returns the table names that predicate `name` refers to, in lower case.
 
@@ -22,17 +24,14 @@ def check_predicate(name: str, text: str) -> frozenset[str]:
     """
     import duckdb
 
-    connection = duckdb.connect(":memory:", config={"enable_external_access": "false", "lock_configuration": "true"})
     try:
-        node = _parse(connection, name, text)
-        fleeting = _fleeting_functions(connection)
+        with _locked_connection() as connection:
+            node = _parse(connection, name, text)
     except duckdb.Error as error:
         raise refused(name, text, str(error)) from error
-    finally:
-        connection.close()
     tables: set[str] = set()
     for part in _walk(node):
-        why = _forbidden(part, fleeting)
+        why = _forbidden(part, _fleeting_functions())
         if why:
             raise refused(name, text, why)
         tables |= _tables_of(part)
@@ -91,9 +90,17 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:
         yield from _walk(child)
 
 
-def _fleeting_functions(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    rows = connection.execute(
-        "SELECT DISTINCT function_name FROM duckdb_functions() "
-        "WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
-    ).fetchall()
+def _locked_connection() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"enable_external_access": "false", "lock_configuration": "true"})
+
+
+@functools.cache
+def _fleeting_functions() -> frozenset[str]:
+    with _locked_connection() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() "
+            "WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+        ).fetchall()
     return frozenset(str(row[0]).lower() for row in rows)

@@ -1,13 +1,14 @@
 """Selections: named SQL predicates over a dataset's images, columns and relations, run by a DuckDB that is locked in.
 
-Every committed column and relation is a view under its own name (`-` written as `_`), beside `images`, which holds the
-stored images. The connection lives in memory, sees only these tables, and cannot touch files, the network or its own
-settings. A predicate is one expression that is true or false for a row, such as
+Every committed column and relation is a view under its own name, beside `images`, which holds the stored images. The
+connection lives in memory, sees only these tables, and cannot touch files, the network or its own settings. A predicate
+is one expression that is true or false for a row, such as
 
     quality.min_side >= 512 AND NOT duplicates.is_duplicate
 
-Views with one row per image can be used as they are. `entities` and `subject_pairs` have several: outside the recipes
-that are about their rows, ask with EXISTS (SELECT 1 FROM entities WHERE entities.key = images.key AND ...).
+Views that declare one row per image can be used as they are. Of a view with many, such as the entities found in an
+image, ask with EXISTS (SELECT 1 FROM entities WHERE entities.key = images.key AND ...), except in a recipe that makes a
+sample of each row.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from x2i.errors import UserError
@@ -23,6 +26,8 @@ from x2i.store import paths
 from x2i.store.commits import list_commits, list_stages
 from x2i.store.files.cache import local_copy
 from x2i.store.query.predicates import check_predicate, refused
+from x2i.store.stages import table_of
+from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,15 +36,6 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
 
 IMAGES = "images"
-SEVERAL_ROWS = frozenset({"entities", "subject_pairs"})
-MADE_BY = {
-    "images": "crawl",
-    "quality": "filter",
-    "captions": "caption",
-    "entities": "detect",
-    "duplicates": "dedup",
-    "subject_pairs": "subjects",
-}
 NAMED_PREDICATE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(?!=)(.+)", re.DOTALL)
 IMAGE_CANDIDATES = "SELECT [key] AS keys, '' AS suffix FROM images"
 _ATTEMPTS = "attempted_images"
@@ -52,6 +48,16 @@ class View:
     name: str
     files: tuple[Path, ...]
     digests: Mapping[str, str]
+
+    @cached_property
+    def spec(self) -> TableSpec | None:
+        """The table's declaration, as its first file holds it."""
+        return TableSpec.read(local_copy(self.files[0])) if self.name != IMAGES else None
+
+    @property
+    def has_many_rows(self) -> bool:
+        """Whether an image may have several rows; so it is of a table that does not declare the contrary."""
+        return self.name != IMAGES and (self.spec is None or self.spec.rows == "many")
 
 
 @dataclass(frozen=True)
@@ -104,29 +110,34 @@ def list_views(dataset: Dataset) -> dict[str, View]:
     }
 
 
-def view_name(name: str) -> str:
-    """Returns a column's or relation's name as SQL writes it: `embeddings-clip` is the view `embeddings_clip`."""
-    return re.sub(r"[^a-z0-9_]", "_", name.lower())
+def missing(views: Mapping[str, View], names: Iterable[str], made_by: Mapping[str, str]) -> str | None:
+    """Says which of the tables `names` has not been made, and how to make it; None if all are there.
 
-
-def missing(views: Mapping[str, View], names: Iterable[str]) -> str | None:
-    """Says which of `names` (what this project makes, or an embedding) does not exist, and which stage makes it."""
+    made_by: table -> the command that makes it, without `x2i`. Names that it lacks are not asked for.
+    """
     for name in names:
-        stage = "embed" if name.startswith("embeddings") else MADE_BY.get(name)
-        if stage is not None and name not in views:
-            return f"{name} has not been made: run `x2i {stage}` first (there are: {', '.join(views) or 'none'})"
+        if name in made_by and name not in views:
+            there = ", ".join(views) or "none"
+            return f"{name} has not been made: run `x2i {made_by[name]}` first (there are: {there})"
     return None
 
 
-def connect(dataset: Dataset, views: Mapping[str, View], needs: Iterable[str] = ()) -> duckdb.DuckDBPyConnection:
+def connect(
+    dataset: Dataset,
+    views: Mapping[str, View],
+    needs: Iterable[str] = (),
+    made_by: Mapping[str, str] = MappingProxyType({}),
+) -> duckdb.DuckDBPyConnection:
     """Returns a locked connection in memory on `views`. Close it after use.
 
-    Raises UserError if there are no images, or if one of `needs` has not been made, naming the stage to run.
+    Raises UserError if there are no images, or if one of `needs` has not been made: see `missing`.
     """
     import duckdb
     import pyarrow.dataset
 
-    absent = missing(views, [IMAGES, *needs])
+    if IMAGES not in views:
+        raise UserError(f"{dataset.root}: no images yet: run `x2i crawl` or `x2i import` first")
+    absent = missing(views, needs, made_by)
     if absent:
         raise UserError(f"{dataset.root}: {absent}")
     connection = duckdb.connect(":memory:")
@@ -142,6 +153,7 @@ def connect(dataset: Dataset, views: Mapping[str, View], needs: Iterable[str] = 
 
 def select(
     connection: duckdb.DuckDBPyConnection,
+    views: Mapping[str, View],
     selection: Selection,
     candidates: str = IMAGE_CANDIDATES,
     rows: Sequence[str] = (),
@@ -149,7 +161,8 @@ def select(
 ) -> Verdicts:
     """Asks every candidate the predicates of `selection`; a candidate of several images is kept if all its images pass.
 
-    candidates: a SELECT with the columns keys (VARCHAR[]: image keys) and suffix; its other columns are handed through.
+    views: those that `connection` was made of. candidates: a SELECT with the columns keys (VARCHAR[]: image keys) and
+    suffix; its other columns are handed through.
     rows, joins: the views of several rows per image of which a candidate means one row, and the JOIN that finds it,
     against `candidate`: the columns of `candidates` and `image_key`.
     For each column that a predicate names, an image without a row in it fails the added predicate `<view>_is_known`.
@@ -160,7 +173,8 @@ def select(
 
     tables = _tables(connection)
     used = selection.tables() & set(tables)
-    joined = sorted(used - SEVERAL_ROWS - {IMAGES, _ATTEMPTS})
+    several = {name for name in used & set(views) if views[name].has_many_rows}
+    joined = sorted(used - several - {IMAGES, _ATTEMPTS})
     left = " ".join(f'LEFT JOIN "{view}" ON "{view}".key = candidate.image_key' for view in joined)
     source = (
         f"FROM (SELECT *, unnest(keys) AS image_key FROM chosen) AS candidate "
@@ -173,7 +187,7 @@ def select(
             f"SELECT row_number() OVER (ORDER BY keys, suffix) - 1 AS number, * FROM ({candidates})"
         )
         for name, text in predicates.items():
-            _try_predicate(connection, name, text, source, sorted(used & SEVERAL_ROWS - set(rows)))
+            _try_predicate(connection, name, text, source, sorted(several - set(rows)))
         return _verdicts(connection, predicates, source)
     except duckdb.Error as error:
         raise UserError(f"selection: DuckDB says: {error}\n{_describe(tables)}") from error
@@ -234,11 +248,5 @@ def _describe(tables: Mapping[str, list[str]]) -> str:
 
 
 def _view_of(path: str) -> str | None:
-    parts = path.split("/")
-    if parts[0] == IMAGES and path.endswith(paths.INDEX_SUFFIX):
-        return IMAGES
-    if parts[0] == "columns" and len(parts) == 3:
-        return view_name(parts[1])
-    if parts[0] == "relations" and len(parts) == 2:
-        return view_name(Path(path).stem)
-    return None
+    is_index = path.startswith(f"{IMAGES}/") and path.endswith(paths.INDEX_SUFFIX)
+    return IMAGES if is_index else table_of(path)

@@ -18,7 +18,7 @@ from x2i.store.plans import planned_stages, read_plan
 from x2i.store.verify.checks import Finding
 
 
-def check_head(root: Path) -> Iterator[Finding]:
+def check_dataset_json(root: Path) -> Iterator[Finding]:
     """Names a dataset.json that is missing, cannot be read or is of another version."""
     try:
         Dataset.open(root)
@@ -36,10 +36,10 @@ def check_plans(root: Path, read: bool) -> Iterator[Finding]:
     """
     for stage in planned_stages(root):
         record = paths.plan_record(root, stage).relative_to(root).as_posix()
-        remedy = f"delete {record} and run the same {stage} command again: "
-        remedy += "it plans anew, and keeps what is committed from an equal plan"
+        fix = f"delete {record} and run the same {stage} command again: "
+        fix += "it plans anew, and keeps what is committed from an equal plan"
         for file, problem in _problems(root, stage, read):
-            yield Finding(file.relative_to(root).as_posix(), problem, remedy)
+            yield Finding(file.relative_to(root).as_posix(), problem, fix)
 
 
 def _problems(root: Path, stage: str, read: bool) -> Iterator[tuple[Path, str]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from x2i.errors import UserError
@@ -21,7 +20,7 @@ from x2i.store import paths
 from x2i.store.commits import Counts, file_digest
 from x2i.store.files.atomic import read_table
 from x2i.store.files.tar import Member, read_range, survey_members
-from x2i.store.images import IMAGE_SCHEMA, extension, record_from_row
+from x2i.store.images import IMAGE_SCHEMA, MAX_PIXELS, extension, record_from_row
 from x2i.store.shards import SHARD_SCHEMA
 from x2i.store.tombstones import Tombstones
 from x2i.store.verify.scan import ShardScan, scan_shard
@@ -29,7 +28,6 @@ from x2i.store.verify.scan import ShardScan, scan_shard
 REMAKE = "fetch or make the file again: it has no commit record that says how"
 TAKE_DOWN_AGAIN = "take it down again: `x2i takedown DATASET --uid` or --key names it"
 MOST_PER_FILE = 20
-MAX_PIXELS = 2**31  # what the store holds has passed the limit of whoever put it there
 MOST_PHASH_BITS = 16
 """A stored image's own hash differs from that of the pixels it was encoded from by a few bits, not by so many."""
 
@@ -40,7 +38,7 @@ class Finding:
 
     file: str
     problem: str
-    remedy: str = REMAKE
+    fix: str = REMAKE
 
 
 @dataclass
@@ -59,10 +57,10 @@ class FileCheck:
     bytes: int = 0
     more: int = 0
 
-    def add(self, problem: str, file: str | None = None, remedy: str = REMAKE) -> None:
+    def add(self, problem: str, file: str | None = None, fix: str = REMAKE) -> None:
         """Records a problem; past MOST_PER_FILE they are only counted, so that one rotten file cannot bury others."""
         if len(self.findings) < MOST_PER_FILE:
-            self.findings.append(Finding(file or self.file, problem, remedy))
+            self.findings.append(Finding(file or self.file, problem, fix))
         else:
             self.more += 1
 
@@ -92,7 +90,7 @@ def check_shard(tar: Path, file: str, deep: bool, tombstones: Tombstones) -> Fil
     check.counts = Counts(ok=len(scan.rows))
     for row in scan.rows if tombstones else ():
         if not tombstones.uids.isdisjoint(row["uids"]):
-            check.add(f"sample {row['key']!r} is made from an image that was taken down", remedy=TAKE_DOWN_AGAIN)
+            check.add(f"sample {row['key']!r} is made from an image that was taken down", fix=TAKE_DOWN_AGAIN)
     _check_shard_name(check, tar, scan)
     _check_shard_index(check, tar, scan)
     if deep:
@@ -134,44 +132,12 @@ def check_image_partition(tar: Path, file: str, deep: bool, tombstones: Tombston
     return check
 
 
-def check_table(path: Path, file: str, image_index: Path | None = None, owned: bool = True) -> FileCheck:
-    """Checks that a Parquet file can be read whole, and that its keys are those of images of its partition.
-
-    image_index: the index of that partition; None for a table that belongs to none. If it is missing although a commit
-    owns it, that is named elsewhere.
-    """
-    check = FileCheck(file)
-    try:
-        check.bytes = path.stat().st_size
-        table = read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        check.add(f"not a readable Parquet file: {error}")
-        return check
-    if image_index is not None and "key" in table.schema.names:
-        _check_column_keys(check, table["key"], image_index, owned)
-    return check
-
-
 def is_taken_down(record: ImageRecord, tombstones: Tombstones) -> bool:
     """Whether the tombstone list covers a stored image."""
     if not tombstones:
         return False
     covered = tombstones.covers_source(record.uid, record.host)
     return covered or tombstones.covers_picture(record.sha256, record.phash or 0)
-
-
-def _check_column_keys(check: FileCheck, keys: pa.ChunkedArray, image_index: Path, owned: bool) -> None:
-    known = pa.array([], pa.string())
-    try:
-        if image_index.exists():
-            known = read_table(image_index, ["key"])["key"].combine_chunks()
-        elif owned:
-            return
-    except (OSError, pa.ArrowException):
-        return
-    unknown = pc.unique(keys.filter(pc.invert(pc.is_in(keys, known))))
-    if len(unknown):
-        check.add(f"{len(unknown)} keys are not images of this partition, for example {pc.min(unknown).as_py()!r}")
 
 
 def count_records(records: list[ImageRecord]) -> Counts:
@@ -202,17 +168,17 @@ def _check_record(check: FileCheck, tar: Path, record: ImageRecord, named: dict[
     """Compares one index row with its member, which it takes out of `named`."""
     name = f"{record.key}.{extension(record.format)}"
     if record.status is not Status.OK:
-        if record.size:
-            problem = f"image {record.key!r} was dropped ({record.reason}), yet it has {record.size} bytes"
+        if record.data_size:
+            problem = f"image {record.key!r} was dropped ({record.reason}), yet it has {record.data_size} bytes"
             check.add(problem, check.index_file)
         return
     member = named.pop(name, None)
     if member is None:
         check.add(f"image {record.key!r}: the tar has no member {name!r}")
         return
-    if (record.offset, record.size) != (member.offset, member.size):
+    if (record.data_offset, record.data_size) != (member.offset, member.size):
         check.add(
-            f"image {record.key!r}: the index says {record.size} bytes at {record.offset}, "
+            f"image {record.key!r}: the index says {record.data_size} bytes at {record.data_offset}, "
             f"the tar holds {member.size} at {member.offset}",
             check.index_file,
         )

@@ -1,6 +1,6 @@
 """Holds everything on disk against its record: sums, members, indexes, pixels, counts, and files nobody owns.
 
-Memory: the commits' claims, and 8 bytes for each training sample (a hash of its key, to find keys that stand twice).
+Memory: the commit index, and 8 bytes for each training sample (a hash of its key, to find keys that stand twice).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from x2i.store import paths as names
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import dataset_path
 from x2i.store.tombstones import FOLDER, Tombstones
-from x2i.store.verify.check_plans import check_head, check_plans
+from x2i.store.verify.check_plans import check_dataset_json, check_plans
+from x2i.store.verify.check_tables import check_table
 from x2i.store.verify.checks import (
     FileCheck,
     Finding,
     check_image_partition,
     check_shard,
-    check_table,
     hash_keys,
     output_problem,
 )
-from x2i.store.verify.commit_index import Claims, read_claims, strays, unfinished, with_remedies, wrong_counts
+from x2i.store.verify.commit_index import CommitIndex, orphans, read_commit_index, unfinished, with_fixes, wrong_counts
 from x2i.store.verify.scan import looks_like_samples, scan_shard
 
 OnFile = Callable[[str, int, int], None]
@@ -99,30 +99,30 @@ def verify(
         raise UserError(f"{root}: no such file or folder; expected a dataset, a folder of shards or a .tar")
     base = root if root.is_dir() else root.parent
     is_dataset = root.is_dir() and ((base / names.DATASET_FILE).exists() or (base / "commits").is_dir())
-    claims = read_claims(base) if is_dataset else Claims()
+    index = read_commit_index(base) if is_dataset else CommitIndex()
     wanted = None if paths is None else {_named(base, Path(path)) for path in paths}
     contents = [] if is_dataset and level is Level.FAST else _contents(root, base, is_dataset, wanted)
-    files = sorted({*contents, *(output for output in claims.owners if _is_wanted(output, wanted))})
+    files = sorted({*contents, *(output for output in index.owners if _is_wanted(output, wanted))})
     if not files and not is_dataset:
         raise UserError(f"{root}: no .tar found; expected a dataset, a folder of shards or a .tar")
     tombstones, findings = _tombstones(base) if is_dataset else (Tombstones(), [])
     to_read = frozenset(contents)
-    jobs = {file: partial(_check_file, base, file, file in to_read, level, claims, tombstones) for file in files}
+    jobs = {file: partial(_check_file, base, file, file in to_read, level, index, tombstones) for file in files}
     checks = _run(jobs, on_file)
-    findings += [*claims.findings, *(finding for check in checks.values() for finding in _findings(check))]
+    findings += [*index.findings, *(finding for check in checks.values() for finding in _findings(check))]
     findings += _duplicate_keys(base, checks)
     if level is not Level.FAST:
-        findings += wrong_counts(claims, {file: check for file, check in checks.items() if file in to_read})
+        findings += wrong_counts(index, {file: check for file, check in checks.items() if file in to_read})
     if is_dataset and wanted is None:
-        findings += [*check_head(base), *check_plans(base, level is not Level.FAST)]
-        findings += [*strays(base, claims), *unfinished(base)]
+        findings += [*check_dataset_json(base), *check_plans(base, level is not Level.FAST)]
+        findings += [*orphans(base, index), *unfinished(base)]
     unchecked = [note for check in checks.values() for note in check.unchecked]
     if not is_dataset:
         unchecked.append("there are no commit records here: sums, counts and missing files could not be checked")
     return VerifyReport(
         root,
         level,
-        tuple(with_remedies(findings, claims)),
+        tuple(with_fixes(base, findings, index)),
         tuple(unchecked),
         files=len(checks),
         samples=sum(check.counts.ok for check in checks.values() if _is_shard(check.file)),
@@ -144,26 +144,28 @@ def _contents(root: Path, base: Path, is_dataset: bool, wanted: set[str] | None)
     return [file for file in found if _is_wanted(file, wanted)]
 
 
-def _check_file(base: Path, file: str, read: bool, level: Level, claims: Claims, tombstones: Tombstones) -> FileCheck:
+def _check_file(
+    base: Path, file: str, read: bool, level: Level, index: CommitIndex, tombstones: Tombstones
+) -> FileCheck:
     """Checks one file: its sum if a commit owns it, and what it holds if it is to be read."""
     path = base / file
-    claim = claims.owners.get(file)
-    problem = output_problem(base, file, claim.outputs[file]) if claim else ""
+    entry = index.owners.get(file)
+    problem = output_problem(base, file, entry.outputs[file]) if entry else ""
     if path.is_symlink() or not path.is_file():
         return FileCheck(file, [Finding(file, problem or "is a link or a special file, expected a plain file")])
-    check = _read(path, file, level, claims, tombstones) if read else FileCheck(file, bytes=path.stat().st_size)
+    check = _read(path, file, level, index, tombstones) if read else FileCheck(file, bytes=path.stat().st_size)
     if problem:
         check.findings.insert(0, Finding(file, problem))
     return check
 
 
-def _read(path: Path, file: str, level: Level, claims: Claims, tombstones: Tombstones) -> FileCheck:
+def _read(path: Path, file: str, level: Level, index: CommitIndex, tombstones: Tombstones) -> FileCheck:
     deep = level is Level.DEEP
     if path.suffix == names.INDEX_SUFFIX:
         if not file.startswith("columns/"):
-            return check_table(path, file)
+            return check_table(path, file, deep)
         tar = f"images/{path.stem}{names.SHARD_SUFFIX}"
-        return check_table(path, file, names.image_index(path.parents[2], path.stem), tar in claims.owners)
+        return check_table(path, file, deep, names.image_index(path.parents[2], path.stem), tar in index.owners)
     is_image_store = file.startswith("images/") or (path.parent.name == "images" and not looks_like_samples(path))
     return (check_image_partition if is_image_store else check_shard)(path, file, deep, tombstones)
 
@@ -221,9 +223,9 @@ def _duplicate_keys(base: Path, checks: Mapping[str, FileCheck]) -> Iterator[Fin
         clashes = Counter(tuple(where) for where in homes.values() if len(where) > 1)
         for where, count in clashes.items():
             example = next(key for key, at in homes.items() if tuple(at) == where)
-            remedy = "keys must be unique in a dataset: make one of the files again, or leave it out"
+            fix = "keys must be unique in a dataset: make one of the files again, or leave it out"
             problem = f"duplicate keys: {count} also stand in {', '.join(where[:-1])}, for example {example!r}"
-            yield Finding(where[-1], problem, remedy)
+            yield Finding(where[-1], problem, fix)
 
 
 def _keys(tar: Path, is_shard: bool) -> list[str]:

@@ -1,15 +1,15 @@
-"""What of an export is done: one record per shard, written after its files, so that a killed export goes on."""
+"""The folder of an export: one record per shard, written after its files, so that a killed export goes on."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.exporters.selection import Picked
+from x2i.exporters.selection import SelectedShard
 from x2i.store.files.atomic import remove_temporaries, write_json
 
 FOLDER = ".x2i-export"
@@ -41,24 +41,21 @@ class ExportFolder:
     def records(self) -> Path:
         return self.root / FOLDER
 
-    def lines_file(self, shard: str) -> Path:
-        return self.records / f"{shard}.jsonl"
-
-    def done(self, picked: Picked) -> dict[str, Any] | None:
+    def done(self, shard: SelectedShard) -> dict[str, Any] | None:
         """Returns what was recorded about a shard; None if it is still to do, or was made from something else."""
-        path = self._record(picked.shard.name)
+        path = self._record(shard.shard.name)
         if not path.exists():
             return None
         document: dict[str, Any] = json.loads(path.read_bytes())
-        return document if document["from"] == _origin(picked) else None
+        return document if document["from"] == _origin(shard) else None
 
-    def finish(self, picked: Picked, facts: dict[str, Any]) -> None:
+    def finish(self, shard: SelectedShard, facts: dict[str, Any]) -> None:
         """Records that every file of a shard is written. facts: what the closing documents need to know of it."""
-        write_json(self._record(picked.shard.name), {"from": _origin(picked), **facts})
+        write_json(self._record(shard.shard.name), {"from": _origin(shard), **facts})
 
-    def stale(self, picked: list[Picked]) -> Iterator[str]:
+    def stale(self, shards: Sequence[SelectedShard]) -> Iterator[str]:
         """Yields the shards that were exported, but not as they are asked for now: their files would stay behind."""
-        wanted = {entry.shard.name: _origin(entry) for entry in picked}
+        wanted = {entry.shard.name: _origin(entry) for entry in shards}
         for path in sorted(self.records.glob("*.json")) if self.records.exists() else ():
             name = path.name.removesuffix(".json")
             if name != "export" and json.loads(path.read_bytes())["from"] != wanted.get(name):
@@ -68,5 +65,5 @@ class ExportFolder:
         return self.records / f"{shard}.json"
 
 
-def _origin(picked: Picked) -> dict[str, Any]:
-    return {"digest": picked.digest, "samples": picked.samples}
+def _origin(shard: SelectedShard) -> dict[str, Any]:
+    return {"digest": shard.digest, "samples": shard.samples}

@@ -7,12 +7,12 @@ import json
 import pytest
 
 from x2i.store.tombstones import PENDING, TakedownRecord
-from x2i.takedown.derived_files import Traces, scrub_logs
+from x2i.takedown.derived_files import Mentions, scrub_logs
 from x2i.takedown.journal import Journal
 
 UID = "0123456789abcdef01234567"
 RECORD = TakedownRecord(PENDING, "Ada", "asked", "2026-05-04", (UID,), ("gone.example",), (), (), {})
-JOURNAL = Journal("00001", RECORD, {"00000": ["00000-00003"]}, {}, ["http://a.org/b.jpg"], {}, {})
+JOURNAL = Journal("00001", RECORD, {"00000": ["00000-00003"]}, {}, ["http://a.org/b.jpg"], [], {}, {})
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ JOURNAL = Journal("00001", RECORD, {"00000": ["00000-00003"]}, {}, ["http://a.or
     ],
 )
 def test_mentions(document, mentioned):
-    assert Traces(JOURNAL).are_in(document) is mentioned
+    assert Mentions(JOURNAL).are_in(document) is mentioned
 
 
 def test_only_lines_that_mention_it_leave_a_log(tmp_path):

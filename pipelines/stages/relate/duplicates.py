@@ -1,0 +1,58 @@
+"""The stage of the relation `duplicates`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.engine.stage import Outcome, PlannedPartition
+from pipelines.stages.relate import PARTITION, image_inputs, stored_images
+from x2i.errors import UserError
+from x2i.options import as_config
+from x2i.relate.duplicates import HASHES, Duplicates
+from x2i.store import Dataset
+from x2i.store.columns import write_relation
+
+
+@dataclass(frozen=True)
+class DuplicatesStage(Duplicates):
+    """hashes of the image index -> relations/duplicates."""
+
+    name = Duplicates.spec.name
+    format_version = 1
+    reads = ("images",)
+    writes = name
+
+    def config(self) -> dict[str, Any]:
+        return as_config(self)
+
+    def inputs(self, dataset: Dataset) -> dict[str, str]:
+        return image_inputs(dataset)
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        """Yields one partition with the hashes of every stored image. Raises UserError if there is none."""
+        rows = stored_images(dataset, list(HASHES))
+        if rows["phash"].null_count:
+            key = rows.filter(pc.is_null(rows["phash"]))["key"][0].as_py()
+            raise UserError(f"{dataset.root}: stored image {key} has no phash: crawl it again with this version")
+        yield PlannedPartition(PARTITION, rows, self.config(), self.inputs(dataset))
+
+    def worker(self, root: Path) -> DuplicatesWorker:
+        return DuplicatesWorker(Dataset.open(root), self)
+
+
+class DuplicatesWorker:
+    """Finds and writes the duplicates among the planned images."""
+
+    def __init__(self, dataset: Dataset, duplicates: Duplicates) -> None:
+        self._dataset, self._duplicates = dataset, duplicates
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        table = self._duplicates.find(rows)
+        path = write_relation(self._dataset.root, Duplicates.spec.name, table, Duplicates.spec)
+        return Outcome((path,), self._duplicates.count(self._dataset, rows, table))
