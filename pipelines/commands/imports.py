@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,6 @@ from x2i.command_options import with_options
 from x2i.errors import UserError
 from x2i.importers import IMPORTERS, Importer
 from x2i.store.files.remote import dataset_path
-
-if TYPE_CHECKING:
-    from pipelines.stages.imports import ImportStage
-    from x2i.store import Dataset
 
 PathArgument = Annotated[
     StorePath, typer.Argument(parser=dataset_path, metavar="PATH", help="The dataset to read: a file or a folder.")
@@ -69,22 +65,9 @@ def import_command(name: str, makes: str = "") -> Callable[..., None]:
         try:
             run_stages([stage], dataset, run)
         finally:
-            _tell_rejected(stage, dataset)
+            for line in () if run.dry_run else stage.remarks(dataset):
+                typer.echo(f"  {line}", err=True)
 
     command.__doc__ = kind.__doc__
     command.__annotations__ |= {"importer": kind, "output": output_kind}
     return with_options(command)
-
-
-def _tell_rejected(stage: ImportStage, dataset: Dataset) -> None:
-    """Says where what gave nothing is named, and where files were looked for."""
-    from x2i.store.commits import Counts, list_commits
-
-    counts = sum((commit.counts for commit in list_commits(dataset.root, stage.name)), Counts())
-    lost = {**counts.filtered, **counts.failed}
-    if lost:
-        typer.echo(f"what gave nothing, with file, line and reason: {dataset.root / 'rejected'}", err=True)
-    if "file_error" in lost:
-        typer.echo(f"files were looked for in {stage.importer.root(stage.source)}", err=True)
-    if "url_only" in lost:
-        typer.echo(f"{lost['url_only']:,} images are on the web: `x2i crawl` fetches them", err=True)

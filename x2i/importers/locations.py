@@ -122,10 +122,11 @@ class LocationReader:
 
     def _range(self, location: Location) -> bytes:
         self._require_size(location.size)
+        end = location.offset + location.size
         try:
             return read_range(self._root / location.path, location.offset, location.size)
         except UserError as error:
-            raise DroppedError(Reason.BODY_TRUNCATED, str(error)) from error
+            raise DroppedError(Reason.BODY_TRUNCATED, f"{location.path} ends before byte {end:,}") from error
 
     def _zip_member(self, location: Location) -> bytes:
         if self._archive is None or self._archive[0] != location.path:

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from pipelines.engine.stage import PlanCounts, PlanItem, PlannedPartition
+import pyarrow.compute as pc
+
+from pipelines.engine.stage import PlanItem, PlannedPartition
 from pipelines.stages.imports.stage import ImportStage, ImportWorker, Written
 from x2i.crawl.process import StoragePolicy, StoredFormat
 from x2i.importers.base import Makes
 from x2i.importers.images import image_rows, image_table, import_image
 from x2i.options import Option, as_config
-from x2i.reasons import Dropped
+from x2i.reasons import Dropped, Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_commits
 from x2i.store.dataset import ingest_stages
 from x2i.store.files.remote import list_files
-from x2i.store.images import image_partition
+from x2i.store.images import image_partition, read_image_index
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import without_tombstoned
 
@@ -56,14 +58,14 @@ class ImportImages(ImportStage):
         return {**self.importer.config(), **as_config(self.output)}
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
-        """Partitions take the numbers that other stages left. Those that are committed keep their sizes: what a source
-        has more than before comes into further partitions.
+        """Yields the partitions, under the numbers that no other stage has.
+
+        Committed partitions keep their sizes: what a source has more than before goes into further partitions.
         """
         sizes = {commit.partition: commit.counts.total for commit in list_commits(dataset.root, self.name)}
         names = self._free_names(dataset)
         tombstones = Tombstones.load(dataset.root)
         held: list[dict[str, Any]] = []
-        wordless = 0
 
         def cut(rows: list[dict[str, Any]]) -> PlannedPartition:
             table = without_tombstoned(image_table(rows, name), tombstones)
@@ -71,16 +73,12 @@ class ImportImages(ImportStage):
 
         name = next(names)
         for record in self.records():
-            rows = image_rows(record, self.source.name)
-            wordless += sum(not row["problem"] and not row["text"] for row in rows)
-            held += rows
+            held += image_rows(record, self.source.name)
             while len(held) >= (size := sizes.get(name, self.output.partition_size)):
                 yield cut(held[:size])
                 held, name = held[size:], next(names)
         if held:
             yield cut(held)
-        if wordless:
-            yield PlanCounts({"images without words": wordless})
 
     def write(self, worker: ImportWorker, partition: str, rows: list[dict[str, Any]]) -> Written:
         policy = self.output.policy()
@@ -94,6 +92,15 @@ class ImportImages(ImportStage):
         written.digests[tar] = store.tar_sha256
         written.outputs += [tar, paths.image_index(worker.root, partition)]
         return written
+
+    def remarks(self, dataset: Dataset) -> list[str]:
+        images = wordless = 0
+        for commit in list_commits(dataset.root, self.name):
+            index = read_image_index(dataset.root, commit.partition, ["status", "text"])
+            texts = index.filter(pc.equal(index["status"], str(Status.OK)))["text"]
+            images += len(texts)
+            wordless += pc.sum(pc.equal(texts, "")).as_py() or 0
+        return [f"{wordless:,} of {images:,} images came without words", *super().remarks(dataset)]
 
     def _partition_config(self) -> dict[str, Any]:
         stored = {name: value for name, value in as_config(self.output).items() if name != "partition_size"}

@@ -19,10 +19,12 @@ from x2i.importers.base import Importer, ImportRecord, Makes, Rejected, Remark
 from x2i.importers.locations import Location, LocationReader, location_states
 from x2i.reasons import Dropped, Reason, Status
 from x2i.store import Dataset
-from x2i.store.commits import Counts, digest
+from x2i.store.commits import Counts, digest, list_commits
 from x2i.store.files.atomic import write_bytes
 from x2i.store.files.remote import dataset_path
 from x2i.store.tombstones import Tombstones
+
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,19 @@ class ImportStage(ABC):
     @abstractmethod
     def write(self, worker: ImportWorker, partition: str, rows: list[dict[str, Any]]) -> Written:
         """Writes one partition."""
+
+    def remarks(self, dataset: Dataset) -> list[str]:
+        """Returns lines for people about what was looked for and not found, after a run."""
+        counts = sum((commit.counts for commit in list_commits(dataset.root, self.name)), Counts())
+        lost = {**counts.filtered, **counts.failed}
+        lines = []
+        if lost:
+            lines.append(f"what gave nothing is named with file, line and reason in {dataset.root / REJECTED}")
+        if Reason.FILE_ERROR in lost:
+            lines.append(f"files were looked for in {self.importer.root(self.source)}")
+        if Reason.URL_ONLY in lost:
+            lines.append(f"{lost[Reason.URL_ONLY]:,} images are on the web: `x2i crawl` fetches them")
+        return lines
 
     def records(self) -> Iterator[ImportRecord | Rejected]:
         """Yields the importer's records; shows its remarks."""
@@ -134,7 +149,7 @@ class ImportWorker:
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         written = self._stage.write(self, partition, rows.to_pylist())
         if written.rejected:
-            path = self.root / "rejected" / f"{partition}.jsonl"
+            path = self.root / REJECTED / f"{partition}.jsonl"
             write_bytes(path, "".join(f"{json.dumps(entry)}\n" for entry in written.rejected).encode())
             written.outputs.append(path)
         return Outcome(tuple(written.outputs), written.counts(), written.digests)
