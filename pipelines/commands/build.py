@@ -12,8 +12,11 @@ from pipelines.engine.options import OutOption, RunOptions
 from x2i.command_options import with_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from pipelines.engine.stage import Stage
     from pipelines.manifest import Manifest
     from x2i.store import Dataset
 
@@ -26,7 +29,7 @@ def command(
     out: OutOption,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change one setting: section.key=value, the value as YAML. Repeatable."),
+        typer.Option("--set", help="Change one option: STEP.option=value, the value as YAML; may be repeated."),
     ] = None,
     train: Annotated[bool, typer.Option(help="Train at the end, if the manifest says so.")] = True,
     *,
@@ -34,9 +37,9 @@ def command(
 ) -> None:
     """Build a dataset, and train on it, from a manifest, end to end.
 
-    Runs crawl, filter, caption, embed, dedup, detect, subjects and materialize as far as the manifest has a section for
-    each, checks the result, and draws the contact sheet, the gallery and the report. Run it again and it does only what
-    is missing.
+    Runs the manifest's steps, each after those whose results it reads, checks the dataset, and draws the contact sheet,
+    the gallery and the report. Run it again and it does only what is missing. --set STEP.option=value changes an option
+    of the steps of that name, or of the step whose column has it.
 
         x2i build manifests/demo.yaml --out demo/data
 
@@ -47,7 +50,6 @@ def command(
     from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import load_manifest
-    from pipelines.stages.crawl.incremental import crawl_runs
 
     console = Console(stderr=True, highlight=False)
     plan = load_manifest(manifest, list(overrides or ()))
@@ -55,13 +57,10 @@ def command(
     summaries = []
     with open_executor(run) as executor:
         for group in plan.stage_groups():
-            is_crawl = plan.crawl is not None and plan.crawl in group
-            if plan.crawl is not None and is_crawl:
-                group = [*crawl_runs(dataset, plan.crawl, overwrite=run.overwrite)]
-            if run.dry_run and not dataset.image_commits() and not is_crawl:
+            if run.dry_run and not dataset.image_commits() and any(stage.reads for stage in group):
                 console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
                 continue
-            summaries += execute(group, dataset, run, console, executor)
+            summaries += execute(runs_of(group, dataset, run), dataset, run, console, executor)
             if any(summary.failed for summary in summaries):
                 break
     failed = any(summary.failed for summary in summaries)
@@ -72,6 +71,17 @@ def command(
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": stages}, indent=2))
     if failed:
         raise typer.Exit(1)
+
+
+def runs_of(group: Sequence[Stage], dataset: Dataset, run: RunOptions) -> list[Stage]:
+    """Returns the stages that run for those of a manifest: a crawl may have to be continued, and then begun anew."""
+    from pipelines.stages.crawl.incremental import crawl_runs
+    from pipelines.stages.crawl.stage import CrawlStage
+
+    crawls: list[Stage] = []
+    for stage in group:
+        crawls += crawl_runs(dataset, stage, overwrite=run.overwrite) if isinstance(stage, CrawlStage) else [stage]
+    return crawls
 
 
 def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, train: bool) -> None:

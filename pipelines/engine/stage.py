@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,6 +80,8 @@ class Stage(Protocol):
     """A step of dataset construction. A frozen dataclass of plain values: it is sent to workers by pickle.
 
     name: the folder of its plans and commits. format_version: raised when the code would write other bytes.
+    reads: what it reads of a dataset: "images", columns and relations by name. writes: "images", or the column or
+    relation; "" for shards. A manifest's order follows from the two.
 
     Optional attributes: `resources: Resources`, what one worker needs (default: one core); `preload: tuple[str, ...]`,
     modules that worker processes share by importing them once, before they are forked; `shares: str`, stages with the
@@ -92,6 +94,12 @@ class Stage(Protocol):
 
     @property
     def format_version(self) -> int: ...
+
+    @property
+    def reads(self) -> Collection[str]: ...
+
+    @property
+    def writes(self) -> str: ...
 
     def config(self) -> Mapping[str, Any]:
         """Returns every option that decides what is planned or written, as JSON values."""

@@ -50,6 +50,14 @@ class AnnotateStage:
         return self.annotation.version
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        return "images", *self.annotation.columns
+
+    @property
+    def writes(self) -> str:
+        return self.name
+
+    @property
     def resources(self) -> Resources:
         return self.annotation.resources
 

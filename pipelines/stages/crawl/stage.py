@@ -45,6 +45,8 @@ class CrawlStage(CrawlOptions):
     sources: Annotated[tuple[str, ...], Option("Tables of URLs, pages, archives, videos, folders of images.")] = ()
 
     name = "crawl"
+    reads = ()
+    writes = "images"
     preload = ("pipelines.stages.crawl.worker", "pipelines.stages.crawl.incremental", "PIL.Image", "simplejpeg")
     format_version = 1
 
