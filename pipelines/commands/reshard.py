@@ -38,6 +38,8 @@ class ReshardStage:
     tasks: tuple[str, ...] = ()
 
     name = NAME
+    reads = ()
+    writes = ""
     format_version = 1
 
     def config(self) -> dict[str, Any]:

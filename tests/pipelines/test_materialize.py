@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from pipelines.engine.plans import preview_plan
+from pipelines.engine.planning import preview_plan
 
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
