@@ -202,14 +202,14 @@ def test_mirroring_goes_before_kept_latents_and_cannot_be_had_with_required_ones
 
 def test_half_of_a_run_is_mirrored_when_asked_and_validation_never(dataset, tmp_path):
     setup = assemble(load_config(write_config(tmp_path / "c.yaml", dataset), ["data.flip=0.5"]), CPU).phases[0]
-    drawn = [setup.schedule.planned(counter) for counter in range(400)]
+    drawn = [setup.schedule.sample(index) for index in range(400)]
     assert 0.4 < sum(planned.mirrored for planned in drawn) / 400 < 0.6
     assert setup.validation is not None
     assert not any(planned.mirrored for planned in setup.validation.samples)
     plain = assemble(load_config(write_config(tmp_path / "c.yaml", dataset)), CPU).phases[0]
-    assert not any(plain.schedule.planned(counter).mirrored for counter in range(400))
-    pairs = [(planned, plain.schedule.planned(planned.index)) for planned in drawn]
-    assert all((a.row, a.dropout, a.layout) == (b.row, b.dropout, b.layout) for a, b in pairs)
+    assert not any(plain.schedule.sample(index).mirrored for index in range(400))
+    pairs = [(planned, plain.schedule.sample(planned.index)) for planned in drawn]
+    assert all((a.ref, a.dropout, a.layout) == (b.ref, b.dropout, b.layout) for a, b in pairs)
 
 
 def test_a_mirrored_sample_trains_on_mirrored_latents(dataset):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from omnigen.train.metrics import METRICS, TIMING, VALIDATION, read_lines
+from omnigen.train.metrics import read_lines
+from omnigen.train.run_folder import METRICS, TIMING, VALIDATION
 from tests.support.training_runs import start, train, write_config
 from x2i.seeding import generator
 from x2i.store.files.atomic import TEMPORARY_MARK

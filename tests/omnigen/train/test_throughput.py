@@ -9,7 +9,7 @@ import pytest
 from omnigen.data.loading.sample import Dropout, PlannedSample
 from omnigen.data.order.packing import PackingState
 from omnigen.data.order.schedule import StepPacks
-from omnigen.data.shards.sample_ref import Row
+from omnigen.data.shards.sample_ref import SampleRef
 from omnigen.network.config import ModelConfig
 from omnigen.network.layout import Grid, SampleLayout
 from omnigen.train import throughput as clock_module
@@ -42,9 +42,9 @@ def now(monkeypatch):
 
 def plan() -> StepPacks:
     """A step of two packs, one on each rank."""
-    row = Row("key", "task", "words", None, ())
+    ref = SampleRef("key", "task", "words", None, ())
     planned_samples = [
-        PlannedSample(n, row, Dropout.NONE, (), layout) for n, layout in enumerate((DRAWN, DRAWN, EDITED))
+        PlannedSample(n, ref, Dropout.NONE, (), layout) for n, layout in enumerate((DRAWN, DRAWN, EDITED))
     ]
     return StepPacks(0, (tuple(planned_samples[:2]), tuple(planned_samples[2:])), PackingState())
 
