@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from pipelines.engine.planning import preview_plan
 
 from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.planning import preview_plan
 from pipelines.engine.run import execute
 from pipelines.engine.stage import PlannedPartition
 from pipelines.stages.materialize import (
@@ -209,7 +209,7 @@ def test_what_was_not_selected_is_counted(full: Dataset) -> None:
 
 def test_a_plan_record_tells_the_report_what_was_selected(own: Dataset) -> None:
     cats = MaterializeStage(recipe="colorize", select={"cat": "captions.caption LIKE '%cat%'"}, max_side=64)
-    assert run(own, cats)["materialize-colorize"].planned_beside == {"candidates": 10, "not selected: cat": 9}
+    assert run(own, cats)["materialize-colorize"].skipped == {"candidates": 10, "not selected: cat": 9}
     (steps,) = [recipe for recipe in read_funnel(own).recipes if recipe.recipe == "colorize"]
     assert (steps.candidates, steps.not_selected, steps.selected) == (10, {"cat": 9}, 1)
 
