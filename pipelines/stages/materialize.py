@@ -16,9 +16,7 @@ from x2i.recipes import RECIPES, make_recipe
 from x2i.settings import apply_overrides, from_mapping
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from x2i.recipes.base import Recipe
     from x2i.store import Dataset
@@ -105,6 +103,7 @@ class MaterializeStage(ShardOptions):
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
         """Yields the shards in order, then how many candidates there were and how many failed which predicate."""
         from x2i.recipes.plan import plan_samples
+        from x2i.recipes.shard_sizes import expected_bytes, shard_bounds
         from x2i.store.query.views import Selection
         from x2i.store.shards import shard_name
 
@@ -170,33 +169,6 @@ class MaterializeWorker:
             return Outcome((), counts)
         tar = paths.shard_tar(self._root, partition)
         return Outcome((tar, paths.shard_index(self._root, partition)), counts, {tar: shard.tar_sha256})
-
-
-def shard_bounds(sizes: Sequence[float], most_samples: int, most_bytes: float) -> Iterator[tuple[int, int]]:
-    """Yields (start, stop) of consecutive shards: at most `most_samples` each, and `most_bytes` unless one has more."""
-    start, held = 0, 0.0
-    for number, size in enumerate(sizes):
-        if number > start and (number - start >= most_samples or held + size > most_bytes):
-            yield start, number
-            start, held = number, 0.0
-        held += size
-    if start < len(sizes):
-        yield start, len(sizes)
-
-
-def expected_bytes(rows: pa.Table, max_side: int, bytes_per_pixel: float) -> list[float]:
-    """Returns the expected size of the files of each planned sample, whose images shrink to fit `max_side`."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    def flat(name: str) -> NDArray[np.float64]:
-        return pc.list_flatten(rows[name]).to_numpy().astype(np.float64)
-
-    width, height = flat("widths"), flat("heights")
-    scale = np.minimum(1.0, max_side / np.maximum(width, height))
-    sample = pc.list_parent_indices(rows["widths"]).to_numpy()
-    pixels = np.bincount(sample, weights=width * height * scale**2, minlength=rows.num_rows)
-    return [float(size) for size in 2048 + pixels * bytes_per_pixel]
 
 
 def recipe_stages(

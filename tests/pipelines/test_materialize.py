@@ -22,11 +22,9 @@ from pipelines.stages.materialize import (
     ShardOptions,
     computer_vision_recipes,
     describe_counts,
-    expected_bytes,
     manifest_stages,
     recipe_options,
     recipe_stages,
-    shard_bounds,
 )
 from tests.support import photos
 from tests.support.command_line import typed
@@ -34,6 +32,7 @@ from x2i.errors import UserError
 from x2i.image import decode
 from x2i.inspect.report.funnel import read_funnel
 from x2i.recipes import RECIPES, make_recipe
+from x2i.recipes.shard_sizes import expected_bytes, shard_bounds
 from x2i.store import Dataset
 from x2i.store.shards import Shard
 from x2i.tables import IMAGE_TYPE

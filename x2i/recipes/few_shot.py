@@ -9,6 +9,7 @@ keys and the bytes of all others as they are.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -81,31 +82,33 @@ class FewShot(Recipe):
     def combine(self, selected: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
         """Gives every query its example: the next image in hash order whose phash differs in DIFFERENT_BITS or more."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
-        rows: list[dict[str, Any]] = []
-        lost = {"no_example": 0, "share": 0}
-        by_base: dict[str, list[dict[str, Any]]] = {}
-        for row in selected.to_pylist():
-            by_base.setdefault(row["base"], []).append(row)
-        for base, found in by_base.items():
-            ring = sorted(found, key=lambda row: (stable_hash(self.name, *row["keys"]), row["keys"], row["suffix"]))
-            for place, query in enumerate(ring):
-                if unit_interval(self.name, base, *query["keys"], query["suffix"]) >= self.share:
-                    lost["share"] += 1
-                    continue
-                others = (ring[(place + step) % len(ring)] for step in range(1, len(ring)))
-                example = next((other for other in others if _different(query, other)), None)
-                if example is None:
-                    lost["no_example"] += 1
-                else:
-                    rows.append(_combined(base, example, query))
-        schema = pa.schema(
-            [
-                ("keys", pa.list_(pa.string())),
-                *((name, pa.string()) for name in ("suffix", "base", "example", "query")),
-            ]
-        )
-        return pa.Table.from_pylist(rows, schema=schema), {name: count for name, count in lost.items() if count}
+        made: list[pa.Table] = []
+        lost: Counter[str] = Counter()
+        for base in pc.unique(selected["base"]).to_pylist():
+            candidates = selected.filter(pc.equal(selected["base"], base))
+            keys = pc.list_flatten(candidates["keys"]).to_pylist()
+            pairs = self._pairs(base, keys, candidates["phash"].to_pylist(), lost)
+            made.append(_combined(candidates, pairs))
+        return pa.concat_tables([_combined(selected, []), *made]), dict(lost)
+
+    def _pairs(self, base: str, keys: Sequence[str], phashes: Sequence[int], lost: Counter[str]) -> list[list[int]]:
+        """Returns [example, query] for each query of a base, as row numbers; counts in `lost` who is no query."""
+        ring = sorted(range(len(keys)), key=lambda row: (stable_hash(self.name, keys[row]), row))
+        pairs: list[list[int]] = []
+        for place, query in enumerate(ring):
+            if unit_interval(self.name, base, keys[query]) >= self.share:
+                lost["share"] += 1
+                continue
+            others = (ring[(place + step) % len(ring)] for step in range(1, len(ring)))
+            different = (other for other in others if (phashes[query] ^ phashes[other]).bit_count() >= DIFFERENT_BITS)
+            example = next(different, None)
+            if example is None:
+                lost["no_example"] += 1
+            else:
+                pairs.append([example, query])
+        return pairs
 
     def make(
         self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator
@@ -167,15 +170,17 @@ def _query_of(base: str, tables: frozenset[str]) -> str:
     )
 
 
-def _combined(base: str, example: Mapping[str, Any], query: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "keys": [*example["keys"], *query["keys"]],
-        "suffix": query["suffix"],
-        "base": base,
-        "example": example["metadata"],
-        "query": query["metadata"],
+def _combined(candidates: pa.Table, pairs: Sequence[Sequence[int]]) -> pa.Table:
+    """Returns one row for each [example, query]: keys of both images, what is known about each, the query's suffix."""
+    import pyarrow as pa
+
+    examples, queries = (candidates.take(pa.array([pair[role] for pair in pairs], pa.int64())) for role in (0, 1))
+    keys = [[*a, *b] for a, b in zip(examples["keys"].to_pylist(), queries["keys"].to_pylist())]
+    columns = {
+        "keys": pa.array(keys, pa.list_(pa.string())),
+        "suffix": queries["suffix"],
+        "base": queries["base"],
+        "example": examples["metadata"],
+        "query": queries["metadata"],
     }
-
-
-def _different(query: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return (query["phash"] ^ other["phash"]).bit_count() >= DIFFERENT_BITS
+    return pa.table(columns)
