@@ -86,12 +86,14 @@ def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
     document = read_yaml(path)
     read = build_settings(Document, _overridden(document, overrides, str(path)), str(path))
     stages: list[Stage] = []
+    mistakes: list[str] = []
     for number, step in enumerate(read.steps):
-        where = f"{path}: steps.{number}"
-        if len(step) != 1:
-            raise UserError(f"{where}: expected one step such as `- caption: {{model: alt-text}}`, found {step!r}")
-        ((kind, options),) = step.items()
-        stages += stages_of(kind, options or {}, f"{where}.{kind}")
+        try:
+            stages += _stages(step, f"{path}: steps.{number}")
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
     names = [stage.name for stage in stages]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -99,6 +101,13 @@ def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
     if read.train is not None and not (path.parent / read.train.config).exists():
         raise UserError(f"{path}: train.config: no such file: {path.parent / read.train.config}")
     return Manifest(read.name, tuple(stages), read.inspect, read.train)
+
+
+def _stages(step: Mapping[str, Any], where: str) -> list[Stage]:
+    if len(step) != 1:
+        raise UserError(f"{where}: expected one step such as `- caption: {{model: alt-text}}`, found {step!r}")
+    ((kind, options),) = step.items()
+    return stages_of(kind, options or {}, f"{where}.{kind}")
 
 
 def _overridden(document: Mapping[str, Any], overrides: Sequence[str], file: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def command(
     """
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     app.command()(annotation_command(name))
-    app(args=context.args, prog_name=f"x2i annotate {name}", standalone_mode=False)
+    raise typer.Exit(app(args=context.args, prog_name=f"x2i annotate {name}", standalone_mode=False) or 0)
 
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -40,7 +40,8 @@ def demo(
     with serve_site(site, port):
         typer.echo(f"A web site with {len(PHOTOGRAPHS)} real photographs is up at {address}/index.html")
         sources = f"crawl.sources=[{address}/index.html, {site}/urls.csv]"
-        _run("x2i", "build", str(MANIFEST), "--out", str(data), "--workers", str(workers), "--set", sources)
+        _run("x2i", "build", str(MANIFEST), "--out", str(data), "--executor", "ray", "--workers", str(workers),
+             "--set", sources)  # fmt: skip
     _run("omnigen", "generate", "--model", str(run), "--prompt", PROMPT, "--out", str(out / "generated.png"),
          "--height", "64", "--width", "64")  # fmt: skip
     _tell(out, data, run, time.monotonic() - started)

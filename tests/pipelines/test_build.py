@@ -27,24 +27,25 @@ ORIGINALS = {photograph.stem for photograph in PHOTOGRAPHS}
 X2I = str(Path(sys.executable).with_name("x2i"))
 MANIFEST = """
 name: test
-crawl: {{sources: [{address}/things.html, {address}/animals.html, {address}/details.html, {address}/troubles.html],
-        allow_net: [127.0.0.0/8], max_side: 320, min_side: 64, partition_size: 12, delay: 0.0}}
-filter: {{}}
-dedup: {{}}
-caption: {{}}
-detect: {{}}
-embed: {{}}
-subjects: {{}}
-materialize:
-  max_side: 160
-  shard_size: 8
-  select: {{unique: NOT duplicates.is_duplicate}}
-  recipes:
-    text_to_image: {{}}
-    subject_pair: {{max_samples: 12}}
-    canny_to_image: {{max_samples: 12}}
-    deblur: {{}}
-    few_shot: {{max_samples: 6}}
+steps:
+  - crawl: {{sources: [{address}/things.html, {address}/animals.html, {address}/details.html, {address}/troubles.html],
+            allow_net: [127.0.0.0/8], max_side: 320, min_side: 64, partition_size: 12, delay: 0.0}}
+  - filter: {{}}
+  - dedup: {{}}
+  - caption: {{}}
+  - detect: {{}}
+  - embed: {{}}
+  - subjects: {{}}
+  - materialize:
+      max_side: 160
+      shard_size: 8
+      select: {{unique: NOT duplicates.is_duplicate}}
+      recipes:
+        text_to_image: {{}}
+        subject_pair: {{max_samples: 12}}
+        canny_to_image: {{max_samples: 12}}
+        deblur: {{}}
+        few_shot: {{max_samples: 6}}
 """
 
 
@@ -196,14 +197,15 @@ def test_the_demo_manifest_makes_150_samples_of_ten_tasks_from_15_photographs(ma
 
 def test_a_manifest_with_mistakes_runs_nothing_and_names_them_all(tmp_path):
     path = tmp_path / "bad.yaml"
-    path.write_text("name: x\ncrawl: {sources: [a], max_sied: 3}\ndedup: {max_distance: many}\nmaterialise: {}\n")
+    steps = "- crawl: {sources: [a], max_sied: 3}\n- dedup: {max_distance: many}\n- materialise: {}\n"
+    path.write_text(f"name: x\nsteps:\n{steps}")
     result = build(path, tmp_path / "data")
     assert result.returncode == 2
     for part in (
         "bad.yaml",
-        "crawl.max_sied",
+        "steps.0.crawl: max_sied",
         "'max_side'",
-        "dedup.max_distance",
+        "steps.1.dedup",
         "'many'",
         "did you mean 'materialize'",
     ):
@@ -213,8 +215,41 @@ def test_a_manifest_with_mistakes_runs_nothing_and_names_them_all(tmp_path):
 
 def test_an_unknown_recipe_is_named_with_the_nearest(tmp_path):
     path = tmp_path / "bad.yaml"
-    path.write_text("name: x\nmaterialize: {recipes: {deblurr: {}}}\n")
+    path.write_text("name: x\nsteps: [{materialize: {recipes: {deblurr: {}}}}]\n")
     result = build(path, tmp_path / "data")
     assert result.returncode == 2
     assert "materialize.recipes.deblurr" in result.stderr
     assert "'deblur'" in result.stderr
+
+
+def test_two_captioners_stand_side_by_side_and_the_order_follows_from_what_steps_read(tmp_path):
+    from pipelines.manifest import load_manifest
+
+    path = tmp_path / "two.yaml"
+    path.write_text("""
+name: two
+steps:
+  - image_text: {text: captions_two, model: "open_clip:ViT-B-32/openai"}
+  - caption: {column: captions_two}
+  - caption: {}
+  - subjects: {}
+  - embed: {}
+  - dedup: {}
+  - crawl: {sources: [a]}
+""")
+    manifest = load_manifest(path, ["captions_two.set={}", "caption.model=alt-text", "crawl.partition_size=7"])
+    groups = [[stage.name for stage in group] for group in manifest.stage_groups()]
+    assert groups == [
+        ["crawl"],
+        ["captions_two", "captions", "embeddings", "duplicates"],
+        ["image_text", "subject_pairs"],
+    ]
+    assert manifest.stages[-1].partition_size == 7
+
+
+def test_two_steps_that_make_one_column_are_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: x\nsteps: [{caption: {}}, {caption: {}}]\n")
+    result = build(path, tmp_path / "data")
+    assert result.returncode == 2
+    assert "two steps make 'captions'" in result.stderr
