@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from pipelines.engine.planning import preview_plan
 
 from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.planning import preview_plan
 from pipelines.engine.run import execute
 from pipelines.engine.stage import PlannedPartition
 from pipelines.stages.materialize import (

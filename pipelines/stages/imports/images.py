@@ -18,9 +18,9 @@ from x2i.options import Option, as_config
 from x2i.reasons import Dropped, Status
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_commits
-from x2i.store.dataset import ingest_stages
 from x2i.store.files.remote import list_files
 from x2i.store.images import image_partition, read_image_index
+from x2i.store.stages import ingest_stages
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import without_tombstoned
 
