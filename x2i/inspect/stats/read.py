@@ -37,7 +37,7 @@ IMAGE_MEASURES = {
     "kept": "(status = 'ok')::INT",
     "filtered": "(status = 'filtered')::INT",
     "failed": "(status = 'failed')::INT",
-    "bytes": "CASE WHEN status = 'ok' THEN size ELSE 0 END",
+    "bytes": "CASE WHEN status = 'ok' THEN data_size ELSE 0 END",
     "megapixels": "CASE WHEN status = 'ok' THEN width::BIGINT * height ELSE 0 END / 1e6",
 }
 SAMPLE_MEASURES = {
