@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -110,6 +111,7 @@ def test_its_rows_are_those_of_its_declared_table(name, annotations, together):
     said = [field.name for field in annotations[name].fields]
     assert table.num_rows, "none of the pictures has anything that it finds: choose others"
     assert any(table[field].null_count < table.num_rows for field in said)
+    assert 0 <= duckdb.arrow(table).filter(spec.kept).count("*").fetchall()[0][0] <= table.num_rows
 
 
 @pytest.mark.parametrize("name", ANNOTATIONS)
