@@ -76,9 +76,12 @@ def describe_counts(counts: Counts) -> str:
 
 def _print_skipped(console: Console, summary: StageSummary) -> None:
     labels = {"known": "already in the dataset"}
-    if summary.skipped:
-        parts = (f"{count:,} {labels.get(name, name.replace('_', ' '))}" for name, count in summary.skipped.items())
-        console.print(f"  not planned: {', '.join(parts)}")
+    considered = summary.skipped.get("candidates")
+    skipped = {name: count for name, count in summary.skipped.items() if name != "candidates"}
+    if skipped:
+        parts = (f"{count:,} {labels.get(name, name.replace('_', ' '))}" for name, count in skipped.items())
+        of = f" of {considered:,} candidates" if considered is not None else ""
+        console.print(f"  not planned{of}: {', '.join(parts)}")
 
 
 class StageProgress:
