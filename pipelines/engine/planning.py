@@ -12,8 +12,7 @@ from pipelines.engine.stage import PlanCounts, PlannedPartition, PlannedSighting
 from x2i.store import Dataset, paths
 from x2i.store.files.atomic import TableFile, write_table
 from x2i.store.files.remote import list_files
-from x2i.store.files.table_digest import table_digest
-from x2i.store.plans import Plan, PlanEntry, normalized, read_plan, write_plan_record
+from x2i.store.plans import Plan, PlanEntry, normalized, read_plan, table_digest, write_plan_record
 
 WRITERS = 2
 MAX_PENDING = 16

@@ -17,7 +17,7 @@ from pipelines.engine.stage import Outcome, PlannedPartition
 from pipelines.stages.decode_ahead import decoded
 from x2i.annotate.base import Annotation, Annotator, Found, ModelAnnotation, StoredImage, Verdict
 from x2i.errors import RunError, UserError
-from x2i.models.fetching import fetched_once
+from x2i.models.backend import fetched_once
 from x2i.reasons import Dropped, Reason, Status
 from x2i.resources import Resources
 from x2i.store import Dataset

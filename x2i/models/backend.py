@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import importlib
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+
+from filelock import FileLock
 
 from x2i.errors import UserError
 from x2i.resources import Resources
@@ -68,3 +74,14 @@ class Backend:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UserError(f"{self.title}: needs {error.name}: pip install 'x2i[{self.extra}]'") from error
+
+
+class Fetched(Protocol):
+    def fetch(self) -> None: ...
+
+
+def fetched_once(wanted: Fetched) -> None:
+    """Calls `wanted.fetch()` while no other process of this user on this machine fetches the same."""
+    name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:24]
+    with FileLock(Path(tempfile.gettempdir()) / f"x2i-{getpass.getuser()}-{name}.lock"):
+        wanted.fetch()

@@ -6,13 +6,16 @@ makes the plan valid: one row per partition, and, as JSON in the file's metadata
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from x2i.errors import RunError
@@ -22,7 +25,6 @@ from x2i.store.commits import fingerprint
 from x2i.store.files.atomic import atomic_file, read_table
 from x2i.store.files.cache import local_copy
 from x2i.store.files.remote import file_sizes, list_files
-from x2i.store.files.table_digest import table_digest
 
 RECORD_SCHEMA = pa.schema(
     {
@@ -67,6 +69,34 @@ class Plan:
 
     def fingerprint(self, entry: PlanEntry) -> str:
         return fingerprint(self.stage, self.format_version, entry.config, entry.inputs, entry.plan)
+
+
+def table_digest(rows: pa.Table) -> str:
+    """Returns a digest of a table's values that does not depend on chunking, file format or library version."""
+    digest = hashlib.sha256()
+    for name in rows.column_names:
+        column = rows[name]
+        kind = re.sub(r"<\w+: ", "<item: ", str(column.type))  # Parquet gives the items of lists another name
+        digest.update(f"{name}:{kind}:{len(column)}:".encode())
+        if pa.types.is_string(column.type):
+            nulls = column.null_count
+            digest.update(pc.is_null(column).to_numpy().tobytes() if nulls else bytes(len(column)))
+            filled = pc.fill_null(column, "") if nulls else column
+            digest.update(pc.binary_length(filled).to_numpy().astype("<i8").tobytes())
+            for chunk in filled.chunks:
+                digest.update(_characters(chunk))
+        else:
+            digest.update(canonical_json(column.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _characters(chunk: pa.StringArray) -> memoryview | bytes:
+    """Returns the UTF-8 of all strings of an array without nulls, one after the other, without copying it."""
+    _, offsets, data = chunk.buffers()
+    if data is None or not len(chunk):
+        return b""
+    bounds = memoryview(offsets).cast("i")
+    return memoryview(data)[bounds[chunk.offset] : bounds[chunk.offset + len(chunk)]]
 
 
 def planned_stages(root: Path) -> list[str]:

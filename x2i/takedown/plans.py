@@ -19,9 +19,8 @@ from x2i.crawl.planning.identity import url_host
 from x2i.store import paths
 from x2i.store.files.atomic import read_table, write_table
 from x2i.store.files.remote import list_files
-from x2i.store.files.table_digest import table_digest
 from x2i.store.images import read_image_index
-from x2i.store.plans import Plan, read_plan
+from x2i.store.plans import Plan, read_plan, table_digest
 from x2i.store.stages import ingest_stages, plans_images
 from x2i.store.tombstones import host_is_among
 from x2i.takedown.journal import Journal

@@ -22,7 +22,7 @@ from x2i.crawl.sources import open_source
 from x2i.crawl.sources.batch import strings
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.store.files.atomic import TableFile, write_table
-from x2i.store.files.table_digest import table_digest
+from x2i.store.plans import table_digest
 
 ODD_URLS = [
     "http://a.example/1.jpg",

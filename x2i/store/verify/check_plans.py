@@ -13,8 +13,7 @@ from x2i.store import paths
 from x2i.store.dataset import Dataset
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import file_sizes
-from x2i.store.files.table_digest import table_digest
-from x2i.store.plans import planned_stages, read_plan
+from x2i.store.plans import planned_stages, read_plan, table_digest
 from x2i.store.verify.checks import Finding
 
 
