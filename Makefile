@@ -14,7 +14,7 @@ CONFIG ?= manifests/train/tiny.yaml
 PYTEST_ARGS ?=
 FUZZ ?= 3000
 
-.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean
+.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean reference
 
 help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
@@ -53,6 +53,9 @@ train: $(VENV)/.core ## train on a dataset (OUT=the dataset CONFIG=manifests/tra
 
 inspect: $(VENV)/.core ## table, contact sheet and gallery of a dataset (OUT=the dataset)
 	$(BIN)/x2i inspect $(OUT) --sheet $(OUT)/sheet.png --html $(OUT)/gallery
+
+reference: $(VENV)/.core ## write docs/reference from the registries: models, annotations, recipes, ...
+	$(BIN)/python -m pipelines.reference docs/reference
 
 clean: ## remove .venv, caches and the demo
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -125,6 +125,14 @@ def test_the_number_of_workers_changes_no_byte(manifest, whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ray_changes_no_byte(manifest, whole, tmp_path):
+    result = build(manifest, tmp_path / "data", "--executor", "ray", "--workers", "2")
+    assert result.returncode == 0, result.stderr
+    assert file_sums(tmp_path / "data") == file_sums(whole)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manifest, whole, tmp_path):
     wanted = file_sums(whole)
