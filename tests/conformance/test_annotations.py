@@ -111,7 +111,9 @@ def test_its_rows_are_those_of_its_declared_table(name, annotations, together):
     said = [field.name for field in annotations[name].fields]
     assert table.num_rows, "none of the pictures has anything that it finds: choose others"
     assert any(table[field].null_count < table.num_rows for field in said)
-    assert 0 <= duckdb.arrow(table).filter(spec.kept).count("*").fetchall()[0][0] <= table.num_rows
+    with duckdb.connect() as connection:
+        connection.register("rows", table)
+        connection.execute(f"SELECT count(*) FROM rows WHERE {spec.kept}")  # raises unless `kept` is SQL
 
 
 @pytest.mark.parametrize("name", ANNOTATIONS)

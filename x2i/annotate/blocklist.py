@@ -56,12 +56,12 @@ class Blocklist(Annotation):
         return bool(self.pdq)
 
     def config(self) -> dict[str, Any]:
+        if not self.sha256 and not self.pdq:
+            raise UserError("blocklist: no list: name a file of hashes with sha256 or pdq")
         lists = {kind: {Path(f).name: sha256_of_file(Path(f)) for f in getattr(self, kind)} for kind in KINDS}
         return {**super().config(), **lists}
 
     def load(self) -> Annotator:
-        if not self.sha256 and not self.pdq:
-            raise UserError("blocklist: no list: name a file of hashes with sha256 or pdq")
         exact = {digest: Path(file).name for file in self.sha256 for digest in read_hashes(Path(file))}
         return Lookup(exact, PdqIndex([Path(file) for file in self.pdq]) if self.pdq else None, self.radius)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -18,8 +18,8 @@ from x2i.options import Option
 class TextArea(PixelAnnotation):
     """score: share of the image's area that lines of text cover, 0 to 1. lines: how many there are.
 
-    It reads the column `text`, no pixels. Lines that were read with little certainty do not count: detectors of text
-    take cups, coins and galaxies for letters, and only reading them shows it.
+    It reads the column `text`, no pixels. Lines of one character, and those that were read with little certainty, do
+    not count: detectors of text take cups, coins and galaxies for an O or an 8.
     """
 
     name: ClassVar[str] = "text_area"
@@ -30,6 +30,7 @@ class TextArea(PixelAnnotation):
 
     text: Annotated[str, Option("The column of text lines.")] = "text"
     min_score: Annotated[float, Option("Lines of a lower score do not count.", ge=0, le=1)] = 0.85
+    min_characters: Annotated[int, Option("Lines of fewer characters do not count.", ge=1)] = 2
 
     @property
     def pixels(self) -> bool:
@@ -40,8 +41,11 @@ class TextArea(PixelAnnotation):
         return (self.text,)
 
     def facts(self, image: StoredImage) -> Verdict:
-        polygons = [line["polygon"] for line in image.columns[self.text] if line["score"] >= self.min_score]
+        polygons = [line["polygon"] for line in image.columns[self.text] if self._counts(line)]
         return {"score": covered_share(image.row["width"], image.row["height"], polygons), "lines": len(polygons)}
+
+    def _counts(self, line: Mapping[str, Any]) -> bool:
+        return line["score"] >= self.min_score and len(line["text"].strip()) >= self.min_characters
 
 
 def covered_share(width: int, height: int, polygons: Iterable[Sequence[float]]) -> float:

@@ -72,4 +72,4 @@ def test_lists_that_cannot_be_used_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"/no/such/list.txt: no such file"):
         Blocklist(sha256=("/no/such/list.txt",)).config()
     with pytest.raises(UserError, match="name a file of hashes"):
-        Blocklist().load()
+        Blocklist().config()

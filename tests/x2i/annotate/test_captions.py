@@ -7,6 +7,7 @@ import pytest
 from tests.support.annotating import of_column
 from x2i.annotate.caption_language import CaptionLanguage
 from x2i.annotate.caption_quality import CaptionQuality
+from x2i.errors import UserError
 from x2i.reasons import Dropped, Reason
 
 GOOD = (
@@ -86,3 +87,11 @@ def test_the_language_of_a_caption_is_told_with_its_probability():
     assert all(row["probability"] > 0.5 for row in rows)
     assert nothing == Dropped(Reason.NO_CAPTION)
     assert short["probability"] < 0.2
+
+
+def test_naming_the_languages_helps_with_few_words():
+    few = [{"caption": "An astronaut in an orange suit"}, {"caption": "Ein Astronaut in Orange"}]
+    rows = of_column(CaptionLanguage(set={"languages": ["en", "de", "fr"]}), "captions", few)
+    assert [row["language"] for row in rows] == ["en", "de"]
+    with pytest.raises(UserError, match="languages: 'klingon' is none of "):
+        CaptionLanguage(set={"languages": ["klingon"]}).load()

@@ -61,11 +61,12 @@ def test_drawn_words_are_read_where_they_stand_and_measured():
     assert 35 <= row["y0"] < row["y1"] <= 95
 
 
-def test_the_area_of_text_counts_overlaps_once_and_leaves_uncertain_lines_out(page_rows):
+def test_the_area_of_text_counts_overlaps_once_and_leaves_uncertain_and_single_marks_out(page_rows):
     lines = [
-        {"polygon": [0, 0, 49, 0, 49, 9, 0, 9], "score": 0.9},
-        {"polygon": [0, 5, 49, 5, 49, 14, 0, 14], "score": 0.95},
-        {"polygon": [0, 0, 99, 0, 99, 99, 0, 99], "score": 0.6},
+        {"polygon": [0, 0, 49, 0, 49, 9, 0, 9], "text": "FRESH", "score": 0.9},
+        {"polygon": [0, 5, 49, 5, 49, 14, 0, 14], "text": "COFFEE", "score": 0.95},
+        {"polygon": [0, 0, 99, 0, 99, 99, 0, 99], "text": "o sr", "score": 0.6},
+        {"polygon": [0, 0, 99, 0, 99, 99, 0, 99], "text": "O", "score": 0.97},
     ]
     size, nothing = {"width": 100, "height": 100}, np.zeros((0, 0, 3), np.uint8)
     some, none = TextArea().annotate(
@@ -73,6 +74,8 @@ def test_the_area_of_text_counts_overlaps_once_and_leaves_uncertain_lines_out(pa
     )
     assert some == {"score": pytest.approx(50 * 15 / 10000), "lines": 2}
     assert none == {"score": 0, "lines": 0}
+    (letters,) = TextArea(min_characters=1).annotate([StoredImage("a", size, {"text": lines}, nothing)])
+    assert letters == {"score": 1, "lines": 3}
     (page,) = TextArea().annotate([StoredImage("p", {"width": 384, "height": 191}, {"text": page_rows}, nothing)])
     assert page["lines"] == 6
     assert 0.35 < page["score"] < 0.65
