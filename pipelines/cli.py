@@ -28,6 +28,7 @@ COMMANDS = {
     "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, codecs."),
     "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
     "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
+    "select": ("pipelines.commands.select", "Show what an SQL selection keeps and cuts, in numbers and pictures."),
     "cvtasks": (
         "pipelines.commands.cvtasks",
         "Make training shards of computer-vision tasks: edges, deblur, ...",

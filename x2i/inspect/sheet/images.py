@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,15 @@ def write_image_sheet(target: Target, path: Path, title: str, limit: int) -> Non
     chosen = choose_images(records, limit)
     captions = _captions(target.dataset)
     views = [_view(target, record, captions.get(record.key) or record.text) for record in chosen]
+    save_sheet(_draw(views, Counter(record.status for record in records), title), path)
+
+
+def write_sheet_of(dataset: Dataset, keys: Collection[str], path: Path, title: str, limit: int) -> None:
+    """Draws up to `limit` of the stored images `keys` to `path`, chosen by the hash of their keys."""
+    wanted, target = frozenset(keys), Target(Kind.DATASET, dataset.root, dataset)
+    records = [record for record in image_records(target) if record.key in wanted]
+    captions = _captions(dataset)
+    views = [_view(target, record, captions.get(record.key) or record.text) for record in choose_images(records, limit)]
     save_sheet(_draw(views, Counter(record.status for record in records), title), path)
 
 
