@@ -248,7 +248,7 @@ def _require_unique_keys(connection: duckdb.DuckDBPyConnection, sources: Sequenc
     if twice:
         key, numbers, names = twice
         raise UserError(
-            f"key {key!r} stands twice: in {names[0]} of {sources[numbers[0]]} and in {names[1]} of "
+            f"duplicate key {key!r}: in {names[0]} of {sources[numbers[0]]} and in {names[1]} of "
             f"{sources[numbers[1]]}. Keys must be unique in one dataset; reshard the sources apart: the trainer reads "
             f"several datasets at once"
         )

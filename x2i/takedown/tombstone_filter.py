@@ -14,7 +14,7 @@ from x2i.takedown.redact import MARK
 _KEPT = ("key", "uid", "url", "page_url", "text", "context", "license", "extra", "host", "http_status", "bytes")
 
 
-def kept_out(rows: Iterable[PlanRow], tombstones: Tombstones) -> dict[str, Crawled]:
+def taken_down_rows(rows: Iterable[PlanRow], tombstones: Tombstones) -> dict[str, Crawled]:
     """Returns, by key, the results of the rows whose source may not be fetched."""
     return {
         row.key: (ImageRecord(row.key, row.uid, "", Status.FILTERED, Reason.TAKEN_DOWN), None)
@@ -23,7 +23,7 @@ def kept_out(rows: Iterable[PlanRow], tombstones: Tombstones) -> dict[str, Crawl
     }
 
 
-def heeded(crawled: Crawled, tombstones: Tombstones) -> Crawled:
+def without_taken_down(crawled: Crawled, tombstones: Tombstones) -> Crawled:
     """Returns a result as it is, or without its picture if a copy of that was taken down.
 
     Such a row keeps its URL and texts, as for any other reason: they are what one needs to take it down too.

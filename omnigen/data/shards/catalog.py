@@ -72,7 +72,7 @@ class Catalog:
         A sample is held out if any photograph it comes from is; `held_out_uids` says which are. cache: where the
         indexes of shards on a store, and the made indexes of shards without one, are kept; these need one.
         Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
-        a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key stands twice.
+        a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key is duplicated.
         """
         return cls.of(find_training_shards(paths), validation_fraction, split_seed, cache)
 
@@ -282,7 +282,7 @@ def _require_unique_keys(
                 key = keys[place - int(ends[number]) + lengths[number]].as_py()
                 if key in seen:
                     raise UserError(
-                        f"{name}: key {key!r} stands twice, also in {seen[key]}: make one of the shards again, or "
+                        f"{name}: duplicate key {key!r}, also in {seen[key]}: make one of the shards again, or "
                         f"move it away"
                     )
                 seen[key] = name.name

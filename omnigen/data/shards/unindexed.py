@@ -60,7 +60,7 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
     """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
 
     name: what the shard is called in errors, and in the uids of samples that name none. Raises UserError for a tar that
-    is damaged or holds members that are refused, a key that stands twice, or if no sample of it can be used.
+    is damaged or holds members that are refused, a duplicate key, or if no sample of it can be used.
     """
     members, problems = survey_members(tar)
     if problems:
@@ -71,7 +71,7 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
     with RangeReader() as reader:
         for key, group in groupby(members, key=lambda member: member.key):
             if key in seen:
-                raise UserError(f"{name}: key {key!r} stands twice, or its members are not together")
+                raise UserError(f"{name}: duplicate key {key!r}, or its members are not together")
             seen.add(key)
             try:
                 rows.append(_row(reader, tar, name, key, _by_suffix(list(group))))

@@ -20,7 +20,7 @@ from pipelines.engine.partition import Batch, PartitionRunner, Result
 from x2i.errors import RunError
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""What numpy's BLAS, torch and OpenMP heed. As many processes as cores, each with threads for all cores, would wait for
+"""what numpy's BLAS, torch and OpenMP read. As many processes as cores, each with threads for all cores, would wait for
 each other; Ray sets it for its workers too.
 """
 

@@ -30,7 +30,7 @@ from x2i.store.commits import Counts
 from x2i.store.files.logs import append_log
 from x2i.store.images import ImagePartitionWriter, image_partition
 from x2i.store.tombstones import Tombstones
-from x2i.takedown.tombstone_filter import heeded, kept_out
+from x2i.takedown.tombstone_filter import taken_down_rows, without_taken_down
 
 DECODE_THREADS = 2
 """Two, so that one worker alone has work for two cores; where several share the cores, it makes no difference."""
@@ -70,14 +70,14 @@ class CrawlWorker:
 
     async def _crawl(self, partition: str, rows: list[PlanRow]) -> ImagePartitionWriter:
         done = final_results(self._root, partition, rows) if self._fetch.retry_failed else {}
-        done |= kept_out(rows, self._tombstones)
+        done |= taken_down_rows(rows, self._tombstones)
         with ThreadPoolExecutor(DECODE_THREADS) as pool, image_partition(self._root, partition) as store:
             async with (
                 Fetcher(self._fetch, self._hosts) as fetcher,
                 aclosing(crawl_rows(rows, fetcher, self._storage, pool, done)) as results,
             ):
                 async for result in results:
-                    store.add(*heeded(result, self._tombstones))
+                    store.add(*without_taken_down(result, self._tombstones))
         return store
 
 

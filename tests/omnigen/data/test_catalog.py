@@ -188,7 +188,7 @@ def test_the_tar_of_another_shard_is_refused(dataset):
 def test_a_key_that_stands_twice_is_refused(dataset):
     with training_shard(dataset, shard_name("text_to_image", 0, 1)) as writer:
         writer.add(*make_sample("text_to_image", "chelsea", (32, 32)))
-    with pytest.raises(UserError, match="'text_to_image-chelsea-32x32' stands twice, also in text_to_image-0in-00000"):
+    with pytest.raises(UserError, match="duplicate key 'text_to_image-chelsea-32x32', also in text_to_image-0in-00000"):
         Catalog.open([dataset])
 
 

@@ -148,8 +148,8 @@ def test_a_foreign_shard_that_is_damaged_or_dangerous_is_refused(tmp_path):
     with pytest.raises(UserError, match="truncated"):
         Catalog.open([folder])
     folder = write(tmp_path / "duplicates", [sample(0), sample(1), sample(0)])
-    with pytest.raises(UserError, match="'0000' stands twice"):
+    with pytest.raises(UserError, match="duplicate key '0000'"):
         Catalog.open([folder])
     folder = write(write(tmp_path / "two", [sample(0)]), [sample(0)], "00001.tar")
-    with pytest.raises(UserError, match="'0000' stands twice, also in"):
+    with pytest.raises(UserError, match="duplicate key '0000', also in"):
         Catalog.open([folder])

@@ -100,7 +100,7 @@ def test_a_linked_page_that_leads_off_the_site_is_left_out(hostile_server: Hosti
     assert (rows, _reasons(notes)) == ([], {"off": "not_selected"})
 
 
-def test_what_pages_ask_for_is_heeded(hostile_server: HostileServer) -> None:
+def test_what_pages_ask_for_is_obeyed(hostile_server: HostileServer) -> None:
     routes = {
         "/": _page("<a href=meta><a href=header><a href=nofollow><a rel='ugc nofollow' href=ugc><a href=secret/x>"),
         "/meta": _page("<meta name=robots content='noimageindex, follow'><img src=1.jpg><a href=further>"),

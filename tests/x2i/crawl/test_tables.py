@@ -158,7 +158,7 @@ def test_other_separators_are_told_from_the_header(tmp_path: Path, mark: str) ->
     assert pairs(path) == [(ONE, "a, b")]
 
 
-def test_the_separator_that_excel_announces_is_heeded(tmp_path: Path) -> None:
+def test_the_separator_that_excel_announces_is_obeyed(tmp_path: Path) -> None:
     assert pairs(_write(tmp_path / "t.csv", f"sep=;\nurl;text\n{ONE};a\n")) == [(ONE, "a")]
 
 

@@ -81,7 +81,7 @@ def test_what_is_no_whole_answer_with_an_image_is_passed_over(tmp_path: Path) ->
     assert (rows, notes.failures) == ([], [])
 
 
-def test_an_archived_opt_out_is_heeded_with_its_signal(tmp_path: Path) -> None:
+def test_an_archived_opt_out_is_obeyed_with_its_signal(tmp_path: Path) -> None:
     with Archive(tmp_path / "a.warc.gz") as archive:
         archive.answer("http://a.example/1.jpg", PHOTO, [JPEG, ("X-Robots-Tag", "other: x"), ("X-Robots-Tag", "noai")])
         archive.answer("http://a.example/2.jpg", PHOTO, [JPEG, ("TDM-Reservation", "1")])

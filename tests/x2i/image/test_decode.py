@@ -103,7 +103,7 @@ def test_an_icc_profile_is_converted_to_srgb(format: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_a_gray_profile_is_heeded_with_transparency_and_without(mode: str) -> None:
+def test_a_gray_profile_is_obeyed_with_transparency_and_without(mode: str) -> None:
     ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (2, 1)))
     pixels = decode(saved(ramp.convert(mode), "PNG", icc_profile=gray_profile(gamma=1.0)))
     srgb = [round(255 * (1.055 * (level / 255) ** (1 / 2.4) - 0.055)) for level in (32, 128, 200)]

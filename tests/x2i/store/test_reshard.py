@@ -123,7 +123,7 @@ def test_foreign_shards_without_an_index_are_read_too(source: Path, tmp_path: Pa
 
 
 def test_a_key_that_stands_twice_is_refused_by_name(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"key 'canny_to_image-00000-00000' stands twice"):
+    with pytest.raises(UserError, match=r"duplicate key 'canny_to_image-00000-00000'"):
         reshard([source, source / "shards/canny_to_image-1in-00000.tar"], tmp_path, Cut(10, LARGE))
 
 

@@ -116,7 +116,7 @@ def check_image_partition(tar: Path, file: str, deep: bool, tombstones: Tombston
         check.add(problem)
     named = {member.name: member for member in members}
     if len(named) != len(members):
-        check.add("a member name stands twice in the tar")
+        check.add("duplicate member name in the tar")
     rows = _read_rows(check, tar.with_suffix(paths.INDEX_SUFFIX), IMAGE_SCHEMA)
     if rows is None:
         return check
