@@ -123,7 +123,7 @@ def test_a_folder_is_stored_with_its_captions_and_without_gps(tmp_path: Path) ->
         ("1.jpg", "A woman in orange", "", "jpeg"),
     ]
     assert json.loads(records[0].extra) == {"year": 1993}
-    stored = read_range(tmp_path / "data" / "images" / "00000.tar", records[2].offset, records[2].size)
+    stored = read_range(tmp_path / "data" / "images" / "00000.tar", records[2].data_offset, records[2].data_size)
     assert b"MakerOfCameras" not in stored
     assert b"Exif" not in stored
     moved = tmp_path / "elsewhere" / "photos"

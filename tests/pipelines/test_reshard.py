@@ -29,7 +29,9 @@ def test_the_result_is_verified_and_read_by_the_trainer(
     assert typed("verify", tmp_path / "out", "--deep") == 0
     before, after = Catalog.open([source]), Catalog.open([tmp_path / "out"])
     assert after.tasks == before.tasks
-    assert sorted(after.row(n).key for n in range(len(after))) == sorted(before.row(n).key for n in range(len(before)))
+    assert sorted(after.sample_ref(n).key for n in range(len(after))) == sorted(
+        before.sample_ref(n).key for n in range(len(before))
+    )
 
 
 def test_a_second_run_does_nothing_and_other_options_are_refused(
