@@ -55,15 +55,18 @@ class Region:
         return float(x.mean()) + 0.5, float(y.mean()) + 0.5
 
 
-def refer(image: RgbImage, regions: Sequence[Region]) -> list[str | None]:
+def refer(image: RgbImage, regions: Sequence[Region], noun: str = "object") -> list[str | None]:
     """Returns a phrase for each region that no other region of this image shares; None where no fact tells two apart.
 
     The phrase says the color that most of the mask's pixels have (left out where none has a majority or there is no
     mask) and in which ninth of the image the region's center lies: "the red object on the left". Regions that agree in
     both are told apart by size if they are two and one is clearly larger, else counted from the left.
+
+    noun: what all these regions are; the color is left out where the noun says one already.
     """
-    traits = [(color_name(image, r), position_name(image, r)) for r in regions]
-    return [_phrase(k, regions, traits) for k in range(len(regions))]
+    colored = set(COLORS) & set(noun.split())
+    traits = [("" if colored else color_name(image, r), position_name(image, r)) for r in regions]
+    return [_phrase(k, regions, traits, noun) for k in range(len(regions))]
 
 
 def position_name(image: RgbImage, region: Region) -> str:
@@ -105,9 +108,9 @@ def _color_indices(pixels_N3: NDArray[np.uint8]) -> NDArray[np.intp]:
     return index_N
 
 
-def _phrase(k: int, regions: Sequence[Region], traits: Sequence[tuple[str, str]]) -> str | None:
+def _phrase(k: int, regions: Sequence[Region], traits: Sequence[tuple[str, str]], noun: str) -> str | None:
     color, position = traits[k]
-    noun = f"{color} object".strip()
+    noun = f"{color} {noun}".strip()
     alike = [j for j, other in enumerate(traits) if other == traits[k]]
     confusable = [j for j, (c, p) in enumerate(traits) if p == position and (c == color or not c or not color)]
     if confusable == [k]:

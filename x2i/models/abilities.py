@@ -65,6 +65,17 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """An object cut out. mask_HW: of its image's size, True on the object.
+
+    score: the segmenter's own estimate of the mask's quality, 0 to 1; None if it makes none.
+    """
+
+    mask_HW: NDArray[np.bool_]
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class Face:
     """One face. score: in [0, 1], measured.
 
@@ -165,10 +176,14 @@ class Captioner(Protocol):
 
 
 class Detector(Protocol):
-    """Finds objects."""
+    """Finds objects. needs_phrases (of its backend): True if it finds only what it is told to look for."""
 
-    def detect(self, images: Sequence[RgbImage]) -> list[list[Detection]]:
-        """Returns the objects of each image, best score first; an empty list where there are none."""
+    def detect(self, images: Sequence[RgbImage], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns the objects of each image, best score first; an empty list where there are none.
+
+        phrases: for each image what to look for, such as "red car". A detection's phrase is one of them. Detectors
+        that find objects by themselves ignore them.
+        """
         ...
 
 
@@ -206,13 +221,19 @@ class LanguageDetector(Protocol):
         ...
 
 
+class PhraseExtractor(Protocol):
+    """Finds the things that captions name."""
+
+    def phrases(self, captions: Sequence[str]) -> list[list[str]]:
+        """Returns the noun phrases of each caption, in its order, without articles, each once."""
+        ...
+
+
 class Segmenter(Protocol):
     """Cuts out the object inside a box."""
 
-    def segment(
-        self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]
-    ) -> list[list[NDArray[np.bool_] | None]]:
-        """Returns a mask_HW of its image's size for each box of each image; None where no object could be cut out."""
+    def segment(self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]) -> list[list[Segment | None]]:
+        """Returns what each box of each image holds; None where no object could be cut out."""
         ...
 
 

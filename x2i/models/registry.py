@@ -42,6 +42,7 @@ class Ability(StrEnum):
     INPAINTER = "inpainter"
     REPAINTER = "repainter"
     LANGUAGE_DETECTOR = "language detector"
+    PHRASE_EXTRACTOR = "phrase extractor"
 
 
 _ROWS: Mapping[Ability, Mapping[str, str]] = {
@@ -67,8 +68,18 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.FACE_EMBEDDER: {"opencv:sface": "x2i.models.opencv.sface:SFace"},
     Ability.TEXT_DETECTOR: {"rapidocr": "x2i.models.onnx.rapidocr:RapidOcr"},
     Ability.LANGUAGE_DETECTOR: {"py3langid": "x2i.models.langid.py3langid:Py3LangId"},
-    Ability.DETECTOR: {"classic:saliency": "x2i.models.classic.saliency:Saliency"},
-    Ability.SEGMENTER: {"classic:grabcut": "x2i.models.classic.grabcut:GrabCut"},
+    Ability.PHRASE_EXTRACTOR: {
+        "classic:noun-phrases": "x2i.models.classic.noun_phrases:NounPhrases",
+        "spacy": "x2i.models.spacy.noun_phrases:SpacyPhrases",
+    },
+    Ability.DETECTOR: {
+        "classic:saliency": "x2i.models.classic.saliency:Saliency",
+        "hf": "x2i.models.hf.detector:HfDetector",
+    },
+    Ability.SEGMENTER: {
+        "classic:grabcut": "x2i.models.classic.grabcut:GrabCut",
+        "hf": "x2i.models.hf.segmenter:HfSegmenter",
+    },
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
     Ability.EDGE_DETECTOR: {"classic:canny": "x2i.models.classic.canny:Canny"},
     Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from x2i.errors import UserError
 from x2i.models.backend import Backend
 from x2i.models.weights import digest_of, hub_commit
 from x2i.options import Option
@@ -73,6 +74,13 @@ class HubBackend(TorchBackend):
             )
 
     def pretrained(self, kind: Any, **options: Any) -> Any:
-        """Returns `kind.from_pretrained(...)` of this model: safetensors only, no code of the repository's is run."""
+        """Returns `kind.from_pretrained(...)` of this model: safetensors only, no code of the repository's is run.
+
+        Raises UserError if its files are incomplete or those of another kind of model.
+        """
         name = str(self.folder) if self.folder else self.model
-        return kind.from_pretrained(name, revision=self.revision or None, trust_remote_code=False, **options)
+        try:
+            return kind.from_pretrained(name, revision=self.revision or None, trust_remote_code=False, **options)
+        except (ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise UserError(f"{name}: cannot be loaded as {kind.__name__}: {reason}") from error

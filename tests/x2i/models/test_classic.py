@@ -47,20 +47,22 @@ def test_an_embedding_does_not_depend_on_its_batch():
 def test_saliency_finds_the_disc_and_grabcut_cuts_it_out():
     image = disc()
     truth = (image[..., 0] > 150) & (image[..., 1] < 80)
-    (found,) = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])
+    (found,) = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image], [[]])
     assert len(found) == 1
     assert overlap(found[0].box, truth) > 0.6
     assert 0 < found[0].score <= 1
     assert found[0].phrase is None
-    ((mask,),) = registry.load(registry.Ability.SEGMENTER, "classic:grabcut").segment([image], [[found[0].box]])
-    assert mask is not None
+    ((segment,),) = registry.load(registry.Ability.SEGMENTER, "classic:grabcut").segment([image], [[found[0].box]])
+    assert segment is not None
+    assert segment.score is None  # it makes no estimate
+    mask = segment.mask_HW
     assert (mask & truth).sum() / (mask | truth).sum() > 0.95
 
 
 def test_saliency_finds_nothing_where_nothing_stands_out():
     flat = np.full((100, 160, 3), 120, np.uint8)
     assert registry.load(registry.Ability.DETECTOR, "classic:saliency").detect(
-        [flat, np.zeros((1, 1, 3), np.uint8)]
+        [flat, np.zeros((1, 1, 3), np.uint8)], [["red car"], []]
     ) == [[], []]
 
 
@@ -68,7 +70,7 @@ def test_saliency_finds_nothing_where_nothing_stands_out():
 def test_saliency_finds_the_subject_of_a_photograph(name, center):
     image = photograph(name)
     height, width = image.shape[:2]
-    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])[0][0].box
+    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image], [[]])[0][0].box
     assert box.x0 <= center[0] * width < box.x1
     assert box.y0 <= center[1] * height < box.y1
     assert 0 <= box.x0 < box.x1 <= width
@@ -91,14 +93,14 @@ def test_grabcut_gives_no_mask_where_colors_tell_nothing_apart():
 
 def test_grabcut_gives_the_same_mask_every_time():
     image = photograph("coffee.png")
-    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image])[0][0].box
+    box = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([image], [[]])[0][0].box
     segmenter = registry.load(registry.Ability.SEGMENTER, "classic:grabcut")
     first = segmenter.segment([image], [[box]])[0][0]
     cv2.setRNGSeed(12345)
     cv2.randu(np.zeros(100), 0, 1)
     again = segmenter.segment([disc(), image], [[Box(150, 30, 270, 150)], [box]])[1][0]
     assert first is not None
-    assert np.array_equal(first, again)
+    assert np.array_equal(first.mask_HW, again.mask_HW)
 
 
 def test_canny_draws_the_outline_and_only_that():

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.abilities import Box, RgbImage
+from x2i.models.abilities import Box, RgbImage, Segment
 from x2i.models.backend import Backend
 from x2i.options import Option
 
@@ -31,11 +31,13 @@ class GrabCut(Backend):
 
     iterations: Annotated[int, Option("Rounds of the optimization.", ge=1)] = 4
 
-    def segment(
-        self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]
-    ) -> list[list[NDArray[np.bool_] | None]]:
-        """Returns a mask_HW for each box of each image, or None where the object could not be told apart."""
-        return [[self._cut(i, box) for box in found] for i, found in zip(images, boxes, strict=True)]
+    def segment(self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]) -> list[list[Segment | None]]:
+        """Returns the object in each box of each image, or None where it could not be told apart."""
+        return [[self._segment(i, box) for box in found] for i, found in zip(images, boxes, strict=True)]
+
+    def _segment(self, image: RgbImage, box: Box) -> Segment | None:
+        mask_HW = self._cut(image, box)
+        return None if mask_HW is None else Segment(mask_HW)
 
     def _cut(self, image: RgbImage, box: Box) -> NDArray[np.bool_] | None:
         height, width = image.shape[:2]

@@ -33,8 +33,8 @@ class Saliency(Backend):
 
     max_objects: int = 3
 
-    def detect(self, images: Sequence[RgbImage]) -> list[list[Detection]]:
-        """Returns the salient regions of each image, best score first."""
+    def detect(self, images: Sequence[RgbImage], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
+        """Returns the salient regions of each image, best score first, whatever the phrases."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: RgbImage) -> list[Detection]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import DepthEstimator, RgbImage
+from x2i.models.hf.batches import by_size
 from x2i.models.torch_backend import HubBackend
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class LoadedDepth:
 
         found: dict[int, NDArray[np.float32]] = {}
         parameter = next(self._model.parameters())
-        for numbers in _by_size(images):
+        for numbers in by_size(images):
             inputs = self._processor(images=[images[number] for number in numbers], return_tensors="pt")
             with torch.inference_mode():
                 outputs = self._model(pixel_values=inputs["pixel_values"].to(parameter.device, parameter.dtype))
@@ -55,10 +56,3 @@ class LoadedDepth:
 
     def _inverse(self, depth_HW: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.reciprocal(np.maximum(depth_HW, np.float32(1e-3))) if self._is_metric else depth_HW
-
-
-def _by_size(images: Sequence[RgbImage]) -> list[list[int]]:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(number)
-    return list(groups.values())
