@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +14,9 @@ from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import PairRecipe, Rendered, RgbImage, Source
 
 Range = tuple[float, float]
+
+REFERENCE_SIDE = 384
+"""Strengths in pixels hold for pictures whose shorter side is so long, and grow with it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,27 @@ def psnr(a: RgbImage, b: RgbImage) -> float:
     """Returns the peak signal-to-noise ratio of two images of one shape, in dB; 99 for equal ones."""
     error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
     return min(99.0, float(10 * np.log10(255**2 / error))) if error else 99.0
+
+
+def scale_of(image: RgbImage) -> float:
+    """Returns how many pixels of `image` a strength of one pixel is."""
+    return min(image.shape[:2]) / REFERENCE_SIDE
+
+
+def draw(bounds: Range, random: np.random.Generator, digits: int = 4) -> float:
+    """Returns a number drawn evenly between `bounds`, rounded as it is recorded."""
+    return round(float(random.uniform(*bounds)), digits)
+
+
+def draw_log(bounds: Range, random: np.random.Generator, digits: int = 4) -> float:
+    """Returns a number between two positive `bounds` whose logarithm is drawn evenly, rounded as it is recorded."""
+    return round(float(np.exp(random.uniform(*np.log(bounds)))), digits)
+
+
+def at_severity(table: Sequence[tuple[float, ...]], severity: float) -> tuple[float, ...]:
+    """Returns the row of `table` at `severity`, 1 for the first row, mixed between rows; below 1 it fades to zeros."""
+    rows = np.vstack([np.zeros(len(table[0])), np.array(table, float)])
+    return tuple(round(float(np.interp(severity, np.arange(len(rows)), column)), 4) for column in rows.T)
 
 
 def one_of(names: tuple[str, ...], random: np.random.Generator) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.options import Option
-from x2i.recipes.base import RgbImage, Source
+from x2i.recipes.base import Source
 from x2i.recipes.restoration.base import Damaged, Range, Restoration, one_of
+from x2i.recipes.restoration.kernels import convolve, gaussian_blur, path_kernel
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,6 @@ class Deblur(Restoration):
     least_length: Annotated[float, Option("Motion: length of at least so many pixels.", ge=1)] = 5.0
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
-        import cv2
-
         kind = one_of(self.kinds, random)
         strength, angle = random.uniform(size=2)
         image, side = source.pixels, min(source.pixels.shape[:2])
@@ -47,15 +46,10 @@ class Deblur(Restoration):
             return Damaged(gaussian_blur(image, sigma), {"kind": kind, "sigma_px": sigma})
         length = round(_between(self.length, strength, side, self.least_length), 3)
         degrees = round(float(angle) * 180, 3)
-        blurred = cv2.filter2D(image, -1, motion_kernel(length, degrees), borderType=cv2.BORDER_REFLECT_101)
-        return Damaged(blurred, {"kind": kind, "length_px": length, "angle_degrees": degrees})
-
-
-def gaussian_blur(image: RgbImage, sigma: float) -> RgbImage:
-    """Returns `image` after a Gaussian of `sigma` pixels; unchanged for sigma 0."""
-    import cv2
-
-    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) if sigma > 0 else image.copy()
+        return Damaged(
+            convolve(image, motion_kernel(length, degrees)),
+            {"kind": kind, "length_px": length, "angle_degrees": degrees},
+        )
 
 
 def motion_kernel(length: float, degrees: float) -> NDArray[np.float32]:
@@ -65,15 +59,7 @@ def motion_kernel(length: float, degrees: float) -> NDArray[np.float32]:
     """
     radius = int(np.ceil(length / 2))
     steps = np.linspace(-length / 2, length / 2, 16 * radius + 1)
-    x = radius + steps * np.cos(np.deg2rad(degrees))
-    y = radius - steps * np.sin(np.deg2rad(degrees))
-    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):  # bilinear: each step falls on four pixels
-        column = np.minimum(np.floor(x).astype(int) + dx, 2 * radius)
-        row = np.minimum(np.floor(y).astype(int) + dy, 2 * radius)
-        share = np.abs(1 - dx - (x - np.floor(x))) * np.abs(1 - dy - (y - np.floor(y)))
-        np.add.at(kernel, (row, column), share)
-    return kernel / kernel.sum()
+    return path_kernel(steps * np.cos(np.deg2rad(degrees)), -steps * np.sin(np.deg2rad(degrees)), radius)
 
 
 def _between(bounds: Range, share: float, side: int, least: float) -> float:

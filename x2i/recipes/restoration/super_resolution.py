@@ -11,7 +11,7 @@ import numpy as np
 from x2i.options import Option
 from x2i.recipes.base import RgbImage, Source
 from x2i.recipes.restoration.base import Damaged, Range, Restoration
-from x2i.recipes.restoration.deblur import gaussian_blur
+from x2i.recipes.restoration.kernels import gaussian_blur
 
 
 @dataclass(frozen=True)
