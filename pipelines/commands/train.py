@@ -40,6 +40,8 @@ def command(
 
         x2i train manifests/train/x2i.yaml --out /shared/run --workers 16 --address auto --set parallel.mode=fsdp
     """
+    trainer_class = _trainer_class()
+
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
@@ -48,7 +50,7 @@ def command(
     load_config(config, set_ or [])  # mistakes are told before a cluster is asked for anything
     # Ray would wait for ever for CPUs that this machine has not.
     ray.init(address=address, num_cpus=None if address else max(workers + 1, os.cpu_count() or 1))
-    trainer = _trainer()(
+    trainer = trainer_class(
         _train_in_worker,
         train_loop_config={"config": str(config.resolve()), "set": set_ or [], "out": str(out.resolve())},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
@@ -69,11 +71,11 @@ def command(
         ray.shutdown()
 
 
-def _trainer() -> type[TorchTrainer]:
+def _trainer_class() -> type[TorchTrainer]:
     try:
         from ray.train.torch import TorchTrainer
     except ImportError as error:
-        raise UserError(f"x2i train needs Ray Train ({error}): pip install 'ray[train]'") from error
+        raise UserError(f"x2i train needs Ray Train ({error}): pip install 'x2i[train,ray]'") from error
     return TorchTrainer
 
 

@@ -14,7 +14,7 @@ import typer
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
-from x2i.errors import UserError
+from x2i.errors import UserError, missing_extra
 
 MANIFEST = Path("manifests/demo.yaml")
 PROMPT = "A ginger tabby cat looks straight into the camera"
@@ -106,4 +106,10 @@ if __name__ == "__main__":
         typer.run(demo)
     except UserError as error:
         typer.secho(f"demo: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        message = missing_extra(error, "the demo")
+        if message is None:
+            raise
+        typer.secho(f"demo: {message}", fg=typer.colors.RED, err=True)
         sys.exit(2)
