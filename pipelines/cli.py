@@ -25,7 +25,7 @@ COMMANDS = {
     "caption": ("pipelines.commands.caption", "Write a caption for every image."),
     "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
     "annotate": ("pipelines.commands.annotate", "Run any annotation by its name: depth maps, ..."),
-    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, codecs."),
+    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, manifests."),
     "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
     "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
     "cvtasks": (

@@ -18,7 +18,9 @@ MARKS = {"omnigen user error: ": UserError, "omnigen run error: ": RunError}
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="YAML file of the run, as for omnigen train.")],
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of the run, or the name of one of ours: see omnigen train.")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder, on a file system that every worker sees.")],
     workers: Annotated[int, typer.Option(min=1, help="Training processes; each is a rank, with a GPU of its own.")] = 1,
     gpu: Annotated[bool, typer.Option("--gpu/--cpu", help="Give each worker a GPU, or train on CPUs.")] = True,
@@ -38,15 +40,17 @@ def command(
     The same run as `torchrun -m omnigen.cli train`, with the same numbers: it resumes what the folder holds, on any
     number of workers. When a worker dies, all begin again at the last checkpoint.
 
-        x2i train manifests/train/x2i.yaml --out /shared/run --workers 16 --address auto --set parallel.mode=fsdp
+        x2i train x2i --out /shared/run --workers 16 --address auto --set parallel.mode=fsdp
     """
     trainer_class = _trainer_class()
 
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+    from omnigen.configurations import find_configuration
     from omnigen.train.config import load_config
 
+    config = find_configuration(config)
     load_config(config, set_ or [])  # mistakes are told before a cluster is asked for anything
     # Ray would wait for ever for CPUs that this machine has not.
     ray.init(address=address, num_cpus=None if address else max(workers + 1, os.cpu_count() or 1))
