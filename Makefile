@@ -20,9 +20,9 @@ help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.core ## create .venv and install what the demo needs
+setup: $(VENV)/.demo ## create .venv and install what the demo needs
 
-demo: $(VENV)/.core ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo)
+demo: $(VENV)/.demo ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo)
 	$(BIN)/python -m pipelines.demo --out $(OUT) --port $(DEMO_PORT) --workers $(WORKERS)
 
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
@@ -44,14 +44,14 @@ format: $(VENV)/.dev ## put the code into the house's format
 bench: $(VENV)/.dev ## run the benchmarks that need no GPU and print their ratios
 	for name in store image plan crawl loader collation train_step; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-x2i: $(VENV)/.core ## build a dataset from your own images (SOURCES="urls.csv" OUT=data MANIFEST=manifests/x2i.yaml)
+x2i: $(VENV)/.demo ## build a dataset from your own images (SOURCES="urls.csv" OUT=data MANIFEST=manifests/x2i.yaml)
 	@test -n "$(SOURCES)" || { echo 'Say where the images are: make x2i SOURCES="urls.csv" OUT=data'; exit 2; }
 	$(BIN)/x2i build $(MANIFEST) --out $(OUT) --workers $(WORKERS) --set "crawl.sources=[$(SOURCES)]"
 
-train: $(VENV)/.core ## train on a dataset (OUT=the dataset CONFIG=manifests/train/tiny.yaml); goes on where it stopped
+train: $(VENV)/.demo ## train on a dataset (OUT=the dataset CONFIG=manifests/train/tiny.yaml); goes on where it stopped
 	$(BIN)/omnigen train $(CONFIG) --set "data.shards=[$(OUT)]" --out $(OUT)/run
 
-inspect: $(VENV)/.core ## table, contact sheet and gallery of a dataset (OUT=the dataset)
+inspect: $(VENV)/.demo ## table, contact sheet and gallery of a dataset (OUT=the dataset)
 	$(BIN)/x2i inspect $(OUT) --sheet $(OUT)/sheet.png --html $(OUT)/gallery
 
 reference: $(VENV)/.core ## write docs/reference from the registries: models, annotations, recipes, ...
@@ -66,12 +66,12 @@ $(VENV)/bin/python:
 		{ echo "Python 3.11 to 3.13 is needed, $$($(PYTHON) --version) was found: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing (PyTorch is large: two to five minutes on a fast line)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing with what the tests need (PyTorch is large: two to five minutes on a fast line)"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	@touch $@ $(VENV)/.core
+	@touch $@ $(VENV)/.demo

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from omnigen import __version__
-from x2i.errors import RunError, UserError
+from x2i.errors import RunError, UserError, missing_extra
 
 # name -> the line shown by `omnigen --help`; the module omnigen.commands.<name> holds a function `command`
 COMMANDS = {
@@ -50,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UserError, RunError) as error:
         typer.secho(f"omnigen: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except ModuleNotFoundError as error:
+        message = missing_extra(error, " ".join(["omnigen", *arguments[:1]]))
+        if message is None:
+            raise
+        typer.secho(f"omnigen: {message}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
     except OSError as error:
         if error.errno not in OF_THE_MACHINE:
             raise

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
+from x2i.errors import UserError
 from x2i.options import defaults, option_fields
 from x2i.registry import Registry
+from x2i.settings import nearest
 
 
 def entries(kind: str, name: str | None = None) -> list[dict[str, Any]]:
@@ -86,6 +90,31 @@ def _exporters(name: str | None) -> Iterator[dict[str, Any]]:
     yield from _plain(EXPORTERS, name)
 
 
+def _manifests(name: str | None) -> Iterator[dict[str, Any]]:
+    from pipelines.manifest import MANIFESTS
+
+    yield from _yaml_files(MANIFESTS, name)
+
+
+def _configurations(name: str | None) -> Iterator[dict[str, Any]]:
+    from pipelines.manifest import CONFIGURATIONS
+
+    yield from _yaml_files(CONFIGURATIONS, name)
+
+
+def _yaml_files(folder: Path, name: str | None) -> Iterator[dict[str, Any]]:
+    """Yields the YAML files of a folder; the first sentence of its leading comment is a file's title."""
+    files = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if name is not None and name not in files:
+        raise UserError(f"{name}: {nearest(name, list(files))}")
+    for stem, path in files.items():
+        if name in (None, stem):
+            comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
+            text = " ".join(line.lstrip("# ") for line in comment)
+            title = text.partition(". ")[0].rstrip(".") + "."
+            yield {"name": stem, "title": title, "extra": "", "license": "", "options": {}, "path": str(path)}
+
+
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
@@ -94,4 +123,6 @@ CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "sources": _sources,
     "importers": _importers,
     "exporters": _exporters,
+    "manifests": _manifests,
+    "configurations": _configurations,
 }

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from pipelines.engine.memory import collect_seldom
 from x2i import __version__
-from x2i.errors import RunError, UserError
+from x2i.errors import RunError, UserError, missing_extra
 
 # name -> (module that holds a function `command`, the line shown by `x2i --help`), in the order of use
 COMMANDS = {
@@ -25,7 +25,7 @@ COMMANDS = {
     "caption": ("pipelines.commands.caption", "Write a caption for every image."),
     "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
     "annotate": ("pipelines.commands.annotate", "Run any annotation by its name: depth maps, ..."),
-    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, codecs."),
+    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, manifests."),
     "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
     "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
     "select": ("pipelines.commands.select", "Show what an SQL selection keeps and cuts, in numbers and pictures."),
@@ -78,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UserError, RunError) as error:
         _complain(f"x2i: {error}")
         sys.exit(2 if isinstance(error, UserError) else 1)
+    except ModuleNotFoundError as error:
+        message = missing_extra(error, " ".join(["x2i", *arguments[:1]]))
+        if message is None:
+            raise
+        _complain(f"x2i: {message}")
+        sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.engine.stage import Stage
 from pipelines.steps import stages_of
 from x2i.errors import UserError
-from x2i.settings import apply_overrides, build_settings, read_yaml
+from x2i.settings import apply_overrides, build_settings, named_file, read_yaml
+
+MANIFESTS = Path(__file__).parent / "manifests"
+"""The manifests that come along; in its folder train/, the training configurations."""
+CONFIGURATIONS = MANIFESTS / "train"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class InspectSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Trains on the shards. config: a training configuration, relative to the manifest; set: its overrides."""
+    """Trains on the shards. config: a training configuration, relative to the manifest, or one that comes along, by its
+    name; set: its overrides.
+    """
 
     config: Path
     set: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +47,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset build. stages: in the order of the steps."""
+    """A dataset build. stages: in the order of the steps. The training configuration is a path of this machine."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -78,6 +84,11 @@ def levels(stages: Sequence[Stage]) -> list[list[Stage]]:
     return groups
 
 
+def find_manifest(name: Path) -> Path:
+    """Returns the manifest that `name` stands for: a path, or the name of one that comes along."""
+    return named_file(name, MANIFESTS, "manifest")
+
+
 def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
     """Reads and checks a manifest. Raises UserError that names file, key path, expectation and nearest valid name.
 
@@ -98,9 +109,14 @@ def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"{path}: two steps make {twice[0]!r}: name the column of one (column: {twice[0]}_2)")
-    if read.train is not None and not (path.parent / read.train.config).exists():
-        raise UserError(f"{path}: train.config: no such file: {path.parent / read.train.config}")
-    return Manifest(read.name, tuple(stages), read.inspect, read.train)
+    train = read.train
+    if train is not None:
+        try:
+            found = named_file(train.config, CONFIGURATIONS, "training configuration", path.parent)
+        except UserError as error:
+            raise UserError(f"{path}: train.config: {error}") from error
+        train = replace(train, config=found)
+    return Manifest(read.name, tuple(stages), read.inspect, train)
 
 
 def _stages(step: Mapping[str, Any], where: str) -> list[Stage]:

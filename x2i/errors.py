@@ -7,3 +7,29 @@ class UserError(Exception):
 
 class RunError(Exception):
     """Something failed while running: damaged data, a full disk, a diverged loss, a lost server. Exit code 1."""
+
+
+EXTRAS = {
+    "torch": "train",
+    "tensorboard": "train",
+    "ray": "ray",
+    "skimage": "demo",
+    "transformers": "models",
+    "diffusers": "models",
+    "open_clip": "models",
+    "peft": "models",
+    "av": "video",
+    "datasets": "datasets",
+}
+"""Optional package -> the extra of x2i that brings it."""
+
+
+def missing_extra(error: ModuleNotFoundError, what: str) -> UserError | None:
+    """Returns the error that names the extra to install, None if the absent module is not part of one.
+
+    what: the command or function that needed the module.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return None
+    return UserError(f"{what} needs {package}, which is not installed: pip install 'x2i[{EXTRAS[package]}]'")

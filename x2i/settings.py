@@ -43,6 +43,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+def named_file(name: Path, folder: Path, what: str, relative_to: Path = Path()) -> Path:
+    """Returns the file that `name` stands for: a path, or the name (without .yaml) of a file in `folder`.
+
+    what: what messages call such a file. relative_to: the folder that a relative path starts from.
+    Raises UserError, with the nearest name, if there is neither.
+    """
+    path, packaged = relative_to / name, folder / f"{name}.yaml"
+    if path.is_file() or len(name.parts) > 1 or name.suffix:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        return path
+    if not packaged.is_file():
+        names = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise UserError(f"{path}: no such file, and no {what} is called so: {nearest(str(name), names)}")
+    return packaged
+
+
 def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Returns a copy of `document` with each "section.key=value" set; the value is read as YAML."""
     result = _copy(document)

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from omnigen.configurations import find_configuration
+
 
 def command(
-    file: Annotated[Path, typer.Argument(help="YAML file of comparisons, such as manifests/train/ablations.yaml.")],
+    file: Annotated[Path, typer.Argument(help="YAML file of comparisons, or the name of one of ours: ablations.")],
     out: Annotated[Path, typer.Option(help="Folder for the runs and the table; run again, it continues.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Replace one setting in every run, as section.key=value.")
@@ -20,4 +22,4 @@ def command(
     """Train pairs of networks that differ in one setting, and compare their losses on held-out samples."""
     from omnigen.train.ablate import ablate, table
 
-    typer.echo(table(ablate(file, out, set_ or [], only or [], phi3)))
+    typer.echo(table(ablate(find_configuration(file), out, set_ or [], only or [], phi3)))

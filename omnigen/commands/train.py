@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from omnigen.configurations import find_configuration
+
 
 def command(
-    config: Annotated[Path, typer.Argument(help="YAML file of the run; manifests/ holds examples.")],
+    config: Annotated[Path, typer.Argument(help="YAML file of the run, or the name of one of ours, such as tiny.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace one value of the file, as section.key=value; may be repeated."),
@@ -33,6 +35,7 @@ def command(
     from omnigen.train.run import estimate as estimate_run
     from omnigen.train.run import train
 
+    config = find_configuration(config)
     if estimate:
         typer.echo(estimate_run(config, set_ or []))
         return

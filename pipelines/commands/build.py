@@ -25,7 +25,7 @@ RUN_FOLDER = "run"
 
 @with_options
 def command(
-    manifest: Annotated[Path, typer.Argument(help="A YAML manifest, such as manifests/demo.yaml.", dir_okay=False)],
+    manifest: Annotated[Path, typer.Argument(help="A YAML manifest, or the name of one of `x2i list manifests`.")],
     out: OutOption,
     overrides: Annotated[
         list[str] | None,
@@ -41,18 +41,18 @@ def command(
     the gallery and the report. Run it again and it does only what is missing. --set STEP.option=value changes an option
     of the steps of that name, or of the step whose column has it.
 
-        x2i build manifests/demo.yaml --out demo/data
+        x2i build my-manifest.yaml --out data
 
-        x2i build manifests/x2i.yaml --out data --set "crawl.sources=[urls.parquet]" --dry-run
+        x2i build x2i --out data --set "crawl.sources=[urls.parquet]" --dry-run
     """
     from rich.console import Console
 
     from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
-    from pipelines.manifest import load_manifest
+    from pipelines.manifest import find_manifest, load_manifest
 
     console = Console(stderr=True, highlight=False)
-    plan = load_manifest(manifest, list(overrides or ()))
+    plan = load_manifest(find_manifest(manifest), list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
     summaries = []
     with open_executor(run) as executor:
@@ -65,7 +65,7 @@ def command(
                 break
     failed = any(summary.failed for summary in summaries)
     if not run.dry_run and not failed:
-        finish(plan, manifest, dataset, console, train=train)
+        finish(plan, dataset, console, train=train)
     if run.json:
         stages = [summary.as_json() for summary in summaries]
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": stages}, indent=2))
@@ -84,7 +84,7 @@ def runs_of(group: Sequence[Stage], dataset: Dataset, run: RunOptions) -> list[S
     return crawls
 
 
-def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, train: bool) -> None:
+def finish(plan: Manifest, dataset: Dataset, console: Console, *, train: bool) -> None:
     """Verifies the dataset, draws the sheet and the gallery, trains, and writes the report last, which tells it all."""
     from pipelines.commands.verify import verify_dataset
 
@@ -102,7 +102,7 @@ def finish(plan: Manifest, path: Path, dataset: Dataset, console: Console, *, tr
         run_folder = dataset.root / RUN_FOLDER
         overrides = [f"{name}={json.dumps(value)}" for name, value in plan.train.set.items()]
         shards = f"data.shards={json.dumps([str(dataset.root)])}"
-        train_model(path.parent / plan.train.config, [shards, *overrides], "auto", run_folder)
+        train_model(plan.train.config, [shards, *overrides], "auto", run_folder)
     if plan.inspect is not None:
         from pipelines.commands.report import write_report
 

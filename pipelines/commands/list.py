@@ -37,7 +37,7 @@ def _print(entry: dict[str, Any], whole: bool) -> None:
     extra = f"  [pip install 'x2i[{entry['extra']}]']" if entry.get("extra") else ""
     typer.secho(entry["name"], bold=True, nl=False)
     typer.echo(f"  {entry['title']}{extra}")
-    for label in ("group", "reads", "writes"):
+    for label in ("group", "reads", "writes", "path"):
         if entry.get(label):
             typer.echo(f"    {label}: {entry[label]}")
     for option, about in entry["options"].items() if whole else ():

@@ -18,7 +18,9 @@ MARKS = {"omnigen user error: ": UserError, "omnigen run error: ": RunError}
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="YAML file of the run, as for omnigen train.")],
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of the run, or the name of one of ours: see omnigen train.")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder, on a file system that every worker sees.")],
     workers: Annotated[int, typer.Option(min=1, help="Training processes; each is a rank, with a GPU of its own.")] = 1,
     gpu: Annotated[bool, typer.Option("--gpu/--cpu", help="Give each worker a GPU, or train on CPUs.")] = True,
@@ -38,17 +40,21 @@ def command(
     The same run as `torchrun -m omnigen.cli train`, with the same numbers: it resumes what the folder holds, on any
     number of workers. When a worker dies, all begin again at the last checkpoint.
 
-        x2i train manifests/train/x2i.yaml --out /shared/run --workers 16 --address auto --set parallel.mode=fsdp
+        x2i train x2i --out /shared/run --workers 16 --address auto --set parallel.mode=fsdp
     """
+    trainer_class = _trainer_class()
+
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
+    from omnigen.configurations import find_configuration
     from omnigen.train.config import load_config
 
+    config = find_configuration(config)
     load_config(config, set_ or [])  # mistakes are told before a cluster is asked for anything
     # Ray would wait for ever for CPUs that this machine has not.
     ray.init(address=address, num_cpus=None if address else max(workers + 1, os.cpu_count() or 1))
-    trainer = _trainer()(
+    trainer = trainer_class(
         _train_in_worker,
         train_loop_config={"config": str(config.resolve()), "set": set_ or [], "out": str(out.resolve())},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
@@ -69,11 +75,11 @@ def command(
         ray.shutdown()
 
 
-def _trainer() -> type[TorchTrainer]:
+def _trainer_class() -> type[TorchTrainer]:
     try:
         from ray.train.torch import TorchTrainer
     except ImportError as error:
-        raise UserError(f"x2i train needs Ray Train ({error}): pip install 'ray[train]'") from error
+        raise UserError(f"x2i train needs Ray Train ({error}): pip install 'x2i[train,ray]'") from error
     return TorchTrainer
 
 

@@ -14,9 +14,9 @@ import typer
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
-from x2i.errors import UserError
+from x2i.errors import UserError, missing_extra
 
-MANIFEST = Path("manifests/demo.yaml")
+MANIFEST = "demo"
 PROMPT = "A ginger tabby cat looks straight into the camera"
 
 
@@ -40,7 +40,7 @@ def demo(
     with serve_site(site, port):
         typer.echo(f"A web site with {len(PHOTOGRAPHS)} real photographs is up at {address}/index.html")
         sources = f"crawl.sources=[{address}/index.html, {site}/urls.csv]"
-        _run("x2i", "build", str(MANIFEST), "--out", str(data), "--executor", "ray", "--workers", str(workers),
+        _run("x2i", "build", MANIFEST, "--out", str(data), "--executor", "ray", "--workers", str(workers),
              "--set", sources)  # fmt: skip
     _run("omnigen", "generate", "--model", str(run), "--prompt", PROMPT, "--out", str(out / "generated.png"),
          "--height", "64", "--width", "64")  # fmt: skip
@@ -106,4 +106,10 @@ if __name__ == "__main__":
         typer.run(demo)
     except UserError as error:
         typer.secho(f"demo: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        message = missing_extra(error, "the demo")
+        if message is None:
+            raise
+        typer.secho(f"demo: {message}", fg=typer.colors.RED, err=True)
         sys.exit(2)

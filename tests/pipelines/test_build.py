@@ -17,9 +17,11 @@ import pytest
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
+from pipelines.manifest import load_manifest
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
 from tests.support.killing import worker_processes
+from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.verify.verify import verify
 
@@ -261,3 +263,12 @@ def test_two_steps_that_make_one_column_are_refused(tmp_path):
     result = build(path, tmp_path / "data")
     assert result.returncode == 2
     assert "two steps make 'captions'" in result.stderr
+
+
+def test_a_manifest_may_name_a_training_configuration_that_comes_along(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nsteps: [{filter: {}}]\ntrain: {config: tiny}\n")
+    found = load_manifest(path, []).train.config
+    assert found.read_bytes() == (REPOSITORY / "manifests/train/tiny.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"mine.yaml: train.config: .*did you mean 'tiny'"):
+        load_manifest(path, ["train.config=tinny"])

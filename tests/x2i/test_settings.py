@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from x2i.errors import UserError
-from x2i.settings import load_settings
+from x2i.settings import load_settings, named_file
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,20 @@ def test_a_missing_file_is_named(tmp_path):
         load_settings(Outer, tmp_path / "nowhere.yaml")
     with pytest.raises(UserError, match="expected section.key=value"):
         load_settings(Outer, write(tmp_path, "title: x\n"), ["inner.steps"])
+
+
+def test_a_file_is_found_by_its_path_or_by_the_name_of_one_that_comes_along(tmp_path, monkeypatch):
+    (tmp_path / "come-along").mkdir()
+    packaged = tmp_path / "come-along" / "tiny.yaml"
+    packaged.write_text("title: x\n")
+    mine = write(tmp_path, "title: y\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()  # a folder of that name is not in the way
+
+    assert named_file(mine, packaged.parent, "configuration") == mine
+    assert named_file(Path("settings.yaml"), packaged.parent, "configuration", tmp_path) == mine
+    assert named_file(Path("tiny"), packaged.parent, "configuration") == packaged
+    with pytest.raises(UserError, match="no configuration is called so: did you mean 'tiny'"):
+        named_file(Path("tinny"), packaged.parent, "configuration")
+    with pytest.raises(UserError, match=r"here/tiny: no such file$"):
+        named_file(Path("here/tiny"), packaged.parent, "configuration")

@@ -1,0 +1,88 @@
+"""The data half works without torch, Ray and every other optional package; what needs one names its extra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from skimage import data, io
+
+from pipelines.catalog import CATALOGS
+from pipelines.cli import COMMANDS
+from tests.support import REPOSITORY
+from tests.support.without_extras import python_without_extras, run_without_extras
+from x2i.store import Dataset
+
+NAMES = ("astronaut", "chelsea", "coffee")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "photos").mkdir()
+    for name in NAMES:
+        io.imsave(folder / "photos" / f"{name}.png", getattr(data, name)())
+    ended = run_without_extras(folder, "crawl", "photos", "--out", "data", "--partition-size", 1, "--workers", 2)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def test_every_data_command_works(folder: Path) -> None:
+    for command in (
+        "filter data",
+        "caption data",
+        "dedup data",
+        "detect data",
+        "embed data",
+        "materialize data --recipe deblur",
+        "verify data",
+        "stats data",
+        "report data",
+        "inspect data --sheet sheet.png --html gallery",
+        "export data --to exported --format omnigen-jsonl",
+        "plan --images 1k",
+        *(f"list {kind}" for kind in CATALOGS),
+    ):
+        ended = run_without_extras(folder, *command.split())
+        assert ended.returncode == 0, f"x2i {command}\n{ended.stdout}{ended.stderr}"
+    dataset = Dataset.open(folder / "data")
+    assert dataset.images()["status"].to_pylist() == ["ok"] * len(NAMES)
+    assert [sample.task for sample, _ in dataset.samples()] == ["deblur"] * len(NAMES)
+
+
+def test_every_module_of_the_data_half_can_be_imported(folder: Path) -> None:
+    files = [path for package in ("x2i", "pipelines") for path in (REPOSITORY / package).rglob("*.py")]
+    names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in files]
+    ended = python_without_extras(folder, f"for name in {names!r}: __import__(name.removesuffix('.__init__'))")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_every_command_explains_itself(folder: Path) -> None:
+    code = """
+import contextlib
+from pipelines.cli import COMMANDS, main
+for command in COMMANDS:
+    with contextlib.suppress(SystemExit):
+        main([command, "--help"])
+"""
+    ended = python_without_extras(folder, code)
+    assert ended.returncode == 0, ended.stderr
+    assert [name for name in COMMANDS if f"Usage: x2i {name} " not in ended.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "extra"),
+    [
+        ("pipelines.cli", "crawl photos --out other --executor ray", "ray"),
+        ("pipelines.cli", "crawl photos --out other --address auto", "ray"),
+        ("pipelines.cli", f"train {REPOSITORY}/manifests/train/tiny.yaml --out run", "train,ray"),
+        ("omnigen.cli", f"train {REPOSITORY}/manifests/train/tiny.yaml", "train"),
+        ("omnigen.cli", "generate --model run --prompt cat --out cat.png", "train"),
+        ("pipelines.cli", "embed data --model open_clip:ViT-B-32 --column other", "models"),
+    ],
+)
+def test_a_command_that_needs_an_extra_names_it(folder: Path, module: str, command: str, extra: str) -> None:
+    ended = run_without_extras(folder, *command.split(), module=module)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert f"pip install 'x2i[{extra}]'" in ended.stderr.replace("\n", " ")
