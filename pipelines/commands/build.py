@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pipelines.engine.console import StageSummary
     from pipelines.engine.stage import Stage
     from pipelines.manifest import Manifest
     from x2i.store import Dataset
@@ -54,13 +55,20 @@ def command(
     console = Console(stderr=True, highlight=False)
     plan = load_manifest(find_manifest(manifest), list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
-    summaries = []
+    summaries: list[StageSummary] = []
+    unmade: set[str] = set()
     with open_executor(run) as executor:
         for group in plan.stage_groups():
-            if run.dry_run and not dataset.image_commits() and any(stage.reads for stage in group):
-                console.print(f"[bold]{', '.join(stage.name for stage in group)}[/]: planned once there are images")
-                continue
-            summaries += execute(runs_of(group, dataset, run), dataset, run, console, executor)
+            ready = group
+            if run.dry_run:
+                ready = [stage for stage in group if not (set(stage.reads) & unmade)]
+                for stage in (stage for stage in group if stage not in ready):
+                    missing = ", ".join(sorted(set(stage.reads) & unmade))
+                    console.print(f"[bold]{stage.name}[/]: planned after {missing}")
+            made = execute(runs_of(ready, dataset, run), dataset, run, console, executor)
+            done = {summary.stage for summary in made if summary.done_before == summary.planned_partitions > 0}
+            unmade |= {stage.writes for stage in group if run.dry_run and stage.name not in done} - {""}
+            summaries += made
             if any(summary.failed for summary in summaries):
                 break
     failed = any(summary.failed for summary in summaries)

@@ -80,6 +80,13 @@ class Annotation(ABC):
     encodings: ClassVar[Mapping[str, str]] = {}
     image_fields: ClassVar[tuple[str, ...]] = ()
 
+    @classmethod
+    def command(cls) -> str:
+        """Returns the command that makes it, without `x2i` and the dataset."""
+        if cls.made_by == "annotate":
+            return f"annotate {cls.name}"
+        return f"{cls.made_by} --score {cls.name}" if cls.made_by == "filter" and not cls.by_default else cls.made_by
+
     @property
     def pixels(self) -> bool:
         return True

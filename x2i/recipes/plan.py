@@ -57,8 +57,7 @@ class PlannedSamples:
 def makers() -> dict[str, str]:
     """Returns the command that makes each registered table, by the table's name."""
     relations = {name: RELATIONS.get(name).spec.made_by for name in RELATIONS}
-    commands = {name: ANNOTATIONS.get(name).made_by for name in ANNOTATIONS}
-    return relations | {name: made if made != "annotate" else f"annotate {name}" for name, made in commands.items()}
+    return relations | {name: ANNOTATIONS.get(name).command() for name in ANNOTATIONS}
 
 
 def missing_tables(dataset: Dataset, recipe: Recipe) -> str | None:
