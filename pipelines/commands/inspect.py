@@ -22,13 +22,13 @@ SHEET_PER_TASK, GALLERY_PER_TASK = 3, 60
 
 def command(
     path: Annotated[
-        StorePath,
+        StorePath | None,
         typer.Argument(
             parser=dataset_path,
             metavar="PATH",
             help="A dataset (a folder or s3://...), a shard or image partition (.tar), or a .parquet.",
         ),
-    ],
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Show this one sample or image whole, with its lineage.")] = None,
     task: Annotated[str | None, typer.Option(help="Only samples of this task.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most this many rows, samples or images.")] = None,
@@ -37,6 +37,10 @@ def command(
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this .png, .jpg or .webp.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a gallery into this folder; open its index.html.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Instead of PATH: show this recipe on --image, from weak to strong.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="The photograph for --recipe.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")] = False,
 ) -> None:
     """Look into a dataset or a shard: table, contact sheet, gallery.
@@ -52,12 +56,18 @@ def command(
         x2i inspect data --key deblur-00000-00003
 
         x2i inspect data --sheet sheet.png --html gallery
+
+        x2i inspect --recipe remove_haze --image street.jpg --sheet haze.png
     """
     from rich.console import Console
 
     from x2i.inspect.target import open_target
 
     console = Console(highlight=False, stderr=json and (sheet is not None or html is not None))
+    if recipe is not None or path is None:
+        written = _write_ladder(recipe, image, sheet, path)
+        console.print(f"ladder: {written}", soft_wrap=True)
+        return
     target = open_target(path)
     if sheet is not None:
         _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
@@ -84,6 +94,19 @@ def draw(dataset: Dataset, sheet: Path | None = None, gallery: Path | None = Non
         _write_sheet(target, sheet, None, per_task or SHEET_PER_TASK, None)
     if gallery is not None:
         write_gallery(target, select_samples(target, None, per_task or GALLERY_PER_TASK), gallery)
+
+
+def _write_ladder(recipe: str | None, image: Path | None, sheet: Path | None, path: StorePath | None) -> Path:
+    from x2i.inspect.sheet.ladder import write_ladder
+    from x2i.recipes import make_recipe
+
+    if recipe is None:
+        raise UserError("inspect: expected PATH, or --recipe NAME with --image FILE")
+    if image is None or path is not None:
+        raise UserError("--recipe: expected --image FILE with it, and no PATH")
+    written = sheet or Path(f"{recipe.rpartition(':')[2]}.png")
+    write_ladder(make_recipe(recipe), image, written)
+    return written
 
 
 def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, limit: int | None) -> None:

@@ -41,6 +41,43 @@ def strokes(height: int, width: int, random: np.random.Generator) -> Mask:
     return canvas > 0
 
 
+def lama_boxes(height: int, width: int, random: np.random.Generator) -> Mask:
+    """Returns a mask_HW of one to four boxes as LaMa draws them at 256 px: margin 10, sides 30 to 150."""
+    scale = min(height, width) / 256
+    margin, mask = round(10 * scale), np.zeros((height, width), bool)
+    for _ in range(int(random.integers(1, 5))):
+        box_height, box_width = (max(4, round(side * scale)) for side in random.uniform(30, 150, 2))
+        y = margin + int(random.uniform() * max(0, height - 2 * margin - box_height))
+        x = margin + int(random.uniform() * max(0, width - 2 * margin - box_width))
+        mask[y : y + box_height, x : x + box_width] = True
+    return mask
+
+
+def lama_strokes(height: int, width: int, random: np.random.Generator) -> Mask:
+    """Returns a mask_HW of one to five zigzags as LaMa draws them at 256 px.
+
+    Turns of up to 4 radians, to and fro; segments of up to 200 px; brushes up to 100 px wide.
+    """
+    import cv2
+
+    scale, canvas = min(height, width) / 256, np.zeros((height, width), np.uint8)
+    for _ in range(int(random.integers(1, 6))):
+        x, y = random.uniform(0, width), random.uniform(0, height)
+        thickness = max(2, round(random.uniform(5, 105) * scale))
+        for number in range(int(random.integers(1, 6))):
+            angle, length = random.uniform(0, 4), random.uniform(10, 210) * scale
+            angle = 2 * np.pi - angle if number % 2 == 0 else angle
+            end_x = float(np.clip(x + length * np.sin(angle), 0, width))
+            end_y = float(np.clip(y + length * np.cos(angle), 0, height))
+            cv2.line(canvas, (int(x), int(y)), (int(end_x), int(end_y)), 255, thickness)
+            x, y = end_x, end_y
+    return canvas > 0
+
+
+LAMA_SHAPES: dict[str, Callable[[int, int, np.random.Generator], Mask]] = {
+    "lama_boxes": lama_boxes,
+    "lama_strokes": lama_strokes,
+}
 SHAPES: dict[str, Callable[[int, int, np.random.Generator], Mask]] = {"boxes": boxes, "strokes": strokes}
 
 
@@ -58,3 +95,15 @@ def entity_mask(metadata: Mapping[str, Any], height: int, width: int) -> Mask:
         return mask
     share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return share >= 0.5
+
+
+def example_entity(image: NDArray[np.uint8]) -> dict[str, Any]:
+    """Returns the row of an entity in the middle of a picture_HWC, as in the column `entities`; for examples."""
+    from x2i.image.rle import encode_mask
+
+    height, width = image.shape[:2]
+    mask = np.zeros((height, width), bool)
+    mask[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = True
+    box = {"x0": width // 4, "y0": height // 4, "x1": 3 * width // 4, "y1": 3 * height // 4}
+    row = {"entity": 0, "phrase": "a thing", "score": 0.5, "model": "example", "segmenter": "box"}
+    return {**row, **box, "mask_size": [height, width], "mask_counts": encode_mask(mask)}

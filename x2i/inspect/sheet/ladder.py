@@ -1,0 +1,85 @@
+"""A recipe shown on one photograph: five samples of it, from the weakest to the strongest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from x2i.errors import UserError
+from x2i.image import ResizeMode, decode, resize
+from x2i.reasons import Dropped
+from x2i.seeding import generator
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from x2i.recipes.base import Recipe, Rendered
+
+RUNGS, TRIED = 5, 25
+SIDE, GAP, TEXT = 256, 8, 9
+
+
+def ladder(recipe: Recipe, image: np.ndarray) -> list[Rendered]:
+    """Returns at most RUNGS samples of `recipe` on a photograph, uint8 RGB (height, width, 3).
+
+    Where the recipe measures how far its input is from the photograph, they are the quantiles of TRIED seeds, the
+    weakest first; else the samples of the first seeds. Raises UserError if the recipe drops the photograph each time.
+    """
+    example = recipe.example([image, image[:, ::-1].copy()])
+    made = [recipe.make(example.sources, example.metadata, generator("ladder", seed)) for seed in range(TRIED)]
+    samples = [sample for sample in made if not isinstance(sample, Dropped)]
+    if not samples:
+        why = next(sample for sample in made if isinstance(sample, Dropped))
+        raise UserError(f"recipe {recipe.name}: makes no sample of this photograph ({why.detail})")
+    if "input_psnr" not in samples[0].scores:
+        return samples[:RUNGS]
+    samples.sort(key=lambda sample: -sample.scores["input_psnr"])
+    rungs = min(RUNGS, len(samples))
+    return [samples[round(number * (len(samples) - 1) / max(1, rungs - 1))] for number in range(rungs)]
+
+
+def write_ladder(recipe: Recipe, photograph: Path, path: Path) -> None:
+    """Writes the ladder of `recipe` on the image file `photograph`: a row a sample, inputs, output, what was drawn.
+
+    Raises UserError if the file cannot be read as an image.
+    """
+    from PIL import Image, ImageDraw
+
+    from x2i.inspect.sheet.text_drawing import Font
+    from x2i.reasons import DroppedError
+
+    try:
+        image = resize(decode(photograph.read_bytes()), ResizeMode.LONGEST, 512)
+    except (OSError, DroppedError) as error:
+        raise UserError(f"--image {photograph}: not readable as an image: {error}") from error
+    samples = ladder(recipe, image)
+    rows = []
+    for sample in samples:
+        pictures = [resize(picture, ResizeMode.LONGEST, SIDE) for picture in (*sample.inputs, sample.output)]
+        rows.append((pictures, _lines({**sample.parameters, **sample.scores})))
+    font = Font(TEXT + 3)
+    text_height = font.line_height * max(len(lines) for _, lines in rows)
+    width = max(sum(picture.shape[1] + GAP for picture in pictures) for pictures, _ in rows) + GAP + 260
+    heights = [max(max(picture.shape[0] for picture in pictures), text_height) for pictures, _ in rows]
+    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) + 1)), "white")
+    draw, y = ImageDraw.Draw(sheet), GAP
+    for (pictures, lines), height in zip(rows, heights):
+        x = GAP
+        for picture in pictures:
+            sheet.paste(Image.fromarray(picture), (x, y))
+            x += picture.shape[1] + GAP
+        for number, line in enumerate(lines):
+            font.draw(draw, (x, y + number * font.line_height), line, "#333333")
+        y += height + GAP
+    if path.suffix not in (".png", ".jpg", ".webp"):
+        raise UserError(f"--sheet {path}: expected a file name that ends in .png, .jpg or .webp")
+    sheet.save(path)
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, value in values.items():
+        parts = value if isinstance(value, list) and value and isinstance(value[0], str) else None
+        lines += [f"{name}:", *(f"  {part}" for part in parts)] if parts else [f"{name}: {value}"[:46]]
+    return lines[:17]
