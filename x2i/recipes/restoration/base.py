@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
@@ -100,4 +101,23 @@ def one_of(names: tuple[str, ...], random: np.random.Generator) -> str:
 
 def to_uint8(values: np.ndarray) -> RgbImage:
     """Returns float values in gray levels as uint8, rounded and clipped to 0..255."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    import cv2
+
+    saturated = cv2.add(np.ascontiguousarray(values), 0.0, dtype=cv2.CV_8U)  # rounds and clips in one pass
+    return saturated.reshape(values.shape)
+
+
+def strongest_channel(image: RgbImage) -> NDArray[np.uint8]:
+    """Returns the largest of the three values of each pixel_HW."""
+    import cv2
+
+    red, green, blue = cv2.split(image)
+    return cv2.max(cv2.max(red, green), blue)
+
+
+def weakest_channel(image: RgbImage) -> NDArray[np.uint8]:
+    """Returns the smallest of the three values of each pixel_HW."""
+    import cv2
+
+    red, green, blue = cv2.split(image)
+    return cv2.min(cv2.min(red, green), blue)

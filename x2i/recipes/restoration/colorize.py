@@ -11,7 +11,7 @@ import numpy as np
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import RgbImage, Source
-from x2i.recipes.restoration.base import Damaged, Restoration, one_of
+from x2i.recipes.restoration.base import Damaged, Restoration, one_of, strongest_channel, weakest_channel
 
 FILMS = {
     "luma": (0.299, 0.587, 0.114),  # ITU-R BT.601
@@ -47,4 +47,4 @@ class Colorize(Restoration):
 
 def chroma(image: RgbImage) -> float:
     """Returns the mean distance between the strongest and the weakest channel, 0 (gray) to 255."""
-    return float(np.mean(image.max(axis=2).astype(np.float32) - image.min(axis=2)))
+    return float(np.mean(strongest_channel(image) - weakest_channel(image)))

@@ -31,6 +31,8 @@ class RemoveMoire(Restoration):
     frequency: Annotated[Range, Option("Bands across the shorter side.", gt=0, le=200)] = (10.0, 45.0)
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
+        import cv2
+
         strength = draw(self.strength, random)
         height, width = source.pixels.shape[:2]
         side = min(height, width)
@@ -46,8 +48,10 @@ class RemoveMoire(Restoration):
             along = x * np.cos(np.deg2rad(degrees)) + y * np.sin(np.deg2rad(degrees))
             phase = 2 * np.pi * frequency * (along + np.float32(bend) * (y * y + x * along))
             delay = draw((0.5, 2.0), random)
+            cosine, sine = cv2.polarToCart(None, phase)
             for channel in range(3):
-                bands[..., channel] += np.sin(phase + np.float32(channel * delay)) / 2
+                bands[..., channel] += sine * np.float32(np.cos(channel * delay) / 2)
+                bands[..., channel] += cosine * np.float32(np.sin(channel * delay) / 2)
             drawn.append({"frequency": frequency, "angle_degrees": degrees, "bend": bend, "delay": delay})
         pixels = to_uint8(source.pixels * (1 + np.float32(strength) * bands))
         return Damaged(pixels, {"strength": strength, "gratings": drawn})

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from x2i.reasons import DroppedError
 from x2i.recipes.base import Source
+from x2i.recipes.restoration.base import strongest_channel, weakest_channel
 
 
 def distance(source: Source, column: str) -> tuple[NDArray[np.float32], str]:
@@ -31,8 +32,8 @@ def distance(source: Source, column: str) -> tuple[NDArray[np.float32], str]:
 def _prior(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
-    high = image.max(2).astype(np.float32) / 255
-    low = image.min(2).astype(np.float32) / 255
+    high = strongest_channel(image).astype(np.float32) / 255
+    low = weakest_channel(image).astype(np.float32) / 255
     attenuation = 0.121779 + 0.959710 * high - 0.780245 * (high - low) / np.maximum(high, 1e-3)
     window = max(3, min(image.shape[:2]) // 12)
     attenuation = np.clip(cv2.blur(attenuation, (window, window)), 0, 1)

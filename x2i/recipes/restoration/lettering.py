@@ -40,16 +40,21 @@ class RemoveWatermark(Restoration):
 
     opacity: Annotated[Range, Option("Of the letters.", ge=0, le=1)] = (0.3, 0.7)
     size: Annotated[Range, Option("Height of the letters as a share of the shorter side.", gt=0, le=0.5)] = (0.06, 0.16)
+    max_psnr: Annotated[
+        float, Option("Samples are dropped whose mark shows less: input and output closer than this, in dB.", gt=0)
+    ] = 48.0
     tiled: Annotated[float, Option("Chance that the text is repeated all over the picture.", ge=0, le=1)] = 0.5
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
         opacity, size = draw(self.opacity, random), draw(self.size, random)
         words = MARKS.split("|")
         text, degrees = words[int(random.integers(len(words)))], draw((-45, 45), random, 1)
-        tiled, color = bool(random.random() < self.tiled), ("white", "white", "black")[int(random.integers(3))]
+        tiled = bool(random.random() < self.tiled)
         place = random.uniform(0.1, 0.9, 2)
         cover = watermark(source.pixels.shape[:2], text, size, degrees, place, tiled)
         image = source.pixels.astype(np.float32)
+        under = float((image.mean(2) * cover).sum() / max(float(cover.sum()), 1))
+        color = "white" if under < 150 else "black"
         weight = (cover * np.float32(opacity))[..., None]
         pixels = to_uint8(image + weight * (np.array(COLORS[color], np.float32) - image))
         parameters = {"text": text, "opacity": opacity, "size": size, "angle_degrees": degrees, "tiled": tiled}

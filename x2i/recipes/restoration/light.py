@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from x2i.options import Option
 from x2i.recipes.base import RgbImage, Source
-from x2i.recipes.restoration.base import Damaged, Range, Restoration, draw, draw_log, one_of, scale_of, to_uint8
+from x2i.recipes.restoration.base import (
+    Damaged,
+    Range,
+    Restoration,
+    draw,
+    draw_log,
+    one_of,
+    scale_of,
+    strongest_channel,
+    to_uint8,
+)
 
 Change = Literal["weaken", "strengthen"]
 CHANGES: tuple[Change, ...] = ("weaken", "strengthen")
@@ -200,7 +210,9 @@ def gamma_curve(gamma: float) -> NDArray:
 
 def darken(image: RgbImage, exponent: float) -> NDArray[np.float32]:
     """Returns gray levels_HWC, not rounded, of the picture with its light map to the power of `exponent`."""
-    light = guided_filter(image.max(2).astype(np.float32) / 255, max(1, round(3 * scale_of(image))), 0.01)
+    light = guided_filter(
+        strongest_channel(image).astype(np.float32) / np.float32(255), max(1, round(3 * scale_of(image))), 0.01
+    )
     return image * (np.clip(light, 1e-3, 1) ** np.float32(exponent - 1))[..., None]
 
 

@@ -59,7 +59,7 @@ class RestoreOldPhoto(Restoration):
         marks = np.maximum(marks, specks(pixels, dust, random))
         torn = bool(random.random() < self.torn)
         if torn:
-            marks = np.maximum(marks, strokes(*pixels.shape[:2], random).astype(np.float32))
+            marks = np.maximum(marks, strokes(pixels.shape[0], pixels.shape[1], random).astype(np.float32))
         paper = np.float32(245)
         pixels = to_uint8(pixels + marks[..., None] * (paper - pixels))
         parameters = {"steps": taken, "tone": tone, "fading": fading, "scratches": count, "dust": dust, "torn": torn}
@@ -92,7 +92,7 @@ def scratches(shape: tuple[int, ...], count: int, random: np.random.Generator) -
         points = np.rint(np.stack([x, y], 1) * 8).astype(np.int32).reshape(-1, 1, 2)
         shade, thickness = int(random.integers(120, 256)), int(random.integers(1, 2 + max(1, round(min(shape) / 300))))
         cv2.polylines(canvas, [points], False, shade, thickness, cv2.LINE_AA, 3)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def specks(image: RgbImage, share: float, random: np.random.Generator) -> NDArray[np.float32]:
@@ -102,7 +102,7 @@ def specks(image: RgbImage, share: float, random: np.random.Generator) -> NDArra
     points = (random.random(image.shape[:2], np.float32) < share).astype(np.float32)
     size = max(1, round(1.5 * scale_of(image)))
     grown = cv2.dilate(points, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, size + 1)))
-    return cv2.GaussianBlur(grown, (0, 0), 0.6) * np.float32(0.85)
+    return cv2.GaussianBlur(0.85 * grown, (0, 0), 0.6)
 
 
 def _blur(image: RgbImage, random: np.random.Generator) -> tuple[RgbImage, str]:
