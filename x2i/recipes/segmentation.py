@@ -1,4 +1,4 @@
-"""The segmentation family. referring_segmentation: a photograph and a noun phrase in, that object painted blue out."""
+"""The segmentation family: a photograph and a noun phrase in; that object painted blue, cut out, or as a mask out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
-from x2i.recipes.masks import entity_mask
+from x2i.recipes.masks import Mask, entity_mask
 from x2i.recipes.phrasings.wording import clean, definite
 
 BLUE = (0, 0, 255)
@@ -66,12 +66,20 @@ class ReferringSegmentation(PairRecipe):
         covered = float(mask.mean())
         if not self.coverage[0] <= covered <= self.coverage[1]:
             return Dropped(Reason.UNSUITABLE_IMAGE, f"the object covers {covered:.2%} of the picture")
-        painted = image.copy()
-        painted[mask] = BLUE
-        parameters = {"phrase": phrase, "rgb": list(BLUE), "coverage": round(covered, 5)}
+        parameters = {"phrase": phrase, **self.said(), "coverage": round(covered, 5)}
         parameters |= {"detector": metadata["model"], "segmenter": metadata["segmenter"]}
         scores = {} if metadata["score"] is None else {f"{self.entities}.score": metadata["score"]}
-        return Rendered((image,), painted, {"phrase": definite(phrase)}, parameters, scores)
+        return Rendered((image,), self.shown(image, mask), {"phrase": definite(phrase)}, parameters, scores)
+
+    def said(self) -> Mapping[str, Any]:
+        """Returns what the parameters say about how the object is shown."""
+        return {"rgb": list(BLUE)}
+
+    def shown(self, image: RgbImage, mask: Mask) -> RgbImage:
+        """Returns the output for a photograph_HWC and the mask_HW of the object."""
+        painted = image.copy()
+        painted[mask] = BLUE
+        return painted
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
         from x2i.image.rle import encode_mask
@@ -83,3 +91,34 @@ class ReferringSegmentation(PairRecipe):
         return Example(
             (Source(photographs[0]),), {**entity, "mask_size": [height, width], "mask_counts": encode_mask(mask)}
         )
+
+
+@dataclass(frozen=True)
+class ExtractObject(ReferringSegmentation):
+    """The object at its place, everything else white."""
+
+    name = "extract_object"
+    title = "Photograph and phrase to the object on white"
+    operation = "cutting out the named object"
+
+    def said(self) -> Mapping[str, Any]:
+        return {"background": [255, 255, 255]}
+
+    def shown(self, image: RgbImage, mask: Mask) -> RgbImage:
+        return np.where(mask[..., None], image, np.uint8(255))
+
+
+@dataclass(frozen=True)
+class ObjectMask(ReferringSegmentation):
+    """The object white, everything else black."""
+
+    name = "object_mask"
+    title = "Photograph and phrase to a mask of the object"
+    operation = "masking the named object"
+    bytes_per_pixel = 0.6
+
+    def said(self) -> Mapping[str, Any]:
+        return {"rgb": [255, 255, 255]}
+
+    def shown(self, image: RgbImage, mask: Mask) -> RgbImage:
+        return np.repeat(mask[..., None].astype(np.uint8) * np.uint8(255), 3, 2)
