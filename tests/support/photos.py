@@ -154,11 +154,18 @@ def write_entities(root: Path) -> None:
             mask = ellipse(height, width, x, y, radius)
             ys, xs = np.nonzero(mask)
             box = {"x0": int(xs.min()), "y0": int(ys.min()), "x1": int(xs.max()) + 1, "y1": int(ys.max()) + 1}
-            row = {"entity": number, "phrase": phrase, "score": 0.75, **box, "mask_size": [height, width]}
+            row = {
+                "entity": number,
+                "label": phrase.lower(),
+                "phrase": phrase,
+                "score": 0.75,
+                **box,
+                "mask_size": [height, width],
+            }
             row |= {"mask_counts": encode_mask(mask), "model": "test", "segmenter": "disc"}
             rows.setdefault(name, []).append(row)
     numbers = dict.fromkeys(("entity", "x0", "y0", "x1", "y1"), pa.int32())
-    strings = dict.fromkeys(("phrase", "mask_counts", "model", "segmenter"), pa.string())
+    strings = dict.fromkeys(("label", "phrase", "mask_counts", "model", "segmenter"), pa.string())
     column(
         root,
         "detect",

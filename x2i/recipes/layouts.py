@@ -40,7 +40,10 @@ class Palette(Layout):
 
 @dataclass(frozen=True)
 class ColorLayout(Layout):
-    """Square tiles with a side of 64 px at 512 (the webui's `color`): bicubic down, nearest up."""
+    """Square tiles with a side of 64 px at 512, as the webui's `color`, in their mean colors.
+
+    The webui takes each color from a few pixels in the middle of the tile (bicubic), which is often not the tile's.
+    """
 
     noun = "color layout"
 
@@ -52,7 +55,7 @@ class ColorLayout(Layout):
         height, width = source.pixels.shape[:2]
         side = self.tile * max(height, width) / 512
         size = max(1, round(width / side)), max(1, round(height / side))
-        small = cv2.resize(source.pixels, size, interpolation=cv2.INTER_CUBIC)
+        small = cv2.resize(source.pixels, size, interpolation=cv2.INTER_AREA)
         pixels = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)
         return Drawn(pixels, {"columns": size[0], "rows": size[1]})
 

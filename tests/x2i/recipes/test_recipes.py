@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -316,8 +317,9 @@ def test_few_shot_shows_on_another_image_just_what_it_asks_for(base: str) -> Non
     height, width = photo("astronaut").shape[:2]
     ramp = np.linspace(0, 65535, height * width).reshape(height, width).astype(np.uint16)
     query, example = (Source(photo(name), {"depth": ImageMap(ramp)}) for name in ("astronaut", "coffee"))
+    known = json.dumps(dict(make_recipe(base).example([photo("astronaut"), photo("coffee")]).metadata))
     for k in range(8):
-        made = FewShot().make([example, query], {"base": base, "example": "{}", "query": "{}"}, generator(k))
+        made = FewShot().make([example, query], {"base": base, "example": known, "query": known}, generator(k))
         assert isinstance(made, Rendered), made
         example_input, example_output, query_input = made.inputs
         assert made.parameters["base"] == base
