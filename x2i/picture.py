@@ -22,6 +22,20 @@ class Picture:
     data: bytes
     record: ImageRecord | None = None
 
+    @classmethod
+    def of_pixels(cls, pixels: np.ndarray) -> Picture:
+        """Returns uint8 RGB pixels (height, width, 3), or gray ones (height, width), as a picture: a PNG."""
+        from x2i.image import encode
+
+        return cls(encode(pixels, "png"))
+
+    @property
+    def format(self) -> str:
+        """The format of the file: "jpeg", "png" or "webp"."""
+        from x2i.image import read_header
+
+        return read_header(self.data).format
+
     @property
     def pixels(self) -> np.ndarray:
         """The pixels, uint8 RGB (height, width, 3). They are decoded at every call."""
