@@ -6,14 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
 from skimage import data, io
 
+import omnigen
+import x2i
 from tests.support import REPOSITORY
 from x2i.store import Dataset
 
@@ -75,7 +79,14 @@ def test_the_wheel_needs_neither_torch_nor_ray_unless_asked_for_extras(wheel: Pa
     assert [line for line in needed if line.startswith(HEAVY)] == []
 
 
-def test_every_file_that_is_not_code_is_in_the_wheel(wheel: Path) -> None:
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert {project["version"], citation["version"], omnigen.__version__} == {x2i.__version__}
+    assert f"\n## {x2i.__version__} " in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     for package in ("x2i", "pipelines", "omnigen"):
