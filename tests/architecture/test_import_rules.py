@@ -64,6 +64,7 @@ def test_pipelines_uses_omnigen_only_where_training_is_asked_for():
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
+        ("import x2i", ("torch", "ray", "pyarrow", "cv2", "duckdb", "numpy", "PIL")),
         ("import x2i, x2i.store, x2i.sample, x2i.image", ("torch", "ray", "transformers", "diffusers", "webdataset")),
         ("import pipelines.cli", ("torch", "ray", "pyarrow", "cv2", "duckdb", "numpy")),
         ("import omnigen.cli", ("torch", "ray", "transformers", "diffusers", "webdataset")),

@@ -6,13 +6,18 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Sequence
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import yaml
 from skimage import data, io
 
+import omnigen
+import x2i
 from tests.support import REPOSITORY
 from x2i.store import Dataset
 
@@ -48,18 +53,20 @@ def pip(*arguments: object) -> None:
 
 
 def run(installed: Path, folder: Path, *command: object) -> str:
-    """Runs one of the installed commands in `folder`; its packages come before any other on the path."""
-    program = installed / "bin" / str(command[0])
+    """Runs one of the installed commands in `folder`."""
+    return _run(installed, folder, [installed / "bin" / str(command[0]), *command[1:]])
+
+
+def python(installed: Path, folder: Path, code: str) -> str:
+    return _run(installed, folder, [sys.executable, "-c", code])
+
+
+def _run(installed: Path, folder: Path, command: Sequence[object]) -> str:
+    """Runs a command that finds the installed packages before any other."""
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    ended = subprocess.run(
-        [str(program), *(str(argument) for argument in command[1:])],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+    arguments = [str(argument) for argument in command]
+    ended = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"{arguments}\n{ended.stdout}{ended.stderr}"
     return ended.stdout
 
 
@@ -72,7 +79,14 @@ def test_the_wheel_needs_neither_torch_nor_ray_unless_asked_for_extras(wheel: Pa
     assert [line for line in needed if line.startswith(HEAVY)] == []
 
 
-def test_every_file_that_is_not_code_is_in_the_wheel(wheel: Path) -> None:
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert {project["version"], citation["version"], omnigen.__version__} == {x2i.__version__}
+    assert f"\n## {x2i.__version__} " in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     for package in ("x2i", "pipelines", "omnigen"):
@@ -87,14 +101,12 @@ def test_commands_work_outside_the_checkout(installed: Path, tmp_path: Path) -> 
     for name in ("astronaut", "chelsea"):
         io.imsave(tmp_path / "photos" / f"{name}.png", getattr(data, name)())
     where = "import x2i, pipelines, omnigen; print(x2i.__file__, pipelines.__file__, omnigen.__file__)"
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    found = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert all(path.startswith(str(installed)) for path in found.stdout.split())
+    assert all(path.startswith(str(installed)) for path in python(installed, tmp_path, where).split())
 
     run(installed, tmp_path, "x2i", "crawl", "photos", "--out", "crawled")
     assert Dataset.open(tmp_path / "crawled").images().num_rows == 2
+    python(installed, tmp_path, "import x2i; x2i.Dataset.open('crawled').run('filter', quality={})")
+    assert Dataset.open(tmp_path / "crawled").columns() == ["quality"]
     sources = f"crawl.sources=[{tmp_path / 'photos'}]"
     run(installed, tmp_path, "x2i", "build", "x2i", "--out", "data", "--executor", "inline", "--set", sources)
     tasks = {sample.task for sample, _ in Dataset.open(tmp_path / "data").samples()}

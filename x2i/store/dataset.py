@@ -1,18 +1,20 @@
-"""The facade: open a dataset folder and read its images, columns, relations and training shards."""
+"""The facade: open a dataset, read its images, columns, relations and training samples, query it, run steps on it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from x2i.errors import UserError
+from x2i.errors import UserError, missing_extra
 from x2i.image_record import ImageRecord
+from x2i.picture import Picture
 from x2i.sample import Sample
 from x2i.store import paths
 from x2i.store.columns import read_relation
@@ -21,8 +23,16 @@ from x2i.store.files.atomic import read_table, write_json
 from x2i.store.files.remote import dataset_path, list_files
 from x2i.store.files.tar import read_range
 from x2i.store.images import IMAGE_SCHEMA, read_image_index, record_from_row
-from x2i.store.shards import Shard, find_shards
-from x2i.store.stages import ingest_stages
+from x2i.store.shards import SHARD_SCHEMA, Shard, find_shards
+from x2i.store.stages import committed_stages, ingest_stages
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from x2i.store.torch_samples import TorchSamples
+
+RUNNER = "x2i.runner"
+"""The entry point by which the application that runs steps makes itself known."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,35 @@ class Dataset:
                     )
         raise UserError(f"{self.root}: no stored image {key!r}")
 
+    def pictures(self, where: str | None = None) -> Iterator[Picture]:
+        """Yields the stored images in key order, with their records; a notebook shows them.
+
+        where: an SQL predicate over images, columns and relations, such as "quality.sharpness > 100"; see `query`.
+        """
+        keys = None if where is None else self._keys_where(where)
+        for commit in self.image_commits():
+            tar = paths.image_tar(self.root, commit.partition)
+            for row in read_image_index(self.root, commit.partition).to_pylist():
+                if row["data_size"] and (keys is None or row["key"] in keys):
+                    record = record_from_row(row)
+                    yield Picture(read_range(tar, record.data_offset, record.data_size), record)
+
+    def _keys_where(self, predicate: str) -> set[str]:
+        from x2i.store.query.views import Selection, connect, list_views, select
+
+        views = list_views(self)
+        with connect(self, views) as connection:
+            kept = select(connection, views, Selection.parse([predicate])).kept
+        return {key for keys in kept["keys"].to_pylist() for key in keys}
+
+    def columns(self) -> list[str]:
+        """Returns the names of the columns that have been made."""
+        return [stage.name for stage in committed_stages(self.root) if stage.kind == "column"]
+
+    def relations(self) -> list[str]:
+        """Returns the names of the relations that have been made."""
+        return [stage.name for stage in committed_stages(self.root) if stage.kind == "relation"]
+
     def column(self, name: str) -> pa.Table:
         """Returns every partition of column `name`, in key order. Raises UserError if it has not been made."""
         folder = paths.column_folder(self.root, name)
@@ -109,8 +148,71 @@ class Dataset:
         shards = find_shards(self.root) if (self.root / "shards").is_dir() else []
         return [shard for shard in shards if task is None or shard.name.rsplit("-", 2)[0] == task]
 
+    def sample_index(self, task: str | None = None) -> pa.Table:
+        """Returns what the shards' indexes say about every training sample, without its images (SHARD_SCHEMA)."""
+        tables = [shard.index() for shard in self.shards(task)]
+        return pa.concat_tables(tables) if tables else SHARD_SCHEMA.empty_table()
+
     def samples(self, task: str | None = None) -> Iterator[tuple[Sample, list[bytes]]]:
         """Yields every training sample with its encoded images: inputs in order, then the output."""
         for shard in self.shards(task):
             for row in shard.index().to_pylist():
                 yield shard.sample(row), shard.image_data(row)
+
+    def query(self, sql: str) -> duckdb.DuckDBPyRelation:
+        """Returns the rows that a SELECT over `images`, columns and relations gives, as a DuckDB relation.
+
+        Tables are called as `columns()` and `relations()` name them; `images` holds the stored images. The connection
+        sees no files, no network and no other settings. Raises UserError if DuckDB refuses the query.
+        """
+        from x2i.store.query.sql import query
+
+        return query(self, sql)
+
+    def run(self, step: str, **options: Any) -> Any:
+        """Runs a step of a manifest on this dataset: `run("caption", model="alt-text", column="captions_alt")`.
+
+        options: of the step, as in a manifest or as the flags of its command, and how to run it: `executor` ("inline",
+        which is the default, "processes", "ray"), `workers`, `gpus`, `address`, `limit`, `overwrite`. What is done is
+        skipped. Returns a summary of each stage. Raises UserError for wrong options, RunError if partitions fail.
+        """
+        runners = entry_points(group=RUNNER)
+        if not runners:
+            raise UserError("Dataset.run: this installation of x2i does not name what runs steps: install it again")
+        return next(iter(runners)).load()(self, step, **options)
+
+    def to_hf(self, task: str | None = None) -> Any:
+        """Returns the training samples as a `datasets.Dataset`: key, task, instruction, input_images, output_image.
+
+        Raises UserError if there are none, or if the package `datasets` is not installed.
+        """
+        from x2i.store.hugging_face import hugging_face_dataset
+
+        return hugging_face_dataset(self._made_shards(task))
+
+    def to_torch(self, task: str | None = None) -> TorchSamples:
+        """Returns the training samples as a torch `IterableDataset` of decoded images; see `TorchSamples`.
+
+        Raises UserError if there are none, or if torch is not installed.
+        """
+        shards = self._made_shards(task)
+        try:
+            from x2i.store.torch_samples import TorchSamples
+        except ModuleNotFoundError as error:
+            raise missing_extra(error, "Dataset.to_torch") or error from error
+        return TorchSamples([shard.tar for shard in shards])
+
+    def _made_shards(self, task: str | None) -> list[Shard]:
+        shards = self.shards(task)
+        if not shards:
+            made = sorted({shard.name.rsplit("-", 2)[0] for shard in self.shards()})
+            raise UserError(
+                f"{self.root}: no training samples{f' of {task}' if task else ''}: run `x2i materialize` first "
+                f"(there are: {', '.join(made) or 'none'})"
+            )
+        return shards
+
+    def _repr_html_(self) -> str:
+        from x2i.store.notebook import dataset_html
+
+        return dataset_html(self)

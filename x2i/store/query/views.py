@@ -190,7 +190,7 @@ def select(
             _try_predicate(connection, name, text, source, sorted(several - set(rows)))
         return _verdicts(connection, predicates, source)
     except duckdb.Error as error:
-        raise UserError(f"selection: DuckDB says: {error}\n{_describe(tables)}") from error
+        raise UserError(f"selection: DuckDB says: {error}\n{describe_tables(connection)}") from error
 
 
 def _verdicts(connection: duckdb.DuckDBPyConnection, predicates: Mapping[str, str], source: str) -> Verdicts:
@@ -216,7 +216,7 @@ def _try_predicate(
 ) -> None:
     import duckdb
 
-    described = _describe(_tables(connection))
+    described = describe_tables(connection)
     try:
         found = connection.execute(f"SELECT (\n{text}\n) {source} LIMIT 0").description
         connection.execute(f"SELECT min(CASE WHEN (\n{text}\n) THEN 1 END) {source} LIMIT 0")
@@ -242,8 +242,9 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     return dict(sorted(rows))
 
 
-def _describe(tables: Mapping[str, list[str]]) -> str:
-    lines = [f"  {name}: {', '.join(columns)}" for name, columns in tables.items()]
+def describe_tables(connection: duckdb.DuckDBPyConnection) -> str:
+    """Returns the tables of a connection with their columns, for messages."""
+    lines = [f"  {name}: {', '.join(columns)}" for name, columns in _tables(connection).items()]
     return "Views and their columns here:\n" + "\n".join(lines)
 
 

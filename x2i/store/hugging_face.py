@@ -1,0 +1,41 @@
+"""Training samples as a Hugging Face dataset in memory-mapped Arrow files of its own cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from x2i.errors import missing_extra
+from x2i.store.shards import Shard
+
+
+def hugging_face_dataset(shards: list[Shard]) -> Any:
+    """Returns a `datasets.Dataset` of the samples: key, task, instruction, input_images, output_image.
+
+    The files are copied into the cache of Hugging Face (HF_DATASETS_CACHE), once for each content of the shards.
+    Raises UserError if `datasets` is not installed.
+    """
+    try:
+        from datasets import Dataset, Features, Image, List, Value
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "Dataset.to_hf") or error from error
+    features = Features(
+        {
+            **{name: Value("string") for name in ("key", "task", "instruction")},
+            "input_images": List(Image()),
+            "output_image": Image(),
+        }
+    )
+    # The cache is found by the arguments: size and time tell apart what a path held before.
+    files = [(str(shard.tar), shard.tar.stat().st_size, shard.tar.stat().st_mtime) for shard in shards]
+    return Dataset.from_generator(_samples, features=features, gen_kwargs={"files": files})
+
+
+def _samples(files: list[tuple[str, int, float]]) -> Iterator[dict[str, Any]]:
+    for tar, _, _ in files:
+        shard = Shard(Path(tar))
+        for row in shard.index().to_pylist():
+            *inputs, output = ({"bytes": data, "path": None} for data in shard.image_data(row))
+            words = {name: row[name] for name in ("key", "task", "instruction")}
+            yield {**words, "input_images": inputs, "output_image": output}
