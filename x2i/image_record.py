@@ -12,6 +12,7 @@ from x2i.sample import KEY_PATTERN, require
 class ImageRecord:
     """One attempted image of the image store, failures included. Field meanings are in docs/format.md.
 
+    text_source: whose words `text` is: "sidecar", "table", "metadata", "shard", "import", or "alt" (of a web page).
     width, height: of the stored image, in pixels; 0 where nothing is stored.
     phash: 64-bit perceptual hash of the stored image, None where nothing is stored.
     pdq: its PDQ hash as 64 hex digits, "" where it was not asked for.
@@ -26,6 +27,7 @@ class ImageRecord:
     detail: str = ""
     page_url: str = ""
     text: str = ""
+    text_source: str = ""
     context: str = ""
     width: int = 0
     height: int = 0

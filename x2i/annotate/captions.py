@@ -20,8 +20,10 @@ from x2i.reasons import Dropped, Reason
 class Captions(ModelAnnotation):
     """Give every image a caption.
 
-    With alt-text the caption is the page's own alt text, figcaption or title, cleaned; file names and boilerplate do
-    not count. An image without usable words keeps a row without a caption, and counts as no_caption.
+    With alt-text, words that were written for an image (beside it, in a table, in a shard) are its caption, verbatim.
+    Of an image from a web page it is the alt text, figcaption or title, cleaned; file names and boilerplate do not
+    count (--set clean=all cleans the other words too). An image without usable words keeps a row without a caption,
+    and counts as no_caption.
     """
 
     name: ClassVar[str] = "captions"
@@ -32,12 +34,10 @@ class Captions(ModelAnnotation):
         *(pa.field(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")),
     )
     kept: ClassVar[str] = "caption IS NOT NULL"
-    image_fields: ClassVar[tuple[str, ...]] = ("text", "extra")
+    image_fields: ClassVar[tuple[str, ...]] = ("url", "text", "text_source", "extra")
     uses: ClassVar[Mapping[str, Ability]] = {"model": Ability.CAPTIONER}
 
-    model: Annotated[str, Option("The captioner. alt-text cleans the words that a page has about the image.")] = (
-        "alt-text"
-    )
+    model: Annotated[str, Option("The captioner. alt-text: the words that came with the image.")] = "alt-text"
 
     @property
     def pixels(self) -> bool:
@@ -67,4 +67,6 @@ def _verdict(found: Caption | Dropped | None) -> Verdict:
 def page_text(row: Mapping[str, Any]) -> PageText:
     """Returns what the image index says about an image: `extra` is a JSON object that may hold title and figcaption."""
     extra = json.loads(row["extra"])
-    return PageText(row["text"], *(str(extra.get(name) or "") for name in ("title", "figcaption")))
+    title, figcaption = (str(extra.get(name) or "") for name in ("title", "figcaption"))
+    file_name = row["url"].rpartition("/")[2]
+    return PageText(row["text"], title, figcaption, row["text_source"], file_name)

@@ -35,6 +35,7 @@ class PlanRow:
     uid: str
     url: str
     text: str
+    text_source: str
     page_url: str
     context: str
     license: str

@@ -11,13 +11,9 @@ import pyarrow as pa
 from x2i.errors import UserError
 from x2i.importers.table_files import holds_images, holds_text
 from x2i.settings import nearest
+from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
-CAPTION_NAMES = (
-    *("text", "caption", "captions", "prompt", "title", "description", "alt_text", "alt", "sentence", "sentences"),
-    *("label", "labels", "class", "category"),
-)
-LICENSE_NAMES = ("license", "licence")
 FILE_NAME = "file_name"
 
 
@@ -78,7 +74,7 @@ class ColumnChoice:
     ) -> ColumnChoice:
         """Returns the choice among the columns of a metadata file of an image folder. Raises as `of_table`."""
         named = [name for name in columns if name == FILE_NAME or name.endswith(f"_{FILE_NAME}")]
-        files = (image,) if image else tuple(named)
+        files = (image,) if image else tuple(named or _usual(FILE_NAMES, columns)[:1])
         if not files:
             raise UserError(f"{file}: no column {FILE_NAME} among {', '.join(columns)}: name one with --image")
         words = _words(file, [name for name in columns if name not in files], columns, image, caption, keep)
@@ -100,7 +96,7 @@ def _words(
     for option, name in (("--image", image), ("--caption", caption), *(("--keep", name) for name in keep)):
         if name and name not in columns:
             raise UserError(f"{file}: {option} {name}: no such column: {nearest(name, columns)}")
-    usual, licenses = _usual(CAPTION_NAMES, texts), _usual(LICENSE_NAMES, texts)
+    usual, licenses = caption_fields(texts), _usual(LICENSE_NAMES, texts)
     return caption or (usual[0] if usual else ""), licenses[0] if licenses else "", keep
 
 
@@ -115,7 +111,7 @@ def _told(choice: ColumnChoice, images: Sequence[str], texts: Sequence[str]) -> 
     captions = f"captions from {choice.caption!r}" if choice.caption else "no column of captions (--caption names one)"
     told = [f"images from {', '.join(map(repr, shown))}, {captions}"]
     others = [name for name in images if name not in shown]
-    others += [name for name in _usual(CAPTION_NAMES, texts) if name != choice.caption]
+    others += [name for name in caption_fields(texts) if name != choice.caption]
     left = [name for name in others if name not in (*choice.keep, *shown)]
     if left:
         told.append(f"not taken: {', '.join(map(repr, left))} (--caption, --image and --keep choose columns)")

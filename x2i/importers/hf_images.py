@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +13,11 @@ from x2i.importers.base import Importer, ImportRecord, Rejected, Remark, SourceI
 from x2i.importers.columns import ColumnChoice, cell_text
 from x2i.importers.example import picture
 from x2i.importers.locations import Location, inside
+from x2i.importers.metadata_files import METADATA, metadata_rows
 from x2i.importers.source_files import IMAGE_SUFFIXES, list_source, relative_name
 from x2i.importers.table_files import TABLE_SUFFIXES, class_names, holds_images, read_groups, read_schema
 from x2i.options import Option
 from x2i.reasons import Reason
-
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 
 @dataclass(frozen=True)
@@ -123,10 +120,10 @@ class HuggingFaceImages(Importer):
 
     def _metadata(self, file: Path, source: Path) -> Iterator[ImportRecord | Rejected | Remark]:
         relative = relative_name(file, source)
-        columns = list(dict.fromkeys(key for row in _metadata_rows(file) if row is not None for key in row))
+        columns = list(dict.fromkeys(key for row in metadata_rows(file) if row is not None for key in row))
         choice = ColumnChoice.of_metadata(str(file), columns, self.image, self.caption, self.keep)
         yield from map(Remark, choice.remarks)
-        for number, row in enumerate(_metadata_rows(file), start=1):
+        for number, row in enumerate(metadata_rows(file), start=1):
             if row is None:
                 yield Rejected(relative, number, "no JSON object")
                 continue
@@ -161,27 +158,6 @@ class HuggingFaceImages(Importer):
         return not self.split or self.split.lower() in words
 
 
-def _metadata_rows(file: Path) -> Iterator[dict[str, Any] | None]:
-    """Yields the rows of a metadata file; None for a line that is no JSON object."""
-    if file.suffix == ".parquet":
-        for table in read_groups(file, read_schema(file).names):
-            yield from table.to_pylist()
-    elif file.suffix == ".csv":
-        with file.open("rb") as stream:
-            yield from csv.DictReader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
-    else:
-        with file.open("rb") as stream:
-            yield from (_object(line) for line in stream if line.strip())
-
-
 def _json_value(value: Any) -> Any:
     """Returns a cell as JSON can hold it: what it cannot (dates, bytes, NaN) as text."""
     return json.loads(json.dumps(value, default=str), parse_constant=str)
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(line)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None

@@ -18,7 +18,7 @@ from x2i.sample import canonical_json
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import MARK
 
-_IDENTITY = ("key", "uid", "url", "text", "license", "extra")
+_IDENTITY = ("key", "uid", "url", "text", "text_source", "license", "extra")
 _TEXTS = (*_IDENTITY[1:], "page_url", "context", "location", "file", "problem", "reason")
 IMAGE_ROWS = pa.schema([*((name, pa.string()) for name in ("key", *_TEXTS)), ("line", pa.int64())])
 """Planned images. page_url, context: empty; a crawl fills them. problem, reason: of a record that gives no image."""
@@ -78,7 +78,8 @@ def import_image(
 def _row(image: SourceImage, source: str) -> dict[str, str]:
     name = image.location.name
     lineage = name if image.location.is_url else f"{source}/{name}"
-    words = {"text": image.text, "license": image.license, "extra": canonical_json(dict(image.extra))}
+    words = {"text": image.text, "text_source": "import" if image.text else "", "license": image.license}
+    words["extra"] = canonical_json(dict(image.extra))
     return {"uid": text_uid(f"file:{lineage}"), "url": lineage, "location": image.location.to_json(), **words}
 
 

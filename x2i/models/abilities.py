@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.reasons import Dropped
+from x2i.words import WEB_TEXT
 
 RgbImage = NDArray[np.uint8]
 
@@ -35,11 +36,17 @@ class Box:
 
 @dataclass(frozen=True)
 class PageText:
-    """What a web page or a URL table says about an image; "" where it says nothing."""
+    """What a source says about an image; "" where it says nothing.
+
+    alt: the words in the image index. text_source: whose they are; only those of a web page (x2i.words.WEB_TEXT) are
+    alt text, all others were written for their image. file_name: the last part of the image's URL.
+    """
 
     alt: str = ""
     title: str = ""
     figcaption: str = ""
+    text_source: str = WEB_TEXT
+    file_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from x2i.crawl.partition import Crawled, PlanRow
 from x2i.crawl.planning.identity import url_host
+from x2i.crawl.sources.row import TEXT_FIELDS
 from x2i.image_record import ImageRecord
 from x2i.reasons import Dropped, Reason, Status
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import MARK
 
-_KEPT = ("key", "uid", "url", "page_url", "text", "context", "license", "extra", "host", "http_status", "bytes")
+_KEPT = ("key", "uid", *TEXT_FIELDS, "host", "http_status", "bytes")
 
 
 def taken_down_rows(rows: Iterable[PlanRow], tombstones: Tombstones) -> dict[str, Crawled]:

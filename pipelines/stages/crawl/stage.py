@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pipelines.engine.stage import PlanItem, Worker
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.process import StoragePolicy
-from x2i.crawl.sources.options import ArchiveOptions, PageOptions, TableOptions, VideoOptions
+from x2i.crawl.sources.options import ArchiveOptions, CaptionOptions, PageOptions, TableOptions, VideoOptions
 from x2i.errors import UserError
 from x2i.options import Option, as_config, check
 from x2i.store.stages import ingest_stages
@@ -25,6 +25,7 @@ class CrawlOptions:
     """The options of `x2i crawl`, in groups."""
 
     tables: TableOptions = field(default_factory=TableOptions)
+    captions: CaptionOptions = field(default_factory=CaptionOptions)
     pages: PageOptions = field(default_factory=PageOptions)
     archives: ArchiveOptions = field(default_factory=ArchiveOptions)
     videos: VideoOptions = field(default_factory=VideoOptions)
@@ -90,5 +91,5 @@ class CrawlStage(CrawlOptions):
         """Returns the sources, ready to be read. Raises UserError for one of no known kind."""
         from x2i.crawl.sources import open_source
 
-        options = (self.tables, self.pages, self.archives, self.videos)
+        options = (self.tables, self.captions, self.pages, self.archives, self.videos)
         return [open_source(source, options, self.fetch, self.set) for source in self.sources]

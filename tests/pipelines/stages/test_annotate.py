@@ -86,7 +86,7 @@ def test_captions_name_their_source_and_missing_ones_are_counted(dataset):
         (None, None),
         ("Chelsea the cat looks into the camera", "figcaption"),
     ]
-    assert {(row["model"], row["revision"]) for row in rows} == {("alt-text", "1")}
+    assert {(row["model"], row["revision"]) for row in rows} == {("alt-text", "2")}
     counts = [commit.counts for commit in list_commits(dataset.root, "captions")]
     assert [(c.ok, c.filtered, c.failed) for c in counts] == [(2, {"no_caption": 1}, {}), (1, {}, {})]
 
@@ -174,9 +174,10 @@ def test_an_unknown_model_is_refused_before_anything_runs():
 
 
 def test_the_page_text_is_that_of_the_index():
-    row = {"text": "alt", "extra": '{"figcaption":"f","title":"t","id":7}'}
-    assert page_text(row) == PageText("alt", "t", "f")
-    assert page_text({"text": "", "extra": "{}"}) == PageText()
+    url = "https://a.example/p/1.jpg"
+    row = {"url": url, "text": "alt", "text_source": "table", "extra": '{"figcaption":"f","title":"t","id":7}'}
+    assert page_text(row) == PageText("alt", "t", "f", "table", "1.jpg")
+    assert page_text({"url": "", "text": "", "text_source": "", "extra": "{}"}) == PageText(text_source="")
 
 
 def test_new_images_are_annotated_and_old_ones_left_alone(tmp_path):

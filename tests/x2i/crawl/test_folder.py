@@ -88,7 +88,7 @@ def test_hidden_files_are_left_out_and_other_files_are_counted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("files", "text"),
     [
-        ({"a.txt": "\ufeff two \n words "}, "two words"),
+        ({"a.txt": "\ufeff two \n words "}, "two \n words"),
         ({"a.TXT": "caf\u00e9".encode("latin-1")}, "caf\u00e9"),
         ({"a.txt": "caf\u00e9".encode("utf-16")}, "caf\u00e9"),
         ({"a.jpg.txt": "of this file", "a.txt": "of its stem"}, "of this file"),

@@ -53,7 +53,8 @@ def test_samples_that_webdataset_wrote_keep_key_caption_and_fields(tmp_path: Pat
         writer.write({"__key__": "pair", "input_1.jpg": PHOTO, "output.jpg": photograph(shift=9)})
     rows, notes = plan(path)
     assert [row.extra["key"] for row in rows] == ["a/cat", "Dog 1", "pair", "pair"]
-    assert [row.text for row in rows] == ["a cat", "a dog", "", ""]
+    assert [row.text for row in rows] == ["a\n cat", "a dog", "", ""]
+    assert [row.text_source for row in rows[:2]] == ["shard", "alt"]
     assert rows[0].license == "CC0"
     assert rows[0].extra == {"key": "a/cat", "score": 0.5, "large": None, "nested": {"a": [1, None]}}
     assert [row.extra.get("member") for row in rows[2:]] == ["input_1.jpg", "output.jpg"]
@@ -199,7 +200,7 @@ def test_planning_reads_headers_alone_in_little_memory(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 3000
-    assert peak < 2_000_000
+    assert peak < 4_000_000  # a kilobyte for each sample: its members may stand anywhere
     assert _bytes_read() - before < 100_000_000
 
 

@@ -44,7 +44,7 @@ def plan_rows(sources: Sequence[SourceKind], notes: PlanningNotes, existing: Exi
     seen = SortedHashSet()
     for number, source in enumerate(sources):
         row = 1
-        for table in batched(source.rows(notes)):
+        for table in batched(source.rows(notes), source.text_source):
             yield _plan_batch(_Batch(table, source.source, number, row, notes.rows + 1), notes, existing, seen)
             row += table.num_rows
             notes.rows += table.num_rows

@@ -24,14 +24,17 @@ def source_table(urls: pa.Array, **columns: pa.Array) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SOURCE_SCHEMA)
 
 
-def batched(rows: Iterable[Rows]) -> Iterator[pa.Table]:
-    """Yields what a source gives, in its order, as tables of SOURCE_SCHEMA."""
+def batched(rows: Iterable[Rows], text_source: str = "") -> Iterator[pa.Table]:
+    """Yields what a source gives, in its order, as tables of SOURCE_SCHEMA.
+
+    text_source: of the words of rows that do not say whose they are.
+    """
     for is_table, group in itertools.groupby(rows, key=lambda item: isinstance(item, pa.Table)):
         if is_table:
             yield from group  # type: ignore[misc]  # groupby does not narrow
             continue
         while chunk := list(itertools.islice(group, ROWS_AT_ONCE)):
-            yield _rows_table(chunk)  # type: ignore[arg-type]
+            yield _rows_table(chunk, text_source)  # type: ignore[arg-type]
 
 
 def strings(texts: Sequence[str]) -> pa.Array:
@@ -42,10 +45,11 @@ def strings(texts: Sequence[str]) -> pa.Array:
         return pa.array([_storable(text) for text in texts], pa.string())
 
 
-def _rows_table(rows: Sequence[SourceRow]) -> pa.Table:
+def _rows_table(rows: Sequence[SourceRow], text_source: str) -> pa.Table:
     return source_table(
         strings([row.url for row in rows]),
         text=strings([row.text for row in rows]),
+        text_source=strings([row.text_source or (text_source if row.text else "") for row in rows]),
         page_url=strings([row.page_url for row in rows]),
         context=strings([row.context for row in rows]),
         license=strings([row.license for row in rows]),

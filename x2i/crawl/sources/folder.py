@@ -1,4 +1,4 @@
-"""A folder of images on this machine, with captions in files beside them; listed directory by directory."""
+"""A folder of images on this machine, with captions in files and tables beside them; listed folder by folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from pathlib import Path
 from x2i.crawl.locations import WHOLE_FILE, Location
 from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
+from x2i.crawl.sources.options import CaptionOptions
 from x2i.crawl.sources.row import SourceRow
-from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, read_caption
-from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES, count_tables
+from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, caption_of, read_bytes
+from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
+from x2i.crawl.sources.tables_beside import TablesBeside
 from x2i.errors import UserError
+from x2i.importers.metadata_files import BESIDE_SUFFIXES
 from x2i.reasons import Dropped, Reason
 from x2i.store import paths
 
+_WORDLESS = f"images have no words beside them (looked for A.jpg.txt, A.txt, {' '.join(SIDECAR_SUFFIXES)}, and tables)"
+_ALONE = "caption files lie beside no image of their name, such as {}"
+UNREADABLE = "unreadable"
+"""The `text_source` of an image whose caption file is there and cannot be read."""
 _SKIPPED = "files were skipped: neither images nor captions by their names"
 _DATASETS = "datasets of x2i in it were skipped"
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
@@ -36,10 +43,18 @@ class FolderImage:
 
 @dataclass
 class _Listing:
-    """What is met beside images: folders and links that cannot be read, and how many of what is not read."""
+    """What is met beside images: folders, links and tables, what cannot be read, and how many of what is not read.
+
+    alone: how many caption files belong to no image; first_alone: one of them.
+    """
 
     unread: list[tuple[str, str]] = field(default_factory=list)
     remarks: Counter[str] = field(default_factory=Counter)
+    alone: int = 0
+    first_alone: str = ""
+    tables: TablesBeside | None = None
+    """Given where the tables are to be read as well."""
+    table_files: list[str] = field(default_factory=list)
 
 
 class FolderSource(SourceKind):
@@ -47,6 +62,8 @@ class FolderSource(SourceKind):
 
     title = "folder of images"
     looks_like = "a folder that holds images"
+    text_source = "sidecar"
+    options_class = CaptionOptions
 
     @classmethod
     def accepts(cls, source: str) -> bool:
@@ -57,26 +74,29 @@ class FolderSource(SourceKind):
 
         Raises UserError if there is no image, or the folder itself cannot be read.
         """
-        if tables := count_tables(self.source):
-            fix = f"to read them, name them as well, such as '{self.source.rstrip('/')}/*.parquet'"
-            notes.remarks[f"tables beside the images of {self.source} are not read: {fix}"] += tables
-        root, listing, count = Path(self.source).resolve(), _Listing(), 0
+        tables = TablesBeside()
+        root, listing, count = Path(self.source).resolve(), _Listing(tables=tables), 0
         for image in list_images(root, listing):
             count += 1
             caption = Caption()
             for sidecar in image.sidecars:
-                caption = caption.with_rest_of(_read(sidecar, notes))
+                caption = caption.with_rest_of(self._read(sidecar, image.relative, notes))
+            caption = caption.with_rest_of(tables.about(image.relative))
+            notes.remarks[_WORDLESS] += not caption.text
             url = Path(image.path).as_uri()
             yield SourceRow(
                 url=url,
                 text=caption.text,
+                text_source=caption.source,
                 license=caption.license,
                 extra=caption.extra,
                 location=Location(WHOLE_FILE, url),
                 name=f"{root.name}/{image.relative}",
             )
         notes.unread += [(path, Dropped(Reason.FILE_ERROR, why)) for path, why in listing.unread]
-        notes.remarks += listing.remarks
+        notes.remarks += listing.remarks + tables.unused()
+        if listing.alone:
+            notes.remarks[_ALONE.format(listing.first_alone)] += listing.alone
         if not count:
             seen = "".join(f"; {n} {remark}" for remark, n in listing.remarks.items())
             raise UserError(
@@ -86,15 +106,23 @@ class FolderSource(SourceKind):
     def digest(self) -> str:
         """Returns a digest of the listing: names, sizes and times of change of images and their caption files."""
         digest = hashlib.sha256()
-        for image in list_images(Path(self.source).resolve(), _Listing()):
+        listing = _Listing()
+        for image in list_images(Path(self.source).resolve(), listing):
             digest.update(os.fsencode(image.relative))
             for path in (image.path, *image.sidecars):
-                try:
-                    state = os.stat(path)
-                    digest.update(f"\0{len(path)}:{state.st_size}:{state.st_mtime_ns}".encode())
-                except OSError:
-                    digest.update(b"\0gone")
+                digest.update(_state(path))
+        for path in listing.table_files:
+            digest.update(_state(path))
         return digest.hexdigest()
+
+    def _read(self, path: str, image: str, notes: PlanningNotes) -> Caption:
+        """Returns the words of the caption file of an image, given by its relative path."""
+        lines, is_json = self.options.caption_lines, path.lower().endswith(".json")
+        try:
+            return caption_of(read_bytes(path), is_json, lines, image, self.text_source, notes.remarks)
+        except (OSError, ValueError) as error:
+            notes.unread.append((_printable(path), Dropped(Reason.FILE_ERROR, _why(error))))
+            return Caption(source=UNREADABLE)
 
 
 def list_images(root: Path, listing: _Listing | None = None) -> Iterator[FolderImage]:
@@ -121,6 +149,12 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             return
         entries = [entry for entry in entries if entry.name not in paths.PREVIEWS]
     captions = _captions(entries)
+    alone = _alone(entries, captions)
+    listing.alone += len(alone)
+    listing.first_alone = listing.first_alone or next(iter(alone), "")
+    for entry in entries:
+        if entry.name.lower().endswith(BESIDE_SUFFIXES):
+            _read_table(entry, prefix, listing)
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
@@ -128,7 +162,7 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             elif entry.is_dir():
                 listing.remarks[_NOT_ENTERED] += 1
             elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
-                listing.remarks[_SKIPPED] += not entry.name.lower().endswith(SIDECAR_SUFFIXES)
+                listing.remarks[_SKIPPED] += not entry.name.lower().endswith((*SIDECAR_SUFFIXES, *BESIDE_SUFFIXES))
             elif entry.is_file():
                 yield FolderImage(f"{prefix}{entry.name}", entry.path, _sidecars_of(entry, captions))
             else:
@@ -163,17 +197,37 @@ def _sidecars_of(entry: os.DirEntry[str], captions: Mapping[tuple[str, str], str
     return tuple(captions[key] for key in keys if key in captions)
 
 
+def _alone(entries: Sequence[os.DirEntry[str]], captions: Mapping[tuple[str, str], str]) -> list[str]:
+    """Returns the names of the caption files that belong to no image among `entries`."""
+    images = [entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    stems = {*images, *(os.path.splitext(name)[0] for name in images)}
+    return [_printable(os.path.basename(path)) for (stem, _), path in captions.items() if stem not in stems]
+
+
+def _read_table(entry: os.DirEntry[str], prefix: str, listing: _Listing) -> None:
+    listing.table_files.append(entry.path)
+    if listing.tables is not None:
+        try:
+            listing.tables.read(entry.path, prefix)
+        except (OSError, ValueError) as error:
+            listing.unread.append((_printable(entry.path), _why(error)))
+
+
+def _state(path: str) -> bytes:
+    """Returns what changes when a file does."""
+    try:
+        state = os.stat(path)
+        return f"\0{len(path)}:{state.st_size}:{state.st_mtime_ns}".encode()
+    except OSError:
+        return b"\0gone"
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
+
+
 def _order(entry: os.DirEntry[str]) -> bytes:
     return os.fsencode(entry.name)
-
-
-def _read(path: str, notes: PlanningNotes) -> Caption:
-    try:
-        return read_caption(path)
-    except (OSError, ValueError) as error:
-        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        notes.unread.append((_printable(path), Dropped(Reason.FILE_ERROR, why)))
-        return Caption()
 
 
 def _printable(path: str) -> str:

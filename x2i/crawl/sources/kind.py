@@ -29,7 +29,8 @@ class SourceKind(ABC):
 
     title: the kind in one phrase. looks_like: how its sources are recognized. options_class: a frozen dataclass with
     defaults (see x2i.options). uses_network: whether its images are fetched from other people's hosts. rereadable:
-    whether its contents may change without notice, so that they are read again only on request.
+    whether its contents may change without notice, so that they are read again only on request. text_source: whose the
+    words are that its rows carry, where a row does not say: `x2i.words.WEB_TEXT` for those of web pages.
 
     source: the text that names it. policy: for what is fetched while its rows are read.
     """
@@ -39,6 +40,7 @@ class SourceKind(ABC):
     options_class: ClassVar[type] = NoOptions
     uses_network: bool = False
     rereadable: ClassVar[bool] = False
+    text_source: ClassVar[str] = "source"
 
     def __init__(self, source: str, options: Any = None, policy: FetchPolicy | None = None) -> None:
         self.source = source

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from x2i.options import Option
+from x2i.words import CaptionLines
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,20 @@ class TableOptions:
     """Which columns to read, the first that exists of the usual names if none is given, and what may be skipped."""
 
     url_col: Annotated[str | None, Option("Table column with URLs. Default: url, image_url, ...")] = None
-    text_col: Annotated[str | None, Option("Table column with captions. Default: text, caption, ...")] = None
+    text_col: Annotated[str | None, Option("Table column with captions. Default: text, caption, prompt, ...")] = None
     keep_col: Annotated[tuple[str, ...], Option("A further table column to keep in `extra`; may be repeated.")] = ()
     skip_bad_lines: Annotated[
         int, Option("Lines of a table that cannot be read: skip up to N of them, each noted.", ge=0)
     ] = 0
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """How captions in files of their own are read."""
+
+    caption_lines: Annotated[
+        CaptionLines, Option("Lines of a caption file that count: all, the first, or one by the image's name.")
+    ] = CaptionLines.ALL
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`alt-text`: the words a page already has about an image, cleaned; nothing where they say nothing about it."""
+"""`alt-text`: the words that came with an image; those of a web page cleaned, or none if they say nothing about it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from enum import StrEnum
+from typing import Annotated, ClassVar
 
 from x2i.models.abilities import Caption, PageText, RgbImage
 from x2i.models.backend import Backend
+from x2i.options import Option
+from x2i.words import WEB_TEXT
 
 ENOUGH_WORDS = 4
 MAX_CHARACTERS = 1000
@@ -47,26 +50,45 @@ _SAYS_NOTHING = frozenset(
 )
 
 
+class Cleaned(StrEnum):
+    """Whose words are cleaned."""
+
+    ALT = "alt"
+    ALL = "all"
+    NONE = "none"
+
+
 @dataclass(frozen=True)
 class AltText(Backend):
-    """Chooses between alt text, figcaption and title. Needs no pixels and writes no word of its own."""
+    """Takes words written for the image as they are, and chooses between alt text, figcaption and title of a web page.
 
-    title: ClassVar[str] = "The words that a page or table already has about an image, cleaned"
+    Needs no pixels and writes no word of its own.
+    """
+
+    title: ClassVar[str] = "The words that came with an image; alt text of web pages is cleaned"
+    code_version: ClassVar[str] = "2"
 
     needs_pixels: ClassVar[bool] = False
 
+    clean: Annotated[Cleaned, Option("Whose words are cleaned: alt, those of web pages; all; or none.")] = Cleaned.ALT
+
     def caption(self, images: Sequence[RgbImage | None], texts: Sequence[PageText]) -> list[Caption | None]:
         """Returns the best cleaned text of each image with its source ("alt", "figcaption", "title"), or None."""
-        return [choose(text) for text in texts]
+        return [choose(text, self.clean) for text in texts]
 
 
-def choose(text: PageText) -> Caption | None:
-    """Returns the text with the most words, up to ENOUGH_WORDS; between equals alt, then figcaption, then title.
+def choose(text: PageText, cleaning: Cleaned = Cleaned.ALT) -> Caption | None:
+    """Returns words that are not to be cleaned as they are, else the cleaned text with the most words.
 
-    Alt text is written to describe; a figcaption often tells a story and a title repeats: alt wins unless it is short.
+    Beyond ENOUGH_WORDS none has more; between equals alt, then figcaption, then title. Alt text is written to describe,
+    a figcaption often tells a story and a title repeats: alt wins unless it is short.
     """
-    cleaned = [Caption(clean(getattr(text, source)), source) for source in ("alt", "figcaption", "title")]
-    usable = [caption for caption in cleaned if describes(caption.text)]
+    is_web = text.text_source in ("", WEB_TEXT)
+    if text.alt.strip() and cleaning is not Cleaned.ALL and (cleaning is Cleaned.NONE or not is_web):
+        return Caption(text.alt, text.text_source or WEB_TEXT)
+    sources = {"alt": text.text_source or WEB_TEXT, "figcaption": "figcaption", "title": "title"}
+    cleaned = [Caption(clean(getattr(text, name)), source) for name, source in sources.items()]
+    usable = [caption for caption in cleaned if describes(caption.text, text.file_name)]
     return max(usable, key=lambda caption: min(count_words(caption.text), ENOUGH_WORDS), default=None)
 
 
@@ -85,9 +107,22 @@ def clean(text: str) -> str:
     return text
 
 
-def describes(text: str) -> bool:
-    """Returns False for file names, camera names, addresses, boilerplate and texts of fewer than two words."""
-    return not is_file_name(text) and not says_nothing(text) and count_words(text) >= 2
+def describes(text: str, file_name: str = "") -> bool:
+    """Returns False for file names, camera names, addresses, boilerplate and texts of fewer than two words.
+
+    Also for one word after boilerplate, such as "A photograph: city", if a mark divides them or it names the file.
+    """
+    if is_file_name(text) or says_nothing(text) or count_words(text) < 2:
+        return False
+    opening = _OPENING.match(text)
+    if opening is None or count_words(rest := text[opening.end() :]) > 1:
+        return True
+    return not opening[0].rstrip().endswith((":", ".", "-")) and _plain(rest) != _plain(file_name.rpartition(".")[0])
+
+
+def _plain(text: str) -> str:
+    """Returns the letters of a text alone, in one case."""
+    return "".join(filter(str.isalpha, text.casefold()))
 
 
 def is_file_name(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from x2i.recipes.phrasings import MARKER_PATTERN
+from x2i.recipes.phrasings.noun_phrase import is_noun_phrase
 
 # first words that are capital only because they begin the caption; other capitals may be names and stay
 _LOWERABLE = frozenset(
@@ -22,14 +23,16 @@ def caption_slots(caption: str | None) -> dict[str, str | None]:
 
     caption: as it is, for the end of an instruction or standing alone. sentence: closed by a full stop, so that more
     can follow. scene: without the full stop and with a small article, for the middle of a sentence ("draw a cat on a
-    mat"); None for captions of several sentences or more than LONGEST_SCENE characters, which would not read there.
+    mat"); None for captions that are no English noun phrase, of several sentences or of more than LONGEST_SCENE
+    characters, which would not read there.
     """
     text = clean(caption or "")
     if not text:
         return {"caption": None, "sentence": None, "scene": None}
     closed = text if text.endswith((".", "!", "?", "…")) else f"{text}."
     bare = text.removesuffix(".") if not text.endswith("..") else text
-    fits = len(bare) <= LONGEST_SCENE and not _SENTENCE_BREAK.search(bare) and not bare.endswith(("!", "?", "…"))
+    is_short = len(bare) <= LONGEST_SCENE and not _SENTENCE_BREAK.search(bare) and not bare.endswith(("!", "?", "…"))
+    fits = is_short and is_noun_phrase(bare)
     return {"caption": text, "sentence": closed, "scene": _lower_first(bare) if fits else None}
 
 

@@ -28,6 +28,7 @@ from x2i.crawl.sources.pages.page import Page, parse_page
 from x2i.crawl.sources.row import SourceRow
 from x2i.image.header import sniff
 from x2i.reasons import Dropped, DroppedError, Reason
+from x2i.words import WEB_TEXT
 
 if TYPE_CHECKING:
     from fastwarc.warc import WarcRecord
@@ -42,6 +43,7 @@ class WarcSource(SourceKind):
 
     title = "web archive"
     looks_like = " ".join(SUFFIXES)
+    text_source = WEB_TEXT
     options_class = ArchiveOptions
 
     def __init__(self, source: str, options: ArchiveOptions | None = None, policy: FetchPolicy | None = None) -> None:

@@ -20,6 +20,7 @@ from x2i.crawl.sources.pages.metadata_images import meta_images
 from x2i.crawl.sources.pages.srcset import largest, parse_srcset
 from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import Dropped, DroppedError, Reason
+from x2i.words import WEB_TEXT
 
 SUFFIXES = (".warc.wat.gz", ".wat.gz", ".warc.wat", ".wat")
 
@@ -29,6 +30,7 @@ class WatSource(SourceKind):
 
     title = "WAT file"
     looks_like = " ".join(SUFFIXES)
+    text_source = WEB_TEXT
     uses_network = True
 
     @classmethod

@@ -16,6 +16,7 @@ from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.reasons import Dropped, Reason
 from x2i.store.commits import file_digest
+from x2i.words import WEB_TEXT
 
 SUFFIXES = (".html", ".htm", ".xhtml", ".xht")
 MAX_PAGE_BYTES = 64 * 1024 * 1024
@@ -28,6 +29,7 @@ class SavedPageSource(SourceKind):
 
     title = "saved page"
     looks_like = " ".join(SUFFIXES)
+    text_source = WEB_TEXT
     uses_network = True
 
     @classmethod

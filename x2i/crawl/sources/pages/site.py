@@ -15,6 +15,7 @@ from x2i.crawl.sources.pages.reader import PageReader, ReadPage, ReadSitemap
 from x2i.crawl.sources.pages.sitemap import SitemapEntry, read_sitemap
 from x2i.crawl.sources.row import SourceRow
 from x2i.reasons import Dropped, DroppedError, Reason
+from x2i.words import WEB_TEXT
 
 PAGES_AT_ONCE = 32
 """Pages asked for before the first of them is taken: what bounds memory. Hosts have their own limits."""
@@ -35,6 +36,7 @@ class PageSource(SourceKind):
 
     title = "web page"
     looks_like = "an http(s) URL"
+    text_source = WEB_TEXT
     options_class = PageOptions
     uses_network = True
     rereadable = True

@@ -8,13 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import TableOptions
 from x2i.errors import UserError
 from x2i.sample import canonical_json
+from x2i.words import LICENSE_NAMES, caption_fields, caption_text, source_of
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
-TEXT_NAMES = ("text", "caption", "alt", "alt_text", "description")
-LICENSE_NAMES = ("license", "licence", "license_url", "rights")
+NO_CAPTIONS = "tables have no column of captions among {} (--text-col names one)"
+OTHER_CAPTIONS = "tables have their captions taken from {!r}; not from {} (--text-col and --keep-col choose)"
 
 
 @dataclass(frozen=True)
@@ -32,21 +37,52 @@ class ColumnMapping:
         return list(dict.fromkeys(name for name in (self.url, self.text, self.license, *self.keep) if name))
 
     @classmethod
-    def resolve(cls, file: str, found: Sequence[str], columns: TableOptions) -> ColumnMapping:
-        """Raises UserError, naming the file and its columns, if one that is needed is missing or stands there twice."""
+    def resolve(
+        cls, file: str, found: Sequence[str], columns: TableOptions, notes: PlanningNotes, images: Sequence[str] = ()
+    ) -> ColumnMapping:
+        """Returns the columns to read; which hold captions is noted. images: the columns that hold encoded images.
+
+        Raises UserError, naming the file and its columns, if one that is needed is missing or stands there twice."""
         for option, wanted in (("--url-col", columns.url_col), ("--text-col", columns.text_col)):
             _require_columns(file, option, [wanted] if wanted else [], found)
         _require_columns(file, "--keep-col", columns.keep_col, found)
         url = columns.url_col or _first(URL_NAMES, found)
+        if images and (not url or url in images):
+            raise UserError(
+                f"{file}: column {images[0]!r} holds the bytes of images, not their URLs: run `x2i import hf-images "
+                f"{file} --out DATASET`, which reads them with their captions"
+            )
         if not url:
             raise UserError(f"{file}: no column of URLs among {_listed(found)}: {_hint(found)}")
-        mapping = cls(
-            url, columns.text_col or _first(TEXT_NAMES, found), _first(LICENSE_NAMES, found), columns.keep_col
-        )
+        captions = [name for name in caption_fields(found) if name != url and name not in images]
+        text = columns.text_col or next(iter(captions), "")
+        mapping = cls(url, text, _first(LICENSE_NAMES, found), columns.keep_col)
+        if others := [name for name in captions if name not in (text, *columns.keep_col)]:
+            notes.remarks[OTHER_CAPTIONS.format(text, ", ".join(map(repr, others)))] += 1
+        elif not text and len(found) > 1:
+            notes.remarks[NO_CAPTIONS.format(_listed(found))] += 1
         twice = [name for name, count in Counter(found).items() if count > 1 and name in mapping.names]
         if twice:
             raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")
         return mapping
+
+    @property
+    def text_source(self) -> str:
+        """Whose words the captions are."""
+        return source_of(self.text, "table")
+
+    @property
+    def is_label(self) -> bool:
+        """Whether a number in the column of captions is none."""
+        return caption_text(self.text, "0") == ""
+
+    def text_sources(self, texts: pa.Array) -> pa.Array:
+        """Returns the `text_source` of each caption."""
+        return pc.if_else(pc.equal(texts, ""), "", self.text_source)
+
+    def caption(self, value: object) -> str:
+        """Returns the caption in a cell."""
+        return caption_text(self.text, value)
 
     def extra(self, values: Mapping[str, Any]) -> str:
         """Returns the kept columns of one row as JSON; a cell that is missing is null."""

@@ -73,12 +73,6 @@ def tables_digest(source: str) -> str:
     return digest([[file.rpartition("/")[2], _file_digest(file)] for file in files])
 
 
-def count_tables(folder: str) -> int:
-    """Returns how many tables lie in a folder of images on this machine; captions, .txt and .json, are none."""
-    names = _walk(folder) if "://" not in folder or folder.startswith("file://") else ()
-    return sum(_has_suffix(name) and not name.lower().endswith(_WEAK) for name in names)
-
-
 def file_kind(file: str) -> str:
     """Returns "csv", "tsv", "json", "jsonl", "ndjson", "txt" or "parquet"."""
     name = urlsplit(file).path if _is_web(file) else file

@@ -19,7 +19,7 @@ class BadLines:
 
     def __init__(self, allowed: int, notes: PlanningNotes) -> None:
         self._left = allowed
-        self._notes = notes
+        self.notes = notes
 
     def add(self, file: str, where: str, why: str) -> None:
         """where: such as "line 7". Raises UserError if no more are allowed."""
@@ -27,7 +27,7 @@ class BadLines:
             fix = "correct it, or skip such lines with --skip-bad-lines N"
             raise UserError(f"{file}: {where} {why}: {fix}")
         self._left -= 1
-        self._notes.bad_lines.append((file, where, why))
+        self.notes.bad_lines.append((file, where, why))
 
 
 class TextLines:

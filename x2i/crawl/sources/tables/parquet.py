@@ -9,16 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.crawl.sources.batch import source_table, strings
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import TableOptions
 from x2i.crawl.sources.tables.columns import ColumnMapping, cell_text
 from x2i.errors import UserError
 
+IMAGE_COLUMNS = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 ROWS_AT_ONCE = 64 * 1024
 ROWS_OF_KEPT = 4096
 """Rows per batch if further columns are kept: those may be large."""
 
 
-def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions) -> Iterator[pa.Table]:
+def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions, notes: PlanningNotes) -> Iterator[pa.Table]:
     """Yields the rows of a Parquet file; only the columns that are needed are read, a piece at a time.
 
     Raises UserError for columns that are missing or cannot be text, and for a file that is damaged.
@@ -28,7 +30,8 @@ def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions) -> Iterato
     try:
         with pq.ParquetFile(stream, pre_buffer=False, buffer_size=2**20) as parquet:
             schema = parquet.schema_arrow
-            mapping = ColumnMapping.resolve(file, schema.names, columns)
+            images = [field.name for field in schema if _is_image(field)]
+            mapping = ColumnMapping.resolve(file, schema.names, columns, notes, images)
             _require_text(file, schema, mapping)
             rows = ROWS_OF_KEPT if mapping.keep else ROWS_AT_ONCE
             for batch in parquet.iter_batches(batch_size=rows, columns=mapping.names):
@@ -41,8 +44,12 @@ def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions) -> Iterato
 
 
 def _source_table(batch: pa.RecordBatch, mapping: ColumnMapping) -> pa.Table:
-    named = {"text": mapping.text, "license": mapping.license}
-    columns = {field: _texts(batch.column(name)) for field, name in named.items() if name}
+    columns = {"license": _texts(batch.column(mapping.license))} if mapping.license else {}
+    if mapping.text:
+        column = batch.column(mapping.text)
+        is_text = _is_string(column.type) and not mapping.is_label
+        texts = _texts(column) if is_text else strings([mapping.caption(value) for value in column.to_pylist()])
+        columns["text"], columns["text_source"] = texts, mapping.text_sources(texts)
     if mapping.keep:
         kept = batch.select(list(dict.fromkeys(mapping.keep))).to_pylist()
         columns["extra"] = strings([mapping.extra(row) for row in kept])
@@ -64,6 +71,15 @@ def _texts(column: pa.Array) -> pa.Array:
     elif not _is_string(kind):
         return strings([cell_text(value) for value in column.to_pylist()])
     return pc.utf8_trim_whitespace(pc.fill_null(column.cast(pa.string()), ""))
+
+
+def _is_image(field: pa.Field) -> bool:
+    """Whether a column holds encoded images: Hugging Face's struct of bytes and path, or bytes under such a name."""
+    kind = field.type
+    if pa.types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    is_binary = _is_any(kind, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return is_binary and field.name.lower() in IMAGE_COLUMNS
 
 
 def _require_text(file: str, schema: pa.Schema, mapping: ColumnMapping) -> None:

@@ -49,7 +49,7 @@ def read_table(file: str, columns: TableOptions, bad: BadLines) -> Iterator[pa.T
     kind = file_kind(file)
     try:
         with open_table(file) as stream:
-            rows = parquet_rows(file, stream, columns) if kind == "parquet" else None
+            rows = parquet_rows(file, stream, columns, bad.notes) if kind == "parquet" else None
             first = True
             for table in rows if rows is not None else _text_rows(kind, TextLines(file, stream, bad), columns, bad):
                 if first:

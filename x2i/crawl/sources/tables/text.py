@@ -24,14 +24,14 @@ LOOKED_AHEAD = 1000
 LONGEST_ITEM = 64 * 2**20
 _JSON_SPACE = " \t\n\r"
 
-Cells = tuple[str, str, str, str]
-"""url, text, license and extra of one row."""
+Cells = tuple[str, str, str, str, str]
+"""url, text, text_source, license and extra of one row."""
 
 
 def txt_rows(lines: TextLines) -> Iterator[pa.Table]:
     """One URL per line; blank lines and those that begin with # are left out."""
     stripped = (line.strip() for line in lines)
-    return _batches((line, "", "", "{}") for line in stripped if line and line[0] != "#")
+    return _batches((line, "", "", "", "{}") for line in stripped if line and line[0] != "#")
 
 
 def delimited_rows(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[pa.Table]:
@@ -54,7 +54,7 @@ def _batches(rows: Iterable[Cells]) -> Iterator[pa.Table]:
     size = 0
     for row in rows:
         held.append(row)
-        size += len(row[0]) + len(row[1]) + len(row[3])
+        size += len(row[0]) + len(row[1]) + len(row[4])
         if len(held) >= ROWS_AT_ONCE or size >= TEXT_AT_ONCE:
             yield _table(held)
             held, size = [], 0
@@ -63,8 +63,8 @@ def _batches(rows: Iterable[Cells]) -> Iterator[pa.Table]:
 
 
 def _table(rows: list[Cells]) -> pa.Table:
-    urls, texts, licenses, extras = zip(*rows, strict=True)
-    return source_table(strings(urls), text=strings(texts), license=strings(licenses), extra=strings(extras))
+    urls, texts, sources, licenses, extras = (strings(column) for column in zip(*rows, strict=True))
+    return source_table(urls, text=texts, text_source=sources, license=licenses, extra=extras)
 
 
 def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: bool) -> Iterator[Cells]:
@@ -95,7 +95,7 @@ def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: b
             return
         if header is None:
             header = [name.strip() for name in cells]
-            mapping = ColumnMapping.resolve(lines.file, header, columns)
+            mapping = ColumnMapping.resolve(lines.file, header, columns, bad.notes)
             width, positions = len(header), {name: header.index(name) for name in mapping.names}
             url, text, license = (positions.get(name, width) for name in (mapping.url, mapping.text, mapping.license))
         elif len(cells) > width and any(cells[width:]):
@@ -107,7 +107,8 @@ def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: b
             extra = "{}"
             if mapping.keep:
                 extra = mapping.extra({name: cells[n] for name, n in positions.items() if n < len(cells)})
-            yield row[url].strip(), row[text].strip(), row[license].strip(), extra
+            caption = mapping.caption(row[text])
+            yield row[url].strip(), caption, mapping.text_source if caption else "", row[license].strip(), extra
 
 
 def _delimiter(header: str) -> str:
@@ -124,7 +125,7 @@ def _mapped(
     if not first:
         return
     names = list(dict.fromkeys(name for _, row in first for name in row))
-    mapping = ColumnMapping.resolve(file, names, columns)
+    mapping = ColumnMapping.resolve(file, names, columns, bad.notes)
     yield from _batches(_cells(file, itertools.chain(first, rows), mapping, bad))
 
 
@@ -137,7 +138,9 @@ def _cells(
         if wrong is not None:
             bad.add(file, where, f"holds {_json_kind(wrong)} where text is expected")
             continue
-        yield cell_text(url), cell_text(text), cell_text(row.get(mapping.license)), mapping.extra(row)
+        caption = mapping.caption(text)
+        source = mapping.text_source if caption else ""
+        yield cell_text(url), caption, source, cell_text(row.get(mapping.license)), mapping.extra(row)
 
 
 def _objects(lines: TextLines, bad: BadLines) -> Iterator[tuple[str, dict[str, Any]]]:
