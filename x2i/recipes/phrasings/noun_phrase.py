@@ -34,7 +34,8 @@ _VERBS = """sit stand walk run lie lay look play ride hold wear eat drink fly ju
     swim sing dance smile laugh talk read write watch wait work climb cross chase bark swing pull push grow rise shine
     float stare gaze lean rest pose fight pass hit reach use show contain depict feature overlook surround appear move
     go come get give take make have say see try turn drive sail land open close fall cut cook bite lick sniff crouch
-    kneel perch graze roam wander gather prepare hug kiss wave point listen speak call buy sell pour cover fill""".split()  # noqa: SIM905
+    kneel perch graze roam wander gather prepare hug kiss wave point listen speak call buy sell pour cover
+    fill""".split()  # noqa: SIM905
 _THIRD_PERSON = frozenset(
     f"{verb[:-1]}ies" if verb.endswith("y") and verb[-2] not in "aeiou" else
     f"{verb}es" if verb.endswith(("ch", "sh", "ss", "o", "x")) else f"{verb}s"
