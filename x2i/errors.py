@@ -15,6 +15,8 @@ EXTRAS = {
     "ray": "ray",
     "skimage": "demo",
     "transformers": "models",
+    "huggingface_hub": "models",
+    "jsonschema": "models",
     "diffusers": "models",
     "open_clip": "models",
     "peft": "models",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from skimage import data, io
 
 from pipelines.catalog import CATALOGS
 from pipelines.cli import COMMANDS
+from tests.architecture.test_import_rules import imports, sources
 from tests.support import REPOSITORY
-from tests.support.without_extras import python_without_extras, run_without_extras
+from tests.support.without_extras import OPTIONAL, python_without_extras, run_without_extras
 from x2i.store import Dataset
 
+OURS = ("x2i", "pipelines", "omnigen")
 NAMES = ("astronaut", "chelsea", "coffee")
 
 
@@ -48,6 +55,24 @@ def test_every_data_command_works(folder: Path) -> None:
     dataset = Dataset.open(folder / "data")
     assert dataset.images()["status"].to_pylist() == ["ok"] * len(NAMES)
     assert [sample.task for sample, _ in dataset.samples()] == ["deblur"] * len(NAMES)
+
+
+def test_every_import_is_of_a_required_package_or_of_an_optional_one() -> None:
+    todo = [
+        Requirement(t) for t in tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    ]
+    required: set[str] = set()
+    while todo:
+        name = canonicalize_name(todo.pop().name)
+        if name not in required:
+            required.add(name)
+            needs = [Requirement(text) for text in requires(name) or ()]
+            todo += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    brought_by, others = packages_distributions(), {*sys.stdlib_module_names, *OURS, *OPTIONAL}
+    for path in (path for package in OURS for path in sources(package)):
+        for package in {name.partition(".")[0] for name in imports(path)} - others:
+            distributions = {canonicalize_name(name) for name in brought_by.get(package, ())}
+            assert distributions & required, f"{path} imports {package}"
 
 
 def test_every_module_of_the_data_half_can_be_imported(folder: Path) -> None:

