@@ -47,6 +47,16 @@ def _ask_for_contact(stage: CrawlStage) -> None:
         )
 
 
+def _correct_words(dataset: Dataset, current: str) -> None:
+    """Replaces words that a source has corrected, and says how many and what to do."""
+    from pipelines.stages.crawl.corrections import apply_corrections
+    from pipelines.stages.crawl.incremental import crawl_stages
+
+    if count := apply_corrections(dataset, crawl_stages(dataset.root), current):
+        remedy = "columns and shards made from the old words are stale: run their commands again with --overwrite"
+        typer.secho(f"crawl: the words of {count:,} images were updated; {remedy}", err=True, fg="yellow")
+
+
 def _is_large_file(source: str) -> bool:
     try:
         path = Path(source)
@@ -93,4 +103,8 @@ def command(
     stages = crawl_runs(dataset, stage, overwrite=run.overwrite, reread=reread)
     if stage.fetch.retry_failed and not run.dry_run:
         retract_transient_failures(dataset, stage)
-    run_stages(stages, dataset, run)
+    try:
+        run_stages(stages, dataset, run)
+    finally:
+        if not run.dry_run:
+            _correct_words(dataset, stages[-1].name)

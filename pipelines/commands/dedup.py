@@ -11,6 +11,8 @@ from x2i.command_options import with_options
 def command(dataset: DatasetArgument, stage: DuplicatesStage, run: RunOptions) -> None:
     """Find images that are there more than once: the same bytes, or the same picture resized or compressed again.
 
+    Images with near hashes are duplicates only if they look the same: a picture in other colors, or blurred, stays.
+
     Writes the relation `duplicates`: for every image the one to keep in its place, the largest of its group. Nothing is
     deleted; leave duplicates out of shards with the selection "NOT duplicates.is_duplicate".
 

@@ -11,6 +11,8 @@ from x2i.errors import UserError
 
 _SIDE = 32
 _LOW = 8
+_LEAST_STRUCTURE = 100.0
+"""Of a DCT coefficient; a change of all pixels by one level moves the lowest by 4,096, noise of one level by 64."""
 _COSINES = 2 * np.cos(np.pi / (2 * _SIDE) * np.outer(np.arange(_LOW), 2 * np.arange(_SIDE) + 1))
 """The first rows of the unnormalized DCT-II, shape (frequencies, pixels)."""
 
@@ -34,6 +36,19 @@ def phash(image: np.ndarray) -> int:
     low = np.round(_COSINES @ small.astype(np.float64) @ _COSINES.T, 4)
     middle = np.partition(low, (31, 32), axis=None)[31:33]
     return int.from_bytes(np.packbits(low > middle.mean()).tobytes(), "big")
+
+
+def has_structure(image: np.ndarray) -> bool:
+    """Returns whether the perceptual hash of uint8 RGB or gray pixels says something.
+
+    The bits tell which frequencies are above the median. Of a smooth picture, such as a gradient, those near the median
+    are so small that compression changes their order.
+    """
+    from PIL import Image
+
+    small = np.asarray(Image.fromarray(image).convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+    low = _COSINES @ small.astype(np.float64) @ _COSINES.T
+    return float(np.median(np.abs(low - np.median(low)))) > _LEAST_STRUCTURE
 
 
 def pdq(image: np.ndarray) -> str:

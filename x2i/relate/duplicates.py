@@ -1,7 +1,8 @@
-"""Duplicates: images with equal bytes or near perceptual hashes, and which image of each group to keep."""
+"""Duplicates: images with equal bytes, or with near hashes and the same looks, and which of them to keep."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -9,20 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
 from x2i.store.commits import Counts
-from x2i.store.images import read_image_index
+from x2i.store.images import read_image_index, read_stored_image
 from x2i.store.paths import image_partition
 from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
+    from x2i.relate.looks import Looks
     from x2i.store import Dataset
 
-HASHES = ("key", "sha256", "phash", "width", "height")
+_LOOKED_AT_ONCE = 64
+
+HASHES = ("key", "sha256", "phash", "width", "height", "data_offset", "data_size")
 """The fields of the image index that duplicates are found by."""
+Look = Callable[[Sequence[int]], "Looks"]
+"""Returns what the images of some rows look like."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +50,21 @@ class Duplicates(Relation):
                 ("cluster", pa.string()),  # key of the kept representative
                 ("is_duplicate", pa.bool_()),
                 ("kind", pa.string()),  # "exact": its representative's bytes; "near": looks like it; "": no duplicate
-                ("distance", pa.int32()),  # of the phashes, to the representative; may exceed max_distance in a chain
+                ("distance", pa.int32()),  # of the phashes, to the representative
+                ("hash_group", pa.string()),  # key of the first image of those that near hashes link, looks aside
             ]
         ),
         kind="relation",
-        image_keys=("key", "cluster"),
+        image_keys=("key", "cluster", "hash_group"),
         kept="NOT is_duplicate",
     )
 
-    def find(self, images: pa.Table) -> pa.Table:
+    def find(self, images: pa.Table, look: Look) -> pa.Table:
         """Returns the rows for `images` (the fields HASHES), in the order given.
 
-        Images linked by equal bytes or by a phash distance of at most max_distance, directly or through others, form a
-        group. Its representative is the one with the most pixels, the first key if several have.
+        The image with the most pixels is kept, the first key if several have; duplicates of it are those with equal
+        bytes, and those with a phash within max_distance that look the same (x2i.relate.looks). So it goes on with the
+        largest of the images that are left. Only images with a near hash are looked at.
         """
         from x2i.relate.exact import exact_pairs
         from x2i.relate.near import clusters, hamming_distances, near_pairs
@@ -66,27 +75,32 @@ class Duplicates(Relation):
         pixels = images["width"].to_numpy().astype(np.int64) * images["height"].to_numpy()
         pairs_P2 = np.concatenate([exact_pairs(digests.tolist()), near_pairs(hashes, self.max_distance)])
         group = clusters(len(keys), pairs_P2)
-        order = np.lexsort((np.argsort(np.argsort(keys)), -pixels, group))
-        best = {int(group[row]): int(row) for row in order[::-1]}
-        kept = np.array([best[int(g)] for g in group], dtype=np.int64)
+        kept = np.arange(len(keys))
+        for rows in _groups(group):
+            ordered = rows[np.lexsort((keys[rows], -pixels[rows]))]
+            kept[ordered] = ordered[
+                _representatives(digests[ordered], hashes[ordered], self.max_distance, look, ordered)
+            ]
         is_duplicate = kept != np.arange(len(keys))
         kind = np.where(is_duplicate, np.where(digests == digests[kept], "exact", "near"), "")
         distance = hamming_distances(hashes, hashes[kept])
         columns = [keys.tolist(), keys[kept].tolist(), is_duplicate.tolist(), kind.tolist(), distance.tolist()]
-        return pa.table(columns, schema=self.spec.schema)
+        return pa.table([*columns, keys[group].tolist()], schema=self.spec.schema)
 
     def without(self, table: pa.Table, keys: AbstractSet[str], dataset: Dataset) -> pa.Table:
-        """Removes `keys` and finds the duplicates in the clusters they were in anew; no other cluster can change.
+        """Removes `keys` and finds the duplicates in the hash groups they were in anew; no other group can change.
 
-        A cluster is what links hold together. Without one image it may fall apart, or keep another image than before.
+        Without one image a group may fall apart, or keep another image than before.
         """
-        mates = self._cluster_mates(table, keys)
+        groups = pc.unique(table.filter(_among(table["key"], keys))["hash_group"])
+        mates = frozenset(table.filter(pc.is_in(table["hash_group"], groups))["key"].to_pylist())
         if not mates:
             return table
         kept = table["key"].filter(pc.invert(_among(table["key"], keys)))
         found = [table.filter(pc.invert(_among(table["key"], mates)))]
         if mates - keys:
-            found.append(self.find(_hashes(dataset, mates - keys)).cast(table.schema))
+            images = _hashes(dataset, mates - keys)
+            found.append(self.find(images, look_at(dataset, images)).cast(table.schema))
         rows = pa.concat_tables(found)
         return rows.take(pc.index_in(kept, rows["key"].combine_chunks()).combine_chunks()).combine_chunks()
 
@@ -101,6 +115,53 @@ class Duplicates(Relation):
         """Returns the keys of every image in a cluster with one of `keys`, these included."""
         clusters = pc.unique(table.filter(_among(table["key"], keys))["cluster"])
         return frozenset(table.filter(pc.is_in(table["cluster"], clusters))["key"].to_pylist())
+
+
+def look_at(dataset: Dataset, images: pa.Table) -> Look:
+    """Returns the function that looks at rows of `images` (the fields HASHES) in the image store."""
+    from x2i.relate.looks import Looks
+
+    places = images.select(["key", "data_offset", "data_size"])
+
+    def look(rows: Sequence[int]) -> Looks:
+        parts = []
+        for start in range(0, len(rows), _LOOKED_AT_ONCE):
+            some = places.take(pa.array(rows[start : start + _LOOKED_AT_ONCE])).to_pylist()
+            parts.append(
+                Looks.of([read_stored_image(dataset.root, image_partition(place["key"]), place) for place in some])
+            )
+        return Looks.joined(parts)
+
+    return look
+
+
+def _groups(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Returns the rows of each group of two or more."""
+    order = np.argsort(group, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+    return [rows for rows in parts if len(rows) > 1]
+
+
+def _representatives(
+    digests: NDArray[np.object_], hashes: NDArray[np.uint64], max_distance: int, look: Look, rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Returns for each image of a group, the best first, the position of the one that is kept in its place."""
+    from x2i.relate.near import hamming_distances
+
+    _, first, copy_of = np.unique(digests, return_index=True, return_inverse=True)
+    distinct = np.sort(first)  # one of each, the best first
+    looks = look(rows[distinct].tolist()) if len(distinct) > 1 else None
+    kept = np.full(len(distinct), -1)
+    for position in range(len(distinct)):
+        if kept[position] >= 0:
+            continue
+        kept[position] = position
+        left = np.flatnonzero(kept < 0)
+        near = hamming_distances(hashes[distinct[left]], hashes[distinct[position]]) <= max_distance
+        if looks is not None and near.any():
+            left = left[near]
+            kept[left[looks.same(position, left)]] = position
+    return distinct[kept[np.searchsorted(distinct, first[copy_of])]]
 
 
 def _among(column: pa.ChunkedArray, values: AbstractSet[str]) -> pa.ChunkedArray:

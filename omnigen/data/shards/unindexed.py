@@ -56,6 +56,12 @@ def make_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
     return read_shard_index(made, str(found.tar.path))
 
 
+CAPTIONED = (
+    "These are images with captions, not training samples: make samples of them with `x2i crawl {} --out DATASET`, "
+    "`x2i caption DATASET` and `x2i materialize DATASET --recipe text_to_image`"
+)
+
+
 def scan_unindexed(tar: Path, name: str) -> bytes:
     """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
 
@@ -78,9 +84,9 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
             except (ValueError, DroppedError) as error:
                 complaints.append(f"sample {key!r}: {error}")
     if not rows:
-        raise UserError(
-            f"{name}: no sample that can be trained on: {'; '.join(complaints[:MOST_SHOWN]) or 'it is empty'}"
-        )
+        hint = "" if any(_is_sample(member) for member in members) else f". {CAPTIONED.format(name)}"
+        what = "; ".join(complaints[:MOST_SHOWN]) or "it is empty"
+        raise UserError(f"{name}: no sample that can be trained on: {what}{hint if complaints else ''}")
     own = sum(row["uids"] == [f"{name}#{row['key']}"] for row in rows)
     if own:
         log.warning("%s: %d samples name no source.uids: each counts as a photograph of its own", name, own)
@@ -112,6 +118,11 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
     sizes = _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names]
     is_mirrorable = document.get("mirrorable") is True
     return index_row(key, task, instruction, sizes, names, files, uids, mirrorable=is_mirrorable)
+
+
+def _is_sample(member: Member) -> bool:
+    """Whether a member is called as an image of a training sample."""
+    return member.suffix.lower().startswith(("input_", "output."))
 
 
 def _uids(document: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ from pipelines.stages.crawl.stage import CrawlStage
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.files.remote import list_files
-from x2i.store.plans import Plan, normalized, read_plan
+from x2i.store.plans import Plan, normalized, planned_stages, read_plan
 
 FIRST = "crawl"
 _CRAWL = re.compile(rf"{FIRST}(?:-([1-9][0-9]*))?")
@@ -53,6 +53,7 @@ class CrawlRun(CrawlStage):
 def crawl_stages(root: Path) -> list[str]:
     """Returns the names of the crawls into a dataset that were begun, in order: "crawl", "crawl-2", "crawl-3", ..."""
     names = {path.name for folder in ("plans", "commits") for path in (root / folder).glob("*") if path.is_dir()}
+    names |= set(planned_stages(root))  # one that only met what is known has a record and no partitions
     found = [(int(match[1] or 1), name) for name in names if (match := _CRAWL.fullmatch(name))]
     return [name for _, name in sorted(found)]
 

@@ -61,7 +61,8 @@ def plan_crawl(
         yield from partitions.add(planned.rows)
     yield from partitions.rest()
     report_notes(dataset, notes)
-    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed, "sightings": sightings}
+    counts = {"repeated": notes.repeated, "known": notes.known, "changed": notes.changed}
+    counts |= {"corrected": notes.corrected, "sightings": sightings}
     counts |= {"bad_lines": len(notes.bad_lines)}
     if any(counts.values()):
         yield PlanCounts({name: count for name, count in counts.items() if count})

@@ -13,6 +13,8 @@ from x2i.crawl.process import StoragePolicy
 from x2i.crawl.sources.options import ArchiveOptions, CaptionOptions, PageOptions, TableOptions, VideoOptions
 from x2i.errors import UserError
 from x2i.options import Option, as_config, check
+from x2i.store import paths
+from x2i.store.files.remote import list_files
 from x2i.store.stages import ingest_stages
 
 if TYPE_CHECKING:
@@ -72,10 +74,12 @@ class CrawlStage(CrawlOptions):
 
         stages = ingest_stages(dataset.root)
         position = stages.index(self.name) if self.name in stages else len(stages)
+        sightings = [path.stem for path in list_files(dataset.root / "sightings", paths.INDEX_SUFFIX)]
+        without_images = [name for name in sightings if name not in (*stages, self.name)]
         return plan_crawl(
             self.open_sources(),
             dataset,
-            stages[:position],
+            [*stages[:position], *without_images],
             stages[position + 1 :],
             size=self.partition_size,
             config=self.partition_config(),

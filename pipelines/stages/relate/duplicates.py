@@ -14,17 +14,17 @@ from pipelines.engine.stage import Outcome, PlannedPartition
 from pipelines.stages.relate import PARTITION, image_inputs, stored_images
 from x2i.errors import UserError
 from x2i.options import as_config
-from x2i.relate.duplicates import HASHES, Duplicates
+from x2i.relate.duplicates import HASHES, Duplicates, look_at
 from x2i.store import Dataset
 from x2i.store.columns import write_relation
 
 
 @dataclass(frozen=True)
 class DuplicatesStage(Duplicates):
-    """hashes of the image index -> relations/duplicates."""
+    """hashes of the image index, images with near ones -> relations/duplicates."""
 
     name = Duplicates.spec.name
-    format_version = 1
+    format_version = 2
     reads = ("images",)
     writes = name
 
@@ -53,6 +53,6 @@ class DuplicatesWorker:
         self._dataset, self._duplicates = dataset, duplicates
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        table = self._duplicates.find(rows)
+        table = self._duplicates.find(rows, look_at(self._dataset, rows))
         path = write_relation(self._dataset.root, Duplicates.spec.name, table, Duplicates.spec)
         return Outcome((path,), self._duplicates.count(self._dataset, rows, table))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from x2i.models.abilities import Caption, PageText
-from x2i.models.classic.alt_text import AltText, choose, clean, describes
+from x2i.models.classic.alt_text import AltText, Cleaned, choose, clean, describes
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,23 @@ def test_texts_that_describe_nothing_are_not_captions(text):
 )
 def test_texts_that_describe_are_captions(text):
     assert describes(clean(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("A photograph: city", ""), ("Image - harbor", ""), ("Photo of city", "city.jpg")]
+)
+def test_boilerplate_and_one_word_describe_nothing(text, name):
+    assert not describes(text, name)
+    assert describes("Photo of city", "harbor.jpg")
+    assert describes("A photograph: city at night", "city.jpg")
+
+
+@pytest.mark.parametrize("words", ["cat", "<sks> dog", "IMG_1.jpg", "  two   spaces", "&amp;"])
+def test_words_written_for_an_image_are_kept_as_they_are_unless_asked(words):
+    text = PageText(alt=words, title="A longer title of a page", text_source="sidecar")
+    assert choose(text) == Caption(words, "sidecar")
+    assert choose(text, Cleaned.ALL) == Caption("A longer title of a page", "title")
+    assert choose(PageText(alt=words), Cleaned.NONE) == Caption(words, "alt")
 
 
 def test_alt_wins_over_longer_figcaption_if_it_is_long_enough():

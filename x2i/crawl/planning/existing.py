@@ -22,6 +22,7 @@ from x2i.store import paths
 from x2i.store.commits import file_digest
 from x2i.store.files.atomic import read_columns
 from x2i.store.files.remote import list_files
+from x2i.store.plans import read_plan
 
 LINEAGE = ("uid", *TEXT_FIELDS[1:])
 """What tells one sighting of an image from another; the URL is part of the uid."""
@@ -38,6 +39,9 @@ class ExistingImages:
         self._root = root
         self._files = list(_partition_files(root, stages))
         self._sightings = [path for stage in stages if (path := paths.sightings_file(root, stage)).exists()]
+        plans = [plan for stage in stages if (plan := read_plan(root, stage)) is not None]
+        self._sources = {source for plan in plans for source in plan.config.get("sources", ())}
+        self._sighted: dict[str, set[str]] = {}
         self._uids = SortedHashSet()
         self._lineages: SortedHashSet | None = None
         self._contents: dict[int, tuple[str, int]] | None = None
@@ -51,12 +55,31 @@ class ExistingImages:
         """Returns for each image whether it is known."""
         return self._uids.contains(prefixes)
 
+    def owns(self, source: str, uids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Returns for each image whether its words in the store can come from `source`.
+
+        They can if the source was crawled before, and was not one that only named images again.
+        """
+        if source not in self._sources:
+            return np.zeros(len(uids), np.bool_)
+        if source not in self._sighted:
+            tables = (read_columns(path, ("uid", "source", "corrects")) for path in self._sightings)
+            self._sighted[source] = {
+                uid
+                for table in tables
+                for uid, name, corrects in zip(*(table[column].to_pylist() for column in table.column_names))
+                if name == source and not corrects
+            }
+        return np.array([uid not in self._sighted[source] for uid in uids], np.bool_)
+
     def add_lineages(self, lineages: Prefixes) -> npt.NDArray[np.bool_]:
         """Adds lineages (see `lineage_prefixes`); returns for each whether it was new."""
         if self._lineages is None:
             self._lineages = SortedHashSet()
-            for table in self._read([*self._files, *self._sightings], LINEAGE):
+            for table in self._read(self._files, LINEAGE):
                 self._lineages.add(lineage_prefixes(table))
+            for table in self._read(self._sightings, (*LINEAGE, "corrects")):
+                self._lineages.add(lineage_prefixes(table.filter(pc.invert(table["corrects"]))))
         return self._lineages.add(lineages)
 
     def with_changed_files(

@@ -16,14 +16,19 @@ from x2i.crawl.planning.identity import digests, identities, normal_urls, prefix
 from x2i.crawl.sources.batch import batched
 from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
-from x2i.crawl.sources.row import TEXT_FIELDS
+from x2i.crawl.sources.row import TEXT_FIELDS, UNREADABLE
 
 PLANNED = ("uid", *TEXT_FIELDS, "location")
 """The fields of a planned row, all text, without its key."""
 SIGHTING_SCHEMA = pa.schema(
-    [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())] + [(name, pa.string()) for name in TEXT_FIELDS]
+    [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())]
+    + [(name, pa.string()) for name in TEXT_FIELDS]
+    + [("corrects", pa.bool_())]
 )
-"""A further sighting of a planned or stored image. source: as it was given; row: counted from 1 in that source."""
+"""A further sighting of a planned or stored image. source: as it was given; row: counted from 1 in that source.
+
+corrects: the source is the one that the words in the store come from, and now has others.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,13 @@ def _plan_batch(batch: _Batch, notes: PlanningNotes, existing: ExistingImages, s
             prefixes = prefixes_of(digest)
             exists = existing.contains(prefixes)
             notes.changed += int((~exists[changed]).sum())
-    is_new = seen.add(prefixes) & ~exists
+    is_first = seen.add(prefixes)
+    is_new = is_first & ~exists
     notes.known += int(exists.sum())
     notes.repeated += int((~exists & ~is_new).sum())
     table = table.add_column(0, "uid", uids_of(digest))
     rows = table if is_new.all() else table.filter(pa.array(is_new))
-    return PlannedRows(rows.select(PLANNED), _sightings(table, batch, existing, exists, is_new))
+    return PlannedRows(rows.select(PLANNED), _sightings(table, batch, existing, exists, is_new, is_first, notes))
 
 
 def _sightings(
@@ -97,6 +103,8 @@ def _sightings(
     existing: ExistingImages,
     exists: npt.NDArray[np.bool_],
     is_new: npt.NDArray[np.bool_],
+    is_first: npt.NDArray[np.bool_],
+    notes: PlanningNotes,
 ) -> pa.Table:
     kept = ~is_new & ~pc.equal(table["url"].combine_chunks(), "").to_numpy(zero_copy_only=False)
     if exists.any():
@@ -108,5 +116,9 @@ def _sightings(
         "source": pa.array([batch.source] * len(positions), pa.string()),
         "row": pa.array(positions + batch.first_row, pa.int64()),
     }
+    readable = ~pc.equal(found["text_source"].combine_chunks(), UNREADABLE).to_numpy(zero_copy_only=False)
+    corrects = existing.owns(batch.source, found["uid"].to_pylist()) & (exists & is_first)[positions] & readable
+    notes.corrected += int(corrects.sum())
+    columns["corrects"] = pa.array(corrects, pa.bool_())
     arrays = [columns[name] if name in columns else found[name] for name in SIGHTING_SCHEMA.names]
     return pa.Table.from_arrays(arrays, schema=SIGHTING_SCHEMA)

@@ -14,7 +14,7 @@ from x2i.crawl.locations import WHOLE_FILE, Location
 from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import CaptionOptions
-from x2i.crawl.sources.row import SourceRow
+from x2i.crawl.sources.row import UNREADABLE, SourceRow
 from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, caption_of, read_bytes
 from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.crawl.sources.tables_beside import TablesBeside
@@ -25,8 +25,6 @@ from x2i.store import paths
 
 _WORDLESS = f"images have no words beside them (looked for A.jpg.txt, A.txt, {' '.join(SIDECAR_SUFFIXES)}, and tables)"
 _ALONE = "caption files lie beside no image of their name, such as {}"
-UNREADABLE = "unreadable"
-"""The `text_source` of an image whose caption file is there and cannot be read."""
 _SKIPPED = "files were skipped: neither images nor captions by their names"
 _DATASETS = "datasets of x2i in it were skipped"
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"

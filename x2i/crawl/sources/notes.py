@@ -13,7 +13,8 @@ class PlanningNotes:
     """What planning met beside the rows: pages that gave nothing, rows that named a URL again, lines of no use.
 
     rows: what the sources named in all. repeated: rows whose URL was named before by these sources. known: rows that
-    the dataset has from earlier crawls; changed: files that it has with other contents. bad_lines: (file, where, why).
+    the dataset has from earlier crawls; changed: files that it has with other contents;
+    corrected: images that it has and whose source has other words for them now. bad_lines: (file, where, why).
 
     unread: files beside images, such as captions, and folders that could not be read. remarks: lines for people, with
     how often each holds.
@@ -25,6 +26,7 @@ class PlanningNotes:
     repeated: int = 0
     known: int = 0
     changed: int = 0
+    corrected: int = 0
     bad_lines: list[tuple[str, str, str]] = field(default_factory=list)
     unread: list[tuple[str, Dropped]] = field(default_factory=list)
     remarks: Counter[str] = field(default_factory=Counter)
@@ -41,7 +43,7 @@ class PlanningNotes:
         if self.unread:
             name, verdict = self.unread[0]
             parts.append(f"{len(self.unread)} caption files or folders cannot be read: {name} ({verdict.detail}), ...")
-        parts += [f"{count} {remark}" for remark, count in self.remarks.items()]
+        parts += [f"{count} {remark}" for remark, count in self.remarks.items() if count]
         if self.bad_lines:
             file, where, why = self.bad_lines[0]
             parts.append(f"{len(self.bad_lines):,} lines were skipped: {where} of {file} {why}, ...")
@@ -52,4 +54,6 @@ class PlanningNotes:
             parts.append(f"{new:,} of {self.rows - self.repeated:,} images are new; the dataset has the others")
         if self.changed:
             parts.append(f"{self.changed:,} files changed since they were stored: they are stored beside the old")
-        return "; ".join(parts)
+        if self.corrected:
+            parts.append(f"{self.corrected:,} images have other words now: these replace the old, nothing is fetched")
+        return "; ".join(part for part in parts)

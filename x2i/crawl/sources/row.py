@@ -11,6 +11,9 @@ from x2i.crawl.locations import Location
 TEXT_FIELDS = ("url", "text", "text_source", "page_url", "context", "license", "extra")
 """What a source says about an image, as text columns; `extra` is JSON."""
 
+UNREADABLE = "unreadable"
+"""The `text_source` of an image whose words are there and cannot be read."""
+
 
 @dataclass(frozen=True)
 class SourceRow:

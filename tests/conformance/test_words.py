@@ -1,0 +1,282 @@
+"""Every place where words may stand: twelve pictures with known captions keep each its own, from crawl to shard."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from pipelines.stages.annotate import AnnotateStage
+from pipelines.stages.materialize import MaterializeStage
+from tests.support.command_line import typed
+from tests.support.crawling import crawl_stage
+from x2i.annotate.captions import Captions
+from x2i.image import decode, encode
+from x2i.store import Dataset
+from x2i.words import CaptionLines
+
+COUNT = 12
+INLINE = RunOptions(executor=Executor.INLINE)
+WORDS = [
+    *("a photo of <sks> dog on grass", "cat", "1girl, solo, smile", "P-51 Mustang", "\u732b", "<s0><s1> portrait"),
+    *("C++ logo & more", "Picture frame", "a sign that reads <OPEN>", "caf\u00e9 &amp; bar", "42", "IMG_2041.jpg"),
+]
+
+
+def picture(number: int) -> bytes:
+    """A picture that shows its number by its brightness, and has structure."""
+    level = 20 + 18 * number
+    pixels = np.full((48, 64, 3), level, np.uint8) + np.random.default_rng(number).integers(0, 9, (48, 64, 3))
+    return encode(pixels.astype(np.uint8), "png")
+
+
+def number_of(data: bytes) -> int:
+    return round((float(decode(data).mean()) - 24) / 18)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serves a folder on this machine; yields its address."""
+    folder.mkdir(exist_ok=True)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def files(folder: Path, named: dict[str, bytes | str]) -> None:
+    for name, data in named.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def shard(path: Path, members: list[tuple[str, bytes | str]]) -> str:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            data = content if isinstance(content, bytes) else content.encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return str(path)
+
+
+def sidecars(folder: Path, words: list[str], suffix: str, encoding: str = "utf-8", image: str = ".png") -> str:
+    for number, text in enumerate(words):
+        said = json.dumps({"caption": text, "n": number}) if suffix.lower() == ".json" else f"{text}\n"
+        files(folder, {f"p/{number}{image}": picture(number), f"p/{number}{suffix}": said.encode(encoding)})
+    return str(folder / "p")
+
+
+def beside(name: str, column: str, words: str = "text") -> Callable[[Path, list[str]], str]:
+    def make(folder: Path, texts: list[str]) -> str:
+        files(folder, {f"p/train/{number}.png": picture(number) for number in range(COUNT)})
+        rows = [{column: f"{number}.png", words: text} for number, text in reversed(list(enumerate(texts)))]
+        path = folder / "p/train" / name
+        if path.suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        elif path.suffix == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            with path.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, rows[0])
+                writer.writeheader()
+                writer.writerows(rows)
+        return str(folder / "p")
+
+    return make
+
+
+def url_list(name: str, column: str) -> Callable[[Path, list[str]], str]:
+    def make(folder: Path, texts: list[str]) -> str:
+        rows = [{"url": f"{{site}}/{number}.png", column: text} for number, text in enumerate(texts)]
+        files(folder, {f"site/{number}.png": picture(number) for number in range(COUNT)})
+        (folder / name).write_text(json.dumps(rows))
+        return str(folder / name)
+
+    return make
+
+
+def apart(folder: Path, words: list[str]) -> str:
+    pictures = [(f"{number:03}.png", picture(number)) for number in range(COUNT)]
+    return shard(folder / "0.tar", [*pictures, *((f"{number:03}.txt", text) for number, text in enumerate(words))])
+
+
+def captions_first(folder: Path, words: list[str]) -> str:
+    texts = [(f"{number:03}.txt", text) for number, text in enumerate(words)]
+    return shard(folder / "0.tar", [*texts, *((f"{n:03}.PNG", picture(n)) for n in reversed(range(COUNT)))])
+
+
+def dotted(folder: Path, words: list[str]) -> str:
+    pairs = [((f"22.{n:02}.png", picture(n)), (f"22.{n:02}.txt", text)) for n, text in enumerate(words)]
+    return shard(folder / "0.tar", [member for pair in pairs for member in pair])
+
+
+def several(folder: Path, words: list[str]) -> str:
+    names = [f"{n // 3}.{('left', 'mid', 'right')[n % 3]}" for n in range(COUNT)]
+    texts = [(f"{name}.txt", text) for name, text in zip(names, words, strict=True)]
+    return shard(folder / "0.tar", [*((f"{name}.png", picture(n)) for n, name in enumerate(names)), *texts])
+
+
+def in_json(folder: Path, words: list[str]) -> str:
+    texts = [(f"{n}.json", json.dumps({"prompt": text})) for n, text in enumerate(words)]
+    return shard(folder / "0.tar", [*((f"{n}.png", picture(n)) for n in range(COUNT)), *texts])
+
+
+def compound(folder: Path, words: list[str]) -> str:
+    texts = [(f"{n}.caption.txt", text) for n, text in enumerate(words)]
+    return shard(folder / "0.tar", [*((f"{n}.png", picture(n)) for n in range(COUNT)), *texts])
+
+
+def twice_the_same_keys(folder: Path, words: list[str]) -> str:
+    members = [((f"{n % 6}.png", picture(n)), (f"{n % 6}.txt", text)) for n, text in enumerate(words)]
+    return shard(folder / "0.tar", [member for pair in members for member in pair])
+
+
+PLACES: dict[str, Callable[[Path, list[str]], str]] = {
+    **{
+        f"sidecar{suffix}": (lambda folder, words, suffix=suffix: sidecars(folder, words, suffix))
+        for suffix in (".txt", ".TXT", ".caption", ".cap", ".Cap", ".json", ".JSON", ".png.txt")
+    },
+    "sidecar in UTF-16": lambda folder, words: sidecars(folder, words, ".txt", "utf-16"),
+    "sidecar in UTF-16 without a mark": lambda folder, words: sidecars(folder, words, ".txt", "utf-16-le"),
+    "sidecar of .PNG": lambda folder, words: sidecars(folder, words, ".txt", image=".PNG"),
+    "metadata.jsonl": beside("metadata.jsonl", "file_name"),
+    "metadata.csv": beside("metadata.csv", "file_name", "Prompt"),
+    "metadata.parquet": beside("metadata.parquet", "file_name", "caption"),
+    "captions.csv": beside("captions.csv", "image", "caption"),
+    "labels.tsv-like list": beside("list.jsonl", "path", "description"),
+    **{f"table, column {name}": url_list("list.json", name) for name in ("prompt", "title", "TEXT", "blip_caption")},
+    **{
+        f"shard, {make.__name__}": make
+        for make in (apart, captions_first, dotted, several, in_json, compound, twice_the_same_keys)
+    },
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_caption_arrives_at_its_own_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    source = PLACES[place](tmp_path, WORDS)
+    with served(tmp_path / "site") as site:
+        if "table" in place:
+            Path(source).write_text(Path(source).read_text().replace("{site}", site))
+        dataset = Dataset.create(tmp_path / "data")
+        stage = crawl_stage(sources=(source,), allow_net=("127.0.0.0/8",), contact="me@example.org")
+        assert execute([stage], dataset, INLINE)[0].counts.ok == COUNT
+    assert made_of(dataset) == dict(enumerate(WORDS)), capsys.readouterr().err
+    assert "have no words" not in capsys.readouterr().err
+
+
+def made_of(dataset: Dataset) -> dict[int, str]:
+    """Returns the captions in the dataset's shards by the number that their picture shows."""
+    execute([AnnotateStage(Captions())], dataset, INLINE)
+    execute([MaterializeStage(recipe="text_to_image")], dataset, INLINE)
+    captions = dict(zip(*(dataset.column("captions")[name].to_pylist() for name in ("key", "caption"))))
+    shown = {key: number_of(dataset.image(key)[1]) for key in captions}
+    said = {number_of(images[-1]): sample.instruction for sample, images in dataset.samples()}
+    assert len(said) == COUNT
+    by_number = {shown[key]: text for key, text in captions.items()}
+    for number, text in by_number.items():  # in the middle of a sentence the first letter is small
+        assert text.casefold() in said[number].casefold()
+    return by_number
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"p/a.png": picture(0), "p/a.text": "x"}, "1 images have no words beside them"),
+        (
+            {"p/a.png": picture(0), "p/b.txt": "words"},
+            "1 caption files lie beside no image of their name, such as b",
+        ),
+        ({"p/a.png": picture(0), "p/a.json": '{"x": "words"}'}, "have no field of captions among x"),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,x\na.png,w\n"}, "no column of captions among x"),
+        (
+            {"p/a.png": picture(0), "p/m.csv": "file_name,text\nb.png,w\n"},
+            "name a file that is not there, such as 'b",
+        ),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,w\na.png,v\n"}, "name an image again"),
+        ({"p/a.png": picture(0), "p/m.csv": "url,text\nhttp://a.example/1.jpg,w\n"}, "name none of them"),
+        ({"p/a.png": picture(0), "p/a.txt": "caf\u00e9".encode("cp1252")}, "read as Windows-1252"),
+        ({"p/a.png": picture(0), "p/a.txt": "one\ntwo"}, "have several lines: all are one caption"),
+    ],
+)
+def test_words_that_do_not_arrive_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], named: dict[str, bytes | str], told: str
+) -> None:
+    files(tmp_path, named)
+    execute([crawl_stage(sources=(str(tmp_path / "p"),))], Dataset.create(tmp_path / "data"), INLINE)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ([("a.png", picture(0))], "1 images in shards have no words"),
+        ([("a.png", picture(0)), ("a.notes.txt", "x")], "belong to no image of their sample, such as a.notes.txt"),
+        ([("a.1.png", picture(0)), ("a.2.png", picture(1)), ("a.txt", "x")], "2 images in shards share the words"),
+        ([("a.png", picture(0)), ("a.txt", "x"), ("a.png", picture(1)), ("a.txt", "y")], "have a key that came before"),
+    ],
+)
+def test_words_in_shards_that_do_not_arrive_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], members: list[tuple[str, bytes | str]], told: str
+) -> None:
+    source = shard(tmp_path / "0.tar", members)
+    execute([crawl_stage(sources=(source,))], Dataset.create(tmp_path / "data"), INLINE)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lines", ["all", "first", "one"])
+def test_lines_of_a_caption_file_are_chosen_as_asked(tmp_path: Path, lines: str) -> None:
+    texts = [f"first of {n}\n\nsecond of {n}\nthird of {n}" for n in range(COUNT)]
+    source = sidecars(tmp_path, texts, ".txt")
+    dataset = Dataset.create(tmp_path / "data")
+    execute([crawl_stage(sources=(source,), caption_lines=CaptionLines(lines))], dataset, INLINE)
+    said = dataset.images(["url", "text"]).to_pylist()
+    chosen = {row["text"].partition(" ")[0] for row in said}
+    if lines == "all":
+        assert {row["text"] for row in said} == set(texts)
+    else:
+        assert chosen == ({"first"} if lines == "first" else {"first", "second", "third"})
+
+
+def test_corrected_added_and_removed_words_replace_the_old_and_nothing_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, data = sidecars(tmp_path, WORDS[:6], ".txt"), str(tmp_path / "data")
+    (tmp_path / "p/5.txt").unlink()
+
+    def crawl() -> tuple[str, list[str]]:
+        assert typed("crawl", source, "--out", data, "--executor", "inline") == 0
+        texts = Dataset.open(data).images(["url", "text"]).to_pylist()
+        return capsys.readouterr().err, [row["text"] for row in sorted(texts, key=lambda row: row["url"])]
+
+    crawl()
+    before = (tmp_path / "data/images/00000.tar").stat().st_mtime_ns
+    (tmp_path / "p/1.txt").write_text("corrected")
+    (tmp_path / "p/2.txt").unlink()
+    (tmp_path / "p/5.txt").write_text("added")
+    told, texts = crawl()
+    assert "the words of 3 images were updated" in told
+    assert texts == [WORDS[0], "corrected", "", WORDS[3], WORDS[4], "added"]
+    assert (tmp_path / "data/images/00000.tar").stat().st_mtime_ns == before
+    (tmp_path / "p/1.txt").write_text(WORDS[1])
+    assert crawl()[1][1] == WORDS[1]
+    assert "updated" not in crawl()[0]

@@ -1,0 +1,70 @@
+"""Whether two images with near perceptual hashes look the same: their colors, and how sharp they are.
+
+A hash of a smooth picture says nothing, and it hardly changes when a picture is blurred. Both are seen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32
+SCALES = (64, 128, 256)
+MEAN_DIFFERENCE = 7.0
+LARGEST_DIFFERENCE = 64.0
+"""Levels of 255: of the thumbnails' values on average, and of all but a hundredth of them."""
+SHARPNESS_RATIO = 0.6
+_QUIET = 1.5
+"""Levels: the noise of compression, added to both sides of the ratio."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What images look like. thumbnails_NHWC: uint8 RGB, SIDE x SIDE. sharpness_NS: at each of SCALES, NaN beyond
+    the image's own size.
+    """
+
+    thumbnails_NHWC: NDArray[np.uint8]
+    sharpness_NS: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, images: Sequence[NDArray[np.uint8]]) -> Looks:
+        """Returns the looks of images, uint8 RGB (height, width, 3)."""
+        import cv2
+
+        thumbnails = [cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for image in images]
+        sharpness = [[_sharpness(image, side) for side in SCALES] for image in images]
+        return cls(
+            np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE, 3),
+            np.array(sharpness, np.float32).reshape(-1, len(SCALES)),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Looks]) -> Looks:
+        """Returns the looks of several calls as one."""
+        parts = [cls.of([]), *parts]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
+    def same(self, one: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Returns which of `others` look like image `one`; all are positions here."""
+        here, there = self.thumbnails_NHWC[one].astype(np.int16), self.thumbnails_NHWC[others].astype(np.int16)
+        difference_NV = np.abs(there - here).reshape(len(others), -1)
+        close = difference_NV.mean(axis=1) <= MEAN_DIFFERENCE
+        close &= np.quantile(difference_NV, 0.99, axis=1) <= LARGEST_DIFFERENCE
+        low = np.minimum(self.sharpness_NS[others], self.sharpness_NS[one]) + _QUIET
+        high = np.maximum(self.sharpness_NS[others], self.sharpness_NS[one]) + _QUIET
+        as_sharp = np.isnan(low) | (low >= SHARPNESS_RATIO * high)
+        return close & as_sharp.all(axis=1)
+
+
+def _sharpness(image: NDArray[np.uint8], side: int) -> float:
+    """Returns the standard deviation of the Laplacian of the image shrunk to `side` x `side`; NaN if it is smaller."""
+    import cv2
+
+    if min(image.shape[:2]) < side:
+        return float("nan")
+    gray = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).std())
