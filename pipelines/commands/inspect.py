@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from x2i.inspect.target import Target
     from x2i.store import Dataset
 
-SHEET_PER_TASK, GALLERY_PER_TASK = 3, 60
+SHEET_PER_TASK, GALLERY_PER_TASK, COLUMN_IMAGES = 3, 60, 12
 
 
 def command(
@@ -36,6 +36,9 @@ def command(
         int | None, typer.Option(min=1, help="Samples of each task: 3 on a sheet, 60 in a gallery if not given.")
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet to this .png, .jpg or .webp.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Draw this column on a contact sheet: boxes, masks, text, faces, maps.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a gallery into this folder; open its index.html.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Instead of PATH: show this recipe on --image, from weak to strong.")
@@ -57,19 +60,26 @@ def command(
 
         x2i inspect data --sheet sheet.png --html gallery
 
+        x2i inspect data --column entities --sheet entities.png
+
         x2i inspect --recipe remove_haze --image street.jpg --sheet haze.png
     """
     from rich.console import Console
 
     from x2i.inspect.target import open_target
 
-    console = Console(highlight=False, stderr=json and (sheet is not None or html is not None))
+    draws = sheet is not None or html is not None or column is not None
+    console = Console(highlight=False, stderr=json and draws)
     if recipe is not None or path is None:
         written = _write_ladder(recipe, image, sheet, path)
         console.print(f"ladder: {written}", soft_wrap=True)
         return
     target = open_target(path)
-    if sheet is not None:
+    if column is not None:
+        sheet = sheet or Path(f"{column}.png")
+        _write_column_sheet(target, column, sheet, limit)
+        console.print(f"contact sheet: {sheet}", soft_wrap=True)
+    elif sheet is not None:
         _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     if html is not None:
@@ -122,6 +132,15 @@ def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, li
     if not selection.count:
         raise UserError(f"{target.path}: holds no samples, so there is nothing to put on a sheet")
     write_sheet(selection, path, title)
+
+
+def _write_column_sheet(target: Target, column: str, path: Path, limit: int | None) -> None:
+    from x2i.inspect.sheet.columns import write_column_sheet
+    from x2i.inspect.target import Kind
+
+    if target.kind is not Kind.DATASET or target.dataset is None:
+        raise UserError(f"{target.path}: --column draws a column of a dataset; this is a {target.kind}")
+    write_column_sheet(target.dataset, column, path, limit or COLUMN_IMAGES)
 
 
 def _whole(target: Target, key: str) -> dict[str, Any]:

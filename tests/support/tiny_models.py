@@ -195,6 +195,13 @@ def annotation_options(name: str, folder: Path) -> dict[str, Any]:
     if name == "blocklist":
         (folder / "known.txt").write_text("ab" * 32 + "\n")
         return {"sha256": [str(folder / "known.txt")], "pdq": [str(folder / "known.txt")]}
+    if name in ("normals", "segmentation", "matting", "pose"):
+        from tests.support import tiny_maps
+
+        save = {"normals": tiny_maps.save_normals, "segmentation": tiny_maps.save_segformer}
+        save |= {"matting": tiny_maps.save_vitmatte, "pose": tiny_maps.save_vitpose}
+        people = {"detector": "classic:saliency", "least_box": 0} if name == "pose" else {}
+        return {"model": f"hf:{save[name](folder / name)}", **people}
     if name == "text":
         return {"set": {"short_side": 256}}  # its own 736 takes seconds for each image
     return {}

@@ -25,6 +25,11 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "text": "x2i.annotate.text:Text",
         "embeddings": "x2i.annotate.embeddings:Embeddings",
         "depth": "x2i.annotate.depth:Depth",
+        "normals": "x2i.annotate.normals:Normals",
+        "pose": "x2i.annotate.pose:PoseMaps",
+        "segmentation": "x2i.annotate.segmentation:Segmentation",
+        "edges": "x2i.annotate.edges:Edges",
+        "matting": "x2i.annotate.matting:Matting",
     },
 )
 

@@ -83,6 +83,14 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """One person's keypoints. keypoints_K2: (x, y) in pixels of the image. scores_K: 0 to 1, measured."""
+
+    keypoints_K2: NDArray[np.float32]
+    scores_K: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Face:
     """One face. score: in [0, 1], measured.
 
@@ -168,6 +176,43 @@ class DepthEstimator(Protocol):
 
     def depth(self, images: Sequence[RgbImage]) -> list[NDArray[np.float32]]:
         """Returns an inverse depth map_HW of each image's size: larger is nearer; unit and offset are the model's."""
+        ...
+
+
+class NormalEstimator(Protocol):
+    """Estimates which way the surface at each pixel faces."""
+
+    def normals(self, images: Sequence[RgbImage]) -> list[NDArray[np.float32]]:
+        """Returns a map_HW3 of each image's size: vectors of length 1; the directions of x, y and z are the model's."""
+        ...
+
+
+class PoseEstimator(Protocol):
+    """Finds the joints of people. names: of its keypoints. limbs: pairs of keypoint numbers that are joined."""
+
+    names: Sequence[str]
+    limbs: Sequence[tuple[int, int]]
+
+    def poses(self, images: Sequence[RgbImage], people: Sequence[Sequence[Box]]) -> list[list[Pose]]:
+        """Returns a pose for each of the people of each image, who are given by their boxes."""
+        ...
+
+
+class SemanticSegmenter(Protocol):
+    """Says what each pixel shows. labels: of its classes, by number."""
+
+    labels: Sequence[str]
+
+    def classes(self, images: Sequence[RgbImage]) -> list[NDArray[np.int64]]:
+        """Returns a map_HW of class numbers of each image's size; -1 where the model says nothing."""
+        ...
+
+
+class Matter(Protocol):
+    """Estimates how much of each pixel is the object's."""
+
+    def alphas(self, images: Sequence[RgbImage], trimaps: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Returns an alpha_HW, 0 to 1, for each image and its trimap_HW: 255 object, 0 not, 128 to be found out."""
         ...
 
 

@@ -39,6 +39,7 @@ class Ability(StrEnum):
     NORMAL_ESTIMATOR = "normal estimator"
     POSE_ESTIMATOR = "pose estimator"
     SEMANTIC_SEGMENTER = "semantic segmenter"
+    MATTER = "matting model"
     INPAINTER = "inpainter"
     REPAINTER = "repainter"
     LANGUAGE_DETECTOR = "language detector"
@@ -81,7 +82,14 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.segmenter:HfSegmenter",
     },
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
-    Ability.EDGE_DETECTOR: {"classic:canny": "x2i.models.classic.canny:Canny"},
+    Ability.EDGE_DETECTOR: {
+        "classic:canny": "x2i.models.classic.canny:Canny",
+        "classic:xdog": "x2i.models.classic.xdog:Xdog",
+    },
+    Ability.NORMAL_ESTIMATOR: {"hf": "x2i.models.hf.normals:HfNormals"},
+    Ability.POSE_ESTIMATOR: {"hf": "x2i.models.hf.pose:HfPose"},
+    Ability.SEMANTIC_SEGMENTER: {"hf": "x2i.models.hf.semantic:HfSemantic"},
+    Ability.MATTER: {"hf": "x2i.models.hf.matting:HfMatting"},
     Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},
     Ability.INPAINTER: {"classic:telea": "x2i.models.classic.telea:Telea"},
 }
