@@ -13,6 +13,11 @@ from x2i.sample import canonical_json, placeholder
 PREFIX = "<|user|>\nGenerate an image according to the following instructions\n"
 SUFFIX = "<|end|>\n<|assistant|>\n<|diffusion|>"
 UNCONDITIONAL = "<cfg>"
+NEGATIVE = (
+    "blurry, out of focus, low resolution, pixelated, compression artifacts, overexposed, distorted faces and hands, "
+    "extra fingers, extra limbs, watermark, signature, cropped, badly composed"
+)
+"""What guidance leads away from with published weights, unless a prompt says otherwise."""
 MOST_DIGITS = 6  # of an image's number
 IMAGE_MARK = re.compile(r"<\|image_(\d+)\|>", re.ASCII)
 

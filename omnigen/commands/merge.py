@@ -17,17 +17,26 @@ Scale = Annotated[float, typer.Option(help="How much of the adapter: 1 is all of
 
 
 @with_options
-def command(model: Model, adapter: AdapterFolder, out: Out, options: WriteOptions, scale: Scale = 1.0) -> None:
+def command(
+    model: Model,
+    adapter: AdapterFolder,
+    out: Out,
+    options: WriteOptions,
+    scale: Scale = 1.0,
+    any_base: Annotated[
+        bool, typer.Option("--any-base", help="Merge into other weights than it was trained beside.")
+    ] = False,
+) -> None:
     """Add a LoRA adapter to a network's weights: the result needs no adapter and generates the same images.
 
     omnigen merge models/omnigen runs/style/adapter models/style
     """
-    write_merged(model, adapter, out, options, scale)
+    write_merged(model, adapter, out, options, scale, any_base)
 
 
-def write_merged(model: Path, adapter: Path, out: Path, options: WriteOptions, scale: float) -> None:
+def write_merged(model: Path, adapter: Path, out: Path, options: WriteOptions, scale: float, any_base: bool) -> None:
     """Writes the network with `scale` times the adapter added to its weights."""
     from omnigen.weights.lora.files import read_adapters
 
     conversion = Conversion(options.layout, options.dtype, options.max_shard_size)
-    write_converted(model, out, conversion, read_adapters([adapter], scale))
+    write_converted(model, out, conversion, read_adapters([adapter], scale, any_base))

@@ -1,4 +1,4 @@
-"""`omnigen train`: train on shards as a configuration says."""
+"""`omnigen train`: train on shards, as a configuration says or from a model folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,28 @@ from typing import Annotated
 import typer
 
 from omnigen.configurations import find_configuration
+from x2i.errors import UserError
 
 
 def command(
-    config: Annotated[Path, typer.Argument(help="YAML file of the run, or the name of one of ours, such as tiny.")],
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="YAML file of the run, or the name of one of ours, such as tiny. Not with --init."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Fine-tune the network in this folder, in any layout, or of this run; no CONFIG is needed."),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="With --init: a dataset or folder of training shards; may be repeated.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="With --init: optimizer steps. Default: by the number of samples.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --init: train all weights instead of an adapter.")] = False,
+    trigger: Annotated[
+        str | None, typer.Option(help="With --init: a word to put before every instruction, such as a new name.")
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace one value of the file, as section.key=value; may be repeated."),
@@ -22,21 +40,37 @@ def command(
             help="auto: continue where this run stopped; never: refuse to; or the path of a run or checkpoint."
         ),
     ] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<name of CONFIG>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; default: runs/<name of CONFIG>, or runs/finetune.")
+    ] = None,
     estimate: Annotated[
         bool,
         typer.Option("--estimate", help="Print the memory that the run takes and the devices it fits; do nothing."),
     ] = False,
 ) -> None:
-    """Train on shards as CONFIG says; run the same command again to resume.
+    """Train on shards as CONFIG says, or fine-tune a model folder; run the same command again to resume.
+
+    omnigen train --init OmniGen-v1 --data data --out runs/mine
 
     On several GPUs: torchrun --nproc-per-node 8 -m omnigen.cli train CONFIG --set parallel.mode=fsdp
     """
+    from omnigen.train.config import load_config
+    from omnigen.train.finetune import finetune_config
     from omnigen.train.run import estimate as estimate_run
-    from omnigen.train.run import train
+    from omnigen.train.run import train_settings
 
-    config = find_configuration(config)
+    if (config is None) == (init is None):
+        raise UserError("give either CONFIG, or --init FOLDER with --data; see omnigen train --help")
+    if config is not None:
+        if data or steps or full or trigger:
+            raise UserError("--data, --steps, --full, --trigger: only with --init; with CONFIG use --set")
+        config = find_configuration(config)
+        settings, name = load_config(config, set_ or []), config.stem
+    else:
+        assert init is not None
+        settings = finetune_config(init, data or [], set_ or [], steps=steps, full=full, trigger=trigger)
+        name = "finetune"
     if estimate:
-        typer.echo(estimate_run(config, set_ or []))
+        typer.echo(estimate_run(settings))
         return
-    train(config, set_ or [], resume, out)
+    train_settings(settings, resume, out or Path("runs") / name)

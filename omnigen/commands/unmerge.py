@@ -14,4 +14,4 @@ def command(model: Model, adapter: AdapterFolder, out: Out, options: WriteOption
 
     omnigen unmerge models/style runs/style/adapter models/omnigen-again
     """
-    write_merged(model, adapter, out, options, -scale)
+    write_merged(model, adapter, out, options, -scale, any_base=True)

@@ -43,19 +43,24 @@ def find_model(folder: Path) -> Path:
 
 
 def find_trained(folder: Path) -> FoundModel:
-    """Returns the model to generate with. Raises UserError if there is none, or an adapter's base is gone."""
-    run = RunFolder(folder)
-    if is_model_folder(run.model) or not (run.adapter / "adapter_config.json").is_file():
+    """Returns the model to generate with: of a model folder, of a run, or of an adapter's folder.
+
+    Raises UserError if there is none, or an adapter's base is gone.
+    """
+    is_adapter = (folder / "adapter_config.json").is_file()
+    run = RunFolder(folder.parent if is_adapter else folder)
+    adapter = folder if is_adapter else run.adapter
+    if not is_adapter and (is_model_folder(run.model) or not (adapter / "adapter_config.json").is_file()):
         return FoundModel(find_model(folder))
     from omnigen.weights.lora.files import base_of, read_adapters
 
-    base = Path(base_of(run.adapter))
+    base = Path(base_of(adapter))
     if not base.is_dir():
         raise UserError(
-            f"{run.adapter}: was trained beside the model {base}, which is not there. If it was moved, give its new "
-            f"folder and the adapter: --model FOLDER --lora {run.adapter}"
+            f"{adapter}: was trained beside the model {base}, which is not there. If it was moved, give its new "
+            f"folder and the adapter: --model FOLDER --lora {adapter}"
         )
-    return FoundModel(find_model(base), tuple(read_adapters([run.adapter])), _trained_shift(run))
+    return FoundModel(find_model(base), tuple(read_adapters([adapter])), _trained_shift(run))
 
 
 def _trained_shift(run: RunFolder) -> float | None:

@@ -1,4 +1,4 @@
-"""The options of generating one image: the pipeline, `omnigen generate` and the sample grids of training share them."""
+"""The options of generating images: the pipeline, `omnigen generate` and the sample grids of training share them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ class GenerationOptions:
     seed: Annotated[
         int, Option("Another seed gives another image; the same seed the same image.", ge=0, le=2**32 - 1)
     ] = 0
+    negative_prompt: Annotated[
+        str | None,
+        Option("What guidance leads away from. Default: the model's own words, or none for one trained here."),
+    ] = None
+    guidance_start: Annotated[float, Option("Guidance begins at this time; 0 is noise, 1 the image.", ge=0, le=1)] = 0.0
+    guidance_end: Annotated[float, Option("Guidance ends at this time; less than 1 is faster.", ge=0, le=1)] = 1.0
+    max_input_image_size: Annotated[
+        int | None, Option("Longest side of input images in pixels. Default: the training size.", ge=16)
+    ] = None
     shift: Annotated[
         float | None,
         Option("Above 1 spends more steps near the noise. Default: train.timestep_shift of the model.", gt=0),

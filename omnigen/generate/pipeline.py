@@ -1,7 +1,7 @@
-"""From a prompt and input images to an image: guidance's branches side by side in one pack, integrated from noise.
+"""From prompts and input images to images, with the names of diffusers' pipeline.
 
-pipeline = OmniGenPipeline.load(Path("runs/demo"))
-rgb = pipeline("a cat on a wall", options=GenerationOptions(steps=25, seed=1))
+pipeline = OmniGenPipeline.from_pretrained("runs/demo")
+image = pipeline("a cat on a wall", num_inference_steps=25, seed=1).images[0]
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from omnigen.codecs.base import Codec, load_codec
 from omnigen.generate.find_model import find_trained
-from omnigen.generate.kv_cache import KVCache
+from omnigen.generate.guided import Branch, GuidedVelocity, Job
+from omnigen.generate.input_images import read_image
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.sampler import GuidanceWeights, guidance_weights, integrate, schedule
 from omnigen.images import TOKEN_PIXELS, prepare_image, prepared_size, to_tensor, to_uint8
@@ -27,6 +28,7 @@ from omnigen.prompt import Prompt, build_prompt, images_only_prompt, uncondition
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.weights import load_model
 from x2i.errors import UserError
+from x2i.options import check
 from x2i.sample import placeholder
 
 if TYPE_CHECKING:
@@ -36,6 +38,15 @@ if TYPE_CHECKING:
     from omnigen.weights.lora.delta import Adapter
 
 DEFAULTS = GenerationOptions()
+REFERENCE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a call of the pipeline gives. images: PIL images, arrays or latents, by prompt. seeds: of each."""
+
+    images: Sequence[Any]
+    seeds: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class OmniGenPipeline:
     """A network with its tokenizer and codec, ready to generate images.
 
     max_side: input images are cut to it, in pixels; the natural size to generate. bf16: of the network's matrix
-    products; latents and codec stay float32. shift: of the timesteps, where the options give none.
+    products; latents and codec stay float32. shift, negative_prompt: of the timesteps and of guidance, where the
+    options give none; a negative prompt of None is the empty condition of training.
     """
 
     model: OmniGen
@@ -52,37 +64,116 @@ class OmniGenPipeline:
     max_side: int = 1024
     bf16: bool = False
     shift: float = 1.0
+    negative_prompt: str | None = None
 
     @classmethod
-    def load(
-        cls, folder: Path, adapters: Sequence[Adapter] = (), device: str = "auto", precision: str = "auto"
+    def from_pretrained(
+        cls, folder: str | Path, adapters: Sequence[Adapter] = (), device: str = "auto", precision: str = "auto"
     ) -> OmniGenPipeline:
         """Returns the pipeline of a training run, or of a model folder of any layout.
 
         adapters: are added to the network's weights, after a run's own. device: `auto` takes a CUDA device if there is
-        one. precision: of the matrix products, fp32 or bf16; `auto` is bf16 on CUDA. Raises UserError if there is no
-        model, or its parts do not fit together.
+        one. precision: fp32 or bf16; bf16 weights take half the memory; `auto` is bf16 on CUDA. Raises UserError if
+        there is no model, or its parts do not fit together.
         """
-        found = find_trained(folder)
+        found = find_trained(Path(folder))
         device = _choose_device(device)
-        saved = load_model(found.folder, device, [*found.adapters, *adapters])
+        bf16 = precision == "bf16" or (precision == "auto" and device.startswith("cuda"))
+        dtype = torch.bfloat16 if bf16 else None
+        saved = load_model(found.folder, device, [*found.adapters, *adapters], dtype)
         tokenizer = load_tokenizer(saved.description.tokenizer)
         codec = load_codec(saved.description.codec, device)
         config = saved.model.config
         _require_fit(found.folder, config, tokenizer, codec)
         side = min(saved.description.image_size or 1024, config.pos_embed_max_size * TOKEN_PIXELS)
-        bf16 = precision == "bf16" or (precision == "auto" and device.startswith("cuda"))
         shift = saved.description.timestep_shift if found.timestep_shift is None else found.timestep_shift
-        return cls(saved.model, tokenizer, codec, side, bf16, shift)
+        return cls(saved.model, tokenizer, codec, side, bf16, shift, saved.description.negative_prompt)
 
     def __call__(
+        self,
+        prompt: str | Sequence[str],
+        input_images: Sequence[Any] | None = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int = DEFAULTS.steps,
+        guidance_scale: float = DEFAULTS.guidance,
+        img_guidance_scale: float = DEFAULTS.image_guidance,
+        negative_prompt: str | None = None,
+        num_images_per_prompt: int = 1,
+        seed: int = 0,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        max_input_image_size: int | None = None,
+        use_input_image_size_as_output: bool = True,
+        guidance_start: float = 0.0,
+        guidance_end: float = 1.0,
+        shift: float | None = None,
+        output_type: Literal["pil", "np", "latent"] = "pil",
+        on_step: Callable[[], object] | None = None,
+    ) -> Pictures:
+        """Generates images, all in one pack; those of a prompt share the work that its condition takes.
+
+        prompt: one, or several. input_images: of one prompt a list of images (PIL, uint8 arrays or paths), of several
+        a list of such lists. seed: of the first image of each prompt; the next ones have the numbers after it.
+        generator: instead of a seed, one for all images in turn, or one for each. latents: instead of both, the noise
+        (images, C, H / 8, W / 8). use_input_image_size_as_output: where height and width are not given; otherwise the
+        image is as large as those that the network was trained on. Other names: see `GenerationOptions`.
+
+        Returns the images by prompt, `num_images_per_prompt` of each. Raises UserError as `draw` does.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        given = [input_images or ()] if isinstance(prompt, str) else list(input_images or [()] * len(prompts))
+        if len(given) != len(prompts):
+            raise UserError(f"input_images: found {len(given)} lists for {len(prompts)} prompts; give one for each")
+        if not use_input_image_size_as_output:
+            height, width = height or self.max_side, width or self.max_side
+        options = GenerationOptions(
+            height=height,
+            width=width,
+            steps=num_inference_steps,
+            guidance=guidance_scale,
+            image_guidance=img_guidance_scale,
+            negative_prompt=negative_prompt,
+            guidance_start=guidance_start,
+            guidance_end=guidance_end,
+            max_input_image_size=max_input_image_size,
+            shift=shift,
+        )
+        check(options)
+        count = num_images_per_prompt
+        seeds = [seed + number for number in range(count)]
+        noises = None if latents is None else list(latents.float())
+        jobs = []
+        for number, (text, images) in enumerate(zip(prompts, given)):
+            arrays = [read_image(image) for image in images or ()]
+            if noises is not None:
+                mine: Sequence[Tensor] | None = noises[number * count : (number + 1) * count]
+            elif isinstance(generator, Sequence):
+                mine = [self._noise(arrays, options, one) for one in generator[number * count : (number + 1) * count]]
+            elif generator is not None:
+                mine = [self._noise(arrays, options, generator) for _ in range(count)]
+            else:
+                mine = None
+            jobs.append(self.job(text, arrays, options, seeds, mine))
+        made = self.integrate(jobs, options, on_step)
+        if output_type == "latent":
+            return Pictures(made, seeds * len(prompts))
+        arrays = self.decode(made)
+        from PIL import Image
+
+        images = arrays if output_type == "np" else [Image.fromarray(array) for array in arrays]
+        return Pictures(images, seeds * len(prompts))
+
+    def draw(
         self,
         prompt: str,
         images: Sequence[NDArray[np.uint8]] = (),
         options: GenerationOptions = DEFAULTS,
         on_step: Callable[[], object] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Generates one image.
+        seeds: Sequence[int] = (),
+    ) -> list[NDArray[np.uint8]]:
+        """Generates an image for each of `seeds` (by default that of the options), all in one pack.
 
         prompt: marks input image k as `<img><|image_k|></img>`. images: uint8 RGB (H, W, 3), cut to `max_side`.
         on_step: called after each step. The noise is sampled on the CPU, so that it is the same on every device.
@@ -90,26 +181,67 @@ class OmniGenPipeline:
         Returns uint8 RGB (height, width, 3). Raises UserError for sizes that do not fit, or a prompt that does not mark
         the images.
         """
+        job = self.job(prompt, images, options, seeds or [options.seed])
+        return self.decode(self.integrate([job], options, on_step))
+
+    def job(
+        self,
+        prompt: str,
+        images: Sequence[NDArray[np.uint8]],
+        options: GenerationOptions,
+        seeds: Sequence[int],
+        noises: Sequence[Tensor] | None = None,
+    ) -> Job:
+        """Returns what is to be integrated for one prompt. noises: the images' own, instead of those of `seeds`."""
         height, width = self._size(images, options)
         parsed = build_prompt(prompt, self.tokenizer)
         _check_marks(parsed, len(images))
-        codec, device = self.codec, self.model.pos_embed.device
-        generator = torch.Generator().manual_seed(options.seed)
-        noise = torch.randn(codec.channels, height // codec.downsample, width // codec.downsample, generator=generator)
-        latents = [self._encode(image, generator).to(device) for image in images]
+        device = self.model.pos_embed.device
+        if noises is None:
+            noises = [self._noise(images, options, torch.Generator().manual_seed(seed)) for seed in seeds]
+        shape = (self.codec.channels, height // self.codec.downsample, width // self.codec.downsample)
+        for noise in noises:
+            if tuple(noise.shape) != shape:
+                raise UserError(f"latents: found {tuple(noise.shape)} for an image, expected {shape}")
+        # Not of the image's seed: images of one prompt have the same references.
+        generator = torch.Generator().manual_seed(REFERENCE_SEED)
+        latents = [self._encode(image, options, generator).to(device) for image in images]
         target = Grid(height // TOKEN_PIXELS, width // TOKEN_PIXELS)
         weights = guidance_weights(options.guidance, options.image_guidance or None, bool(images))
-        branches = self._branches(weights, parsed, latents, target)
+        branches = self._branches(weights, parsed, latents, target, options)
+        return Job(tuple(branches), tuple(noise.to(device) for noise in noises))
+
+    def integrate(
+        self, jobs: Sequence[Job], options: GenerationOptions, on_step: Callable[[], object] | None = None
+    ) -> list[Tensor]:
+        """Returns the latents (C, H, W) of all images of all jobs."""
         times = schedule(options.steps, self.shift if options.shift is None else options.shift)
         with torch.inference_mode():
-            z = integrate(_GuidedVelocity(self.model, branches, self.bf16), noise.to(device), times, on_step)
-            return to_uint8(codec.decode(z[None])[0])
+            velocity = GuidedVelocity(self.model, jobs, self.bf16, (options.guidance_start, options.guidance_end))
+            return velocity.split(integrate(velocity, velocity.noise(jobs), times, on_step))
+
+    def decode(self, latents: Sequence[Tensor]) -> list[NDArray[np.uint8]]:
+        """Returns the images, uint8 RGB (H, W, 3), one after the other."""
+        with torch.inference_mode():
+            return [to_uint8(self.codec.decode(latent[None])[0]) for latent in latents]
+
+    def _noise(
+        self, images: Sequence[NDArray[np.uint8]], options: GenerationOptions, generator: torch.Generator
+    ) -> Tensor:
+        height, width = self._size(images, options)
+        shape = (self.codec.channels, height // self.codec.downsample, width // self.codec.downsample)
+        return torch.randn(shape, generator=generator, device=generator.device)
+
+    def _input_side(self, options: GenerationOptions) -> int:
+        """Returns the longest side of an input image, in pixels."""
+        largest = self.model.config.pos_embed_max_size * TOKEN_PIXELS
+        return self.max_side if options.max_input_image_size is None else min(options.max_input_image_size, largest)
 
     def _size(self, images: Sequence[NDArray[np.uint8]], options: GenerationOptions) -> tuple[int, int]:
         """Returns the (height, width) to generate: as asked, or the first image's prepared size, or a square."""
         natural = (self.max_side, self.max_side)
         if images:
-            natural = prepared_size(images[0].shape[1], images[0].shape[0], self.max_side)
+            natural = prepared_size(images[0].shape[1], images[0].shape[0], self._input_side(options))
         height = natural[1] if options.height is None else options.height
         width = natural[0] if options.width is None else options.width
         largest = self.model.config.pos_embed_max_size * TOKEN_PIXELS
@@ -122,53 +254,37 @@ class OmniGenPipeline:
                 )
         return height, width
 
-    def _encode(self, image: NDArray[np.uint8], generator: torch.Generator) -> Tensor:
-        return self.codec.encode(to_tensor(prepare_image(image, self.max_side))[None], generator)[0]
+    def _encode(self, image: NDArray[np.uint8], options: GenerationOptions, generator: torch.Generator) -> Tensor:
+        prepared = prepare_image(image, self._input_side(options))
+        return self.codec.encode(to_tensor(prepared)[None], generator)[0]
 
-    def _branches(self, weights: GuidanceWeights, prompt: Prompt, latents: list[Tensor], target: Grid) -> list[_Branch]:
-        """Returns the branches whose weight is not zero, each as short as its own prompt."""
+    def _branches(
+        self,
+        weights: GuidanceWeights,
+        prompt: Prompt,
+        latents: list[Tensor],
+        target: Grid,
+        options: GenerationOptions,
+    ) -> list[Branch]:
+        """Returns the branches that are needed, each as short as its own prompt."""
         patch = self.model.config.patch_size
+        negative = self.negative_prompt if options.negative_prompt is None else options.negative_prompt
+        nothing = unconditional_prompt(self.tokenizer) if negative is None else build_prompt(negative, self.tokenizer)
+        if nothing.image_numbers:
+            raise UserError("negative_prompt: expected words alone, without the mark of an image")
         prompts = (
-            (weights.full, prompt),
-            (weights.images, images_only_prompt(len(latents), self.tokenizer)),
-            (weights.unconditional, unconditional_prompt(self.tokenizer)),
+            (weights.full, prompt, True),
+            (weights.images, images_only_prompt(len(latents), self.tokenizer), False),
+            (weights.unconditional, nothing, False),
         )
+        partly = options.guidance_start > 0 or options.guidance_end < 1
         branches = []
-        for weight, each in prompts:
-            if weight != 0.0:
+        for weight, each, full in prompts:
+            if weight != 0.0 or (full and partly):
                 references = tuple(latents[number - 1] for number in each.image_numbers)
                 grids = tuple(Grid(latent.shape[1] // patch, latent.shape[2] // patch) for latent in references)
-                branches.append(_Branch(weight, SampleLayout(each.pieces, grids, target), references))
+                branches.append(Branch(weight, SampleLayout(each.pieces, grids, target), references, full))
         return branches
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """One term of guidance: its weight, and the sample that it conditions on."""
-
-    weight: float
-    layout: SampleLayout
-    references: tuple[Tensor, ...]
-
-
-class _GuidedVelocity:
-    """The weighted sum of the branches' velocities, all computed in one pack."""
-
-    def __init__(self, model: OmniGen, branches: list[_Branch], bf16: bool) -> None:
-        references = [latent for branch in branches for latent in branch.references]
-        self._device, self._bf16 = model.pos_embed.device.type, bf16
-        with self._precision():
-            self._cache = KVCache(model, [branch.layout for branch in branches], references)
-        self._weights = [branch.weight for branch in branches]
-
-    def __call__(self, z: Tensor, t: float) -> Tensor:
-        count = len(self._weights)
-        with self._precision():
-            velocities = self._cache.velocities([z] * count, torch.full((count,), t, device=z.device))
-        return torch.stack([w * v for w, v in zip(self._weights, velocities)]).sum(0)
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self._device, torch.bfloat16, enabled=self._bf16)
 
 
 def _choose_device(device: str) -> str:

@@ -28,6 +28,7 @@ PHI3_LONG_FACTORS: tuple[float, ...] = (
     64.80001068115234, 64.81001281738281, 64.81001281738281,
 )  # fmt: skip
 
+CUSTOM = "custom"
 # Far beyond any network. A mistyped number would be built for hours, or overflow, before it is found to fit no weights.
 MOST: Mapping[str, int] = {
     "hidden_size": 1 << 24, "num_layers": 1000, "num_heads": 1 << 12, "intermediate_size": 1 << 26,
@@ -110,8 +111,11 @@ class ModelConfig:
 def preset(name: str, **overrides: Any) -> ModelConfig:
     """Returns the preset `name` with fields replaced. Raises UserError for an unknown preset or field.
 
-    Replace `vocab_size` and `in_channels` by those of the tokenizer and the codec in use.
+    Replace `vocab_size` and `in_channels` by those of the tokenizer and the codec in use. `custom` has no fields of its
+    own: `overrides` give all of them.
     """
+    if name == CUSTOM:
+        return ModelConfig.from_dict(overrides)
     if name not in PRESETS:
         raise UserError(f"model preset {name!r}: no such preset{_nearest(name, PRESETS)}; presets: {_names()}")
     return ModelConfig.from_dict({**PRESETS[name].to_dict(), **overrides})

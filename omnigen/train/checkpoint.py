@@ -53,7 +53,9 @@ class RunState:
     step: steps done. phase: index of the phase of the last step, -1 before any. data: where that phase's schedule
     stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
     bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name.
-    evaluation_due: a stop put off the validation and the pictures of this step.
+    evaluation_due: a stop put off the validation and the pictures of this step. base: fingerprint of the frozen
+    weights beside which an adapter is trained. best_step, best_loss: of the lowest validation loss since the beginning
+    of the phase; step 0: none yet.
     """
 
     step: int = 0
@@ -66,6 +68,9 @@ class RunState:
     bad: tuple[str, ...] = ()
     sums: Mapping[str, float] = field(default_factory=dict)
     evaluation_due: bool = False
+    base: str = ""
+    best_step: int = 0
+    best_loss: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON form; floats survive it bit for bit."""
@@ -92,7 +97,8 @@ class Checkpoints:
         self._failure: BaseException | None = None
 
     def save(self, state: RunState, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> Path:
-        """Writes the checkpoint of `state.step`, marks it complete, and removes the oldest beyond `keep`.
+        """Writes the checkpoint of `state.step`, marks it complete, and removes the oldest beyond `keep`, but for that
+        of `state.best_step`.
 
         Waits for the one before to be written. Raises what went wrong with it.
         """
@@ -164,6 +170,8 @@ class Checkpoints:
         write_json(path / FILES, {name: entry for part in files for name, entry in part.items()})
         write_bytes(path / MARKER, b"")
         for old in self.complete()[: -self.keep]:
+            if checkpoint_step(old) == state.best_step:
+                continue
             (old / MARKER).unlink()  # first, so that a half-removed checkpoint is never taken for a whole one
             shutil.rmtree(old)
 

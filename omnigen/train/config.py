@@ -13,17 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from omnigen.generate.options import GenerationOptions
+from omnigen.images import TOKEN_PIXELS
 from x2i.settings import apply_overrides, build_settings, read_yaml
 
 if TYPE_CHECKING:
     from omnigen.weights.lora.config import LoraConfig
 
+
+def _require_token(side: int) -> int:
+    if side != 0 and side < TOKEN_PIXELS:
+        raise ValueError(f"expected 0, for that of model.init, or at least {TOKEN_PIXELS}")
+    return side
+
+
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, AfterValidator(_require_token)]
 WITH_FOLDER = ("sdxl", "hf")
 """Codecs and tokenizers whose argument is a folder, or a hub id."""
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
@@ -46,6 +55,7 @@ class DataConfig:
     tasks not named are left out. max_side: longest side of an image in pixels. workers: processes that decode ahead,
     for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
     kept (null: X2I_CACHE), shared by all of a machine; cache_bytes: how much of them (null: X2I_CACHE_GB; 0: none).
+    max_side 0: that of model.init, at most 512. trigger: a word put before every instruction that does not have it.
     latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
     every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
     stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
@@ -56,7 +66,8 @@ class DataConfig:
     validation_fraction: Share = 0.05
     split_seed: int = 0
     weights: Weights | None = None
-    max_side: Annotated[int, Field(ge=16)] = 256
+    max_side: Side = 256
+    trigger: str | None = None
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
     cache_dir: str | None = None
@@ -77,7 +88,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Which network. preset, overrides: see omnigen.network.config.
+    """Which network. preset, overrides: see omnigen.network.config; `custom`: the overrides are the whole network.
+
+    preset, codec and tokenizer may each be `init`: that of the folder in `init`, with the timestep shift it was trained
+    with unless train.timestep_shift gives another than 1.
 
     codec: dct, dct:CHANNELS, sdxl:FOLDER, or one of your own as mypackage.module:Class=ARGUMENT. tokenizer: bytes or
     hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
@@ -97,7 +111,8 @@ class OptimizationConfig:
     """How it is trained.
 
     steps: optimizer steps, of a run without `phases`. packs_per_step: packs in one step over all ranks; a rank with
-    several accumulates their gradients. pack_tokens: token budget of a pack. lr: peak learning rate, reached after
+    several accumulates their gradients. pack_tokens: token budget of a pack. 0 for any of the three: chosen by the
+    number and the length of the samples. lr: peak learning rate, reached after
     `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
     dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
     timestep_shift: s in t / (t + s - s t), 1 for none. edit_weighting: weigh what an edit changes. precision: auto is
@@ -108,9 +123,9 @@ class OptimizationConfig:
     are.
     """
 
-    steps: Positive = 1000
-    packs_per_step: Positive = 1
-    pack_tokens: Positive = 4096
+    steps: NotNegative = 1000
+    packs_per_step: NotNegative = 1
+    pack_tokens: NotNegative = 4096
     lr: PositiveNumber = 1e-4
     warmup: NotNegative = 100
     schedule: Literal["cosine", "constant"] = "constant"
@@ -167,11 +182,13 @@ class LoraSettings:
     """Training of a low-rank adapter (LoRA) beside frozen weights. rank: 0 trains the whole network instead.
 
     alpha: the adapter's product is scaled by alpha / rank; null is alpha = rank. targets: names of the linear layers.
+    frozen: the precision of the weights that are not trained; the adapter itself is fp32.
     """
 
     rank: NotNegative = 0
     alpha: PositiveNumber | None = None
     targets: tuple[str, ...] = ("qkv_proj", "o_proj")
+    frozen: Literal["fp32", "bf16"] = "fp32"
 
     def adapter(self) -> LoraConfig | None:
         """Returns the adapter that is to be trained; None if the whole network is."""
@@ -224,12 +241,14 @@ class LogConfig:
 class CheckpointConfig:
     """every: steps between checkpoints (0: only the last); keep: how many of the newest stay.
 
-    background: write while training goes on, from a copy in memory.
+    background: write while training goes on, from a copy in memory. best: also save and keep the checkpoint of the
+    lowest validation loss, and export its average to best/.
     """
 
     every: NotNegative = 500
     keep: Positive = 2
     background: bool = True
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,9 +281,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     """
     document = read_yaml(path)
     _anchor_paths(document, path.parent)
+    return build_config(document, overrides, str(path))
+
+
+def build_config(document: dict[str, Any], overrides: Sequence[str], origin: str) -> TrainingConfig:
+    """Like `load_config`, of a document whose paths are absolute or relative to the current folder."""
     document = apply_overrides(document, overrides)
-    _anchor_paths(document, Path.cwd())  # what the file gave is absolute by now
-    return build_settings(TrainingConfig, document, str(path))
+    _anchor_paths(document, Path.cwd())
+    return build_settings(TrainingConfig, document, origin)
 
 
 def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any, Any]]:

@@ -57,7 +57,7 @@ def event_line(event: Event, setup: Setup) -> str:
         more = [f"{head}  passed over {len(samples) - MOST_SHOWN} more: see {BAD_SAMPLES}"]
         return "\n".join(shown + more if len(samples) > MOST_SHOWN else shown)
     if event.kind == "validation":
-        text = f"{head}  validation loss {values['loss']:.4f}"
+        text = f"{head}  validation loss {values['loss']:.4f} ± {values['standard_error']:.4f}"
         mean = values.get("mean_predictor")
         if mean is None:
             return text
@@ -75,6 +75,9 @@ def end_lines(run: RunFolder, state: RunState) -> str:
     lines = [f"trained; {made}, the numbers are in {run.summary}"]
     if state.bad:
         lines.append(f"passed over {len(state.bad)} samples that could not be decoded: see {run.path / BAD_SAMPLES}")
+    if state.best_step:
+        where = f"in {run.best}" if run.best.is_dir() else "the last one"
+        lines.append(f"lowest validation loss: {state.best_loss:.4f} at step {state.best_step}, {where}")
     pictures = sorted(run.samples.glob("*.png"))
     if pictures:
         lines.append(f"pictures of held-out samples: {pictures[-1]}")

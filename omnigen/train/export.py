@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import torch
+
 import omnigen
-from omnigen.train.checkpoint import RunState
+from omnigen.train.checkpoint import RunState, load_checkpoint
+from omnigen.train.checkpoint_files import MARKER, checkpoint_name
 from omnigen.train.metrics import read_lines
 from omnigen.train.run_folder import METRICS, VALIDATION, RunFolder
 from omnigen.train.setup import Setup
@@ -15,19 +20,36 @@ from omnigen.weights.lora import lora_state, save_adapter
 from x2i.store.files.atomic import write_json
 
 
-def export(setup: Setup, state: RunState, run: RunFolder) -> None:
-    """Writes the averaged weights, then the summary. All ranks must call it; the first one writes."""
+def export(setup: Setup, optimizer: torch.optim.Optimizer, state: RunState, run: RunFolder) -> None:
+    """Writes the averaged weights, those of the best step to best/, then the summary: the last thing that a run does.
+
+    Of the best step, the checkpoint is loaded into `setup` and `optimizer`. All ranks must call it; the first one
+    writes.
+    """
+    _export_average(setup, run.adapter if setup.config.lora.rank else run.model)
+    best = run.checkpoints / checkpoint_name(state.best_step)
+    if setup.config.checkpoint.best and 0 < state.best_step < state.step and (best / MARKER).is_file():
+        load_checkpoint(best, setup.model, optimizer, setup.average, setup.ranks)
+        _export_average(setup, run.best)
+    elif setup.ranks.is_main and run.best.is_dir():  # of an earlier end of this run
+        shutil.rmtree(run.best)
+    if setup.ranks.is_main:
+        write_json(run.summary, _summary(setup, state, run))
+
+
+def _export_average(setup: Setup, folder: Path) -> None:
+    """Writes the average as an adapter, or as a model folder."""
     with setup.average.applied_to(setup.model):
         if adapter := setup.config.lora.adapter():
             tensors = {name: whole(tensor) for name, tensor in lora_state(setup.model).items()}
             if setup.ranks.is_main:
-                save_adapter(run.adapter, adapter, tensors, setup.config.model.init or "")
+                save_adapter(folder, adapter, tensors, setup.config.model.init or "", setup.base)
         elif setup.config.model.image_attention == "bidirectional":  # causal networks cannot be sampled from
             weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
             if setup.ranks.is_main:
                 last = setup.phases[-1].phase
                 save_model(
-                    run.model,
+                    folder,
                     setup.model.config,
                     weights,
                     tokenizer=setup.tokenizer.name,
@@ -35,8 +57,6 @@ def export(setup: Setup, state: RunState, run: RunFolder) -> None:
                     image_size=last.max_side,
                     timestep_shift=last.train.timestep_shift,
                 )
-    if setup.ranks.is_main:
-        write_json(run.summary, _summary(setup, state, run))
 
 
 def _summary(setup: Setup, state: RunState, run: RunFolder) -> dict[str, Any]:
@@ -63,6 +83,7 @@ def _summary(setup: Setup, state: RunState, run: RunFolder) -> dict[str, Any]:
             "mean_predictor": first and first["mean_predictor"],
             "trained": _losses(final),
         },
+        "best": {"step": state.best_step, "loss": state.best_loss} if state.best_step else None,
     }
 
 

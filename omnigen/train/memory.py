@@ -68,6 +68,7 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
                 checkpointing=phase.train.checkpointing,
                 precision="bf16" if bf16 else "fp32",
                 lora=config.lora.adapter(),
+                frozen_bytes=frozen_bytes(config),
                 shards=shards,
                 accumulates=phase.train.packs_per_step > world,
             )
@@ -75,6 +76,11 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
         ),
         key=lambda memory: memory.total,
     )
+
+
+def frozen_bytes(config: TrainingConfig) -> int:
+    """Returns the bytes of an element of the weights beside which an adapter is trained."""
+    return BF16 if config.lora.frozen == "bf16" else FP32
 
 
 def sampling_memory(config: TrainingConfig, network: ModelConfig, world: int) -> int:
@@ -98,6 +104,7 @@ def parallel_options(config: TrainingConfig, network: ModelConfig) -> list[Paral
                     checkpointing=mode,
                     precision="bf16",
                     lora=lora,
+                    frozen_bytes=frozen_bytes(config),
                     shards=shards,
                     accumulates=packs > shards,
                 )
@@ -143,7 +150,8 @@ def report(config: TrainingConfig, network: ModelConfig) -> str:
         "",
         "GPUs that share it: parallel.mode=fsdp on that many ranks (hsdp: ranks of one group); 1 is one GPU, or ddp.",
         f"fits: the smallest of {', '.join(map(str, DEVICES))} GB with {1 - USABLE:.0%} to spare. The codec comes on",
-        "top unless latents are kept (omnigen encode). An adapter's frozen weights are fp32, as they are trained here.",
+        f"top unless latents are kept (omnigen encode). An adapter's frozen weights are {config.lora.frozen} "
+        "(lora.frozen).",
     ]
     return "\n".join(lines)
 

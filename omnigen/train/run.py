@@ -31,10 +31,17 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
     continue from. Raises UserError for mistakes in the input, RunError if the run fails.
     """
     from omnigen.train.config import load_config
-    from omnigen.train.phases import run_phases
 
-    settings = load_config(config, overrides)
-    run = RunFolder(out or Path("runs") / config.stem)
+    return train_settings(load_config(config, overrides), resume, out or Path("runs") / config.stem)
+
+
+def train_settings(settings: TrainingConfig, resume: str, out: Path) -> Path:
+    """Like `train`, with settings that are read already."""
+    from omnigen.train.phases import run_phases
+    from omnigen.train.resolve import resolve
+
+    settings, lines = resolve(settings)
+    run = RunFolder(out)
     if _finished(run, settings, resume):
         steps = run_phases(settings)[-1].last
         typer.echo(f"{run.path}: trained already, {steps} steps; nothing to do. See {run.summary}")
@@ -45,6 +52,8 @@ def train(config: Path, overrides: list[str], resume: str = "auto", out: Path | 
 
     ranks = Ranks.start()
     try:
+        if ranks.is_main and lines:
+            typer.echo("\n".join(lines))
         with lock_run_folder(run.path, ranks):
             _train(run, settings, resume, ranks)
     except OSError as error:
@@ -87,18 +96,20 @@ def _train(run: RunFolder, settings: TrainingConfig, resume: str, ranks: Ranks) 
                 typer.echo(line)
         trainer.close()
     if not stopped:
-        export(setup, trainer.state, run)
+        export(setup, trainer.optimizer, trainer.state, run)
         if ranks.is_main:
             typer.echo(end_lines(run, trainer.state))
     ranks.wait()
 
 
-def estimate(config: Path, overrides: list[str]) -> str:
-    """Returns the memory that a run takes, and which devices it fits; builds nothing and reads no data."""
-    from omnigen.train.config import load_config
+def estimate(settings: TrainingConfig) -> str:
+    """Returns the memory that a run takes, and which devices it fits; builds nothing, and reads no data unless the
+    settings leave to it what a step holds.
+    """
     from omnigen.train.memory import planned_network, report
+    from omnigen.train.resolve import resolve
 
-    settings = load_config(config, overrides)
+    settings, _ = resolve(settings)
     network, notes = planned_network(settings)
     return "\n".join([*notes, report(settings, network)])
 

@@ -14,7 +14,8 @@ class RunFolder:
     """Paths inside a run folder; LOGS lie in it too.
 
     config: the resolved settings. summary: written when the run is trained. model: a model folder of the averaged
-    weights. adapter: of a LoRA run instead, in PEFT's layout. samples: picture grids.
+    weights. adapter: of a LoRA run instead, in PEFT's layout. best: either, of the step with the lowest validation
+    loss. samples: picture grids.
     """
 
     path: Path
@@ -34,6 +35,10 @@ class RunFolder:
     @property
     def adapter(self) -> Path:
         return self.path / "adapter"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best"
 
     @property
     def checkpoints(self) -> Path:

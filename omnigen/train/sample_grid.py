@@ -70,7 +70,7 @@ def sample_rows(
             seed=stable_hash("grid", seed, instruction) >> 1,
             shift=shift,
         )
-        generated = pipeline(instruction, inputs, options)
+        (generated,) = pipeline.draw(instruction, inputs, options)
         rows.append((number, GridRow(f"{task}: {instruction}", inputs, target, generated)))
     return rows
 

@@ -34,6 +34,7 @@ from omnigen.train.sharding import build_sharded, require_possible, whole_state
 from omnigen.train.training_data import TrainingData, open_training_data
 from omnigen.train.validate import ValidationSet
 from omnigen.weights import load_initial_weights
+from omnigen.weights.fingerprint import fingerprint
 from omnigen.weights.formats import is_model_folder
 from omnigen.weights.lora import add_lora
 from x2i.errors import UserError
@@ -55,7 +56,10 @@ class PhaseParts:
 
 @dataclass(frozen=True)
 class Setup:
-    """The parts of a run. sharded: the network is spread over the ranks. bf16: of the matrix products."""
+    """The parts of a run. sharded: the network is spread over the ranks. bf16: of the matrix products.
+
+    base: fingerprint of the frozen weights that an adapter is trained beside; "" where all weights are trained.
+    """
 
     config: TrainingConfig
     ranks: Ranks
@@ -67,6 +71,7 @@ class Setup:
     average: Average
     sharded: bool
     bf16: bool
+    base: str = ""
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -110,8 +115,10 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     data, codec = open_training_data(config.data), codec.to(ranks.device)
     phases = tuple(_open_phase(phase, config, data, tokenizer, codec, ranks) for phase in run_phases(config))
 
+    bases: list[str] = []
+
     def build() -> OmniGen:
-        return build_model(config, wanted)
+        return build_model(config, wanted, bases.append)
 
     if sharded:
         model = build_sharded(build, lambda: _on_meta(wanted, config.lora), ranks, config.parallel, bf16)
@@ -120,7 +127,8 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     if config.train.compile:
         compile_blocks(model)
     average = Average(model, config.train.ema_decay)
-    return Setup(config, ranks, data, tokenizer, codec, phases, model, average, sharded, bf16)
+    base = next(iter(ranks.gather(bases)), "")
+    return Setup(config, ranks, data, tokenizer, codec, phases, model, average, sharded, bf16, base)
 
 
 def _open_phase(
@@ -163,10 +171,13 @@ def _open_phase(
     return PhaseParts(phase, schedule, validation, samples.caches, samples.too_long)
 
 
-def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
+def build_model(
+    config: TrainingConfig, wanted: ModelConfig, note_base: Callable[[str], object] = lambda base: None
+) -> OmniGen:
     """Returns the network in fp32: with fresh weights that depend on the seed alone, or with those of model.init.
 
-    With an adapter to train, everything else is frozen, and the adapter is fresh.
+    With an adapter to train, everything else is frozen, in the precision of lora.frozen, and the adapter is fresh;
+    note_base is given the fingerprint of what is frozen.
     """
     seed = stable_hash("weights", config.train.seed)
     if config.model.init is None:
@@ -175,17 +186,28 @@ def build_model(config: TrainingConfig, wanted: ModelConfig) -> OmniGen:
         given = Path(config.model.init)
         trained = RunFolder(given).model
         model = load_initial_weights(trained if is_model_folder(trained) else given, wanted, seed)
-    if adapter := config.lora.adapter():
-        add_lora(model, adapter, stable_hash("adapter", config.train.seed))
+    if config.lora.rank:
+        note_base(fingerprint(model.state_dict()))
+        _add_adapter(model, config.lora, stable_hash("adapter", config.train.seed))
     return model
+
+
+def _add_adapter(model: OmniGen, lora: LoraSettings, seed: int) -> None:
+    """Freezes the network, in the precision that `lora` asks for, and adds a fresh adapter."""
+    adapter = lora.adapter()
+    assert adapter is not None
+    if lora.frozen == "bf16":
+        for parameter in model.parameters():  # the position table is a buffer, and stays fp32
+            parameter.data = parameter.data.bfloat16()
+    add_lora(model, adapter, seed)
 
 
 def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
     """Returns the network, adapter included, without contents."""
     with torch.device("meta"):
         model = OmniGen(config)
-        if adapter := lora.adapter():
-            add_lora(model, adapter, 0)
+        if lora.rank:
+            _add_adapter(model, lora, 0)
     return model
 
 

@@ -56,7 +56,7 @@ class Trainer:
         self.optimizer = build_optimizer(setup.model, self.config.train.lr, self.config.train.weight_decay)
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
-        self.state = RunState(catalog=setup.data.fingerprint())
+        self.state = RunState(catalog=setup.data.fingerprint(), base=setup.base)
         self._last = setup.phases[-1].phase.last
         is_lora = self.config.lora.rank > 0
         self._throughput = Throughput(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
@@ -75,8 +75,14 @@ class Trainer:
                 f"{checkpoint}: was trained on other samples than data.shards and data.validation_fraction now give; "
                 f"to train on these from its weights, begin a new run with model.init"
             )
+        if state.base and state.base != self.setup.base:
+            raise UserError(
+                f"{checkpoint}: its adapter was trained beside other weights than those in model.init "
+                f"({self.config.model.init}): fingerprint {state.base} there, {self.setup.base} here. Give the folder "
+                f"that it was begun with, or begin anew with --out elsewhere"
+            )
         self._require_fitting_step(checkpoint, state)
-        self.state = state
+        self.state = replace(state, base=self.setup.base)
         return self.checkpoints.clear_after(state.step)
 
     def _require_fitting_step(self, checkpoint: Path, state: RunState) -> None:
@@ -107,7 +113,7 @@ class Trainer:
         while self.state.step < self._last and not stopped:
             parts = self.setup.phases[phase_at([p.phase for p in self.setup.phases], self.state.step).index]
             if parts.phase.index != self.state.phase:
-                self.state = replace(self.state, phase=parts.phase.index, data=PackingState())
+                self.state = replace(self.state, phase=parts.phase.index, data=PackingState(), best_step=0)
                 yield Event("phase", self.state.step, {"phase": parts.phase})
                 yield from self._validate(parts)
             for event in self._train_phase(parts):
@@ -213,7 +219,8 @@ class Trainer:
             self.state = replace(self.state, evaluation_due=True)
         else:
             yield from self._evaluate(parts)
-        if stop or last or _due(step, self.config.checkpoint.every):
+        is_best = self.config.checkpoint.best and self.state.best_step == step
+        if stop or last or is_best or _due(step, self.config.checkpoint.every):
             if self._log is not None:
                 self._log.sync()  # a checkpoint without the lines before it would leave a hole in them
             path = self.checkpoints.save(self.state, self.setup.model, self.optimizer, self.setup.average)
@@ -252,6 +259,8 @@ class Trainer:
             return
         if self._log is not None:
             self._log.write(VALIDATION, self.state.step, values)
+        if self.state.step > parts.phase.first and (not self.state.best_step or values["loss"] < self.state.best_loss):
+            self.state = replace(self.state, best_step=self.state.step, best_loss=values["loss"])
         yield Event("validation", self.state.step, values)
 
     def _sample_images(self, parts: PhaseParts) -> Iterator[Event]:

@@ -25,6 +25,7 @@ from x2i.errors import UserError
 from x2i.store.files.cache import FileCache
 from x2i.store.files.ranges import RangeReader
 
+FEW = 16
 NOT_OF_A_STREAM = (
     "streaming, so not promised: tasks in other proportions than the shards have them, an order over more than the "
     "shards of a group, photographs kept apart between training and validation (whole shards are held out), a damaged "
@@ -72,7 +73,8 @@ def open_training_data(data: DataConfig) -> TrainingData:
     cache = open_cache(data.cache_dir, data.cache_bytes)
     if data.stream:
         return _StreamData.open(data, cache)
-    return _CatalogData(Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache))
+    catalog = Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache)
+    return _CatalogData(catalog.with_trigger(data.trigger) if data.trigger else catalog)
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,16 @@ class _CatalogData:
         return [
             f"{counts['training_samples']} samples of {len(self.catalog.tasks)} tasks to train on, "
             f"{counts['held_out_samples']} held out, from {len(self.catalog.shards)} shards"
-            + (f"; {too_long} left out as too long" if too_long else "")
+            + (f"; {too_long} left out as too long" if too_long else ""),
+            *_worth(counts["held_out_samples"]),
         ]
 
     def for_phase(self, phase: Phase, config: TrainingConfig, codec: Codec, tokenizer: Tokenizer) -> PhaseSamples:
         catalog = self.catalog
-        caches = find_caches(catalog.shards, replace(config.data, max_side=phase.max_side), codec, tokenizer)
+        # What `omnigen encode` kept of the text has no trigger.
+        text = "never" if config.data.trigger else config.data.text
+        wanted = replace(config.data, max_side=phase.max_side, text=text)
+        caches = find_caches(catalog.shards, wanted, codec, tokenizer)
         training = _fitting(catalog, catalog.training_rows(), phase, tokenizer, caches.prompts)
         held_out = _fitting(catalog, catalog.validation_rows(), phase, tokenizer, caches.prompts)
         too_long = len(catalog) - sum(len(rows) for kind in (training, held_out) for rows in kind.values())
@@ -131,6 +137,10 @@ class _StreamData:
                 "data.weights: a stream takes tasks as its shards hold them, since it does not know what is to come. "
                 "Remove data.weights, or set data.stream to 0"
             )
+        if data.trigger:
+            raise UserError(
+                "data.trigger: not with a stream; set data.stream to 0, or write the word into the captions"
+            )
         for name in ("latents", "text"):
             if getattr(data, name) == "require":
                 raise UserError(f"data.{name}: require: a stream does not use what omnigen encode kept. Set it to auto")
@@ -164,6 +174,16 @@ class _StreamData:
         rows = _fitting(self.held_out, self.held_out.training_rows(), phase, tokenizer, None)
         held_out_samples = _choose(self.held_out, rows, phase, config, tokenizer, None)
         return PhaseSamples(sequence, held_out_samples, self.held_out.tasks, self.held_out.reader(), unused, None)
+
+
+def _worth(held_out: int) -> list[str]:
+    """Returns a line that says what little can be told from few held-out samples."""
+    if not 0 < held_out < FEW:
+        return []
+    return [
+        f"{held_out} held-out samples are few: their loss has the standard error that stands behind it, and smaller "
+        f"differences tell nothing; data.validation_fraction=0 trains on all samples"
+    ]
 
 
 def _fitting(

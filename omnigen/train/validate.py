@@ -72,9 +72,11 @@ class ValidationSet:
     files: RangeReader = field(default_factory=RangeReader)
 
     def evaluate(self, model: OmniGen, attention: str = "segment", *, in_step: bool = False) -> dict[str, Any]:
-        """Returns what the network as it is comes to: {"loss", "tasks": {name: loss}, "timesteps": {interval: loss},
-        "copy_rate", "copy_rates": {name: rate}}.
+        """Returns what the network as it is comes to: {"loss", "standard_error", "tasks": {name: loss}, "timesteps":
+        {interval: loss}, "copy_rate", "copy_rates": {name: rate}}.
 
+        standard_error: of the loss, as an estimate of that of all samples of the kind: by the spread of the samples'
+        own losses; with one sample there is none, and it is 0.
         copy_rate: `copied_share` of the network's first guess at the target of an edit (t below 0.5), on average over
         the samples whose only input has the target's size; None if there are none. copy_rates: the same for each task
         that has such samples.
@@ -115,13 +117,18 @@ class ValidationSet:
 
     def _report(self, losses_of: Callable[[FlowPack], Tensor]) -> dict[str, Any]:
         sums_TB2 = torch.zeros(len(self.tasks), BINS, 2, dtype=torch.float64)
+        numbers = {planned.ref.key: number for number, planned in enumerate(self.samples)}
+        sums_N2 = torch.zeros(len(self.samples), 2, dtype=torch.float64)
         for pack in self._packs:
-            rows = zip(pack.tasks, pack.timesteps_S.tolist(), losses_of(pack).tolist(), pack.tokens)
-            for task, t, loss, tokens in rows:
-                sums_TB2[self.tasks.index(task), bin_of(t)] += torch.tensor([loss, tokens], dtype=torch.float64)
-        sums_TB2 = self.ranks.sum(sums_TB2).cpu()
+            rows = zip(pack.keys, pack.tasks, pack.timesteps_S.tolist(), losses_of(pack).tolist(), pack.tokens)
+            for key, task, t, loss, tokens in rows:
+                both = torch.tensor([loss, tokens], dtype=torch.float64)
+                sums_TB2[self.tasks.index(task), bin_of(t)] += both
+                sums_N2[numbers[key]] += both
+        sums_TB2, sums_N2 = self.ranks.sum(sums_TB2).cpu(), self.ranks.sum(sums_N2).cpu()
         return {
             "loss": _ratio(sums_TB2.sum((0, 1))),
+            "standard_error": _standard_error(sums_N2),
             "tasks": {task: _ratio(sums_TB2[i].sum(0)) for i, task in enumerate(self.tasks) if sums_TB2[i, :, 1].any()},
             "timesteps": {name: _ratio(sums_TB2[:, i].sum(0)) for i, name in enumerate(bin_names())},
         }
@@ -217,6 +224,16 @@ def _grouped(timed: Sequence[tuple[PlannedSample, int]], budget: int) -> Iterato
 
 def _velocities(pack: FlowPack) -> list[Tensor]:
     return [(x - eps).double() for x, eps in zip(pack.clean, pack.noise)]
+
+
+def _standard_error(sums_N2: Tensor) -> float:
+    """Returns the standard error of sum / sum of pairs (loss, tokens), one a sample, by the linearized ratio."""
+    count = int((sums_N2[:, 1] > 0).sum())
+    if count < 2:
+        return 0.0
+    losses, tokens = sums_N2.unbind(1)
+    residuals = losses - losses.sum() / tokens.sum() * tokens
+    return float((residuals.square().sum() * count / (count - 1)).sqrt() / tokens.sum())
 
 
 def _ratio(pair: Tensor) -> float | None:

@@ -66,12 +66,14 @@ def convert(
     written, of `total`. Raises UserError for whatever the user can mend, before anything is written where that can be
     known.
     """
+    from omnigen.weights.fingerprint import require_base
     from omnigen.weights.writer import assign_files, write
 
     require_free(out)
     found = open_folder(source)
     layout = conversion.layout or ("ours" if found.layout == "phi3" else found.layout)
     weights, description = _network(found, conversion)
+    require_base(source, weights, adapters)
     weights = _changed(weights, conversion.dtype, adapters)
     side_files = find_side_files(description)
     described = moved(description, side_files, found.root)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omnigen.network.config import ModelConfig
+from omnigen.prompt import NEGATIVE
 from omnigen.weights.configs import DIFFUSERS_CLASS, PARSERS, WRITERS, differences
 from omnigen.weights.json_files import read_document
 from x2i.errors import UserError
@@ -38,7 +39,8 @@ class Description:
 
     tokenizer, codec: names of those the network was trained with, as `load_tokenizer` and `load_codec` take them.
     image_size: pixels of the longer side it was trained at, the natural size to generate; None if unknown.
-    timestep_shift: that it was trained with, 1 for none.
+    timestep_shift: that it was trained with, 1 for none. negative_prompt: what guidance leads away from if no other
+    words are given; None for the prompt that training put in place of dropped ones.
     """
 
     config: ModelConfig
@@ -46,6 +48,7 @@ class Description:
     codec: str
     image_size: int | None
     timestep_shift: float = 1.0
+    negative_prompt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ def our_document(description: Description, carried: Mapping[str, Any]) -> dict[s
         "image_size": description.image_size,
         "timestep_shift": description.timestep_shift,
     }
+    if description.negative_prompt is not None:
+        document["negative_prompt"] = description.negative_prompt
     return {**document, "carried": dict(carried)} if carried else document
 
 
@@ -156,6 +161,7 @@ def foreign_documents(
         "codec": f"sdxl:{INSIDE}vae",
         "image_size": PUBLISHED_IMAGE_SIZE,
         "timestep_shift": 1.0,
+        "negative_prompt": NEGATIVE,
     }
     rest.update({name: found for name, value in usual.items() if (found := getattr(description, name)) != value})
     others = {name: value for name, value in carried.items() if name != layout}
@@ -178,7 +184,12 @@ def _foreign(layout: str, root: Path, place: Path, document: Mapping[str, Any]) 
     config = PARSERS[written](document, path)
     rest = read_document(place / CARRIED_FILE) if (place / CARRIED_FILE).is_file() else {}
     tokenizer = root / "tokenizer" if layout == "diffusers" else root
-    usual = {"tokenizer": f"hf:{tokenizer}", "codec": f"sdxl:{root}", "image_size": PUBLISHED_IMAGE_SIZE}
+    usual = {
+        "tokenizer": f"hf:{tokenizer}",
+        "codec": f"sdxl:{root}",
+        "image_size": PUBLISHED_IMAGE_SIZE,
+        "negative_prompt": None if layout == "phi3" else NEGATIVE,
+    }
     description = _described({"model": config.to_dict(), **usual, **rest}, place / CARRIED_FILE, root)
     _require_agreement(path, config, PARSERS[written](WRITERS[written](description.config), path))
     config = description.config
@@ -239,12 +250,15 @@ def _described(document: Mapping[str, Any], path: Path, root: Path) -> Descripti
     shift = document.get("timestep_shift", 1.0)
     if isinstance(shift, bool) or not isinstance(shift, int | float) or not shift > 0:
         raise UserError(f"{path}: timestep_shift: found {shift!r}, expected a number above 0")
+    negative = document.get("negative_prompt")
+    if negative is not None and not isinstance(negative, str):
+        raise UserError(f"{path}: negative_prompt: found {negative!r}, expected words, or null")
     try:
         config = ModelConfig.from_dict(document["model"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return Description(
-        config, resolve(document["tokenizer"], root), resolve(document["codec"], root), size, float(shift)
+        config, resolve(document["tokenizer"], root), resolve(document["codec"], root), size, float(shift), negative
     )
 
 

@@ -14,6 +14,7 @@ from x2i.errors import UserError
 from x2i.store.files.atomic import write_json
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from omnigen.network.model import OmniGen
@@ -56,19 +57,24 @@ def save_model(
     write_json(folder / CONFIG_FILE, our_document(description, {}))
 
 
-def load_model(folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = ()) -> SavedModel:
+def load_model(
+    folder: Path, device: str = "cpu", adapters: Sequence[Adapter] = (), dtype: torch.dtype | None = None
+) -> SavedModel:
     """Reads a folder with an OmniGen network, in any layout, for use: in eval mode. Never holds two copies of it.
 
     A published or diffusers folder names no tokenizer and codec: they are those that it holds itself. Of weights in
-    several dtypes, all get the widest. adapters: are added to the weights. Raises UserError if files are missing, or
-    the weights do not fit the configuration.
+    several dtypes, all get the widest, unless `dtype` asks for one. adapters: are added to the weights. Raises
+    UserError if files are missing, or the weights do not fit the configuration.
     """
-    from omnigen.weights.transforms import merged, uniform
+    from omnigen.weights.fingerprint import require_base
+    from omnigen.weights.transforms import cast, merged, uniform
 
     found = open_folder(folder)
     if found.layout == "phi3":
         raise UserError(f"{folder}: a Phi-3 language model, not an OmniGen network; omnigen convert makes one of it")
-    weights = uniform(merged(open_network(found, mixed=True), adapters))
+    own = open_network(found, mixed=True)
+    require_base(folder, own, adapters)
+    weights = uniform(merged(own, adapters)) if dtype is None else cast(merged(own, adapters, rounded=False), dtype)
     return SavedModel(_assemble(found.description.config, weights, device).eval(), found.description)
 
 

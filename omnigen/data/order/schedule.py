@@ -122,16 +122,10 @@ def rows_that_fit(
 
     Only samples near the budget are tokenized: a token is at least a byte of text, so sizes settle most of them.
     """
-    instructions = catalog.instructions.take(pa.array(rows))
-    firsts, ends = catalog.first_image[rows], catalog.first_image[rows + 1]
-    images_per_row = ends - firsts
-    tokens = _image_tokens(catalog.images, max_side)
-    totals = np.concatenate([[0], tokens.cumsum()])
-    image_tokens = totals[ends] - totals[firsts]
-    text_bytes = pc.binary_length(instructions).to_numpy()
-    marks = pc.count_substring(instructions, "<|image_").to_numpy()
-    template = 2 * unconditional_prompt(tokenizer).num_tokens + 2 * images_per_row
-    doubtful = (image_tokens + text_bytes + template + 1 > budget) | (marks >= images_per_row)
+    images_per_row = catalog.first_image[rows + 1] - catalog.first_image[rows]
+    marks = pc.count_substring(catalog.instructions.take(pa.array(rows)), "<|image_").to_numpy()
+    most = most_tokens(catalog, rows, tokenizer=tokenizer, max_side=max_side)
+    doubtful = (most > budget) | (marks >= images_per_row)
     fits = ~doubtful
     for position in np.flatnonzero(doubtful):
         ref = catalog.sample_ref(int(rows[position]))
@@ -140,6 +134,21 @@ def rows_that_fit(
         ]
         fits[position] = max(kinds) <= budget
     return rows[fits]
+
+
+def most_tokens(
+    catalog: Catalog, rows: npt.NDArray[np.int64], *, tokenizer: Tokenizer, max_side: int
+) -> npt.NDArray[np.int64]:
+    """Returns a bound of the tokens that each of `rows` takes, if it marks every image at most once.
+
+    Nothing is tokenized: a token is at least a byte of text.
+    """
+    firsts, ends = catalog.first_image[rows], catalog.first_image[rows + 1]
+    totals = np.concatenate([[0], _image_tokens(catalog.images, max_side).cumsum()])
+    text_bytes = pc.binary_length(catalog.instructions.take(pa.array(rows))).to_numpy()
+    template = 2 * unconditional_prompt(tokenizer).num_tokens + 2 * (ends - firsts)
+    most: npt.NDArray[np.int64] = totals[ends] - totals[firsts] + text_bytes + template + 1
+    return most
 
 
 def _image_tokens(images: npt.NDArray[np.void], max_side: int) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from omnigen.data.shards.check import require_matching_tar
 from omnigen.data.shards.columns import number_column, numbers, text_column, texts
@@ -116,6 +117,15 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.task_id)
+
+    def with_trigger(self, word: str) -> Catalog:
+        """Returns the catalog with `word` and a space before every instruction that does not contain the word."""
+        has = pc.match_substring(self.instructions, word)
+        prefixed = pc.binary_join_element_wise(
+            pa.scalar(word, pa.large_string()), self.instructions, pa.scalar(" ", pa.large_string())
+        )
+        instructions = pc.if_else(has, self.instructions, prefixed)
+        return replace(self, instructions=instructions)
 
     def sample_ref(self, number: int) -> SampleRef:
         """Returns sample `number`. Raises IndexError if there is none."""

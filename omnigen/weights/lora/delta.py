@@ -25,13 +25,15 @@ class Adapter:
 
     state: A (rank, in) and B (out, rank) of each layer, named `<layer>.lora_A.weight` and `<layer>.lora_B.weight`.
     scale: multiplies the change besides the configuration's own factor: 1 adds it, -1 takes it away; finite, or
-    UserError is raised. origin: a path to name in errors.
+    UserError is raised. origin: a path to name in errors. base: fingerprint of the weights it was trained beside; "" if
+    unknown, None to add it to any network of its size.
     """
 
     config: LoraConfig
     state: Mapping[str, Tensor]
     scale: float = 1.0
     origin: str = "adapter"
+    base: str | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
+BASE_FINGERPRINT = "omnigen.base"
+"""The key of the weights file's metadata under which the fingerprint of the base stands."""
 
 # Of PEFT's configuration: what `load_adapter` reads, and what changes nothing once an adapter is trained.
 READ = {"peft_type", "r", "lora_alpha", "use_rslora", "target_modules", "layers_to_transform", "exclude_modules"}
@@ -30,16 +32,20 @@ WITHOUT_EFFECT = {
 STARTS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
-def save_adapter(folder: Path, config: LoraConfig, state: Mapping[str, Tensor], base: str) -> None:
+def save_adapter(
+    folder: Path, config: LoraConfig, state: Mapping[str, Tensor], base: str, base_fingerprint: str = ""
+) -> None:
     """Writes an adapter's folder: the weights, then the configuration, each whole or not at all.
 
     state: what `lora_state` returns (whole tensors). base: name or path of the network it was trained on, for readers.
+    base_fingerprint: of that network's weights, by which it is known again.
     """
     from safetensors.torch import save
 
     tensors = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}
     with atomic_file(folder / WEIGHTS_FILE) as stream:
-        stream.write(save(tensors, metadata={"format": "pt"}))
+        known = {BASE_FINGERPRINT: base_fingerprint} if base_fingerprint else {}
+        stream.write(save(tensors, metadata={"format": "pt", **known}))
     document = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
@@ -91,9 +97,23 @@ def base_of(folder: Path) -> str:
     return base
 
 
-def read_adapters(folders: Iterable[Path], scale: float = 1.0) -> list[Adapter]:
-    """Reads the adapters in `folders`, to be added to a network with `scale`."""
-    return [Adapter(*load_adapter(folder), scale, str(folder)) for folder in folders]
+def read_adapters(folders: Iterable[Path], scale: float = 1.0, any_base: bool = False) -> list[Adapter]:
+    """Reads the adapters in `folders`, to be added to a network with `scale`.
+
+    any_base: to any network of their size, whatever weights they were trained beside.
+    """
+    return [
+        Adapter(*load_adapter(folder), scale, str(folder), None if any_base else _base_fingerprint(folder))
+        for folder in folders
+    ]
+
+
+def _base_fingerprint(folder: Path) -> str:
+    """Returns the fingerprint of the weights that an adapter was trained beside; "" if its file tells none."""
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS_FILE, "pt") as file:
+        return (file.metadata() or {}).get(BASE_FINGERPRINT, "")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_guidance_weights_are_those_of_the_formula() -> None:
 def test_the_prompt_cache_gives_the_velocities_of_the_whole_network() -> None:
     network = random_model()
     layout, references, noisy, timesteps = inputs(SAMPLES)
-    cache = KVCache(network, SAMPLES, references)
+    cache = KVCache(network, SAMPLES, references).targets(range(len(SAMPLES)))
     with torch.no_grad():
         for scale in (1.0, -0.5):
             changed = [scale * latent for latent in noisy]
@@ -108,7 +108,7 @@ def by_hand(model: OmniGen, images: list[np.ndarray], guidance: float, image_gui
 
 def test_generation_equals_the_formula_written_out(model: OmniGen, images: list[np.ndarray]) -> None:
     options = GenerationOptions(height=48, width=64, steps=3, seed=3, guidance=2.5, image_guidance=1.6)
-    picture = OmniGenPipeline(model, TOKENIZER, CODEC, max_side=64)(EDIT, images, options)
+    (picture,) = OmniGenPipeline(model, TOKENIZER, CODEC, max_side=64).draw(EDIT, images, options)
     assert picture.shape == (48, 64, 3)
     assert picture.dtype == np.uint8
     expected = by_hand(model, images, 2.5, 1.6, steps=3)
@@ -123,7 +123,7 @@ def test_in_bf16_the_picture_is_nearly_the_same(model: OmniGen, images: list[np.
     )
     options = GenerationOptions(height=48, width=64, steps=3, seed=3)
     exact, near = (
-        OmniGenPipeline(model, TOKENIZER, CODEC, 64, bf16=bf16)(EDIT, images, options) for bf16 in (False, True)
+        OmniGenPipeline(model, TOKENIZER, CODEC, 64, bf16=bf16).draw(EDIT, images, options)[0] for bf16 in (False, True)
     )
     hook.remove()
     assert set(dtypes[:4]) == {torch.float32}  # the prompt, then three steps
@@ -134,7 +134,7 @@ def test_in_bf16_the_picture_is_nearly_the_same(model: OmniGen, images: list[np.
 def small(model: OmniGen, prompt: str, images: Sequence[np.ndarray] = (), **options: Any) -> np.ndarray:
     """A picture of 32 x 16 pixels in two steps."""
     settings = GenerationOptions(**{"height": 32, "width": 16, "steps": 2, **options})
-    return OmniGenPipeline(model, TOKENIZER, CODEC)(prompt, images, settings)
+    return OmniGenPipeline(model, TOKENIZER, CODEC).draw(prompt, images, settings)[0]
 
 
 def test_the_seed_fixes_the_picture(model: OmniGen) -> None:
@@ -150,8 +150,8 @@ def test_the_timestep_shift_is_the_models_unless_one_is_given(model: OmniGen) ->
     assert not np.array_equal(plain, shifted)
     pipeline = OmniGenPipeline(model, TOKENIZER, CODEC, shift=3.0)
     options = GenerationOptions(height=32, width=16, steps=2)
-    assert np.array_equal(pipeline("a red house", options=options), shifted)
-    assert np.array_equal(pipeline("a red house", options=replace(options, shift=1.0)), plain)
+    assert np.array_equal(pipeline.draw("a red house", options=options)[0], shifted)
+    assert np.array_equal(pipeline.draw("a red house", options=replace(options, shift=1.0))[0], plain)
 
 
 def test_plain_guidance_needs_the_full_prompt_alone(model: OmniGen) -> None:

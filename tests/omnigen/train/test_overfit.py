@@ -55,11 +55,11 @@ def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp
     (tmp_path / "overfit.yaml").write_text(yaml.safe_dump(settings))
     run = train(tmp_path / "overfit.yaml", [], "auto", tmp_path / "run")
 
-    pipeline = OmniGenPipeline.load(run, device="cpu")
+    pipeline = OmniGenPipeline.from_pretrained(run, device="cpu")
     assert pipeline.max_side == SIDE
     options = GenerationOptions(height=SIDE, width=SIDE, steps=25, guidance=1.0, image_guidance=0.0)
     likeness: dict[str, float] = {}
     for sample, inputs, output in samples:
-        picture = pipeline(sample.instruction, [decode(image.data) for image in inputs], options)
+        (picture,) = pipeline.draw(sample.instruction, [decode(image.data) for image in inputs], options)
         likeness[sample.key] = peak_signal_to_noise(picture, decode(output.data))
     assert min(likeness.values()) >= 22, likeness

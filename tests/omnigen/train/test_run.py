@@ -119,10 +119,10 @@ def test_a_run_of_edits_that_change_nothing_fails(tmp_path):
 def test_a_run_is_sampled_with_the_timestep_shift_that_it_was_trained_with(shards, tmp_path):
     config = write_config(tmp_path / "c.yaml", shards, train={"steps": 1, "timestep_shift": 3.0})
     base = train(config, [], "auto", tmp_path / "run")
-    assert OmniGenPipeline.load(base, device="cpu").shift == 3.0
+    assert OmniGenPipeline.from_pretrained(base, device="cpu").shift == 3.0
     settings = [f"model.init={base}", "lora.rank=2", "train.timestep_shift=2.0"]
     adapted = train(config, settings, "auto", tmp_path / "adapted")
-    assert OmniGenPipeline.load(adapted, device="cpu").shift == 2.0
+    assert OmniGenPipeline.from_pretrained(adapted, device="cpu").shift == 2.0
 
 
 def test_the_moved_base_of_an_adapter_is_named_with_the_flags_that_work(shards, tmp_path, capsys):

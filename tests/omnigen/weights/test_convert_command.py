@@ -137,7 +137,6 @@ def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> 
     pytest.importorskip("torchvision", reason="diffusers' OmniGenPipeline needs torchvision")
     from diffusers import OmniGenPipeline
 
-    from omnigen.generate.options import GenerationOptions
     from omnigen.generate.pipeline import OmniGenPipeline as OurPipeline
 
     pipeline = OmniGenPipeline.from_pretrained(sources["diffusers"])
@@ -147,9 +146,8 @@ def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> 
     prompt = "a cat on the wall of a garden " * 20
     options = {"height": 32, "width": 48, "guidance_scale": 1.0, "num_inference_steps": 3}
     theirs = pipeline(prompt, latents=noise, output_type="np", **options).images[0]
-    ours = OurPipeline.load(sources["official"], device="cpu")(
-        prompt, options=GenerationOptions(height=32, width=48, steps=3, guidance=1.0)
-    )
+    our_pipeline = OurPipeline.from_pretrained(sources["official"], device="cpu")
+    ours = our_pipeline(prompt, latents=noise, output_type="np", **options).images[0]
     assert theirs.shape == ours.shape == (32, 48, 3)
     assert np.abs(theirs - ours / 255).max() < 2 / 255
 
