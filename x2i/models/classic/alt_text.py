@@ -31,7 +31,7 @@ _CAMERA_NAME = re.compile(
 )
 _ADDRESS = re.compile(r"(https?://|www\.|data:)\S*", re.IGNORECASE)
 _OPENING = re.compile(
-    r"(an?|the)? ?(image|photo|photograph|picture|pic|foto|img|illustration|graphic|figure|thumbnail|screenshot)"
+    r"(an?|the)? ?(image|photo|photograph|picture|pic|foto|img|illustration|graphic|figure|thumbnail|screenshot)\b"
     r"( (of|showing|for|from|by))?( (an?|the))?[ :.-]*",
     re.IGNORECASE,
 )
