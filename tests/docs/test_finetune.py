@@ -26,7 +26,6 @@ QUICK = {
 
 
 def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    words = [word.replace("manifests/", f"{REPOSITORY}/manifests/") for word in words]
     if words[0] == "x2i":
         return typed(words, folder, "--executor", "inline")
     quick = () if "--from" in words else QUICK.get(words[1], ())
