@@ -8,15 +8,13 @@ Needs the extra: pip install 'x2i[train]'. What follows the folders replaces val
 import sys
 from pathlib import Path
 
-import x2i
 from omnigen.configurations import find_configuration
-from omnigen.generate.options import GenerationOptions
 from omnigen.generate.pipeline import OmniGenPipeline
 from omnigen.train.run import train
 
 data, run, *settings = sys.argv[1:]
 train(find_configuration(Path("tiny")), [f"data.shards=[{data}]", *settings], out=Path(run))
 
-pipeline = OmniGenPipeline.load(Path(run))
-options = GenerationOptions(height=64, width=64, steps=10)
-x2i.Picture.of_pixels(pipeline("A cat looks into the camera", options=options)).save(Path(run) / "generated.png")
+pipeline = OmniGenPipeline.from_pretrained(run)
+pictures = pipeline("A cat looks into the camera", height=64, width=64, num_inference_steps=10)
+pictures.images[0].save(Path(run) / "generated.png")

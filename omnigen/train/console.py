@@ -57,7 +57,8 @@ def event_line(event: Event, setup: Setup) -> str:
         more = [f"{head}  passed over {len(samples) - MOST_SHOWN} more: see {BAD_SAMPLES}"]
         return "\n".join(shown + more if len(samples) > MOST_SHOWN else shown)
     if event.kind == "validation":
-        text = f"{head}  validation loss {values['loss']:.4f} ± {values['standard_error']:.4f}"
+        error = values["standard_error"]
+        text = f"{head}  validation loss {values['loss']:.4f}" + (f" ± {error:.4f}" if error else "")
         mean = values.get("mean_predictor")
         if mean is None:
             return text
