@@ -29,7 +29,8 @@ class Option:
 
     help: one line for `--help` and the reference. ge, le, gt, lt: bounds of numbers (for a list, of each item).
     flag: its spelling on the command line where that is not `--field-name`; a second spelling may follow a slash.
-    metavar: what stands for its value in the help. parse: makes the value of the texts typed on the command line.
+    metavar: what stands for its value in the help. parse: makes the value of the texts typed on the command line; a
+    function of the module, since a lambda in an annotation does not see the module's names.
     decides: whether the output's bytes depend on it; if not, it is no part of the fingerprint.
     """
 

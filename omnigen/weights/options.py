@@ -25,6 +25,11 @@ def parse_size(text: str) -> int:
     return size
 
 
+def last_size(texts: list[str]) -> int:
+    """Returns the size that the last of the typed texts means."""
+    return parse_size(texts[-1])
+
+
 @dataclass(frozen=True)
 class WriteOptions:
     """How a network is written. layout: one of LAYOUTS, or None for the source's. dtype: one of DTYPES.
@@ -46,7 +51,7 @@ class WriteOptions:
         Option(
             "Largest file of weights, such as 500MB or 2GiB. Default: 5GB.",
             metavar="SIZE",
-            parse=lambda texts: parse_size(texts[-1]),
+            parse=last_size,
         ),
     ] = 5 * 10**9
 

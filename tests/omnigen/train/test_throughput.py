@@ -42,7 +42,7 @@ def now(monkeypatch):
 
 def plan() -> StepPacks:
     """A step of two packs, one on each rank."""
-    ref = SampleRef("key", "task", "words", None, ())
+    ref = SampleRef("key", "task", "words", None, (), False)
     planned_samples = [
         PlannedSample(n, ref, Dropout.NONE, (), layout) for n, layout in enumerate((DRAWN, DRAWN, EDITED))
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from omnigen.tokenizer import load_tokenizer
 from omnigen.weights import load_model, read_description, save_model
@@ -292,7 +293,7 @@ def test_every_layout_draws_the_same_picture(sources: dict[str, Path], tmp_path:
         out = tmp_path / f"{number}.png"
         options = ("--steps", 2, "--height", 32, "--width", 48, "--out", out)
         assert omnigen("generate", "--model", folder, "--prompt", "a cat", *options) == 0
-        pictures.append(out.read_bytes())
+        pictures.append(Image.open(out).tobytes())  # the file also says which model drew it
     assert pictures[0] == pictures[1] == pictures[2]
 
 
@@ -317,7 +318,7 @@ def test_the_command_line_says_what_it_did_and_where_files_are_missing(
         (["{ours}", "{out}", "--to", "ours", "--dtype", "int8"], "expected one of"),
         (["{ours}", "{ours}", "--to", "ours"], "exists already"),
         (["{ours}", "{out}", "--to", "ours", "--max-shard-size", "lots"], "such as 5GB"),
-        (["{ours}", "{out}", "--to", "ours", "--seed", str(1 << 32)], r"from 0 to 2^32 - 1"),
+        (["{ours}", "{out}", "--to", "ours", "--seed", str(1 << 32)], "0<=x<=4294967295"),
         (["{ours}", "{out}", "--to", "ours", "--codec", "dct:12"], "leave --codec out"),
         (["{out}", "{out}", "--to", "ours"], "expected the folder of a training run"),
         (["{ours}", "{out}", "--to", "ours", "--lora", "{ours}"], "adapter_config.json"),

@@ -234,10 +234,10 @@ def test_large_bodies_that_wait_for_memory_are_not_taken_for_slow(
     async def run() -> list[int | str]:
         async def fetch(site: Site) -> int | str:
             async with fetcher.get(site.url("/0.jpg")) as outcome:
-                await asyncio.sleep(0.5)  # decoding it, say
+                await asyncio.sleep(2)  # decoding it, say: six of them take longer than the timeout
                 return len(outcome.data) if isinstance(outcome, Fetched) else outcome.detail
 
-        async with Fetcher(policy(timeout=2.0)) as fetcher:
+        async with Fetcher(policy(timeout=8.0)) as fetcher:
             return await asyncio.gather(*map(fetch, sites))
 
     assert asyncio.run(run()) == [len(body)] * 6
