@@ -21,16 +21,15 @@ def entries(kind: str, name: str | None = None) -> list[dict[str, Any]]:
 
 def described(name: str, kind: Any, **more: Any) -> dict[str, Any]:
     """Returns what a registered class says of itself."""
-    options = {
-        field.name: {"help": field.option.help, "default": default}
-        for field, default in zip(option_fields(kind), defaults(kind).values(), strict=True)
-    }
+    shown = defaults(kind) if is_dataclass(kind) else {}
+    helped = {field.name: field.option.help for field in option_fields(kind)} if shown else {}
+    options = {option: {"help": helped[option], "default": default} for option, default in shown.items()}
     return {
         "name": name,
         "title": getattr(kind, "title", ""),
         "extra": getattr(kind, "extra", ""),
         "license": getattr(kind, "license", ""),
-        "options": options if is_dataclass(kind) else {},
+        "options": options,
         **more,
     }
 
@@ -90,6 +89,12 @@ def _exporters(name: str | None) -> Iterator[dict[str, Any]]:
     yield from _plain(EXPORTERS, name)
 
 
+def _codecs(name: str | None) -> Iterator[dict[str, Any]]:
+    from omnigen.codecs.base import CODECS  # the command line names the extra if torch is not there
+
+    yield from _plain(CODECS, name)
+
+
 def _manifests(name: str | None) -> Iterator[dict[str, Any]]:
     from pipelines.manifest import MANIFESTS
 
@@ -123,6 +128,7 @@ CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "sources": _sources,
     "importers": _importers,
     "exporters": _exporters,
+    "codecs": _codecs,
     "manifests": _manifests,
     "configurations": _configurations,
 }
