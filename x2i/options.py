@@ -146,7 +146,7 @@ def as_config(instance: Any) -> dict[str, Any]:
     }
 
 
-def defaults(kind: type) -> dict[str, Any]:
+def defaults(kind: Any) -> dict[str, Any]:
     """Returns each option's default by name, as a reader would write it; a required one has "required"."""
     return {f.name: "required" if f.required else _json_value(f.default) for f in option_fields(kind)}
 
