@@ -14,14 +14,7 @@ from tests.support import REPOSITORY
 
 ROOMS_FOR_OMNIGEN = "sample tasks store image registry options command_options settings errors reasons seeding"
 OMNIGEN_MAY_USE = tuple(f"x2i.{name}" for name in ROOMS_FOR_OMNIGEN.split())
-MAY_USE_OMNIGEN = tuple(
-    f"pipelines/{name}.py" for name in ("catalog", "cli", "commands/build", "commands/train")
-)
-    "pipelines/catalog.py",
-    "pipelines/commands/build.py",
-    "pipelines/cli.py",
-    "pipelines/commands/train.py",
-)
+MAY_USE_OMNIGEN = tuple(f"pipelines/{name}.py" for name in ("catalog", "cli", "commands/build", "commands/train"))
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
