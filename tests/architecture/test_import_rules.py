@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -91,13 +91,14 @@ def test_omnigen_works_without_ray_webdataset_and_diffusers():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
 
-def test_help_answers_in_half_a_second():
+def test_help_takes_less_than_half_a_second_of_a_core():
     command = [str(Path(sys.executable).with_name("x2i")), "--help"]
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = os.times()
         subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert min(times) < 0.5
 
 
