@@ -120,7 +120,7 @@ def test_a_folder_is_stored_with_its_captions_and_without_gps(tmp_path: Path) ->
     assert [(Path(r.url).name, r.text, r.license, str(r.reason or r.format)) for r in records] == [
         ("2.png", "the same", "CC0", "png"),
         ("broken.jpg", "", "", "image_truncated"),
-        ("1.jpg", "A woman in orange", "", "jpeg"),
+        ("1.jpg", "A woman\n in orange", "", "jpeg"),
     ]
     assert json.loads(records[0].extra) == {"year": 1993}
     stored = read_range(tmp_path / "data" / "images" / "00000.tar", records[2].data_offset, records[2].data_size)
