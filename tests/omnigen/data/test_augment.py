@@ -79,6 +79,8 @@ def test_most_of_our_own_phrasings_let_a_plain_caption_be_mirrored():
 
     told = []
     for path in sorted(Path(instructions).parent.glob("*.yaml")):
+        if path.stem in RECIPES and not RECIPES.get(path.stem).mirrorable:
+            continue  # its samples are never mirrored, whatever the words
         phrasings = yaml.safe_load(path.read_text())["phrasings"]
         texts = [entry if isinstance(entry, str) else entry["phrasing"] for entry in phrasings]
         telling = [text for text in texts if telling_word(text.replace("{", " ").replace("}", " "))]
