@@ -48,7 +48,7 @@ def test_every_data_command_works(folder: Path) -> None:
         "inspect data --sheet sheet.png --html gallery",
         "export data --to exported --format omnigen-jsonl",
         "plan --images 1k",
-        *(f"list {kind}" for kind in CATALOGS),
+        *(f"list {kind}" for kind in CATALOGS if kind != "codecs"),  # those are torch modules
     ):
         ended = run_without_extras(folder, *command.split())
         assert ended.returncode == 0, f"x2i {command}\n{ended.stdout}{ended.stderr}"
