@@ -120,16 +120,16 @@ def photos(folder: Path, tmp_path: Path) -> Path:
 def test_the_notebook_of_photographs(photos: Path) -> None:
     shown = run_notebook(photos, "photographs.ipynb")
     assert any(line.startswith("[Dataset: ") for line in shown)
-    assert any(line.startswith("[Picture: ") for line in shown)
+    assert any(line.startswith(("[Picture: ", "[Image: ")) for line in shown)
     assert any("is_duplicate" in line for line in shown)
 
 
 def test_the_notebook_of_samples(photos: Path) -> None:
     shown = run_notebook(photos, "samples.ipynb")
-    assert sum(line.startswith("[Picture: ") for line in shown) == 6
+    assert sum(line.startswith(("[Picture: ", "[Image: ")) for line in shown) == 6
     assert sum("[(3, " in line for line in shown) == len(NAMES)
 
 
 def test_the_notebook_of_training(photos: Path) -> None:
     shown = run_notebook(photos, "training.ipynb", '["train.steps=500"]', repr(FEW_STEPS))
-    assert shown[-1].startswith("[Picture: ")
+    assert shown[-1].startswith(("[Picture: ", "[Image: "))
