@@ -23,7 +23,7 @@ class PlannedPartition:
     id: the partition's name: "00000", or a shard name such as "canny_to_image-1in-00000".
     rows: the plan; written to plans/<stage>/<id>.parquet and handed to the worker.
     config: what else decides the partition's bytes (JSON values).
-    inputs: what the worker reads in addition to the plan: name -> digest (`Commit.outputs_digest` of the partition read).
+    inputs: what the worker reads in addition to the plan: name -> digest (`Commit.outputs_digest` of the partition.
     """
 
     id: str
