@@ -90,8 +90,7 @@ def _piece(start: int, count: int) -> pa.Table:
 
 def plan(table: Path, root: Path) -> dict[str, Any]:
     """Plans `table` into the dataset at `root`, then does what a continued run does first."""
-    from pipelines.engine.ledger import plan_status
-    from pipelines.engine.planning import recorded_plan, write_plan
+    from pipelines.engine.planning import plan_status, recorded_plan, write_plan
     from pipelines.stages.crawl.incremental import crawl_runs
     from pipelines.stages.crawl.stage import CrawlStage
     from x2i.store import Dataset, paths

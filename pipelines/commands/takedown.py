@@ -56,8 +56,8 @@ def command(
 
 def take_down(root: Path, request: Request, **options: Any) -> dict[str, Any]:
     """Carries out `request` while no other command writes to the dataset: see `x2i.takedown.run.take_down`."""
-    from pipelines.engine.locks import WHOLE, exclusive_lock
     from x2i.store import Dataset
+    from x2i.store.files.locks import WHOLE, exclusive_lock
     from x2i.takedown import run
 
     with exclusive_lock(root, WHOLE, "another x2i command is running on this dataset: wait for it or stop it"):

@@ -14,22 +14,24 @@ import typer
 
 from pipelines.engine.console import StageProgress, StageSummary, print_preview, print_summary
 from pipelines.engine.executors.select import PartitionExecutor, open_executor
-from pipelines.engine.ledger import (
-    PlanStatus,
-    check_options_unchanged,
-    check_unchanged,
-    delete_outputs,
-    plan_status,
-    stage_lock,
-)
 from pipelines.engine.options import RunOptions
 from pipelines.engine.partition import Batch, Result, WorkItem, record_failure
-from pipelines.engine.planning import preview_plan, recorded_plan, write_plan
+from pipelines.engine.planning import (
+    PlanStatus,
+    delete_outputs,
+    has_options,
+    plan_status,
+    preview_plan,
+    recorded_plan,
+    stage_lock,
+    write_plan,
+)
+from pipelines.engine.refusals import options_changed, results_stale
 from pipelines.engine.stage import Stage
 from x2i.store import Dataset
-from x2i.store.commits import Counts
-from x2i.store.files.logs import append_log
-from x2i.store.plans import Plan, is_plan_whole
+from x2i.store.commits import Counts, list_commits
+from x2i.store.files.remote import append_log
+from x2i.store.plans import Plan, is_plan_whole, read_plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,8 +105,9 @@ def dataset_for_ingest(root: Path, options: RunOptions, name: str | None = None)
 
 
 def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan, PlanStatus]:
-    if not options.overwrite:
-        check_options_unchanged(dataset, stage)
+    earlier = read_plan(dataset.root, stage.name)
+    if earlier is not None and not has_options(earlier, stage) and not options.overwrite:
+        _refuse_if_committed(dataset, stage, earlier)  # before planning, which may be long
     plan = recorded_plan(dataset, stage)
     status = plan_status(dataset, plan) if plan is not None else None
     if plan is None or status is None or not is_plan_whole(dataset.root, plan, status.todo):
@@ -112,9 +115,14 @@ def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan,
         status = plan_status(dataset, plan)
     if options.overwrite:
         delete_outputs(dataset, status.stale)
-    else:
-        check_unchanged(dataset, plan, status)
+    elif status.stale:
+        raise results_stale(dataset, plan, status.stale)
     return plan, status
+
+
+def _refuse_if_committed(dataset: Dataset, stage: Stage, earlier: Plan) -> None:
+    if any(True for _ in list_commits(dataset.root, stage.name)):
+        raise options_changed(dataset, stage, earlier)
 
 
 def _items(plan: Plan, status: PlanStatus, limit: int | None) -> list[WorkItem]:

@@ -23,7 +23,7 @@ from x2i.resources import Resources
 from x2i.store import Dataset
 from x2i.store.columns import read_column, write_column
 from x2i.store.commits import Counts, list_commits
-from x2i.store.files.logs import append_log
+from x2i.store.files.remote import append_log
 from x2i.store.images import read_image_index
 
 LOCATION = ("key", "data_offset", "data_size")

@@ -1,8 +1,10 @@
 """Counts the files and functions of this project that one caption, one crawled URL, one sample and one import execute.
 
-    python -m tests.architecture.trace
+    python -m tests.architecture.trace [--files]
 
-Each command runs once untraced, so that imports do not count, then on a fresh dataset with every call recorded.
+Each command runs once untraced, so that imports do not count, then on a fresh dataset with every call recorded. The
+second pair of numbers is the worker's part: what runs for the images, after the command line and the engine have
+planned them and before the engine commits the result.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
@@ -23,18 +26,34 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipelines.engine.partition import StageWorkers
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = tuple(str(ROOT / name) + "/" for name in ("x2i", "pipelines", "omnigen"))
 INLINE = ("--executor", "inline")
 
 
-def traced(work: Callable[[], None]) -> set[CodeType]:
-    """Returns the code objects of this project's functions that `work` called, in all threads."""
+def traced(work: Callable[[], None]) -> tuple[set[CodeType], set[CodeType]]:
+    """Returns the code objects of this project's functions that `work` called, and those a stage's worker called.
+
+    Threads count too. A worker runs while `StageWorkers.run` does, but for what commits its result.
+    """
     called: set[CodeType] = set()
+    by_worker: set[CodeType] = set()
+    running: list[CodeType] = []
+    run, commit = StageWorkers.run.__code__, StageWorkers._committed.__code__
 
     def record(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(PACKAGES) and _is_function(frame.f_code):
-            called.add(frame.f_code)
+        code = frame.f_code
+        if event == "return" and running and code is running[-1]:
+            running.pop()
+        if event != "call" or not code.co_filename.startswith(PACKAGES) or not _is_function(code):
+            return
+        called.add(code)
+        if code in (run, commit):
+            running.append(code)
+        elif running and running[-1] is run:
+            by_worker.add(code)
 
     threading.setprofile(record)
     sys.setprofile(record)
@@ -43,7 +62,7 @@ def traced(work: Callable[[], None]) -> set[CodeType]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    return called
+    return called, by_worker
 
 
 def _is_function(code: CodeType) -> bool:
@@ -99,24 +118,28 @@ def trips(folder: Path, table: str, data: Path) -> dict[str, Callable[[], None]]
     }
 
 
-def measure() -> dict[str, set[CodeType]]:
-    """Returns the functions that each trip executes."""
+def measure() -> dict[str, tuple[set[CodeType], set[CodeType]]]:
+    """Returns the functions that each trip executes: all, and those of its stage's worker."""
     with tempfile.TemporaryDirectory() as name, site(Path(name)) as table:
         for work in trips(Path(name), table, Path(name) / "warm").values():
             work()
         return {trip: traced(work) for trip, work in trips(Path(name), table, Path(name) / "counted").items()}
 
 
+def _files(called: set[CodeType]) -> Counter[str]:
+    return Counter(Path(code.co_filename).relative_to(ROOT).as_posix() for code in called)
+
+
 def main() -> None:
-    for trip, called in measure().items():
-        files: dict[str, int] = {}
-        for code in called:
-            name = Path(code.co_filename).relative_to(ROOT).as_posix()
-            files[name] = files.get(name, 0) + 1
-        print(f"{trip}: {len(files)} files, {len(called)} functions")
+    for trip, (called, by_worker) in measure().items():
+        files, worker_files = _files(called), _files(by_worker)
+        print(
+            f"{trip}: {len(files)} files, {len(called)} functions; "
+            f"of these its worker: {len(worker_files)} files, {len(by_worker)} functions"
+        )
         if "--files" in sys.argv:
             for name, count in sorted(files.items()):
-                print(f"  {count:3d} {name}")
+                print(f"  {count:3d} {worker_files[name]:3d} {name}")
 
 
 if __name__ == "__main__":

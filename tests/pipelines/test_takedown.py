@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.commands.takedown import take_down
-from pipelines.engine.locks import shared_lock
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import StageSummary, execute
 from pipelines.stages.annotate import AnnotateStage
@@ -48,6 +47,7 @@ from x2i.importers.x2i_jsonl import X2IJsonl
 from x2i.reasons import Reason, Status
 from x2i.store import Dataset
 from x2i.store.commits import list_commits, list_stages
+from x2i.store.files.locks import shared_lock
 from x2i.store.files.remote import dataset_path
 from x2i.store.images import record_from_row
 from x2i.store.tombstones import Tombstones

@@ -127,6 +127,13 @@ def pending_files(root: Path) -> list[Path]:
     return sorted((root / FOLDER).glob(f"*{JOURNAL_SUFFIX}"))
 
 
+def refuse_pending(root: Path) -> None:
+    """Raises UserError if a takedown was begun and not finished: nothing may be made from what it is removing."""
+    for path in pending_files(root):
+        remedy = f"run `x2i takedown {root}` first, which finishes it"
+        raise UserError(f"{root}: takedown {path.stem} was begun and not finished: {remedy}")
+
+
 def read_record(path: Path) -> TakedownRecord:
     """Raises UserError if the record is damaged."""
     try:

@@ -10,9 +10,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from x2i.errors import RunError, UserError
+from x2i.errors import RunError
 from x2i.store.files.atomic import write_json
-from x2i.store.tombstones import TakedownRecord, journal_file, pending_files
+from x2i.store.tombstones import TakedownRecord, journal_file
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,3 @@ def read_journal(path: Path) -> Journal:
         raise RunError(
             f"{path}: damaged journal of a takedown ({error!r}): delete it and ask for the takedown again"
         ) from error
-
-
-def refuse_pending(root: Path) -> None:
-    """Raises UserError if a takedown was begun and not finished: nothing may be made from what it is removing."""
-    for path in pending_files(root):
-        remedy = f"run `x2i takedown {root}` first, which finishes it"
-        raise UserError(f"{root}: takedown {path.stem} was begun and not finished: {remedy}")

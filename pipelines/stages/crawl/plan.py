@@ -23,8 +23,7 @@ from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
 from x2i.store import Dataset, paths
 from x2i.store.commits import digest
-from x2i.store.files.logs import append_log
-from x2i.store.files.remote import list_files
+from x2i.store.files.remote import append_log, list_files
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.redact import without_tombstoned
 

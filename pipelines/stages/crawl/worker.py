@@ -27,7 +27,7 @@ from x2i.image_record import ImageRecord
 from x2i.reasons import Status
 from x2i.store import paths
 from x2i.store.commits import Counts
-from x2i.store.files.logs import append_log
+from x2i.store.files.remote import append_log
 from x2i.store.images import ImagePartitionWriter, image_partition
 from x2i.store.tombstones import Tombstones
 from x2i.takedown.tombstone_filter import taken_down_rows, without_taken_down

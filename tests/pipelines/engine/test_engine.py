@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engine.ledger import stage_lock
 from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.planning import stage_lock
 from pipelines.engine.run import execute
 from tests.support import REPOSITORY
 from tests.support.toy_stage import SharedStage, SquareStage

@@ -7,11 +7,16 @@ business of each fsspec library and its environment variables, such as AWS_ENDPO
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from x2i.errors import UserError
+from x2i.store import paths
 
 _VERSION_NAMES = ("ETag", "etag", "generation", "mtime", "created", "LastModified", "last_modified")
 
@@ -94,6 +99,23 @@ def read_many(files: list[Path]) -> list[bytes]:
         return [path.read_bytes() for path in files]
     found = _fs(files[0]).cat([_key(path) for path in files])
     return [found[_key(path)] for path in files] if isinstance(found, dict) else [found]
+
+
+def append_log(root: Path, log: str, document: Mapping[str, Any]) -> None:
+    """Adds one line of JSON to the log called `log` of the dataset at `root`.
+
+    The line is a single write, so that lines of several processes do not mix. A store cannot append: there, each line
+    becomes a file of its own in a folder, named by the clock.
+    """
+    path = paths.log_file(root, log)
+    line = json.dumps(document, ensure_ascii=False).encode() + b"\n"
+    if is_remote(path):
+        path = path.with_suffix("") / f"{time.time_ns()}-{secrets.token_hex(4)}.jsonl"
+        path.write_bytes(line)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab", buffering=0) as stream:
+        stream.write(line)
 
 
 def _version(info: dict[str, Any]) -> str:
