@@ -165,12 +165,12 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_it_has_room(config, finish
         pytest.skip("a small disk can be mounted by root alone")
     try:
         options = ("--set", f"checkpoint.background={background}")
-        full = training_runs.train(config, disk / "run", *options)
+        full = training_runs.train_apart(config, disk / "run", *options)
         assert full.returncode == 1, full.stderr
         # TensorBoard's own thread may say its part before it, after it or in between.
         assert re.search(r"omnigen: .*No space left on device", full.stderr), full.stderr
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
-        again = training_runs.train(config, disk / "run", *options)
+        again = training_runs.train_apart(config, disk / "run", *options)
         assert again.returncode == 0, again.stderr
         assert (disk / "run" / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
     finally:
