@@ -2,11 +2,13 @@
 
 Such a shard is a WebDataset tar in our naming: KEY.json with `task` and `instruction`, KEY.input_1.jpg ... and
 KEY.output.jpg, endings in any case. `sizes` and `source.uids` in the JSON are used if they are there; otherwise sizes
-are read from the images' headers, and each sample counts as a photograph of its own.
+are read from the images' headers, and each sample counts as a photograph of its own, known by its key, its JSON and the
+sizes of its images, wherever the shard lies and however it is called.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -31,8 +33,10 @@ from x2i.store.shards import SHARD_SCHEMA, index_row
 from x2i.store.verify.scan import MAX_JSON_BYTES, sample_images
 
 log = logging.getLogger(__name__)
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 MOST_SHOWN = 5
+_OWN = "sample:"
+"""Begins the uids of samples that name no photograph."""
 
 
 def make_index(found: FoundShard, cache: FileCache | None) -> ShardIndex:
@@ -65,8 +69,8 @@ CAPTIONED = (
 def scan_unindexed(tar: Path, name: str) -> bytes:
     """Returns the index of the tar as Parquet (SHARD_SCHEMA); samples with something amiss are left out, and logged.
 
-    name: what the shard is called in errors, and in the uids of samples that name none. Raises UserError for a tar that
-    is damaged or holds members that are refused, a duplicate key, or if no sample of it can be used.
+    name: what the shard is called in errors. Raises UserError for a tar that is damaged or holds members that are
+    refused, a duplicate key, or if no sample of it can be used.
     """
     members, problems = survey_members(tar)
     if problems:
@@ -80,14 +84,14 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
                 raise UserError(f"{name}: duplicate key {key!r}, or its members are not together")
             seen.add(key)
             try:
-                rows.append(_row(reader, tar, name, key, _by_suffix(list(group))))
+                rows.append(_row(reader, tar, key, _by_suffix(list(group))))
             except (ValueError, DroppedError) as error:
                 complaints.append(f"sample {key!r}: {error}")
     if not rows:
         hint = "" if any(_is_sample(member) for member in members) else f". {CAPTIONED.format(name)}"
         what = "; ".join(complaints[:MOST_SHOWN]) or "it is empty"
         raise UserError(f"{name}: no sample that can be trained on: {what}{hint if complaints else ''}")
-    own = sum(row["uids"] == [f"{name}#{row['key']}"] for row in rows)
+    own = sum(row["uids"][0].startswith(_OWN) for row in rows)
     if own:
         log.warning("%s: %d samples name no source.uids: each counts as a photograph of its own", name, own)
     if complaints:
@@ -99,13 +103,13 @@ def scan_unindexed(tar: Path, name: str) -> bytes:
     return stream.getvalue()
 
 
-def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, Member]) -> dict[str, Any]:
+def _row(reader: RangeReader, tar: Path, key: str, files: dict[str, Member]) -> dict[str, Any]:
     if not re.match(KEY_RULE, key.replace("/", "-")):
         raise ValueError("a name of 1 to 250 characters, without control characters and backslashes, was expected")
     names, complaints = sample_images({suffix: member for suffix, member in files.items() if _is_known(suffix)})
     if complaints:
         raise ValueError("; ".join(complaints))
-    document = _document(reader, tar, files.get("json"))
+    document, digest = _document(reader, tar, files.get("json"))
     task, instruction = document.get("task"), document.get("instruction")
     if not isinstance(task, str) or not TASK_PATTERN.fullmatch(task):
         raise ValueError(f"task: found {task!r}, expected 1 to 40 of the characters a-z 0-9 _")
@@ -114,7 +118,7 @@ def _row(reader: RangeReader, tar: Path, name: str, key: str, files: dict[str, M
     if problem := wrong_marks(instruction, len(names) - 1):
         raise ValueError(problem)
     key = key.replace("/", "-")
-    uids = _uids(document) or [f"{name}#{key}"]
+    uids = _uids(document) or [_own_uid(key, digest, [files[n].size for n in names])]
     sizes = _sizes(document.get("sizes"), len(names)) or [_size(reader, tar, files[n]) for n in names]
     is_mirrorable = document.get("mirrorable") is True
     return index_row(key, task, instruction, sizes, names, files, uids, mirrorable=is_mirrorable)
@@ -144,13 +148,20 @@ def _is_known(suffix: str) -> bool:
     return suffix == "json" or suffix.startswith(("input_", "output."))
 
 
-def _document(reader: RangeReader, tar: Path, member: Member | None) -> dict[str, Any]:
+def _own_uid(key: str, json_digest: str, sizes: list[int]) -> str:
+    """Returns the uid of a sample that names no photograph: of what it holds, never of where its shard lies."""
+    return _OWN + hashlib.sha256(json.dumps([key, json_digest, sizes]).encode()).hexdigest()[:24]
+
+
+def _document(reader: RangeReader, tar: Path, member: Member | None) -> tuple[dict[str, Any], str]:
+    """Returns the JSON of a sample, and the digest of its text."""
     if member is None or member.size > MAX_JSON_BYTES:
         raise ValueError("the JSON member is missing" if member is None else f"a JSON member of {member.size} bytes")
-    document = json.loads(reader.read(tar, member.offset, member.size))
+    text = reader.read(tar, member.offset, member.size)
+    document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("the JSON member: expected an object with task and instruction")
-    return document
+    return document, hashlib.sha256(text).hexdigest()
 
 
 def _sizes(given: Any, count: int) -> list[list[int]] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnigen.weights.lora.config import LoraConfig
 from omnigen.weights.lora.delta import DOWN, UP, Adapter, layers_of
+from omnigen.weights.lora.from_diffusers import from_diffusers
 from x2i.errors import UserError
 from x2i.store.files.atomic import atomic_file, write_json
 
@@ -69,6 +70,8 @@ def save_adapter(
 def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     """Reads an adapter that `save_adapter` or PEFT wrote; returns its configuration and `lora_state`'s tensors.
 
+    One that was trained on diffusers' network comes under our names.
+
     Raises UserError for a kind of adapter that is more than a low-rank change of linear layers (DoRA, modules_to_save,
     ranks that differ by layer...), and for files that are missing, damaged or do not belong together.
     """
@@ -86,7 +89,7 @@ def load_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from error
     _require_fit(folder, config, state)
-    return config, state
+    return from_diffusers(config, state)
 
 
 def base_of(folder: Path) -> str:

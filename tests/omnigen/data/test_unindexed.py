@@ -96,6 +96,22 @@ def test_the_index_is_made_once_and_again_if_the_tar_changes(tmp_path, cache):
     assert len(Catalog.open([folder], cache=cache)) == 5
 
 
+def test_a_shard_that_is_moved_renamed_or_on_another_machine_is_split_the_same_way(tmp_path):
+    folder = write(tmp_path / "here", [sample(number) for number in range(12)])
+    first = Catalog.open([folder], 0.3)
+    (tmp_path / "deep").mkdir()
+    moved = folder.rename(tmp_path / "deep/there")
+    assert Catalog.open([moved], 0.3).fingerprint() == first.fingerprint()
+    (moved / "00000.tar").rename(moved / "train-7.tar")
+    assert Catalog.open([moved / "train-7.tar"], 0.3).fingerprint() == first.fingerprint()
+
+
+def test_samples_of_one_key_in_two_folders_are_two_photographs(tmp_path):
+    words = [json.dumps({"task": "restyle", "instruction": f"{n} {placeholder(1)}"}).encode() for n in range(2)]
+    folders = [write(tmp_path / name, [sample(1, json=text)]) for name, text in zip("ab", words)]
+    assert Catalog.open(folders, 0.01).held_out.sum() == 1
+
+
 def test_sizes_and_sources_that_the_json_gives_are_used(tmp_path):
     document = {
         "task": "restyle",

@@ -11,9 +11,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from omnigen.weights.lora import LoraConfig, add_lora, load_adapter, load_lora_state, lora_state, save_adapter
+from omnigen.weights import from_diffusers, save_model
+from omnigen.weights.convert import convert
+from omnigen.weights.lora import (
+    Adapter,
+    LoraConfig,
+    add_lora,
+    load_adapter,
+    load_lora_state,
+    lora_state,
+    merge_adapter,
+    save_adapter,
+)
+from omnigen.weights.options import Conversion
 from tests.omnigen.weights.test_lora import CONFIGURED, adapted, outputs
-from tests.support.tiny_network import random_model, relative_error
+from tests.support.tiny_network import CONFIG, random_model, relative_error
 from x2i.errors import UserError
 
 
@@ -160,3 +172,26 @@ def test_a_configuration_of_another_factor_is_another_output(tmp_path: Path) -> 
     save_adapter(tmp_path, LoraConfig(rank=4, alpha=2.0, rslora=True), state, base="")
     config, _ = load_adapter(tmp_path)
     assert config.scaling == 1.0
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["to_q", "to_k", "to_v"], ["to_v"], ["to_q", "to_out.0", "down_proj"], ["linear_1", "proj_out", "to_k"]],
+)
+def test_an_adapter_of_diffusers_network_changes_ours_in_the_same_way(tmp_path: Path, targets: list[str]) -> None:
+    peft, diffusers = pytest.importorskip("peft"), pytest.importorskip("diffusers")
+    model = random_model()
+    save_model(tmp_path / "ours", CONFIG, model.state_dict(), tokenizer="bytes", codec="dct:4", image_size=64)
+    convert(tmp_path / "ours", tmp_path / "theirs", Conversion("diffusers"))
+    base = diffusers.OmniGenTransformer2DModel.from_pretrained(tmp_path / "theirs/transformer")
+    theirs = peft.get_peft_model(base, peft.LoraConfig(r=2, lora_alpha=3, target_modules=targets))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, value in theirs.named_parameters():
+            if "lora_B" in name:
+                value.normal_(std=0.05, generator=generator)
+    theirs.save_pretrained(tmp_path / "adapter")
+    merge_adapter(model, Adapter(*load_adapter(tmp_path / "adapter")))
+    expected = from_diffusers(theirs.merge_and_unload().state_dict())
+    for name, weight in model.state_dict().items():
+        assert torch.allclose(weight, expected[name], atol=1e-6), name
