@@ -22,6 +22,7 @@ COMMANDS = {
         "Score every image: resolution, sharpness, exposure, entropy, phash.",
     ),
     "dedup": ("pipelines.commands.dedup", "Find exact and near duplicates."),
+    "semantic-dedup": ("pipelines.commands.semantic_dedup", "Find images that show the same, by their embeddings."),
     "caption": ("pipelines.commands.caption", "Write a caption for every image."),
     "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
     "annotate": ("pipelines.commands.annotate", "Run any annotation by its name: depth maps, ..."),

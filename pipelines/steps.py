@@ -57,6 +57,12 @@ def _dedup(options: Options, where: str) -> list[Stage]:
     return [from_mapping(DuplicatesStage, options, where)]
 
 
+def _semantic_dedup(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.semantic_duplicates import SemanticDuplicatesStage
+
+    return [from_mapping(SemanticDuplicatesStage, options, where)]
+
+
 def _subjects(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.relate.subjects import SubjectsStage
 
@@ -77,6 +83,7 @@ STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "detect": lambda options, where: [_annotation("entities", options, where)],
     "embed": lambda options, where: [_annotation("embeddings", options, where)],
     "dedup": _dedup,
+    "semantic-dedup": _semantic_dedup,
     "subjects": _subjects,
     "materialize": _materialize,
 }

@@ -1,4 +1,4 @@
-"""How images relate to each other: exact and near duplicates, and pairs that show the same thing."""
+"""How images relate to each other: exact, near and semantic duplicates, and pairs that show the same thing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from x2i.tables import TableSpec
 
 RELATIONS: Registry[Relation] = Registry(
     "relation",
-    {"duplicates": "x2i.relate.duplicates:Duplicates", "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs"},
+    {
+        "duplicates": "x2i.relate.duplicates:Duplicates",
+        "semantic_duplicates": "x2i.relate.semantic_duplicates:SemanticDuplicates",
+        "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs",
+    },
 )
 
 

@@ -1,0 +1,89 @@
+"""The stage of the relation `semantic_duplicates`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.engine.stage import Outcome, PlannedPartition
+from pipelines.stages.relate import PARTITION, image_inputs, stored_images
+from x2i.errors import UserError
+from x2i.options import as_config
+from x2i.recipes.plan import makers
+from x2i.relate.semantic_duplicates import SemanticDuplicates
+from x2i.store import Dataset
+from x2i.store.columns import write_relation
+from x2i.store.query.preference import ranked, tables_of
+from x2i.store.query.views import list_views
+
+
+@dataclass(frozen=True)
+class SemanticDuplicatesStage(SemanticDuplicates):
+    """embeddings, flatness, and what the preference names -> relations/semantic_duplicates."""
+
+    name = SemanticDuplicates.spec.name
+    format_version = 1
+    writes = name
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        named = {self.embeddings, *([self.flatness] if self.flatness else []), *tables_of(self.prefer)}
+        return tuple(sorted(named))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return "images", *self.tables
+
+    def config(self) -> dict[str, Any]:
+        return as_config(self)
+
+    def inputs(self, dataset: Dataset) -> dict[str, str]:
+        views = list_views(dataset)
+        read = [views[name].digests for name in self.tables if name in views]
+        return image_inputs(dataset) | {path: digest for digests in read for path, digest in digests.items()}
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        """Yields one partition: every stored image with its rank, and whether it is flat.
+
+        Raises UserError if a column that is read has not been made, or not of every stored image.
+        """
+        images = stored_images(dataset, ["key"])
+        views = list_views(dataset)
+        for name in self.tables:
+            if name not in views:
+                made = makers().get(name)
+                hint = f"run `x2i {made}` first" if made else f"there are: {', '.join(views)}"
+                raise UserError(f"{dataset.root}: {self.name} reads {name!r}, which has not been made: {hint}")
+        rows = ranked(dataset, self.prefer, makers())
+        flat = np.zeros(rows.num_rows, bool)
+        if self.flatness:
+            score = dataset.column(self.flatness).select(["key", "score"])
+            found = pc.index_in(rows["key"], score["key"].combine_chunks())
+            flat = pc.fill_null(pc.greater(score["score"].take(found), self.max_flatness), False)
+        for name in [self.embeddings, self.flatness] if self.flatness else [self.embeddings]:
+            of = dataset.column(name)["key"]
+            if not pc.all(pc.is_in(images["key"], of.combine_chunks())).as_py():
+                raise UserError(f"{dataset.root}: column {name!r} lacks some of the stored images: make it again")
+        rows = rows.append_column("is_flat", flat if self.flatness else pa.array(flat)).combine_chunks()
+        yield PlannedPartition(PARTITION, rows, self.config(), self.inputs(dataset))
+
+    def worker(self, root: Path) -> SemanticDuplicatesWorker:
+        return SemanticDuplicatesWorker(Dataset.open(root), self)
+
+
+class SemanticDuplicatesWorker:
+    """Finds and writes the semantic duplicates among the planned images."""
+
+    def __init__(self, dataset: Dataset, duplicates: SemanticDuplicates) -> None:
+        self._dataset, self._duplicates = dataset, duplicates
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        table = self._duplicates.find(rows, self._dataset)
+        path = write_relation(self._dataset.root, SemanticDuplicates.spec.name, table, SemanticDuplicates.spec)
+        return Outcome((path,), self._duplicates.count(self._dataset, rows, table))

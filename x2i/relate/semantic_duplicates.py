@@ -1,0 +1,153 @@
+"""Semantic duplicates: images whose embeddings are near, and which of them to keep."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from x2i.errors import UserError
+from x2i.options import Option
+from x2i.reasons import Reason
+from x2i.relate.base import Relation
+from x2i.store import paths
+from x2i.store.commits import Counts
+from x2i.store.files.cache import local_copy
+from x2i.store.query.preference import CAPTIONED_AND_LARGE
+from x2i.tables import TableSpec
+
+if TYPE_CHECKING:
+    from x2i.relate.similar import Vectors
+    from x2i.store import Dataset
+
+READ_ROWS = 4096
+"""Embeddings in memory at once, besides those being compared; all of them lie in a temporary file."""
+
+
+@dataclass(frozen=True)
+class SemanticDuplicates(Relation):
+    """One row per stored image, in key order, with the image to keep in its place."""
+
+    embeddings: Annotated[str, Option("The column of embeddings that are compared.")] = "embeddings"
+    similarity: Annotated[
+        float, Option("Images whose embeddings have at least this cosine show the same.", ge=0.5, le=1)
+    ] = 0.95
+    prefer: Annotated[
+        tuple[str, ...],
+        Option("SQL expression; of a group the image with the largest value is kept; a further one breaks ties."),
+    ] = CAPTIONED_AND_LARGE
+    flatness: Annotated[
+        str, Option('The column of flatness: flat images, such as logos, are not compared. "" compares them.')
+    ] = "flatness"
+    max_flatness: Annotated[float, Option("Images with a larger flatness are not compared.", ge=0, le=1)] = 0.85
+
+    spec = TableSpec(
+        name="semantic_duplicates",
+        title="no semantic duplicate",
+        made_by="semantic-dedup",
+        schema=pa.schema(
+            [
+                ("key", pa.string()),
+                ("cluster", pa.string()),  # key of the kept representative
+                ("is_duplicate", pa.bool_()),
+                ("similarity", pa.float32()),  # cosine to the representative
+                ("similar_group", pa.string()),  # key of the first image of those that similar ones link
+                ("rank", pa.int64()),  # by preference among all images, 0 is the best
+            ]
+        ),
+        kind="relation",
+        image_keys=("key", "cluster", "similar_group"),
+        kept="NOT is_duplicate",
+    )
+
+    def find(self, images: pa.Table, dataset: Dataset) -> pa.Table:
+        """Returns the rows for `images` (fields key, rank, is_flat), in the order given, which is that of the keys.
+
+        The image of the best rank is kept, and stands for all whose embeddings have at least the similarity to its own;
+        so it goes on with the best of those left. Flat images and those without an embedding stand for themselves.
+        Nothing within the similarity is missed: see x2i.relate.similar.
+        """
+        from x2i.relate.similar import representatives, similar_groups
+
+        keys = images["key"].to_pylist()
+        rank_N = images["rank"].to_numpy().astype(np.int64)
+        with tempfile.TemporaryFile() as file:
+            vectors_ND, known_N = self._vectors(dataset, keys, file)
+            compared = np.flatnonzero(known_N & ~images["is_flat"].to_numpy())
+            group_N = similar_groups(vectors_ND, compared, self.similarity)
+            kept_N, cosine_N = np.arange(len(keys)), np.ones(len(keys), np.float32)
+            for rows in _groups(group_N):
+                ordered = rows[np.argsort(rank_N[rows])]
+                kept_N[ordered], cosine_N[ordered] = representatives(vectors_ND, ordered, self.similarity)
+        names = np.array(keys, dtype=object)
+        is_duplicate = kept_N != np.arange(len(keys))
+        cosine_N = np.where(is_duplicate, np.minimum(cosine_N, 1), 1).astype(np.float32)
+        columns = [keys, names[kept_N].tolist(), is_duplicate.tolist(), cosine_N, names[group_N].tolist(), rank_N]
+        return pa.table(columns, schema=self.spec.schema)
+
+    def without(self, table: pa.Table, keys: AbstractSet[str], dataset: Dataset) -> pa.Table:
+        """Removes `keys` and finds the duplicates in the groups they were in anew; no other group can change."""
+        going = pc.is_in(table["key"], pa.array(sorted(keys), pa.string()))
+        if not pc.any(going).as_py():
+            return table
+        stays = table.filter(pc.invert(going))
+        touched = pc.is_in(stays["similar_group"], pc.unique(table.filter(going)["similar_group"]))
+        found = [stays.filter(pc.invert(touched))]
+        if pc.any(touched).as_py():
+            mates = stays.filter(touched).select(["key", "rank"])
+            mates = mates.append_column("is_flat", pa.array([False] * mates.num_rows))
+            found.append(self.find(mates.combine_chunks(), dataset).cast(table.schema))
+        rows = pa.concat_tables(found)
+        rows = rows.take(pc.index_in(stays["key"], rows["key"].combine_chunks()).combine_chunks())
+        rank_N = np.argsort(np.argsort(rows["rank"].to_numpy()))
+        return rows.set_column(rows.schema.names.index("rank"), table.schema.field("rank"), pa.array(rank_N))
+
+    def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
+        dropped = pc.sum(table["is_duplicate"]).as_py() or 0
+        return Counts(table.num_rows - dropped, {str(Reason.DUPLICATE): dropped} if dropped else {})
+
+    def _vectors(self, dataset: Dataset, keys: list[str], file: object) -> tuple[Vectors, NDArray[np.bool_]]:
+        """Writes the embeddings of `keys`, made unit vectors, into `file`; returns them mapped, and which there are."""
+        places = {key: row for row, key in enumerate(keys)}
+        known_N = np.zeros(len(keys), bool)
+        vectors_ND: Vectors | None = None
+        for batch in self._batches(dataset, keys):
+            rows = [places.get(key, -1) for key in batch["key"].to_pylist()]
+            valid = np.flatnonzero((np.array(rows) >= 0) & batch["embedding"].is_valid().to_numpy(zero_copy_only=False))
+            if not len(valid):
+                continue
+            found = batch["embedding"].take(pa.array(valid))
+            block = found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(valid), -1)
+            if vectors_ND is None:
+                vectors_ND = np.memmap(file, np.float32, "w+", shape=(len(keys), block.shape[1]))  # type: ignore[call-overload]
+            if block.shape[1] != vectors_ND.shape[1]:
+                raise UserError(
+                    f"{dataset.root}: column {self.embeddings!r} has embeddings of {vectors_ND.shape[1]} and of "
+                    f"{block.shape[1]} numbers: make it anew with one model"
+                )
+            length = np.linalg.norm(block, axis=1, keepdims=True)
+            target = np.array(rows)[valid]
+            vectors_ND[target] = block / np.maximum(length, 1e-12)
+            known_N[target] = length[:, 0] > 0
+        return (vectors_ND if vectors_ND is not None else np.zeros((len(keys), 1), np.float32)), known_N
+
+    def _batches(self, dataset: Dataset, keys: list[str]) -> Iterable[pa.RecordBatch]:
+        for partition in sorted({paths.image_partition(key) for key in keys}):
+            path = paths.column_file(dataset.root, self.embeddings, partition)
+            with pq.ParquetFile(local_copy(path)) as stored:
+                yield from stored.iter_batches(READ_ROWS, columns=["key", "embedding"])
+
+
+def _groups(group_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Returns the rows of each group of two or more."""
+    order = np.argsort(group_N, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1)
+    return [rows for rows in parts if len(rows) > 1]
