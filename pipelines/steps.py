@@ -63,6 +63,12 @@ def _subjects(options: Options, where: str) -> list[Stage]:
     return [from_mapping(SubjectsStage, options, where)]
 
 
+def _subject_entities(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.entities import SubjectEntitiesStage
+
+    return [from_mapping(SubjectEntitiesStage, options, where)]
+
+
 def _materialize(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.materialize import manifest_stages
 
@@ -78,5 +84,6 @@ STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "embed": lambda options, where: [_annotation("embeddings", options, where)],
     "dedup": _dedup,
     "subjects": _subjects,
+    "subject_entities": _subject_entities,
     "materialize": _materialize,
 }

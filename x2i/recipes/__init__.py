@@ -16,7 +16,12 @@ RECIPES: Registry[Recipe] = Registry(
     "recipe",
     {
         "text_to_image": "x2i.recipes.text_to_image:TextToImage",
-        "subject_pair": "x2i.recipes.subjects:SubjectPair",
+        "subject_pair": "x2i.recipes.subjects.pair:SubjectPair",
+        "object_pair": "x2i.recipes.subjects.pair:ObjectPair",
+        "people_to_group": "x2i.recipes.subjects.pair:PeopleToGroup",
+        "entity_to_image": "x2i.recipes.subjects.entities:EntityToImage",
+        "two_entities_to_image": "x2i.recipes.subjects.entities:TwoEntitiesToImage",
+        "three_entities_to_image": "x2i.recipes.subjects.entities:ThreeEntitiesToImage",
         "canny_to_image": "x2i.recipes.conditions:CannyToImage",
         "image_to_canny": "x2i.recipes.conditions:ImageToCanny",
         "depth_to_image": "x2i.recipes.conditions:DepthToImage",

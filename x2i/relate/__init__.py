@@ -8,7 +8,11 @@ from x2i.tables import TableSpec
 
 RELATIONS: Registry[Relation] = Registry(
     "relation",
-    {"duplicates": "x2i.relate.duplicates:Duplicates", "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs"},
+    {
+        "duplicates": "x2i.relate.duplicates:Duplicates",
+        "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs",
+        "subject_entities": "x2i.relate.subject_entities:SubjectEntities",
+    },
 )
 
 
