@@ -32,6 +32,11 @@ COMMANDS = {
         "pipelines.commands.subject_entities",
         "Choose objects to cut out of their photographs and ask for again.",
     ),
+    "subject_frames": (
+        "pipelines.commands.subject_frames",
+        "Follow objects through the frames of videos.",
+    ),
+    "frame_pairs": ("pipelines.commands.frame_pairs", "Find frames of videos between which something moved."),
     "select": ("pipelines.commands.select", "Show what an SQL selection keeps and cuts, in numbers and pictures."),
     "cvtasks": (
         "pipelines.commands.cvtasks",

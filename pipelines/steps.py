@@ -69,6 +69,18 @@ def _subject_entities(options: Options, where: str) -> list[Stage]:
     return [from_mapping(SubjectEntitiesStage, options, where)]
 
 
+def _subject_frames(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.frames import SubjectFramesStage
+
+    return [from_mapping(SubjectFramesStage, options, where)]
+
+
+def _frame_pairs(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.frames import FramePairsStage
+
+    return [from_mapping(FramePairsStage, options, where)]
+
+
 def _materialize(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.materialize import manifest_stages
 
@@ -85,5 +97,7 @@ STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "dedup": _dedup,
     "subjects": _subjects,
     "subject_entities": _subject_entities,
+    "subject_frames": _subject_frames,
+    "frame_pairs": _frame_pairs,
     "materialize": _materialize,
 }

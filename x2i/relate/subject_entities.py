@@ -38,7 +38,7 @@ class SubjectEntities(Relation):
         rows of that column about it.
         """
         for image in images:
-            chosen = self._chosen(image)
+            chosen = self.chosen(image)
             if not chosen:
                 continue
             size = (image["height"], image["width"])
@@ -47,7 +47,7 @@ class SubjectEntities(Relation):
             evidence = {"in_caption": bool(image["caption"]), "detector_scores": [round(score, 5) for score in scores]}
             yield SubjectRow(image["key"], inputs, "entity", {}, evidence)
 
-    def _chosen(self, image: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    def chosen(self, image: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
         """Returns (entity, words) of the objects that are used, in the order in which the caption names them."""
         labels = [(row["label"] or "").lower() for row in image["entities"]]
         fitting: list[tuple[int, Mapping[str, Any], str]] = []

@@ -89,7 +89,7 @@ class ObjectPair(SubjectPair):
             "similarity": 0.8,
         }
         sources = (*([Source(photographs[1])] * self.num_inputs), Source(photographs[0]))
-        return Example(sources, {"caption": "A thing in another place.", **row})
+        return Example(sources, {"caption": "A red thing and a person in another place.", **row})
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,27 @@ class PeopleToGroup(ObjectPair):
     title = "Photographs of two people to a photograph of both"
     image_slots = ("image_1", "image_2")
     kinds: ClassVar[tuple[str, ...]] = ("person",)
+
+
+@dataclass(frozen=True)
+class FrameSubjectToImage(ObjectPair):
+    """An object as a later frame of the clip shows it, into the frame that its caption describes."""
+
+    name = "frame_subject_to_image"
+    title = "An object in a later frame of a video to an earlier frame"
+    kinds: ClassVar[tuple[str, ...]] = ()
+
+    relation: Annotated[str, Option("Relation of the frames.")] = "subject_frames"
+
+
+@dataclass(frozen=True)
+class TwoFrameSubjectsToImage(FrameSubjectToImage):
+    """Two objects as a later frame shows them, each in a picture of its own."""
+
+    name = "two_frame_subjects_to_image"
+    title = "Two objects in a later frame of a video to an earlier frame"
+    image_slots = ("image_1", "image_2")
+    phrasings = "two_entities_to_image"
+
+    def words(self, metadata: Mapping[str, Any]) -> dict[str, str | None]:
+        return super(SubjectPair, self).words(metadata)
