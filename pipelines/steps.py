@@ -69,6 +69,24 @@ def _subjects(options: Options, where: str) -> list[Stage]:
     return [from_mapping(SubjectsStage, options, where)]
 
 
+def _subject_entities(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.entities import SubjectEntitiesStage
+
+    return [from_mapping(SubjectEntitiesStage, options, where)]
+
+
+def _subject_frames(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.frames import SubjectFramesStage
+
+    return [from_mapping(SubjectFramesStage, options, where)]
+
+
+def _frame_pairs(options: Options, where: str) -> list[Stage]:
+    from pipelines.stages.relate.frames import FramePairsStage
+
+    return [from_mapping(FramePairsStage, options, where)]
+
+
 def _materialize(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.materialize import manifest_stages
 
@@ -85,5 +103,8 @@ STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "dedup": _dedup,
     "semantic-dedup": _semantic_dedup,
     "subjects": _subjects,
+    "subject_entities": _subject_entities,
+    "subject_frames": _subject_frames,
+    "frame_pairs": _frame_pairs,
     "materialize": _materialize,
 }

@@ -11,7 +11,8 @@ from x2i.command_options import with_options
 def command(dataset: DatasetArgument, stage: SubjectsStage, run: RunOptions) -> None:
     """Find pairs of images that show the same thing, for training on "the subject of this image, in another picture".
 
-    Writes the relation `subject_pairs`. A pair must agree on one geometry over a good part of both images. Duplicates,
+    Writes the relation `subject_pairs`. A pair must agree on one geometry over a good part of both images;
+    `--crops` and `--people` add pairs of alike objects, and of the same person where you turned them on. Duplicates,
     near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. Run
     `x2i dedup` and `x2i embed` first.
 

@@ -108,7 +108,7 @@ def test_a_build_makes_what_its_manifest_says(whole):
 def test_pairs_are_true_and_a_stereo_pair_is_neither_pair_nor_duplicate(whole):
     dataset = Dataset.open(whole)
     name_of = {row["key"]: Path(row["url"]).stem for row in dataset.images(["key", "url"]).to_pylist()}
-    pairs = [(name_of[p["key_a"]], name_of[p["key_b"]]) for p in dataset.relation("subject_pairs").to_pylist()]
+    pairs = [(name_of[p["inputs"][0]], name_of[p["target"]]) for p in dataset.relation("subject_pairs").to_pylist()]
     assert len(pairs) >= 5
     for a, b in pairs:
         thing_a, thing_b = (name.split("-detail")[0].removesuffix("_left").removesuffix("_right") for name in (a, b))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -80,12 +81,12 @@ def test_pairs_join_photographs_with_their_details_and_nothing_else(dataset):
     table = dataset.relation("subject_pairs")
     assert table.schema.equals(SubjectsStage.spec.schema)
     rows = table.to_pylist()
-    assert [(row["key_a"], row["key_b"]) for row in rows] == [
-        ("00000-00001", "00001-00001"),
-        ("00000-00002", "00001-00003"),
-    ]
+    both_ways = {(*row["inputs"], row["target"]) for row in rows}
+    pairs = [("00000-00001", "00001-00001"), ("00000-00002", "00001-00003")]
+    assert both_ways == {*pairs, *((b, a) for a, b in pairs)}
     for row in rows:
-        assert row["method"] == "classic:sift"
+        assert json.loads(row["evidence"])["method"] == "classic:sift"
+        assert (row["kind"], row["phrases"]) == ("geometry", [""])
         assert row["inliers"] >= 15
         assert 0 < row["area_ratio"] <= 1
         assert row["phash_distance"] > 10

@@ -141,7 +141,7 @@ def _columns(root: Path, photos: list[Photo]) -> None:
         {"key": p.key, "cluster": photos[0].key if k == 6 else p.key, "is_duplicate": k == 6, "kind": "near" * (k == 6)}
         for k, p in enumerate(photos)
     ]
-    pair = {"key_a": photos[0].key, "key_b": photos[5].key, "matches": 60, "inliers": 42, "inlier_ratio": 0.7}
+    pair = {"target": photos[0].key, "inputs": [photos[5].key], "inliers": 42, "inlier_ratio": 0.7}
     commit(
         root,
         "duplicates",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from x2i.image.rle import encode_mask
 from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
 from x2i.relate.duplicates import Duplicates
+from x2i.relate.subject_entities import SubjectEntities, images_with_entities
 from x2i.relate.subject_pairs import SubjectPairs
+from x2i.relate.subject_rows import SubjectInput, SubjectRow, subject_table
 from x2i.store import Dataset
 from x2i.store.columns import write_column, write_relation
 from x2i.store.commits import Commit, Counts, describe_outputs, write_commit
@@ -133,10 +136,20 @@ def write_subject_pairs(root: Path) -> None:
     pairs = (("astronaut", "astronaut_face", 30), ("rocket", "motorcycle_left", 3))
     rows = []
     for a, b, distance in pairs:
-        key_a, key_b = sorted((keys()[a], keys()[b]))
-        row = {"key_a": key_a, "key_b": key_b, "matches": 60, "inliers": 40, "inlier_ratio": 0.5, "area_ratio": 0.3}
-        rows.append({**row, "model": "homography", "method": "classic:sift", "phash_distance": distance})
-    relation(root, SubjectPairs.spec, rows)
+        scores = {"phash_distance": distance, "inliers": 40, "inlier_ratio": 0.5, "area_ratio": 0.3}
+        for source, target in permutations((keys()[a], keys()[b])):
+            rows.append(SubjectRow(target, (SubjectInput(source),), "geometry", scores, {"model": "homography"}))
+    relation(root, SubjectPairs.spec, subject_table(rows).to_pylist())
+
+
+def write_subject_entities(root: Path) -> None:
+    """The entities of the astronaut and of the coffee, to be cut out."""
+    dataset = Dataset.open(root)
+    images = dataset.images(["key", "height", "width", "status"]).to_pylist()
+    entities = [{"area_share": None, **row} for row in dataset.column("entities").to_pylist()]
+    captions = {keys()[name]: caption for name, caption in CAPTIONS.items() if caption}
+    found = SubjectEntities().find(images_with_entities(images, entities, captions))
+    relation(root, SubjectEntities.spec, subject_table(found).to_pylist())
 
 
 def write_entities(root: Path) -> None:
@@ -197,7 +210,15 @@ def png_field(values: np.ndarray) -> dict[str, Any]:
 
 def write_all(root: Path) -> Dataset:
     dataset = write_photos(root)
-    for write in (write_quality, write_captions, write_duplicates, write_subject_pairs, write_entities, write_depth):
+    for write in (
+        write_quality,
+        write_captions,
+        write_duplicates,
+        write_subject_pairs,
+        write_entities,
+        write_depth,
+        write_subject_entities,
+    ):
         write(root)
     return dataset
 

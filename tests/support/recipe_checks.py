@@ -137,7 +137,7 @@ def its_phrasings_are_written_like_a_person_writes(kind: type[Recipe]) -> None:
 def images_stand_before_and_after_other_words(kind: type[Recipe]) -> None:
     if kind.image_slots != ("image",):
         return
-    texts = [phrasing.text for phrasing in read_pool(kind).phrasings]
+    texts = [phrasing.text for phrasing in read_pool(kind).phrasings if "{image}" in phrasing.text]
     halves = [text.index("{image}") < len(text) / 2 for text in texts]
     assert 3 <= sum(halves) <= len(texts) - 3
 

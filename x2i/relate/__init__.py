@@ -12,6 +12,9 @@ RELATIONS: Registry[Relation] = Registry(
         "duplicates": "x2i.relate.duplicates:Duplicates",
         "semantic_duplicates": "x2i.relate.semantic_duplicates:SemanticDuplicates",
         "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs",
+        "subject_frames": "x2i.relate.subject_frames:SubjectFrames",
+        "frame_pairs": "x2i.relate.frame_pairs:FramePairs",
+        "subject_entities": "x2i.relate.subject_entities:SubjectEntities",
     },
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,17 +15,18 @@ from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
 from x2i.relate.duplicates import Duplicates
+from x2i.relate.subject_rows import SubjectInput, SubjectRow, subject_spec
 from x2i.store.commits import Counts
-from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
     from x2i.models.abilities import InstanceMatcher, RgbImage
+    from x2i.relate.subjects import SubjectPair
     from x2i.store import Dataset
 
 
 @dataclass(frozen=True)
 class SubjectPairs(Relation):
-    """One row per pair, sorted by (key_a, key_b), among the images that are no duplicates."""
+    """Among the images that are no duplicates: either image of a pair as the input and the other as the target."""
 
     matcher: Annotated[
         str, Option("Which matcher decides. classic:sift compares local features and checks the geometry.")
@@ -33,34 +34,39 @@ class SubjectPairs(Relation):
     embeddings: Annotated[
         str, Option("The column whose embeddings give candidates beside those that local features vote for.")
     ] = "embeddings"
-    neighbors: Annotated[int, Option("Candidates per image from each of the two.", ge=1)] = 10
+    neighbors: Annotated[int, Option("Candidates per image from each of the sources of candidates.", ge=1)] = 10
+    within: Annotated[
+        tuple[str, ...],
+        Option("Further candidates: near ones of one `page`, one `host`, or whose captions share `names`; repeatable."),
+    ] = ("page", "names")
+    captions: Annotated[str, Option("The column of captions for `names`, if there is one.")] = "captions"
     min_inliers: Annotated[int, Option("Places that must agree on one geometry. More: fewer, surer pairs.", ge=8)] = 15
     near_distance: Annotated[
         int, Option("Pairs whose perceptual hashes differ in at most so many bits are left out.", ge=0, le=64)
     ] = 10
+    most_similar: Annotated[
+        float, Option("Pairs whose embeddings have a larger cosine are left out: they teach copying.", ge=0, le=1)
+    ] = 0.99
+    least_similar: Annotated[float, Option("Pairs with a smaller cosine are left out.", ge=-1, le=1)] = -1.0
+    crops: Annotated[
+        str,
+        Option("An embedder for the objects in `entities`: pairs whose objects look alike count too. Default: none."),
+    ] = ""
+    entities: Annotated[str, Option("The column of objects for `crops`.")] = "entities"
+    same_crop: Annotated[float, Option("Cosine from which two objects of one label are the same.", ge=0, le=1)] = 0.85
+    people: Annotated[bool, Option("Pair images of the same person, by the vectors of the column `faces`.")] = False
+    faces: Annotated[str, Option("The column of faces for `people`.")] = "faces"
+    same_person: Annotated[float, Option("Cosine from which two faces are one person's.", ge=0, le=1)] = 0.45
+    references: Annotated[int, Option("Pictures of a person that a group photo is compared with.", ge=1)] = 5
+    yes_rate: Annotated[
+        float, Option("Share of them that must agree, for each person of a group photo.", gt=0, le=1)
+    ] = 0.6
+    per_image: Annotated[int, Option("Rows with one target at most.", ge=1)] = 10
+    per_subject: Annotated[int, Option("Rows of one subject at most.", ge=1)] = 200
+    per_page: Annotated[int, Option("Rows whose targets come from one page at most.", ge=1)] = 200
 
-    spec = TableSpec(
-        name="subject_pairs",
-        title="in a pair of one subject",
-        made_by="subjects",
-        schema=pa.schema(
-            [
-                ("key_a", pa.string()),  # key_a < key_b
-                ("key_b", pa.string()),
-                ("matches", pa.int32()),
-                ("inliers", pa.int32()),
-                ("inlier_ratio", pa.float32()),
-                ("area_ratio", pa.float32()),  # of the image where it is smaller: share that the inliers' hull covers
-                ("model", pa.string()),  # "homography" or "fundamental"
-                ("method", pa.string()),  # the matcher
-                ("phash_distance", pa.int32()),
-            ]
-        ),
-        kind="relation",
-        rows="many",
-        image_keys=("key_a", "key_b"),
-    )
-    memory_per_image = 150_000  # the matcher's features
+    spec = subject_spec("subject_pairs", "in a pair of one subject", "subjects")
+    memory_per_image = 40_000  # the features that vote
 
     def find(
         self,
@@ -69,30 +75,31 @@ class SubjectPairs(Relation):
         embeddings_ND: NDArray[np.float32],
         read_image: Callable[[int], RgbImage],
         matcher: InstanceMatcher,
-    ) -> pa.Table:
-        """Returns the pairs among N `images` (fields key, phash; in key order).
+        groups: Mapping[str, Sequence[str]],
+    ) -> list[SubjectRow]:
+        """Returns the rows that geometry proves among `images`, which have the fields `key` and `phash`.
 
-        features: per image what `matcher.features` made. read_image: gives the pixels of an image by its row.
+        groups: kind -> the group of each image, "" for none; images of one group are compared.
+        The rest as in `x2i.relate.subjects.find_pairs`.
         """
         from x2i.relate.subjects import SubjectRule, find_pairs
 
-        rule = SubjectRule(min_inliers=self.min_inliers, near_distance=self.near_distance, neighbors=self.neighbors)
+        rule = SubjectRule(
+            min_inliers=self.min_inliers,
+            near_distance=self.near_distance,
+            neighbors=self.neighbors,
+            similarity=(self.least_similar, self.most_similar),
+        )
         keys, hashes_N = images["key"].to_pylist(), images["phash"].to_numpy().astype(np.uint64)
-        rows = [
-            {
-                "key_a": keys[pair.a],
-                "key_b": keys[pair.b],
-                "matches": pair.match.matches,
-                "inliers": pair.match.inliers,
-                "inlier_ratio": pair.match.inlier_ratio,
-                "area_ratio": pair.area_ratio,
-                "model": pair.match.model,
-                "method": self.matcher,
-                "phash_distance": pair.phash_distance,
-            }
-            for pair in find_pairs(features, embeddings_ND, hashes_N, read_image, matcher, rule)
+        found = find_pairs(features, embeddings_ND, hashes_N, read_image, matcher, rule, list(groups.values()))
+        return [
+            SubjectRow(keys[target], (SubjectInput(keys[source]),), "geometry", _scores(pair), self._evidence(pair))
+            for pair in found
+            for source, target in ((pair.a, pair.b), (pair.b, pair.a))
         ]
-        return pa.Table.from_pylist(rows, schema=self.spec.schema)
+
+    def _evidence(self, pair: SubjectPair) -> dict[str, Any]:
+        return {"method": self.matcher, "model": pair.match.model, "matches": pair.match.matches}
 
     def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
         """Counts the images in a pair, the duplicates, which were not compared, and the images without a partner."""
@@ -107,3 +114,13 @@ def unique_images(dataset: Dataset, images: pa.Table) -> pa.Table:
     relation = dataset.relation(Duplicates.spec.name)
     kept = relation.filter(pc.invert(relation["is_duplicate"]))["key"].combine_chunks()
     return images.filter(pc.is_in(images["key"], kept))
+
+
+def _scores(pair: SubjectPair) -> dict[str, float]:
+    return {
+        "similarity": pair.similarity,
+        "phash_distance": pair.phash_distance,
+        "inliers": pair.match.inliers,
+        "inlier_ratio": pair.match.inlier_ratio,
+        "area_ratio": pair.area_ratio,
+    }

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import InstanceMatcher, Match, RgbImage
-from x2i.relate.candidates import descriptor_pairs, embedding_pairs
+from x2i.relate.candidates import VOTERS, descriptor_pairs, embedding_pairs, group_pairs
 from x2i.relate.near import hamming_distances
 
 COMPARED_SIDE = 128
+BLOCK = 1024
+PAIRS_AT_ONCE = 1 << 16
 UPRIGHT_DEVIATION = 0.015
 
 
@@ -29,7 +31,8 @@ class SubjectRule:
     near_distance: images with a phash distance up to this are the same picture again and no pair.
     same_brightness, same_spread: an upright cut-out whose colors differ by no more than so many levels in the mean and
     such a share in the standard deviation is a copy and no pair.
-    neighbors: candidates per image from the embeddings, and as many from the votes of local features.
+    neighbors: candidates per image from the embeddings, and as many from the votes of local features and from each kind
+    of group. similarity: bounds of the cosine of the two embeddings; outside of them is no pair.
     """
 
     min_inliers: int = 15
@@ -41,16 +44,21 @@ class SubjectRule:
     same_brightness: float = 2.0
     same_spread: float = 0.1
     neighbors: int = 10
+    similarity: tuple[float, float] = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class SubjectPair:
-    """Rows a < b of two images of the same thing, and what proves it. area_ratio: the smaller of the match's areas."""
+    """Rows a < b of two images of the same thing, and what proves it.
+
+    similarity: cosine of their embeddings. area_ratio: the smaller of the match's areas.
+    """
 
     a: int
     b: int
     match: Match
     phash_distance: int
+    similarity: float = 0.0
 
     @property
     def area_ratio(self) -> float:
@@ -64,31 +72,53 @@ def find_pairs(
     read_image: Callable[[int], RgbImage],
     matcher: InstanceMatcher,
     rule: SubjectRule,
+    groups: Sequence[Sequence[str]] = (),
 ) -> Iterator[SubjectPair]:
     """Yields the subject pairs among N images, sorted by (a, b).
 
-    features: per image what `matcher.features` made. hashes_N: phashes. read_image: gives the pixels of a row; it is
-    called for the few pairs that might be copies. The result does not depend on the images' order beyond a < b.
+    features: per image what `matcher.features` made; each is asked for once in order, then pair by pair, those of near
+    rows together, so that it may be made on demand. hashes_N: phashes. read_image: gives the pixels of a row; it is
+    called for the few pairs that might be copies. groups: of each kind, the group of each image, "" for none.
+    The result does not depend on the images' order beyond a < b.
     """
-    candidates_P2 = np.unique(
-        np.concatenate(
-            [
-                embedding_pairs(embeddings_ND, rule.neighbors),
-                descriptor_pairs([found.descriptors_ND for found in features], rule.neighbors),
-            ]
-        ),
-        axis=0,
-    )
-    distance_P = hamming_distances(hashes_N[candidates_P2[:, 0]], hashes_N[candidates_P2[:, 1]])
-    for (a, b), distance in zip(candidates_P2.tolist(), distance_P.tolist()):
-        if distance <= rule.near_distance:
-            continue
+    found = [
+        embedding_pairs(embeddings_ND, rule.neighbors),
+        descriptor_pairs([found.descriptors_ND[:VOTERS].copy() for found in features], rule.neighbors),
+        *(group_pairs(kind, embeddings_ND, rule.neighbors) for kind in groups),
+    ]
+    candidates_P2 = np.unique(np.concatenate(found), axis=0)
+    a_P, b_P = candidates_P2.T
+    distance_P = hamming_distances(hashes_N[a_P], hashes_N[b_P])
+    similarity_P = cosines(embeddings_ND, candidates_P2)
+    low, high = rule.similarity
+    wanted_P = (distance_P > rule.near_distance) & (similarity_P >= low) & (similarity_P <= high)
+    pairs = []
+    for number in _by_blocks(candidates_P2, wanted_P):
+        a, b = candidates_P2[number].tolist()
         match = matcher.match(features[a], features[b])
         if not accepts(rule, match):
             continue
         if match.homography_33 is not None and is_copy(read_image(a), read_image(b), match.homography_33, rule):
             continue
-        yield SubjectPair(a, b, match, distance)
+        pairs.append(SubjectPair(a, b, match, int(distance_P[number]), round(float(similarity_P[number]), 5)))
+    yield from sorted(pairs, key=lambda pair: (pair.a, pair.b))
+
+
+def cosines(vectors_ND: NDArray[np.float32], pairs_P2: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Returns the dot product of each pair of rows, a part of the pairs at a time."""
+    parts = [
+        np.einsum("pd,pd->p", vectors_ND[part[:, 0]], vectors_ND[part[:, 1]])
+        for part in np.array_split(pairs_P2, 1 + len(pairs_P2) // PAIRS_AT_ONCE)
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _by_blocks(pairs_P2: NDArray[np.int64], wanted_P: NDArray[np.bool_]) -> list[int]:
+    """Returns the numbers of the wanted pairs, those of the same two blocks of BLOCK rows one after another."""
+    numbers = np.flatnonzero(wanted_P)
+    block_a, block_b = pairs_P2[numbers, 0] // BLOCK, pairs_P2[numbers, 1] // BLOCK
+    order: list[int] = numbers[np.lexsort((numbers, block_b, block_a))].tolist()
+    return order
 
 
 def accepts(rule: SubjectRule, match: Match) -> bool:

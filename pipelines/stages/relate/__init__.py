@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from x2i.errors import UserError
 from x2i.reasons import Status
 from x2i.store import Dataset
+from x2i.store.query.views import list_views
 
 PARTITION = "00000"
 
@@ -23,3 +24,9 @@ def stored_images(dataset: Dataset, fields: list[str]) -> pa.Table:
 def image_inputs(dataset: Dataset) -> dict[str, str]:
     """Returns the digests of all partitions of the image store, by name."""
     return {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
+
+
+def table_inputs(dataset: Dataset, *names: str) -> dict[str, str]:
+    """Returns the digests of the files of those columns and relations that exist, by path."""
+    views = list_views(dataset)
+    return {path: digest for name in names if name in views for path, digest in views[name].digests.items()}

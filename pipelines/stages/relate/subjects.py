@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images
+from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
 from x2i.errors import UserError
+from x2i.models.abilities import InstanceMatcher, RgbImage
 from x2i.options import as_config
+from x2i.relate.caps import capped
 from x2i.relate.duplicates import Duplicates
+from x2i.relate.names import name_groups
 from x2i.relate.subject_pairs import SubjectPairs, unique_images
+from x2i.relate.subject_rows import SubjectRow, subject_table
 from x2i.store import Dataset
 from x2i.store.columns import write_relation
 from x2i.store.images import read_stored_image
@@ -25,37 +30,47 @@ from x2i.store.paths import image_partition
 from x2i.store.query.views import list_views
 
 BATCH = 16
+FEATURES_KEPT = 8192
+"""Images whose features are held: about 1.2 GB of SIFT's. The others' are made again when they are compared."""
+GROUPS = ("page", "host", "names")
 
 
 @dataclass(frozen=True)
 class SubjectsStage(SubjectPairs):
-    """images, duplicates, embeddings -> relations/subject_pairs.
-
-    Memory: the matcher's features of every image that is no duplicate, and one batch of images.
-    """
+    """images, duplicates, embeddings, for `people` faces, for `crops` entities -> relations/subject_pairs."""
 
     name = SubjectPairs.spec.name
-    format_version = 1
+    format_version = 2
     writes = name
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.within) - set(GROUPS))
+        if unknown:
+            raise UserError(f"subjects: within: expected {', '.join(GROUPS)}; found {unknown[0]!r}")
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("images", Duplicates.spec.name, self.embeddings)
+        return ("images", *self._needed, self.captions)
+
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        more = [name for name, wanted in ((self.faces, self.people), (self.entities, bool(self.crops))) if wanted]
+        return (Duplicates.spec.name, self.embeddings, *more)
 
     def config(self) -> dict[str, Any]:
         return as_config(self)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        views = list_views(dataset)
-        read = [views[name].digests for name in (Duplicates.spec.name, self.embeddings) if name in views]
-        return image_inputs(dataset) | {path: digest for digests in read for path, digest in digests.items()}
+        return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
         """Yields one partition: every stored image with its hash and its place in the store.
 
         Raises UserError if the duplicates or the embeddings are not those of every stored image.
         """
-        rows = stored_images(dataset, ["key", "phash", "data_offset", "data_size"])
+        rows = stored_images(
+            dataset, ["key", "phash", "data_offset", "data_size", "width", "height", "page_url", "host"]
+        )
         views = list_views(dataset)
         tables = {"relation": (Duplicates.spec.name, dataset.relation), "column": (self.embeddings, dataset.column)}
         for kind, (name, read) in tables.items():
@@ -66,6 +81,8 @@ class SubjectsStage(SubjectPairs):
                     f"{dataset.root}: {kind} {name!r} has {table.num_rows} images, the store has {rows.num_rows}: "
                     f"run `x2i {spec.made_by if spec else name}` again"
                 )
+        for name in self._needed[2:]:
+            dataset.column(name)
         yield PlannedPartition(PARTITION, rows, self.config(), self.inputs(dataset))
 
     def worker(self, root: Path) -> SubjectsWorker:
@@ -73,7 +90,7 @@ class SubjectsStage(SubjectPairs):
 
 
 class SubjectsWorker:
-    """Extracts features image by image, then compares candidates."""
+    """Finds the candidates, compares them, and caps what is found."""
 
     def __init__(self, dataset: Dataset, pairs: SubjectPairs) -> None:
         import cv2
@@ -85,24 +102,91 @@ class SubjectsWorker:
         self._matcher = registry.load(registry.Ability.INSTANCE_MATCHER, pairs.matcher)
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        pairs = self._pairs
         images = unique_images(self._dataset, rows)
         planned = images.to_pylist()
 
         def read_image(row: int) -> NDArray[np.uint8]:
             return read_stored_image(self._dataset.root, image_partition(planned[row]["key"]), planned[row])
 
-        features: list[Any] = []
-        for start in range(0, len(planned), BATCH):
-            batch = range(start, min(start + BATCH, len(planned)))
-            features += self._matcher.features([read_image(row) for row in batch])
-        table = self._pairs.find(images, features, self._embeddings(images), read_image, self._matcher)
+        features = FeaturesOnDemand(self._matcher, read_image, len(planned))
+        groups = {kind: self._groups(kind, images) for kind in pairs.within}
+        embeddings_ND = self._embeddings(images)
+        found = pairs.find(images, features, embeddings_ND, read_image, self._matcher, groups)
+        found += self._alike_objects(images, read_image) + self._people(images)
+        pages = dict(zip(images["key"].to_pylist(), images["page_url"].to_pylist()))
+        table = subject_table(capped(found, pages, pairs.per_image, pairs.per_subject, pairs.per_page))
         path = write_relation(self._dataset.root, SubjectPairs.spec.name, table, SubjectPairs.spec)
-        return Outcome((path,), self._pairs.count(self._dataset, rows, table))
+        return Outcome((path,), pairs.count(self._dataset, rows, table))
+
+    def _groups(self, kind: str, images: pa.Table) -> list[str]:
+        if kind != "names":
+            found: list[str] = images["page_url" if kind == "page" else kind].to_pylist()
+            return found
+        if self._pairs.captions not in list_views(self._dataset):
+            return [""] * images.num_rows
+        table = self._dataset.column(self._pairs.captions)
+        captions = dict(zip(table["key"].to_pylist(), table["caption"].to_pylist()))
+        return name_groups([captions.get(key) or "" for key in images["key"].to_pylist()])
+
+    def _alike_objects(self, images: pa.Table, read_image: Callable[[int], RgbImage]) -> list[SubjectRow]:
+        if not self._pairs.crops:
+            return []
+        from x2i.models import registry
+        from x2i.relate.subject_crops import crop_rows
+
+        embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, self._pairs.crops)
+        place = {key: number for number, key in enumerate(images["key"].to_pylist())}
+        objects = self._rows_about(self._pairs.entities, images).to_pylist()
+        bounds = (self._pairs.same_crop, self._pairs.most_similar)
+        neighbors = self._pairs.neighbors
+        return crop_rows(objects, _sizes(images), lambda key: read_image(place[key]), embedder, neighbors, *bounds)
+
+    def _people(self, images: pa.Table) -> list[SubjectRow]:
+        if not self._pairs.people:
+            return []
+        from x2i.relate.subject_people import PeopleRule, person_rows
+
+        pairs = self._pairs
+        rule = PeopleRule(pairs.same_person, pairs.references, pairs.yes_rate, pairs.per_image)
+        return person_rows(self._rows_about(pairs.faces, images), _sizes(images), rule)
+
+    def _rows_about(self, column: str, images: pa.Table) -> pa.Table:
+        table = self._dataset.column(column)
+        return table.filter(pc.is_in(table["key"], images["key"].combine_chunks()))
 
     def _embeddings(self, images: pa.Table) -> NDArray[np.float32]:
         """Returns embeddings_ND of the images."""
-        table = self._dataset.column(self._pairs.embeddings)
-        vectors = table.filter(pc.is_in(table["key"], images["key"].combine_chunks()))["embedding"].combine_chunks()
+        vectors = self._rows_about(self._pairs.embeddings, images)["embedding"].combine_chunks()
         if not images.num_rows:
             return np.zeros((0, 0), np.float32)
         return vectors.flatten().to_numpy().reshape(images.num_rows, -1).astype(np.float32)
+
+
+class FeaturesOnDemand(Sequence[Any]):
+    """The matcher's features of each image, made when they are asked for; the last FEATURES_KEPT are held."""
+
+    def __init__(self, matcher: InstanceMatcher, read_image: Callable[[int], RgbImage], count: int) -> None:
+        self._matcher, self._read_image, self._count = matcher, read_image, count
+        self._held: OrderedDict[int, Any] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: Any) -> Any:
+        if not 0 <= row < self._count:
+            raise IndexError(row)
+        if row not in self._held:
+            stop = min(row + BATCH, self._count) if row == len(self._held) else row + 1
+            batch = range(row, stop)
+            self._held.update(zip(batch, self._matcher.features([self._read_image(number) for number in batch])))
+            while len(self._held) > FEATURES_KEPT:
+                self._held.popitem(last=False)
+        else:
+            self._held.move_to_end(row)
+        return self._held[row]
+
+
+def _sizes(images: pa.Table) -> dict[str, tuple[int, int]]:
+    """Returns image key -> height and width."""
+    return {row["key"]: (row["height"], row["width"]) for row in images.select(["key", "height", "width"]).to_pylist()}

@@ -141,7 +141,7 @@ def test_an_unknown_name_is_refused_with_all_there_are(dataset: Dataset) -> None
     assert "'big'" in text
     assert "min_sid" in text
     assert "quality: key, min_side" in text
-    assert "subject_pairs: key_a" in text
+    assert "subject_pairs: target" in text
 
 
 def test_a_column_of_several_rows_is_explained(dataset: Dataset) -> None:
@@ -208,10 +208,10 @@ def test_duckdb_lists_its_functions_once_for_all_predicates(monkeypatch: pytest.
 
 
 def test_a_pair_is_kept_if_both_its_images_pass(dataset: Dataset) -> None:
-    pairs = "SELECT [key_a, key_b] AS keys, '' AS suffix FROM subject_pairs"
+    pairs = "SELECT list_append(inputs, target) AS keys, '' AS suffix FROM subject_pairs"
     views = list_views(dataset)
     with connect(dataset, views) as connection:
-        assert select(connection, views, Selection(), pairs).kept.num_rows == 2
+        assert select(connection, views, Selection(), pairs).kept.num_rows == 4
         one = select(connection, views, Selection({"not_rocket": "images.uid <> 'uid-rocket'"}), pairs)
-    assert one.kept.num_rows == 1
-    assert one.not_selected == {"not_rocket": 1}
+    assert one.kept.num_rows == 2
+    assert one.not_selected == {"not_rocket": 2}

@@ -68,12 +68,16 @@ class Pool:
     digest: str = ""
 
 
+class Marked(str):
+    """A text that a recipe made, whose markers of input images are meant."""
+
+
 def choose(pool: Pool, key: str, **slots: str | None) -> str:
     """Returns the instruction of sample `key`: a phrasing of `pool` chosen by the hash of the key, its slots filled.
 
     Every slot of the pool must be given. None means that this sample has no such text: phrasings that use the slot are
     left out of the choice. Marker tokens (`<|...|>`, `<img>`) inside a slot that is not an image placeholder are
-    removed, so that a caption cannot pretend to be an image.
+    removed, so that a caption cannot pretend to be an image; those of a `Marked` text stay.
 
     Raises ValueError if the slots given are not the pool's, or if no phrasing is left to choose from.
     """
@@ -177,6 +181,6 @@ def _phrasing(entry: Any, prefers: tuple[frozenset[str], ...], origin: str) -> P
 
 
 def _clean(value: str) -> str:
-    if PLACEHOLDER_PATTERN.fullmatch(value):
+    if isinstance(value, Marked) or PLACEHOLDER_PATTERN.fullmatch(value):
         return value
     return " ".join(MARKER_PATTERN.sub(" ", value).split())

@@ -1,0 +1,69 @@
+"""The stage of the relation `subject_entities`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.engine.stage import Outcome, PlannedPartition
+from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
+from x2i.options import as_config
+from x2i.reasons import Reason
+from x2i.relate.subject_entities import SubjectEntities, images_with_entities
+from x2i.relate.subject_rows import subject_table
+from x2i.store import Dataset
+from x2i.store.columns import write_relation
+from x2i.store.commits import Counts
+from x2i.store.query.views import list_views
+
+
+@dataclass(frozen=True)
+class SubjectEntitiesStage(SubjectEntities):
+    """entities, captions -> relations/subject_entities."""
+
+    name = SubjectEntities.spec.name
+    format_version = 1
+    writes = name
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("images", self.entities, self.captions)
+
+    def config(self) -> dict[str, Any]:
+        return as_config(self)
+
+    def inputs(self, dataset: Dataset) -> dict[str, str]:
+        return image_inputs(dataset) | table_inputs(dataset, self.entities, self.captions)
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        """Yields one partition with every stored image. Raises UserError if there are no images or no entities."""
+        rows = stored_images(dataset, ["key", "height", "width"])
+        dataset.column(self.entities)
+        yield PlannedPartition(PARTITION, rows, self.config(), self.inputs(dataset))
+
+    def worker(self, root: Path) -> SubjectEntitiesWorker:
+        return SubjectEntitiesWorker(Dataset.open(root), self)
+
+
+class SubjectEntitiesWorker:
+    """Chooses the objects image by image."""
+
+    def __init__(self, dataset: Dataset, options: SubjectEntities) -> None:
+        self._dataset, self._options = dataset, options
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        options, captions = self._options, {}
+        if options.captions in list_views(self._dataset):
+            table = self._dataset.column(options.captions).filter(pc.field("caption").is_valid())
+            captions = dict(zip(table["key"].to_pylist(), table["caption"].to_pylist()))
+        entities = self._dataset.column(options.entities)
+        masked = entities.filter(pc.is_valid(entities["mask_counts"])).to_pylist()
+        found = subject_table(options.find(images_with_entities(rows.to_pylist(), masked, captions)))
+        path = write_relation(self._dataset.root, options.spec.name, found, options.spec)
+        lost = rows.num_rows - found.num_rows
+        return Outcome((path,), Counts(found.num_rows, {str(Reason.NO_ENTITY): lost} if lost else {}))

@@ -1,0 +1,158 @@
+"""The stages of the relations `subject_frames` and `frame_pairs`: both go through the stored clips one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.engine.stage import Outcome, PlannedPartition
+from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
+from x2i.models.abilities import RgbImage
+from x2i.options import as_config
+from x2i.reasons import Reason
+from x2i.relate.frame_pairs import FramePairs
+from x2i.relate.frames import Frame, clips
+from x2i.relate.subject_frames import SubjectFrames
+from x2i.relate.subject_rows import subject_table
+from x2i.store import Dataset
+from x2i.store.columns import write_relation
+from x2i.store.commits import Counts
+from x2i.store.images import read_stored_image
+from x2i.store.paths import image_partition
+from x2i.store.query.views import list_views
+
+FIELDS = ["key", "url", "extra", "height", "width", "data_offset", "data_size"]
+FRAMES_KEPT = 32
+
+
+class ClipsStage:
+    """What both stages plan: one partition with every stored image; frames are found by what their crawl wrote."""
+
+    format_version = 1
+    tables: tuple[str, ...] = ()
+
+    def config(self) -> dict[str, Any]:
+        return as_config(self)
+
+    def inputs(self, dataset: Dataset) -> dict[str, str]:
+        return image_inputs(dataset) | table_inputs(dataset, *self.tables)
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        yield PlannedPartition(PARTITION, stored_images(dataset, FIELDS), self.config(), self.inputs(dataset))
+
+
+@dataclass(frozen=True)
+class SubjectFramesStage(ClipsStage, SubjectFrames):
+    """images, entities, captions -> relations/subject_frames."""
+
+    name = SubjectFrames.spec.name
+    writes = name
+
+    @property
+    def tables(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.entities, self.captions)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("images", *self.tables)
+
+    def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
+        """Yields the partition. Raises UserError if there are no images or no entities."""
+        dataset.column(self.entities)
+        yield from super().plan(dataset)
+
+    def worker(self, root: Path) -> SubjectFramesWorker:
+        return SubjectFramesWorker(Dataset.open(root), self)
+
+
+@dataclass(frozen=True)
+class FramePairsStage(ClipsStage, FramePairs):
+    """images, entities -> relations/frame_pairs."""
+
+    name = FramePairs.spec.name
+    writes = name
+
+    @property
+    def tables(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.entities,)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("images", *self.tables)
+
+    def worker(self, root: Path) -> FramePairsWorker:
+        return FramePairsWorker(Dataset.open(root), self)
+
+
+class SubjectFramesWorker:
+    """Follows the objects of base frames through their clips."""
+
+    def __init__(self, dataset: Dataset, options: SubjectFrames) -> None:
+        from x2i.models import registry
+
+        self._dataset, self._options = dataset, options
+        self._embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, options.embedder)
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        options, frames = self._options, Frames(self._dataset)
+        entities, captions = _rows(self._dataset, options.entities), {}
+        for key, found in _rows(self._dataset, options.captions).items():
+            if found[0]["caption"]:
+                captions[key] = found[0]["caption"]
+        found_rows = [
+            row
+            for clip in clips(rows.to_pylist())
+            for row in options.find(clip, entities, captions, frames.read, self._embedder)
+        ]
+        table = subject_table(found_rows)
+        path = write_relation(self._dataset.root, options.spec.name, table, options.spec)
+        return Outcome((path,), _counts(rows, options.spec.images_in(table)))
+
+
+class FramePairsWorker:
+    """Compares the frames of each clip."""
+
+    def __init__(self, dataset: Dataset, options: FramePairs) -> None:
+        self._dataset, self._options = dataset, options
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        options, frames = self._options, Frames(self._dataset)
+        entities = _rows(self._dataset, options.entities)
+        found = [row for clip in clips(rows.to_pylist()) for row in options.find(clip, entities, frames.read)]
+        table = pa.Table.from_pylist(found, schema=options.spec.schema)
+        path = write_relation(self._dataset.root, options.spec.name, table, options.spec)
+        return Outcome((path,), _counts(rows, options.spec.images_in(table)))
+
+
+class Frames:
+    """Reads stored frames; the last FRAMES_KEPT stay decoded."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        @lru_cache(FRAMES_KEPT)
+        def read(key: str, offset: int, size: int) -> RgbImage:
+            place = {"key": key, "data_offset": offset, "data_size": size}
+            return read_stored_image(dataset.root, image_partition(key), place)
+
+        self._read = read
+
+    def read(self, frame: Frame) -> RgbImage:
+        return self._read(frame.key, frame.row["data_offset"], frame.row["data_size"])
+
+
+def _rows(dataset: Dataset, column: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Returns key -> the rows of a column about it; nothing if it has not been made."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    if column in list_views(dataset):
+        for row in dataset.column(column).to_pylist():
+            found.setdefault(row["key"], []).append(row)
+    return found
+
+
+def _counts(rows: pa.Table, used: pa.Array) -> Counts:
+    lost = rows.num_rows - len(used)
+    return Counts(len(used), {str(Reason.NO_PAIR): lost} if lost else {})

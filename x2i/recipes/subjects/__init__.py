@@ -1,0 +1,1 @@
+"""The subjects family: pictures of things in, another picture that shows the same things out."""

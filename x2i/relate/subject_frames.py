@@ -1,0 +1,126 @@
+"""Subject frames: the relation of a frame's objects as a later frame of the same clip shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from x2i.image.rle import decode_mask, encode_mask
+from x2i.models.abilities import ImageEmbedder, RgbImage
+from x2i.options import Option
+from x2i.relate.base import Relation
+from x2i.relate.frames import Frame
+from x2i.relate.subject_entities import SubjectEntities, images_with_entities
+from x2i.relate.subject_rows import SubjectInput, SubjectRow, subject_spec
+from x2i.relate.tracking import Followed, follow
+
+LEAST_SIDE = 24
+
+
+@dataclass(frozen=True)
+class SubjectFrames(Relation):
+    """A base frame is the target; the inputs show its objects in the last frame in which all of them remain."""
+
+    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
+    captions: Annotated[str, Option("Column of the captions, if there is one.")] = "captions"
+    most: Annotated[int, Option("Objects of one frame at most.", ge=1, le=3)] = 3
+    span: Annotated[int, Option("Frames that an object is followed through at most.", ge=1)] = 10
+    every: Annotated[int, Option("Every which frame of a clip is a base frame.", ge=1)] = 5
+    embedder: Annotated[str, Option("What says how alike an object looks in both frames.")] = "classic:hog-color"
+    similarity: Annotated[
+        tuple[float, float], Option("Cosine of an object in both: more is a copy, less is lost.", ge=-1, le=1)
+    ] = (0.4, 0.97)
+
+    spec = subject_spec("subject_frames", "with objects that a later frame shows", "subject_frames")
+
+    def find(
+        self,
+        clip: Sequence[Frame],
+        entities: Mapping[str, Sequence[Mapping[str, Any]]],
+        captions: Mapping[str, str],
+        read_image: Callable[[Frame], RgbImage],
+        embedder: ImageEmbedder,
+    ) -> Iterator[SubjectRow]:
+        """Yields the rows of a clip, at most one for each base frame.
+
+        entities: key -> the rows of that column about it. captions: key -> caption. read_image: the pixels of a frame.
+        """
+        chooser = SubjectEntities(most=self.most)
+        for start in range(0, len(clip) - 1, self.every):
+            base = clip[start]
+            image = next(images_with_entities([base.row], entities.get(base.key, ()), captions))
+            chosen = chooser.chosen(image)
+            if chosen:
+                row = self._row(clip[start : start + self.span + 1], chosen, read_image, embedder)
+                if row is not None:
+                    yield row
+
+    def _row(
+        self,
+        frames: Sequence[Frame],
+        chosen: Sequence[tuple[Mapping[str, Any], str]],
+        read_image: Callable[[Frame], RgbImage],
+        embedder: ImageEmbedder,
+    ) -> SubjectRow | None:
+        base = read_image(frames[0])
+        masks = [_mask(entity, base) for entity, _ in chosen]
+        last = self._last(frames, base, masks, read_image)
+        if last is None:
+            return None
+        number, pixels, followed = last
+        before = [_crop(base, mask_HW) for mask_HW in masks]
+        after = [_crop(pixels, found.mask_HW) for found in followed]
+        if any(min(crop.shape[:2]) < LEAST_SIDE for crop in (*before, *after)):
+            return None
+        cosines = [float(one @ other) for one, other in zip(embedder.embed(before), embedder.embed(after))]
+        if not all(self.similarity[0] <= cosine <= self.similarity[1] for cosine in cosines):
+            return None
+        size = pixels.shape[:2]
+        inputs = tuple(
+            SubjectInput(frames[number].key, found.box, encode_mask(found.mask_HW), size, words, entity["entity"])
+            for found, (entity, words) in zip(followed, chosen)
+        )
+        evidence = {
+            "seconds": round(frames[number].seconds - frames[0].seconds, 3),
+            "frames": number,
+            "likeness": [round(found.likeness, 4) for found in followed],
+        }
+        return SubjectRow(frames[0].key, inputs, "video", {"similarity": round(min(cosines), 5)}, evidence)
+
+    def _last(
+        self,
+        frames: Sequence[Frame],
+        base: RgbImage,
+        masks: Sequence[NDArray[np.bool_]],
+        read_image: Callable[[Frame], RgbImage],
+    ) -> tuple[int, RgbImage, list[Followed]] | None:
+        """Returns the last frame in which all objects remain: its number, its pixels, and where each is; None if none.
+
+        Objects are followed from frame to frame, since each step is small.
+        """
+        last, before, now = None, base, list(masks)
+        for number in range(1, len(frames)):
+            pixels = read_image(frames[number])
+            if pixels.shape != base.shape:
+                break
+            found = [follow(before, pixels, mask_HW) for mask_HW in now]
+            followed = [one for one in found if one is not None]
+            if len(followed) < len(masks):
+                break
+            last, before, now = (number, pixels, followed), pixels, [one.mask_HW for one in followed]
+        return last
+
+
+def _mask(entity: Mapping[str, Any], image: RgbImage) -> NDArray[np.bool_]:
+    mask_HW = decode_mask(entity["mask_counts"], *entity["mask_size"])
+    assert mask_HW.shape == image.shape[:2], f"a mask of {mask_HW.shape} for a frame of {image.shape[:2]}"
+    return mask_HW
+
+
+def _crop(image: RgbImage, mask_HW: NDArray[np.bool_]) -> RgbImage:
+    rows, columns = np.nonzero(mask_HW)
+    return np.ascontiguousarray(image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1])
