@@ -32,9 +32,7 @@ def standard_deviations() -> torch.Tensor:
 
 
 def print_table() -> None:
-    print(
-        '"""Standard deviations of wavelet subbands over photographs, as benchmarks/wavelet_statistics.py prints."""'
-    )
+    print('"""Standard deviations of wavelet subbands over photographs, as benchmarks/wavelet_statistics.py prints."""')
     print("\nfrom __future__ import annotations\n")
     print("# One row per plane (Y, Cb, Cr) of images in [-1, 1]: the coarse picture, then each level's details, coarse")
     print("# levels first: across (vertical edges), down (horizontal edges), both.")
@@ -56,7 +54,8 @@ def print_quality() -> None:
             latents = [codec.encode(to_tensor(image)[None]) for image in images]
             values = [psnr(image, to_uint8(codec.decode(z)[0])) for image, z in zip(images, latents)]
             deviation = float(np.mean([float(z.square().mean()) for z in latents]) ** 0.5)
-            print(f"{name:16s} {codec.channels:8d} {side:5d}  {np.mean(values):6.1f} {min(values):6.1f}  {deviation:.2f}")
+            decibels = f"{np.mean(values):6.1f} {min(values):6.1f}"
+            print(f"{name:16s} {codec.channels:8d} {side:5d}  {decibels}  {deviation:.2f}")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ WAVELET_VERSION = 1  # to be raised by whoever changes what the transform gives
 class WaveletCodec:
     """The CDF 9/7 wavelet transform (as JPEG 2000's) of three levels in YCbCr, coarse subbands kept, no weights.
 
-    Y, Cb, Cr are BT.601's, full range, of an image in [-1, 1]; borders are mirrored. A plane has 64 numbers for each 8 x
-    8 pixels: 1 of the coarse picture and 3 details of level 3, 12 of level 2, 48 of level 1. `wavelet:Y+CB+CR` keeps
-    the first so many of each plane: 4+1+1 is the whole of level 3 in luma, 16+4+4 adds level 2; 64+64+64 loses nothing.
+    Y, Cb, Cr are BT.601's, full range, of an image in [-1, 1]; borders are mirrored. A plane has 64 numbers for every
+    8 x 8 pixels: 1 of the coarse picture and 3 details of level 3, 12 of level 2, 48 of level 1. `wavelet:Y+CB+CR`
+    keeps the first so many of each plane: 4+1+1 is the whole of level 3 in luma, 16+4+4 adds level 2; 64+64+64 loses
+    nothing.
     Channel order: Y's numbers, Cb's, Cr's. Each is divided by its band's fixed standard deviation over photographs
     (`wavelet_table.py`). The work grows with the third power of the side, which is little up to 512 pixels.
     """
