@@ -78,7 +78,12 @@ class Codec(Protocol):
 
 
 CODECS: Registry[Codec] = Registry(
-    "codec", {"dct": "omnigen.codecs.dct:DctCodec", "sdxl": "omnigen.codecs.sdxl:SdxlCodec"}
+    "codec",
+    {
+        "dct": "omnigen.codecs.dct:DctCodec",
+        "wavelet": "omnigen.codecs.wavelet:WaveletCodec",
+        "sdxl": "omnigen.codecs.sdxl:SdxlCodec",
+    },
 )
 
 

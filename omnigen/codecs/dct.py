@@ -16,6 +16,10 @@ from x2i.sample import canonical_json
 
 DEFAULT_DCT_CHANNELS = 48
 DCT_VERSION = 1  # to be raised by whoever changes what the transform gives
+YCBCR = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]]
+)
+"""BT.601's luma and chroma, full range: the rows Y, Cb, Cr over the columns R, G, B."""
 
 
 class DctCodec:
@@ -38,9 +42,6 @@ class DctCodec:
         self._kept = torch.tensor(kept)
         self._deviation_C = torch.tensor(STANDARD_DEVIATIONS).flatten()[self._kept]
         self._basis = _zigzag_basis()
-        self._ycbcr = torch.tensor(
-            [[0.299, 0.587, 0.114], [-0.299 / 1.772, -0.587 / 1.772, 0.5], [0.5, -0.587 / 1.402, -0.114 / 1.402]]
-        )
 
     @classmethod
     def open(cls, argument: str, device: torch.device | str = "cpu") -> Self:
@@ -69,7 +70,7 @@ class DctCodec:
         batch, _, height, width = images_BCHW.shape
         assert height % 8 == width % 8 == 0, f"image sides must be multiples of 8, found {height} x {width}"
         device = images_BCHW.device
-        planes = torch.einsum("pc,bchw->bphw", self._ycbcr.to(device), images_BCHW.float())
+        planes = torch.einsum("pc,bchw->bphw", YCBCR.to(device), images_BCHW.float())
         blocks = planes.reshape(batch, 3, height // 8, 8, width // 8, 8)
         coefficients = torch.einsum("jyx,bpryqx->bpjrq", self._basis.to(device), blocks)
         kept = coefficients.reshape(batch, 192, height // 8, width // 8)[:, self._kept.to(device)]
@@ -89,7 +90,7 @@ class DctCodec:
         coefficients = coefficients.view(batch, 3, 64, rows, columns)
         blocks = torch.einsum("jyx,bpjrq->bpryqx", self._basis.to(device), coefficients)
         planes = blocks.reshape(batch, 3, rows * 8, columns * 8)
-        return torch.einsum("cp,bphw->bchw", torch.linalg.inv(self._ycbcr).to(device), planes).clamp(-1, 1)
+        return torch.einsum("cp,bphw->bchw", torch.linalg.inv(YCBCR).to(device), planes).clamp(-1, 1)
 
 
 def dct_split(channels: int) -> tuple[int, int, int]:

@@ -106,7 +106,7 @@ def test_names_lead_back_to_the_same_codec() -> None:
         ("dct:many", "expected a number of channels"),
         ("sdxl:", "expected sdxl:<folder or hub id>"),
         ("sdxl", "expected sdxl:<folder or hub id>"),
-        ("vae", "no codec 'vae': there are: dct, sdxl"),
+        ("vae", "no codec 'vae': there are: dct, wavelet, sdxl"),
         ("sdlx:folder", "no codec 'sdlx': did you mean 'sdxl'"),
         ("no_such.package:Codec", "no module 'no_such'"),
     ],
@@ -231,7 +231,7 @@ def test_the_fingerprint_is_of_what_decides_the_latents_not_of_the_place(vae_fol
     assert all(len(one) == 64 for one in (*prints, fingerprint))
 
 
-@pytest.mark.parametrize("name", ["dct:6", "vae"])
+@pytest.mark.parametrize("name", ["dct:6", "wavelet:4+1+1", "vae"])
 def test_posteriors_come_in_order_and_do_not_depend_on_their_neighbors(vae_folder: Path, name: str) -> None:
     codec = load_codec(f"sdxl:{vae_folder}" if name == "vae" else name)
     images = [torch.from_numpy(image.copy()) for image in photographs(64)]
