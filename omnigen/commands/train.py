@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from omnigen.commands.progress import progress
 from omnigen.configurations import find_configuration
 from x2i.errors import UserError
+
+RUNS = Path("runs")
 
 
 def command(
@@ -30,6 +33,16 @@ def command(
     trigger: Annotated[
         str | None, typer.Option(help="With --init: a word to put before every instruction, such as a new name.")
     ] = None,
+    class_data: Annotated[
+        list[str] | None,
+        typer.Option(help="With --init: shards of other pictures of the same class, half of every step; repeatable."),
+    ] = None,
+    class_prompt: Annotated[
+        str | None,
+        typer.Option(help="With --init: draw such pictures of this prompt first, with the network as it is."),
+    ] = None,
+    class_number: Annotated[int, typer.Option(min=1, help="Pictures that --class-prompt draws.")] = 50,
+    class_steps: Annotated[int, typer.Option(min=1, help="Sampling steps of each of them.")] = 50,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Replace one value of the file, as section.key=value; may be repeated."),
@@ -62,15 +75,34 @@ def command(
     if (config is None) == (init is None):
         raise UserError("give either CONFIG, or --init FOLDER with --data; see omnigen train --help")
     if config is not None:
-        if data or steps or full or trigger:
-            raise UserError("--data, --steps, --full, --trigger: only with --init; with CONFIG use --set")
+        if data or steps or full or trigger or class_data or class_prompt:
+            raise UserError(
+                "--data, --steps, --full, --trigger, --class-data, --class-prompt: only with --init; with CONFIG use "
+                "--set"
+            )
         config = find_configuration(config)
         settings, name = load_config(config, set_ or []), config.stem
     else:
         assert init is not None
-        settings = finetune_config(init, data or [], set_ or [], steps=steps, full=full, trigger=trigger)
-        name = "finetune"
+        name, class_shards = "finetune", list(class_data or [])
+        if class_prompt is not None:
+            class_shards.append(_class_pictures(init, class_prompt, class_number, class_steps, out or RUNS / name))
+        settings = finetune_config(
+            init, data or [], set_ or [], steps=steps, full=full, trigger=trigger, class_shards=class_shards
+        )
     if estimate:
         typer.echo(estimate_run(settings))
         return
-    train_settings(settings, resume, out or Path("runs") / name)
+    train_settings(settings, resume, out or RUNS / name)
+
+
+def _class_pictures(init: Path, prompt: str, number: int, steps: int, run: Path) -> str:
+    """Returns the folder of class pictures, which are drawn if they are not there."""
+    from omnigen.generate.find_model import find_model
+    from omnigen.generate.options import GenerationOptions
+    from omnigen.train.class_pictures import class_folder, draw_class_pictures
+
+    folder = class_folder(run, prompt, number)
+    with progress("class pictures") as advance:
+        draw_class_pictures(find_model(init), prompt, number, folder, GenerationOptions(steps=steps), advance)
+    return str(folder)

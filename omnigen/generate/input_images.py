@@ -17,7 +17,7 @@ def read_image(image: Any) -> NDArray[np.uint8]:
     import numpy as np
 
     if isinstance(image, str | Path):
-        return read_image_file(Path(image))
+        return read_image_file(Path(image), "input image")
     if hasattr(image, "convert"):
         return np.asarray(image.convert("RGB"))
     array = np.asarray(image)
@@ -26,14 +26,14 @@ def read_image(image: Any) -> NDArray[np.uint8]:
     return array
 
 
-def read_image_file(path: Path) -> NDArray[np.uint8]:
-    """Returns an image file as uint8 RGB (H, W, 3). Raises UserError if it cannot be read."""
+def read_image_file(path: Path, what: str = "--image") -> NDArray[np.uint8]:
+    """Returns an image file as uint8 RGB (H, W, 3). Raises UserError, which calls it `what`, if it cannot be read."""
     from x2i.image.decode import decode
     from x2i.reasons import DroppedError
 
     try:
         return decode(path.read_bytes())
     except OSError as error:
-        raise UserError(f"--image {path}: {error.strerror or error}") from error
+        raise UserError(f"{what} {path}: {error.strerror or error}") from error
     except DroppedError as error:
-        raise UserError(f"--image {path}: not a readable image: {error}") from error
+        raise UserError(f"{what} {path}: not a readable image: {error}") from error

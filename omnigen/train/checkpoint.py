@@ -54,8 +54,8 @@ class RunState:
     stands. catalog: fingerprint of the samples trained on. samples, target_tokens, tokens: seen so far, over all ranks.
     bad: keys of the samples that could not be decoded. sums: of the metrics since the last line, by name.
     evaluation_due: a stop put off the validation and the pictures of this step. base: fingerprint of the frozen
-    weights beside which an adapter is trained. best_step, best_loss: of the lowest validation loss since the beginning
-    of the phase; step 0: none yet.
+    weights beside which an adapter is trained. codec, tokenizer: their fingerprints; "" in older checkpoints.
+    best_step, best_loss: of the lowest validation loss since the beginning of the phase; step 0: none yet.
     """
 
     step: int = 0
@@ -69,6 +69,8 @@ class RunState:
     sums: Mapping[str, float] = field(default_factory=dict)
     evaluation_due: bool = False
     base: str = ""
+    codec: str = ""
+    tokenizer: str = ""
     best_step: int = 0
     best_loss: float = 0.0
 

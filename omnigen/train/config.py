@@ -56,6 +56,8 @@ class DataConfig:
     for each rank. bad_samples: how many undecodable ones to pass over. cache_dir: where copies of shards on a store are
     kept (null: X2I_CACHE), shared by all of a machine; cache_bytes: how much of them (null: X2I_CACHE_GB; 0: none).
     max_side 0: that of model.init, at most 512. trigger: a word put before every instruction that does not have it.
+    class_shards: more training shards, of other pictures of the same class (prior preservation): of every step's
+    samples class_share come from them. They count as the task `class`, get no trigger and are never held out.
     latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
     every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
     stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
@@ -68,6 +70,8 @@ class DataConfig:
     weights: Weights | None = None
     max_side: Side = 256
     trigger: str | None = None
+    class_shards: tuple[str, ...] = ()
+    class_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     workers: NotNegative = 0
     bad_samples: NotNegative = 100
     cache_dir: str | None = None
@@ -214,12 +218,21 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
+class LogPrompt:
+    """A prompt to draw at intervals. input_images: paths; the prompt marks image k as `<img><|image_k|></img>`."""
+
+    prompt: str
+    input_images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LogConfig:
     """What is written, and how often. A period is in steps; 0 is never.
 
     every: lines of metrics. validate_every, validation_samples: of held-out samples, each evaluated in every timestep
-    bin. sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` (text only) in
+    bin. sample_every: of picture grids, drawn from `sample_held_out` held-out samples and from `prompts` in
     `sample_steps` Euler steps with the given guidance strengths (image_guidance 0: no branch for the images alone).
+    prompts: words alone, or {prompt: ..., input_images: [paths]}.
     wandb: project of Weights & Biases to send the numbers to as well. peak_tflops: what a device can do at most, by
     which to tell its share (MFU); null knows some GPUs by name.
     """
@@ -232,7 +245,7 @@ class LogConfig:
     sample_steps: Positive = GenerationOptions.steps
     guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.guidance
     image_guidance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = GenerationOptions.image_guidance
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[str | LogPrompt, ...] = ()
     wandb: str | None = None
     peak_tflops: PositiveNumber | None = None
 
@@ -307,19 +320,25 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
 
 
 def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
-    """Makes data.shards, data.cache_dir, model.init and the folders of codec and tokenizer absolute, but for URLs.
+    """Makes paths absolute, but for URLs: data.shards, data.class_shards, data.cache_dir, model.init, the folders of
+    codec and tokenizer, and the input images of log.prompts.
 
     Leaves alone what has a wrong type, which validation reports, and names that may be a hub id.
     """
     data, model = document.get("data"), document.get("model")
-    if isinstance(data, dict) and isinstance(data.get("shards"), str):
-        data["shards"] = [data["shards"]]
-    if isinstance(data, dict) and isinstance(data.get("shards"), list):
-        data["shards"] = [_anchored(item, folder) for item in data["shards"]]
+    for name in ("shards", "class_shards"):
+        if isinstance(data, dict) and isinstance(data.get(name), str):
+            data[name] = [data[name]]
+        if isinstance(data, dict) and isinstance(data.get(name), list):
+            data[name] = [_anchored(item, folder) for item in data[name]]
     if isinstance(data, dict) and isinstance(data.get("cache_dir"), str):
         data["cache_dir"] = _anchored(data["cache_dir"], folder)
     if isinstance(model, dict) and isinstance(model.get("init"), str):
         model["init"] = _anchored(model["init"], folder)
+    log = document.get("log")
+    for prompt in log["prompts"] if isinstance(log, dict) and isinstance(log.get("prompts"), list) else ():
+        if isinstance(prompt, dict) and isinstance(prompt.get("input_images"), list):
+            prompt["input_images"] = [_anchored(item, folder) for item in prompt["input_images"]]
     for name in ("codec", "tokenizer"):
         if isinstance(model, dict) and isinstance(model.get(name), str):
             model[name] = _anchored_name(model[name], folder)

@@ -45,6 +45,7 @@ def finetune_config(
     steps: int | None = None,
     full: bool = False,
     trigger: str | None = None,
+    class_shards: Sequence[str] = (),
 ) -> TrainingConfig:
     """Returns the settings of a fine-tune of the network in `init` on the shards in `data`, overrides applied last.
 
@@ -54,7 +55,7 @@ def finetune_config(
         raise UserError("--data: missing; give the folder of a dataset, or of training shards, to train on")
     document = finetune_document()
     document["model"]["init"] = str(init)
-    document["data"].update(shards=list(data), trigger=trigger)
+    document["data"].update(shards=list(data), trigger=trigger, class_shards=list(class_shards))
     if full:
         for name, value in FULL.items():
             section, key = name.split(".")

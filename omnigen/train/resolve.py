@@ -62,30 +62,34 @@ def _from_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
 
 def _from_samples(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
     from omnigen.data.order.schedule import most_tokens
-    from omnigen.data.shards.catalog import Catalog, open_cache
+    from omnigen.data.shards.catalog import CLASS, open_cache
     from omnigen.tokenizer import load_tokenizer
+    from omnigen.train.training_data import open_catalog
 
     data, train = settings.data, settings.train
     if data.stream:
         raise UserError("train.steps, pack_tokens, packs_per_step: a stream does not know its samples; give all three")
-    cache = open_cache(data.cache_dir, data.cache_bytes)
-    catalog = Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache)
+    catalog = open_catalog(data, open_cache(data.cache_dir, data.cache_bytes))
     counted = [task for task, weight in (data.weights or dict.fromkeys(catalog.tasks, 1.0)).items() if weight > 0]
     by_task = catalog.training_rows()
+    of_class = by_task.pop(CLASS, np.empty(0, np.int64))
     rows = np.concatenate([by_task.get(task, np.empty(0, np.int64)) for task in counted])
     if not len(rows):
         return _filled(settings, 1, 1, 1), []  # setup says what is wrong
     tokenizer = load_tokenizer(settings.model.tokenizer)
-    tokens = most_tokens(catalog, rows, tokenizer=tokenizer, max_side=data.max_side)
+    both = np.concatenate([rows, of_class])
+    tokens = most_tokens(catalog, both, tokenizer=tokenizer, max_side=data.max_side)
     pack = train.pack_tokens or -(-int(tokens.max()) // 64) * 64
     fitting = tokens[tokens <= pack] if (tokens <= pack).any() else tokens
     a_pack = max(1, int(pack // fitting.mean()))
     packs = train.packs_per_step or math.ceil(SAMPLES_PER_STEP / a_pack)
+    own = packs * a_pack * (1 - data.class_share if len(of_class) else 1)  # samples of a step, class pictures left out
     visits = max(len(rows), VISITS_OF_ONE * math.sqrt(len(rows)))
-    steps = train.steps or max(FEWEST_STEPS, math.ceil(visits / (packs * a_pack)))
+    steps = train.steps or max(FEWEST_STEPS, math.ceil(visits / own))
+    beside = f"; {data.class_share:.0%} of a step are class pictures, of {len(of_class):,}" if len(of_class) else ""
     line = (
         f"{steps:,} steps of about {packs * a_pack} samples: each of the {len(rows):,} samples some "
-        f"{steps * packs * a_pack / len(rows):,.0f} times; {packs} x {pack:,} tokens a step"
+        f"{steps * own / len(rows):,.0f} times{beside}; {packs} x {pack:,} tokens a step"
     )
     return _filled(settings, steps, packs, pack), [line]
 

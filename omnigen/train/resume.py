@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from omnigen.train.checkpoint_files import MARKER, checkpoint_step, complete_checkpoints
-from omnigen.train.config import TrainingConfig, differences, load_config
+from omnigen.train.config import WITH_FOLDER, TrainingConfig, differences, load_config
 from omnigen.train.phases import require_same_past, run_phases
 from omnigen.train.run_folder import RunFolder
 from x2i.errors import UserError
@@ -16,6 +17,7 @@ from x2i.errors import UserError
 FREE_SECTIONS = ("log", "checkpoint", "parallel", "phases")
 FREE_KEYS = (
     "data.shards",
+    "data.class_shards",
     "data.workers",
     "data.bad_samples",
     "data.cache_dir",
@@ -66,6 +68,17 @@ def _named(path: Path) -> Path:
     return found[-1]
 
 
+def _moved(name: str, old: Any, new: Any) -> bool:
+    """Whether a setting names a codec or a tokenizer of the same family in another folder.
+
+    The checkpoint knows whether what lies there is the same.
+    """
+    if name not in ("model.codec", "model.tokenizer"):
+        return False
+    family = old.partition(":")[0]
+    return family in WITH_FOLDER and family == new.partition(":")[0]
+
+
 def _require_same(run: RunFolder, settings: TrainingConfig, step: int) -> None:
     try:
         if not (run.config).read_bytes().strip():
@@ -79,7 +92,7 @@ def _require_same(run: RunFolder, settings: TrainingConfig, step: int) -> None:
     changed = {
         name: values
         for name, values in differences(before, settings).items()
-        if name not in FREE_KEYS and name.split(".")[0] not in FREE_SECTIONS
+        if name not in FREE_KEYS and name.split(".")[0] not in FREE_SECTIONS and not _moved(name, *values)
     }
     if changed:
         listed = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in changed.items())

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from omnigen.data.loading.sample import ImageReader, LoadedSample, PlannedSample, load
+from omnigen.generate.input_images import read_image
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.pipeline import OmniGenPipeline
-from omnigen.images import TOKEN_PIXELS
+from omnigen.images import TOKEN_PIXELS, prepare_image
 from omnigen.train.config import LogConfig
 from x2i.image import encode
 from x2i.seeding import stable_hash
@@ -59,8 +60,13 @@ def sample_rows(
             task, instruction = sample.planned.ref.task, sample.planned.ref.instruction
             height, width = target.shape[:2]
         else:
-            inputs, target, task, instruction = (), None, "prompt", config.prompts[number - len(held_out)]
+            prompt = config.prompts[number - len(held_out)]
+            task, target = "prompt", None
+            instruction, paths = (prompt, ()) if isinstance(prompt, str) else (prompt.prompt, prompt.input_images)
+            inputs = tuple(prepare_image(read_image(path), pipeline.max_side) for path in paths)
             height = width = pipeline.max_side // TOKEN_PIXELS * TOKEN_PIXELS
+            if inputs:
+                height, width = inputs[0].shape[:2]
         options = GenerationOptions(
             height=height,
             width=width,

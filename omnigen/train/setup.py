@@ -17,6 +17,7 @@ from omnigen.codecs.base import Codec, load_codec
 from omnigen.data.loading.augment import Mirroring
 from omnigen.data.loading.sample import DropoutRates
 from omnigen.data.order.schedule import PackSchedule, ScheduleOptions
+from omnigen.generate.input_images import read_image
 from omnigen.images import TOKEN_PIXELS
 from omnigen.network.attention import CUDA_ONLY
 from omnigen.network.blocks import compile_blocks
@@ -24,7 +25,7 @@ from omnigen.network.config import ModelConfig, preset
 from omnigen.network.model import OmniGen
 from omnigen.prompt import build_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
-from omnigen.train.config import LoraSettings, TrainingConfig
+from omnigen.train.config import LogPrompt, LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
 from omnigen.train.memory import describe, sampling_memory, training_memory
 from omnigen.train.parallel import Ranks
@@ -107,7 +108,7 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     _require_usable(config, ranks)
     tokenizer, codec = load_tokenizer(config.model.tokenizer), load_codec(config.model.codec)
     wanted = network_config(config, tokenizer, codec)
-    _require_plain_prompts(config.log.prompts, tokenizer)
+    _require_drawable(config.log.prompts, tokenizer)
     _require_room(wanted, run_phases(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.is_sharded(ranks.world)
@@ -221,10 +222,18 @@ def _require_usable(config: TrainingConfig, ranks: Ranks) -> None:
         raise UserError(f"log.wandb: {config.log.wandb!r}: wandb is not installed: pip install wandb")
 
 
-def _require_plain_prompts(prompts: Sequence[str], tokenizer: Tokenizer) -> None:
-    for text in prompts:
-        if build_prompt(text, tokenizer).image_numbers:
-            raise UserError(f"log.prompts: {text!r}: expected words alone, since no image is given with a prompt")
+def _require_drawable(prompts: Sequence[str | LogPrompt], tokenizer: Tokenizer) -> None:
+    """Raises UserError for a prompt of the log whose marks and input images do not agree, or cannot be read."""
+    for each in prompts:
+        prompt = LogPrompt(each) if isinstance(each, str) else each
+        marked = len(set(build_prompt(prompt.prompt, tokenizer).image_numbers))
+        if marked != len(prompt.input_images):
+            raise UserError(
+                f"log.prompts: {prompt.prompt!r}: marks {marked} image(s), and {len(prompt.input_images)} are given; "
+                f"give each mark its image, as {{prompt: ..., input_images: [path]}}"
+            )
+        for path in prompt.input_images:
+            read_image(path)
 
 
 def _require_room(network: ModelConfig, phases: Sequence[Phase]) -> None:

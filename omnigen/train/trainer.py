@@ -56,7 +56,12 @@ class Trainer:
         self.optimizer = build_optimizer(setup.model, self.config.train.lr, self.config.train.weight_decay)
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
-        self.state = RunState(catalog=setup.data.fingerprint(), base=setup.base)
+        self.state = RunState(
+            catalog=setup.data.fingerprint(),
+            base=setup.base,
+            codec=setup.codec.fingerprint,
+            tokenizer=setup.tokenizer.fingerprint,
+        )
         self._last = setup.phases[-1].phase.last
         is_lora = self.config.lora.rank > 0
         self._throughput = Throughput(setup.ranks, setup.model.config, is_lora, self.config.log.peak_tflops)
@@ -81,8 +86,15 @@ class Trainer:
                 f"({self.config.model.init}): fingerprint {state.base} there, {self.setup.base} here. Give the folder "
                 f"that it was begun with, or begin anew with --out elsewhere"
             )
+        for what in ("codec", "tokenizer"):
+            there, here = getattr(state, what), getattr(self.state, what)
+            if there not in ("", here):
+                raise UserError(
+                    f"{checkpoint}: was trained with another {what} than that of model.{what} "
+                    f"({getattr(self.config.model, what)}); give the one that it was begun with"
+                )
         self._require_fitting_step(checkpoint, state)
-        self.state = replace(state, base=self.setup.base)
+        self.state = replace(state, base=setup.base, codec=self.state.codec, tokenizer=self.state.tokenizer)
         return self.checkpoints.clear_after(state.step)
 
     def _require_fitting_step(self, checkpoint: Path, state: RunState) -> None:

@@ -15,7 +15,7 @@ from omnigen.data.loading.sample import PlannedSample, TokenizedPrompts
 from omnigen.data.order.sample_sequence import CatalogSequence, SampleSequence
 from omnigen.data.order.schedule import rows_that_fit
 from omnigen.data.order.stream import ShardStream, StreamSequence, split_shards
-from omnigen.data.shards.catalog import Catalog, open_cache, task_weights
+from omnigen.data.shards.catalog import CLASS, Catalog, open_cache, task_weights
 from omnigen.data.shards.find import find_training_shards
 from omnigen.tokenizer import Tokenizer
 from omnigen.train.config import DataConfig, TrainingConfig
@@ -73,8 +73,25 @@ def open_training_data(data: DataConfig) -> TrainingData:
     cache = open_cache(data.cache_dir, data.cache_bytes)
     if data.stream:
         return _StreamData.open(data, cache)
-    catalog = Catalog.open(data.shards, data.validation_fraction, data.split_seed, cache)
-    return _CatalogData(catalog.with_trigger(data.trigger) if data.trigger else catalog)
+    return _CatalogData(open_catalog(data, cache))
+
+
+def open_catalog(data: DataConfig, cache: FileCache | None) -> Catalog:
+    """Returns the catalog of all samples, class pictures and trigger included."""
+    class_shards = find_training_shards(data.class_shards) if data.class_shards else ()
+    found = [*find_training_shards(data.shards), *class_shards]
+    catalog = Catalog.of(found, data.validation_fraction, data.split_seed, cache)
+    if class_shards:
+        catalog = catalog.with_class_shards({shard.shard.tar for shard in class_shards})
+    return catalog.with_trigger(data.trigger) if data.trigger else catalog
+
+
+def with_class_share(weights: dict[str, float], share: float) -> dict[str, float]:
+    """Returns weights of tasks of which CLASS, if it is there, has `share`."""
+    if CLASS not in weights:
+        return weights
+    others = sum(weight for task, weight in weights.items() if task != CLASS)
+    return {**weights, CLASS: share / (1 - share) * others}
 
 
 @dataclass(frozen=True)
@@ -114,7 +131,8 @@ class _CatalogData:
                 f"less out, make packs longer, or give more photographs"
             )
         try:
-            weights = task_weights(training, phase.weights)
+            given = phase.weights and {**dict.fromkeys({CLASS} & training.keys(), 0.0), **phase.weights}
+            weights = with_class_share(task_weights(training, given), config.data.class_share)
         except UserError as error:
             raise UserError(f"{phase.prefix or 'data.'}{error}") from error
         sequence = CatalogSequence(catalog, training, weights, phase.train.seed)
@@ -141,6 +159,8 @@ class _StreamData:
             raise UserError(
                 "data.trigger: not with a stream; set data.stream to 0, or write the word into the captions"
             )
+        if data.class_shards:
+            raise UserError("data.class_shards: not with a stream; set data.stream to 0")
         for name in ("latents", "text"):
             if getattr(data, name) == "require":
                 raise UserError(f"data.{name}: require: a stream does not use what omnigen encode kept. Set it to auto")

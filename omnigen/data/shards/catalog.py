@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +31,8 @@ from x2i.store.paths import INDEX_SUFFIX
 from x2i.store.shards import Shard
 
 __all__ = ["Catalog", "held_out_uids", "open_cache", "task_weights"]
+CLASS = "class"
+"""The task of class pictures (prior preservation)."""
 OPENED_AT_A_TIME = {False: 4, True: 32}  # shards, by whether they lie on a store; there, waiting is all the work
 
 
@@ -119,13 +121,25 @@ class Catalog:
         return len(self.task_id)
 
     def with_trigger(self, word: str) -> Catalog:
-        """Returns the catalog with `word` and a space before every instruction that does not contain the word."""
+        """Returns the catalog with `word` and a space before every instruction that does not contain the word, but for
+        those of the task CLASS.
+        """
         has = pc.match_substring(self.instructions, word)
+        if CLASS in self.tasks:
+            has = pc.or_(has, pa.array(self.task_id == self.tasks.index(CLASS)))
         prefixed = pc.binary_join_element_wise(
             pa.scalar(word, pa.large_string()), self.instructions, pa.scalar(" ", pa.large_string())
         )
         instructions = pc.if_else(has, self.instructions, prefixed)
         return replace(self, instructions=instructions)
+
+    def with_class_shards(self, tars: Collection[Path]) -> Catalog:
+        """Returns the catalog with the samples of the shards `tars` as a task of their own, CLASS, none held out."""
+        of_class = np.array([shard.tar in tars for shard in self.shards])[self.shard_id]
+        tasks = tuple(sorted({*self.tasks, CLASS}))
+        renumbered = np.array([tasks.index(task) for task in self.tasks], np.int16)[self.task_id]
+        task_id = np.where(of_class, np.int16(tasks.index(CLASS)), renumbered)
+        return replace(self, tasks=tasks, task_id=task_id, held_out=self.held_out & ~of_class)
 
     def sample_ref(self, number: int) -> SampleRef:
         """Returns sample `number`. Raises IndexError if there is none."""

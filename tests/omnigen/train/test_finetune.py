@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from omnigen.cli import main
 from omnigen.data.shards.catalog import Catalog
+from omnigen.generate.options import GenerationOptions
+from omnigen.train.class_pictures import draw_class_pictures
 from omnigen.train.config import TrainingConfig, build_config, load_config
 from omnigen.train.finetune import FULL, finetune_config, finetune_document
 from omnigen.train.metrics import read_lines
@@ -26,7 +31,7 @@ from tests.support.in_process_training import go_on, training
 from tests.support.model_folders import published
 from tests.support.tiny_network import CONFIG, random_model
 from tests.support.training_runs import write_config
-from tests.support.training_shards import NAMES, make_shards
+from tests.support.training_shards import NAMES, make_shards, photograph
 from x2i.errors import UserError
 
 QUICK = ["data.max_side=32", "data.workers=0", "log.sample_every=0", "train.threads=1", "train.warmup=0"]
@@ -211,3 +216,61 @@ def test_mistakes_are_told(tmp_path: Path, shards: Path, capsys: pytest.CaptureF
     assert "expected the folder of a training run, or a model folder" in capsys.readouterr().err
     assert omnigen("train", "--init", tmp_path) == 2
     assert "--data: missing" in capsys.readouterr().err
+
+
+def test_class_pictures_fill_half_of_the_samples_without_a_trigger_and_are_never_held_out(
+    shards: Path, tmp_path: Path
+) -> None:
+    base = tiny_ours(tmp_path / "base")
+    folder = tmp_path / "class"
+    options = GenerationOptions(steps=1)
+    draw_class_pictures(base, "a photograph of a cat", 3, folder, options)
+    drawn = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    (folder / "pictures" / "00002.png").unlink()
+    for shard in (folder / "shards").glob("*"):
+        shard.unlink()
+    draw_class_pictures(base, "a photograph of a cat", 3, folder, options)  # a killed life goes on
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == drawn
+    settings = finetune_config(base, [str(shards)], QUICK, steps=2, trigger="sks", class_shards=[str(folder)])
+    config = tmp_path / "c.yaml"
+    config.write_text(resolve(settings)[0].to_yaml())
+    with training(config, tmp_path / "run") as trainer:
+        parts = trainer.setup.phases[0]
+        refs = [parts.schedule.sequence.sample_ref(i) for i in range(400)]
+        assert parts.validation is not None
+        assert {sample.ref.task for sample in parts.validation.samples} == {"text_to_image", "colorize"}
+        of_class = [ref for ref in refs if ref.task == "class"]
+        assert {ref.instruction for ref in of_class} == {"a photograph of a cat"}
+        assert {ref.key for ref in of_class} == {f"class-0000{number}" for number in range(3)}
+        assert 0.4 < len(of_class) / len(refs) < 0.6
+        assert all(ref.instruction.startswith("sks ") for ref in refs if ref.task != "class")
+        go_on(trainer.train())
+
+
+def test_a_run_goes_on_from_a_folder_that_has_moved_but_not_with_another_codec(
+    folders: dict[str, Path], shards: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(folders["official"], base)
+    run = quick_run(base, shards, tmp_path / "run", steps=1)
+    base.rename(tmp_path / "moved")
+    quick_run(tmp_path / "moved", shards, run, steps=2)
+    assert json.loads((run / "summary.json").read_text())["steps"] == 2
+    weights = tmp_path / "moved" / "vae" / "diffusion_pytorch_model.safetensors"
+    state = load_file(weights)
+    save_file({name: tensor + 0.01 for name, tensor in state.items()}, weights, {"format": "pt"})
+    with pytest.raises(UserError, match=r"trained with another codec than that of model.codec"):
+        quick_run(tmp_path / "moved", shards, run, steps=3)
+
+
+def test_prompts_with_images_are_drawn_at_intervals(shards: Path, tmp_path: Path) -> None:
+    base, photo = tiny_ours(tmp_path / "base"), tmp_path / "photo.png"
+    Image.fromarray(photograph("coffee", 48, 32)).save(photo)
+    edit = f"{{prompt: '<img><|image_1|></img> Make it snow.', input_images: ['{photo}']}}"
+    given = (f"log.prompts=[a cat, {edit}]", "log.sample_every=1", "log.sample_steps=1", "log.sample_held_out=0")
+    run = quick_run(base, shards, tmp_path / "run", *given, steps=1)
+    assert list((run / "samples").glob("*.png"))
+    assert load_config(run / "config.yaml").log.prompts[1].input_images == (str(photo),)
+    photo.unlink()
+    with pytest.raises(UserError, match="photo.png: No such file"):
+        quick_run(base, shards, tmp_path / "other", *given, steps=1)

@@ -69,7 +69,7 @@ def test_the_memory_that_training_takes_is_told_before_any_is_taken(shards, tmp_
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("log.prompts=['<img><|image_1|></img> a cat']", "log.prompts: .*expected words alone"),
+        ("log.prompts=['<img><|image_1|></img> a cat']", "log.prompts: .*marks 1 image.s., and 0 are given"),
         ("train.attention=varlen", "train.attention: found varlen, which runs on CUDA devices only"),
         ("model.overrides.vocab_size=5", "vocab_size: found 5, expected at least 272, the ids of the tokenizer bytes"),
         ("model.overrides.in_channels=5", "in_channels: found 5, expected 6, the channels of the codec dct:6"),
