@@ -29,15 +29,12 @@ COMMANDS = {
     "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, manifests."),
     "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
     "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
-    "subject_entities": (
+    "subject-entities": (
         "pipelines.commands.subject_entities",
         "Choose objects to cut out of their photographs and ask for again.",
     ),
-    "subject_frames": (
-        "pipelines.commands.subject_frames",
-        "Follow objects through the frames of videos.",
-    ),
-    "frame_pairs": ("pipelines.commands.frame_pairs", "Find frames of videos between which something moved."),
+    "subject-frames": ("pipelines.commands.subject_frames", "Follow objects through the frames of videos."),
+    "frame-pairs": ("pipelines.commands.frame_pairs", "Find frames of videos between which something moved."),
     "select": ("pipelines.commands.select", "Show what an SQL selection keeps and cuts, in numbers and pictures."),
     "cvtasks": (
         "pipelines.commands.cvtasks",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.engine.stage import Stage
+from pipelines.stages.relate import RELATION_STAGES
 from x2i.annotate import ANNOTATIONS
 from x2i.errors import UserError
 from x2i.registry import IMPORT_PATH
@@ -51,46 +52,14 @@ def _import(options: Options, where: str) -> list[Stage]:
     return [manifest_stage(options, where)]
 
 
-def _dedup(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.duplicates import DuplicatesStage
-
-    return [from_mapping(DuplicatesStage, options, where)]
-
-
-def _semantic_dedup(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.semantic_duplicates import SemanticDuplicatesStage
-
-    return [from_mapping(SemanticDuplicatesStage, options, where)]
-
-
-def _subjects(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.subjects import SubjectsStage
-
-    return [from_mapping(SubjectsStage, options, where)]
-
-
-def _subject_entities(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.entities import SubjectEntitiesStage
-
-    return [from_mapping(SubjectEntitiesStage, options, where)]
-
-
-def _subject_frames(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.frames import SubjectFramesStage
-
-    return [from_mapping(SubjectFramesStage, options, where)]
-
-
-def _frame_pairs(options: Options, where: str) -> list[Stage]:
-    from pipelines.stages.relate.frames import FramePairsStage
-
-    return [from_mapping(FramePairsStage, options, where)]
-
-
 def _materialize(options: Options, where: str) -> list[Stage]:
     from pipelines.stages.materialize import manifest_stages
 
     return manifest_stages(options, where)
+
+
+def _relation(name: str) -> Callable[[Options, str], list[Stage]]:
+    return lambda options, where: [from_mapping(RELATION_STAGES.get(name), options, where)]
 
 
 STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
@@ -100,11 +69,6 @@ STEPS: Mapping[str, Callable[[Options, str], list[Stage]]] = {
     "caption": lambda options, where: [_annotation("captions", options, where)],
     "detect": lambda options, where: [_annotation("entities", options, where)],
     "embed": lambda options, where: [_annotation("embeddings", options, where)],
-    "dedup": _dedup,
-    "semantic-dedup": _semantic_dedup,
-    "subjects": _subjects,
-    "subject_entities": _subject_entities,
-    "subject_frames": _subject_frames,
-    "frame_pairs": _frame_pairs,
+    **{name: _relation(name) for name in RELATION_STAGES},
     "materialize": _materialize,
 }

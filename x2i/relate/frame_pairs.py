@@ -36,7 +36,7 @@ class FramePairs(Relation):
     spec = TableSpec(
         name="frame_pairs",
         title="before or after a change that a camera watched",
-        made_by="frame_pairs",
+        made_by="frame-pairs",
         schema=pa.schema(
             [
                 ("before", pa.string()),

@@ -31,7 +31,7 @@ class SubjectEntities(Relation):
         float, Option("Objects whose boxes overlap more with a clearer one's are left out (IoU).", ge=0, le=1)
     ] = 0.3
 
-    spec = subject_spec("subject_entities", "with objects to cut out", "subject_entities")
+    spec = subject_spec("subject_entities", "with objects to cut out", "subject-entities")
 
     def find(self, images: Iterable[Mapping[str, Any]]) -> Iterator[SubjectRow]:
         """Yields a row for each image that has one. images: key, height, width, caption (None: none) and entities: the

@@ -35,7 +35,7 @@ class SubjectFrames(Relation):
         tuple[float, float], Option("Cosine of an object in both: more is a copy, less is lost.", ge=-1, le=1)
     ] = (0.4, 0.97)
 
-    spec = subject_spec("subject_frames", "with objects that a later frame shows", "subject_frames")
+    spec = subject_spec("subject_frames", "with objects that a later frame shows", "subject-frames")
 
     def find(
         self,

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from x2i.errors import UserError
+from x2i.options import as_config
 from x2i.reasons import Status
+from x2i.registry import Registry
 from x2i.store import Dataset
 from x2i.store.query.views import list_views
 
 PARTITION = "00000"
+
+
+class RelationStage:
+    """What the stages of relations share. Each is a frozen dataclass, its fields and docstring those of its command."""
+
+    def config(self) -> dict[str, Any]:
+        return as_config(self)
+
+    def check_models(self) -> None:
+        """Raises UserError if a backend that an option names does not exist; nothing is loaded."""
+
+
+RELATION_STAGES: Registry[Any] = Registry(
+    "relation stage",
+    {
+        "dedup": "pipelines.stages.relate.duplicates:DuplicatesStage",
+        "semantic-dedup": "pipelines.stages.relate.semantic_duplicates:SemanticDuplicatesStage",
+        "subjects": "pipelines.stages.relate.subjects:SubjectsStage",
+        "subject-entities": "pipelines.stages.relate.entities:SubjectEntitiesStage",
+        "subject-frames": "pipelines.stages.relate.frames:SubjectFramesStage",
+        "frame-pairs": "pipelines.stages.relate.frames:FramePairsStage",
+    },
+)
+"""Command and step of a manifest -> its stage."""
 
 
 def stored_images(dataset: Dataset, fields: list[str]) -> pa.Table:

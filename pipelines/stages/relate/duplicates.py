@@ -5,31 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images
+from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images
 from x2i.errors import UserError
-from x2i.options import as_config
 from x2i.relate.duplicates import HASHES, Duplicates, look_at
 from x2i.store import Dataset
 from x2i.store.columns import write_relation
 
 
 @dataclass(frozen=True)
-class DuplicatesStage(Duplicates):
-    """hashes of the image index, images with near ones -> relations/duplicates."""
+class DuplicatesStage(RelationStage, Duplicates):
+    """Find images that are there more than once: the same bytes, or the same picture resized or compressed again.
+
+    Images with near hashes are duplicates only if they look the same: a picture in other colors, or blurred, stays.
+
+    Writes the relation `duplicates`: for every image the one to keep in its place, the largest of its group. Nothing is
+    deleted; leave duplicates out of shards with the selection "NOT duplicates.is_duplicate".
+
+    Example: x2i dedup my-dataset --max-distance 6
+    """
 
     name = Duplicates.spec.name
     format_version = 2
     reads = ("images",)
     writes = name
-
-    def config(self) -> dict[str, Any]:
-        return as_config(self)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset)

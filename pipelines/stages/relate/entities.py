@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
-from x2i.options import as_config
+from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
 from x2i.reasons import Reason
 from x2i.relate.subject_entities import SubjectEntities, images_with_entities
 from x2i.relate.subject_rows import subject_table
@@ -23,8 +21,15 @@ from x2i.store.query.views import list_views
 
 
 @dataclass(frozen=True)
-class SubjectEntitiesStage(SubjectEntities):
-    """entities, captions -> relations/subject_entities."""
+class SubjectEntitiesStage(RelationStage, SubjectEntities):
+    """Choose up to three objects of every photograph, for training on "IMG1 and IMG2 in this scene".
+
+    Writes the relation `subject_entities`, from which the recipes entity_to_image, two_entities_to_image and
+    three_entities_to_image cut the objects. Run `x2i detect` first, best with `--phrases-from captions`: then the words
+    of the caption are tied to the pictures.
+
+    Example: x2i subject-entities my-dataset --most 2
+    """
 
     name = SubjectEntities.spec.name
     format_version = 1
@@ -33,9 +38,6 @@ class SubjectEntitiesStage(SubjectEntities):
     @property
     def reads(self) -> tuple[str, ...]:
         return ("images", self.entities, self.captions)
-
-    def config(self) -> dict[str, Any]:
-        return as_config(self)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, self.entities, self.captions)

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
+from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
+from x2i.models import registry
 from x2i.models.abilities import RgbImage
-from x2i.options import as_config
 from x2i.reasons import Reason
 from x2i.relate.frame_pairs import FramePairs
 from x2i.relate.frames import Frame, clips
@@ -30,14 +30,11 @@ FIELDS = ["key", "url", "extra", "height", "width", "data_offset", "data_size"]
 FRAMES_KEPT = 32
 
 
-class ClipsStage:
+class ClipsStage(RelationStage):
     """What both stages plan: one partition with every stored image; frames are found by what their crawl wrote."""
 
     format_version = 1
     tables: tuple[str, ...] = ()
-
-    def config(self) -> dict[str, Any]:
-        return as_config(self)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self.tables)
@@ -48,7 +45,13 @@ class ClipsStage:
 
 @dataclass(frozen=True)
 class SubjectFramesStage(ClipsStage, SubjectFrames):
-    """images, entities, captions -> relations/subject_frames."""
+    """Find objects of a frame that a later frame of the same clip shows too, for training on "IMG1 in this scene".
+
+    Writes the relation `subject_frames`: the objects as the last frame shows them in which all remain, and the base
+    frame as the target. Crawl videos with a short `--frame-interval`, such as 0.5, and run `x2i detect` first.
+
+    Example: x2i subject-frames my-dataset --span 8
+    """
 
     name = SubjectFrames.spec.name
     writes = name
@@ -66,13 +69,22 @@ class SubjectFramesStage(ClipsStage, SubjectFrames):
         dataset.column(self.entities)
         yield from super().plan(dataset)
 
+    def check_models(self) -> None:
+        registry.backend(registry.Ability.IMAGE_EMBEDDER, self.embedder)
+
     def worker(self, root: Path) -> SubjectFramesWorker:
         return SubjectFramesWorker(Dataset.open(root), self)
 
 
 @dataclass(frozen=True)
 class FramePairsStage(ClipsStage, FramePairs):
-    """images, entities -> relations/frame_pairs."""
+    """Find two frames of a clip that differ by what moved before a camera that stood still, for training on edits.
+
+    Writes the relation `frame_pairs`. Where the column `entities` names an object that can be followed from one frame
+    to the other, the row says how it moved, and the recipe frame_edit makes words of it.
+
+    Example: x2i frame-pairs my-dataset --span 3
+    """
 
     name = FramePairs.spec.name
     writes = name
@@ -93,8 +105,6 @@ class SubjectFramesWorker:
     """Follows the objects of base frames through their clips."""
 
     def __init__(self, dataset: Dataset, options: SubjectFrames) -> None:
-        from x2i.models import registry
-
         self._dataset, self._options = dataset, options
         self._embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, options.embedder)
 

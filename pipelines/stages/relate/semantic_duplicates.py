@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images
+from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images
 from x2i.errors import UserError
-from x2i.options import as_config
 from x2i.recipes.plan import makers
 from x2i.relate.semantic_duplicates import SemanticDuplicates
 from x2i.store import Dataset
@@ -24,8 +22,20 @@ from x2i.store.query.views import list_views
 
 
 @dataclass(frozen=True)
-class SemanticDuplicatesStage(SemanticDuplicates):
-    """embeddings, flatness, and what the preference names -> relations/semantic_duplicates."""
+class SemanticDuplicatesStage(RelationStage, SemanticDuplicates):
+    """Find images that show the same to an embedding model: other shots of a product, posters in other sizes.
+
+    It reads a column of embeddings (`x2i embed`) and the score `flatness` (`x2i filter`). Every pair of images with at
+    least the similarity is found, not only pairs in one cell. Of a group the captioned images are preferred, then the
+    larger ones; `--prefer` says otherwise, with scores for example, the most important first.
+
+    Writes the relation `semantic_duplicates`: for every image the one to keep in its place. Nothing is deleted; leave
+    duplicates out of shards with the selection "NOT semantic_duplicates.is_duplicate".
+
+    Example: x2i semantic-dedup my-dataset --similarity 0.95
+
+    Example: x2i semantic-dedup my-dataset --prefer "quality.min_side >= 512" --prefer "aesthetic.score"
+    """
 
     name = SemanticDuplicates.spec.name
     format_version = 1
@@ -39,9 +49,6 @@ class SemanticDuplicatesStage(SemanticDuplicates):
     @property
     def reads(self) -> tuple[str, ...]:
         return "images", *self.tables
-
-    def config(self) -> dict[str, Any]:
-        return as_config(self)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         views = list_views(dataset)

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, image_inputs, stored_images, table_inputs
+from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
 from x2i.errors import UserError
+from x2i.models import registry
 from x2i.models.abilities import InstanceMatcher, RgbImage
-from x2i.options import as_config
 from x2i.relate.caps import capped
 from x2i.relate.duplicates import Duplicates
 from x2i.relate.names import name_groups
@@ -36,8 +36,16 @@ GROUPS = ("page", "host", "names")
 
 
 @dataclass(frozen=True)
-class SubjectsStage(SubjectPairs):
-    """images, duplicates, embeddings, for `people` faces, for `crops` entities -> relations/subject_pairs."""
+class SubjectsStage(RelationStage, SubjectPairs):
+    """Find pairs of images that show the same thing, for training on "the subject of this image, in another picture".
+
+    Writes the relation `subject_pairs`. A pair must agree on one geometry over a good part of both images;
+    `--crops` and `--people` add pairs of alike objects, and of the same person where you turned them on. Duplicates,
+    near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. Run
+    `x2i dedup` and `x2i embed` first.
+
+    Example: x2i subjects my-dataset --matcher classic:sift --neighbors 10
+    """
 
     name = SubjectPairs.spec.name
     format_version = 2
@@ -57,8 +65,8 @@ class SubjectsStage(SubjectPairs):
         more = [name for name, wanted in ((self.faces, self.people), (self.entities, bool(self.crops))) if wanted]
         return (Duplicates.spec.name, self.embeddings, *more)
 
-    def config(self) -> dict[str, Any]:
-        return as_config(self)
+    def check_models(self) -> None:
+        registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)
