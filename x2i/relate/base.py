@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from x2i.reasons import Reason
 from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
@@ -38,3 +39,12 @@ class Relation:
     def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts | None:
         """Returns what became of the planned `images` (a field `key`) in `table`; None if only `kept` says that."""
         return None
+
+
+def count_used(spec: TableSpec, images: pa.Table, table: pa.Table, otherwise: Reason) -> Counts:
+    """Returns how many of the planned `images` are named in `table`, a table of `spec`, and the others' reason."""
+    from x2i.store.commits import Counts
+
+    used = len(spec.images_in(table))
+    lost = images.num_rows - used
+    return Counts(used, {str(otherwise): lost} if lost else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,16 @@ import pyarrow as pa
 from x2i.image.rle import decode_mask
 from x2i.models.abilities import RgbImage
 from x2i.options import Option
-from x2i.relate.base import Relation
+from x2i.reasons import Reason
+from x2i.relate.base import Relation, count_used
 from x2i.relate.frames import Frame
 from x2i.relate.tracking import Followed, changed_share, follow, still_blocks
 from x2i.tables import TableSpec
+
+if TYPE_CHECKING:
+    from x2i.store import Dataset
+    from x2i.store.commits import Counts
+
 
 MOVED = 0.08
 """Share of the picture's side that an object must move for it to be said."""
@@ -53,6 +59,10 @@ class FramePairs(Relation):
         rows="many",
         image_keys=("before", "after"),
     )
+
+    def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
+        """Counts the images in a row, and those without."""
+        return count_used(self.spec, images, table, Reason.NO_PAIR)
 
     def find(
         self,

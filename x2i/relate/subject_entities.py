@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pyarrow as pa
 
 from x2i.options import Option
-from x2i.relate.base import Relation
+from x2i.reasons import Reason
+from x2i.relate.base import Relation, count_used
 from x2i.relate.subject_rows import SubjectRow, entity_input, subject_spec
+
+if TYPE_CHECKING:
+    from x2i.store import Dataset
+    from x2i.store.commits import Counts
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,10 @@ class SubjectEntities(Relation):
     ] = 0.3
 
     spec = subject_spec("subject_entities", "with objects to cut out", "subject-entities")
+
+    def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
+        """Counts the images in a row, and those without."""
+        return count_used(self.spec, images, table, Reason.NO_ENTITY)
 
     def find(self, images: Iterable[Mapping[str, Any]]) -> Iterator[SubjectRow]:
         """Yields a row for each image that has one. images: key, height, width, caption (None: none) and entities: the

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from x2i.image.rle import decode_mask, encode_mask
 from x2i.models.abilities import ImageEmbedder, RgbImage
 from x2i.options import Option
-from x2i.relate.base import Relation
+from x2i.reasons import Reason
+from x2i.relate.base import Relation, count_used
 from x2i.relate.frames import Frame
 from x2i.relate.subject_entities import SubjectEntities, images_with_entities
 from x2i.relate.subject_rows import SubjectInput, SubjectRow, subject_spec
 from x2i.relate.tracking import Followed, follow
+
+if TYPE_CHECKING:
+    from x2i.store import Dataset
+    from x2i.store.commits import Counts
+
 
 LEAST_SIDE = 24
 
@@ -36,6 +43,10 @@ class SubjectFrames(Relation):
     ] = (0.4, 0.97)
 
     spec = subject_spec("subject_frames", "with objects that a later frame shows", "subject-frames")
+
+    def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
+        """Counts the images in a row, and those without."""
+        return count_used(self.spec, images, table, Reason.NO_PAIR)
 
     def find(
         self,

@@ -7,11 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.engine.stage import Outcome
 from x2i.errors import UserError
 from x2i.options import as_config
 from x2i.reasons import Status
 from x2i.registry import Registry
 from x2i.store import Dataset
+from x2i.store.columns import write_relation
 from x2i.store.query.views import list_views
 
 PARTITION = "00000"
@@ -25,6 +27,22 @@ class RelationStage:
 
     def check_models(self) -> None:
         """Raises UserError if a backend that an option names does not exist; nothing is loaded."""
+
+
+class RelationWorker:
+    """Makes a relation from the planned images and writes it. A subclass says how, in `relate`."""
+
+    def __init__(self, dataset: Dataset, stage: Any) -> None:
+        self._dataset, self._stage = dataset, stage
+
+    def relate(self, images: pa.Table) -> pa.Table:
+        """Returns the rows of the relation among `images`, the planned rows."""
+        raise NotImplementedError
+
+    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
+        table = self.relate(rows)
+        path = write_relation(self._dataset.root, self._stage.spec.name, table, self._stage.spec)
+        return Outcome((path,), self._stage.count(self._dataset, rows, table))
 
 
 RELATION_STAGES: Registry[Any] = Registry(

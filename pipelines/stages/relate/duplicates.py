@@ -9,12 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images
 from x2i.errors import UserError
 from x2i.relate.duplicates import HASHES, Duplicates, look_at
 from x2i.store import Dataset
-from x2i.store.columns import write_relation
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,9 @@ class DuplicatesStage(RelationStage, Duplicates):
         return DuplicatesWorker(Dataset.open(root), self)
 
 
-class DuplicatesWorker:
-    """Finds and writes the duplicates among the planned images."""
+class DuplicatesWorker(RelationWorker):
+    """Finds the duplicates."""
 
-    def __init__(self, dataset: Dataset, duplicates: Duplicates) -> None:
-        self._dataset, self._duplicates = dataset, duplicates
-
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        table = self._duplicates.find(rows, look_at(self._dataset, rows))
-        path = write_relation(self._dataset.root, Duplicates.spec.name, table, Duplicates.spec)
-        return Outcome((path,), self._duplicates.count(self._dataset, rows, table))
+    def relate(self, images: pa.Table) -> pa.Table:
+        found: pa.Table = self._stage.find(images, look_at(self._dataset, images))
+        return found

@@ -9,14 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
-from x2i.reasons import Reason
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
 from x2i.relate.subject_entities import SubjectEntities, images_with_entities
 from x2i.relate.subject_rows import subject_table
 from x2i.store import Dataset
-from x2i.store.columns import write_relation
-from x2i.store.commits import Counts
 from x2i.store.query.views import list_views
 
 
@@ -52,20 +49,14 @@ class SubjectEntitiesStage(RelationStage, SubjectEntities):
         return SubjectEntitiesWorker(Dataset.open(root), self)
 
 
-class SubjectEntitiesWorker:
+class SubjectEntitiesWorker(RelationWorker):
     """Chooses the objects image by image."""
 
-    def __init__(self, dataset: Dataset, options: SubjectEntities) -> None:
-        self._dataset, self._options = dataset, options
-
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        options, captions = self._options, {}
+    def relate(self, images: pa.Table) -> pa.Table:
+        options, captions = self._stage, dict[str, str]()
         if options.captions in list_views(self._dataset):
             table = self._dataset.column(options.captions).filter(pc.field("caption").is_valid())
             captions = dict(zip(table["key"].to_pylist(), table["caption"].to_pylist()))
         entities = self._dataset.column(options.entities)
         masked = entities.filter(pc.is_valid(entities["mask_counts"])).to_pylist()
-        found = subject_table(options.find(images_with_entities(rows.to_pylist(), masked, captions)))
-        path = write_relation(self._dataset.root, options.spec.name, found, options.spec)
-        lost = rows.num_rows - found.num_rows
-        return Outcome((path,), Counts(found.num_rows, {str(Reason.NO_ENTITY): lost} if lost else {}))
+        return subject_table(options.find(images_with_entities(images.to_pylist(), masked, captions)))

@@ -10,18 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
 from x2i.models import registry
 from x2i.models.abilities import RgbImage
-from x2i.reasons import Reason
 from x2i.relate.frame_pairs import FramePairs
 from x2i.relate.frames import Frame, clips
 from x2i.relate.subject_frames import SubjectFrames
 from x2i.relate.subject_rows import subject_table
 from x2i.store import Dataset
-from x2i.store.columns import write_relation
-from x2i.store.commits import Counts
 from x2i.store.images import read_stored_image
 from x2i.store.paths import image_partition
 from x2i.store.query.views import list_views
@@ -101,42 +98,35 @@ class FramePairsStage(ClipsStage, FramePairs):
         return FramePairsWorker(Dataset.open(root), self)
 
 
-class SubjectFramesWorker:
+class SubjectFramesWorker(RelationWorker):
     """Follows the objects of base frames through their clips."""
 
-    def __init__(self, dataset: Dataset, options: SubjectFrames) -> None:
-        self._dataset, self._options = dataset, options
-        self._embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, options.embedder)
+    def __init__(self, dataset: Dataset, stage: SubjectFramesStage) -> None:
+        super().__init__(dataset, stage)
+        self._embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, stage.embedder)
 
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        options, frames = self._options, Frames(self._dataset)
+    def relate(self, images: pa.Table) -> pa.Table:
+        options, frames = self._stage, Frames(self._dataset)
         entities, captions = _rows(self._dataset, options.entities), {}
         for key, found in _rows(self._dataset, options.captions).items():
             if found[0]["caption"]:
                 captions[key] = found[0]["caption"]
         found_rows = [
             row
-            for clip in clips(rows.to_pylist())
+            for clip in clips(images.to_pylist())
             for row in options.find(clip, entities, captions, frames.read, self._embedder)
         ]
-        table = subject_table(found_rows)
-        path = write_relation(self._dataset.root, options.spec.name, table, options.spec)
-        return Outcome((path,), _counts(rows, options.spec.images_in(table)))
+        return subject_table(found_rows)
 
 
-class FramePairsWorker:
+class FramePairsWorker(RelationWorker):
     """Compares the frames of each clip."""
 
-    def __init__(self, dataset: Dataset, options: FramePairs) -> None:
-        self._dataset, self._options = dataset, options
-
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        options, frames = self._options, Frames(self._dataset)
+    def relate(self, images: pa.Table) -> pa.Table:
+        options, frames = self._stage, Frames(self._dataset)
         entities = _rows(self._dataset, options.entities)
-        found = [row for clip in clips(rows.to_pylist()) for row in options.find(clip, entities, frames.read)]
-        table = pa.Table.from_pylist(found, schema=options.spec.schema)
-        path = write_relation(self._dataset.root, options.spec.name, table, options.spec)
-        return Outcome((path,), _counts(rows, options.spec.images_in(table)))
+        found = [row for clip in clips(images.to_pylist()) for row in options.find(clip, entities, frames.read)]
+        return pa.Table.from_pylist(found, schema=options.spec.schema)
 
 
 class Frames:
@@ -161,8 +151,3 @@ def _rows(dataset: Dataset, column: str) -> Mapping[str, Sequence[Mapping[str, A
         for row in dataset.column(column).to_pylist():
             found.setdefault(row["key"], []).append(row)
     return found
-
-
-def _counts(rows: pa.Table, used: pa.Array) -> Counts:
-    lost = rows.num_rows - len(used)
-    return Counts(len(used), {str(Reason.NO_PAIR): lost} if lost else {})

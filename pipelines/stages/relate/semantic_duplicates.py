@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images
 from x2i.errors import UserError
 from x2i.recipes.plan import makers
 from x2i.relate.semantic_duplicates import SemanticDuplicates
 from x2i.store import Dataset
-from x2i.store.columns import write_relation
 from x2i.store.query.preference import ranked, tables_of
 from x2i.store.query.views import list_views
 
@@ -84,13 +83,9 @@ class SemanticDuplicatesStage(RelationStage, SemanticDuplicates):
         return SemanticDuplicatesWorker(Dataset.open(root), self)
 
 
-class SemanticDuplicatesWorker:
-    """Finds and writes the semantic duplicates among the planned images."""
+class SemanticDuplicatesWorker(RelationWorker):
+    """Finds the semantic duplicates."""
 
-    def __init__(self, dataset: Dataset, duplicates: SemanticDuplicates) -> None:
-        self._dataset, self._duplicates = dataset, duplicates
-
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        table = self._duplicates.find(rows, self._dataset)
-        path = write_relation(self._dataset.root, SemanticDuplicates.spec.name, table, SemanticDuplicates.spec)
-        return Outcome((path,), self._duplicates.count(self._dataset, rows, table))
+    def relate(self, images: pa.Table) -> pa.Table:
+        found: pa.Table = self._stage.find(images, self._dataset)
+        return found

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.engine.stage import Outcome, PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, image_inputs, stored_images, table_inputs
+from pipelines.engine.stage import PlannedPartition
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
 from x2i.errors import UserError
 from x2i.models import registry
 from x2i.models.abilities import InstanceMatcher, RgbImage
@@ -24,7 +24,6 @@ from x2i.relate.names import name_groups
 from x2i.relate.subject_pairs import SubjectPairs, unique_images
 from x2i.relate.subject_rows import SubjectRow, subject_table
 from x2i.store import Dataset
-from x2i.store.columns import write_relation
 from x2i.store.images import read_stored_image
 from x2i.store.paths import image_partition
 from x2i.store.query.views import list_views
@@ -97,21 +96,21 @@ class SubjectsStage(RelationStage, SubjectPairs):
         return SubjectsWorker(Dataset.open(root), self)
 
 
-class SubjectsWorker:
+class SubjectsWorker(RelationWorker):
     """Finds the candidates, compares them, and caps what is found."""
 
-    def __init__(self, dataset: Dataset, pairs: SubjectPairs) -> None:
+    def __init__(self, dataset: Dataset, stage: SubjectsStage) -> None:
         import cv2
 
         from x2i.models import registry
 
         cv2.setNumThreads(1)
-        self._dataset, self._pairs = dataset, pairs
-        self._matcher = registry.load(registry.Ability.INSTANCE_MATCHER, pairs.matcher)
+        super().__init__(dataset, stage)
+        self._matcher = registry.load(registry.Ability.INSTANCE_MATCHER, stage.matcher)
 
-    def __call__(self, partition: str, rows: pa.Table) -> Outcome:
-        pairs = self._pairs
-        images = unique_images(self._dataset, rows)
+    def relate(self, images: pa.Table) -> pa.Table:
+        pairs = self._stage
+        images = unique_images(self._dataset, images)
         planned = images.to_pylist()
 
         def read_image(row: int) -> NDArray[np.uint8]:
@@ -123,39 +122,37 @@ class SubjectsWorker:
         found = pairs.find(images, features, embeddings_ND, read_image, self._matcher, groups)
         found += self._alike_objects(images, read_image) + self._people(images)
         pages = dict(zip(images["key"].to_pylist(), images["page_url"].to_pylist()))
-        table = subject_table(capped(found, pages, pairs.per_image, pairs.per_subject, pairs.per_page))
-        path = write_relation(self._dataset.root, SubjectPairs.spec.name, table, SubjectPairs.spec)
-        return Outcome((path,), pairs.count(self._dataset, rows, table))
+        return subject_table(capped(found, pages, pairs.per_image, pairs.per_subject, pairs.per_page))
 
     def _groups(self, kind: str, images: pa.Table) -> list[str]:
         if kind != "names":
             found: list[str] = images["page_url" if kind == "page" else kind].to_pylist()
             return found
-        if self._pairs.captions not in list_views(self._dataset):
+        if self._stage.captions not in list_views(self._dataset):
             return [""] * images.num_rows
-        table = self._dataset.column(self._pairs.captions)
+        table = self._dataset.column(self._stage.captions)
         captions = dict(zip(table["key"].to_pylist(), table["caption"].to_pylist()))
         return name_groups([captions.get(key) or "" for key in images["key"].to_pylist()])
 
     def _alike_objects(self, images: pa.Table, read_image: Callable[[int], RgbImage]) -> list[SubjectRow]:
-        if not self._pairs.crops:
+        if not self._stage.crops:
             return []
         from x2i.models import registry
         from x2i.relate.subject_crops import crop_rows
 
-        embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, self._pairs.crops)
+        embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, self._stage.crops)
         place = {key: number for number, key in enumerate(images["key"].to_pylist())}
-        objects = self._rows_about(self._pairs.entities, images).to_pylist()
-        bounds = (self._pairs.same_crop, self._pairs.most_similar)
-        neighbors = self._pairs.neighbors
+        objects = self._rows_about(self._stage.entities, images).to_pylist()
+        bounds = (self._stage.same_crop, self._stage.most_similar)
+        neighbors = self._stage.neighbors
         return crop_rows(objects, _sizes(images), lambda key: read_image(place[key]), embedder, neighbors, *bounds)
 
     def _people(self, images: pa.Table) -> list[SubjectRow]:
-        if not self._pairs.people:
+        if not self._stage.people:
             return []
         from x2i.relate.subject_people import PeopleRule, person_rows
 
-        pairs = self._pairs
+        pairs = self._stage
         rule = PeopleRule(pairs.same_person, pairs.references, pairs.yes_rate, pairs.per_image)
         return person_rows(self._rows_about(pairs.faces, images), _sizes(images), rule)
 
@@ -165,7 +162,7 @@ class SubjectsWorker:
 
     def _embeddings(self, images: pa.Table) -> NDArray[np.float32]:
         """Returns embeddings_ND of the images."""
-        vectors = self._rows_about(self._pairs.embeddings, images)["embedding"].combine_chunks()
+        vectors = self._rows_about(self._stage.embeddings, images)["embedding"].combine_chunks()
         if not images.num_rows:
             return np.zeros((0, 0), np.float32)
         return vectors.flatten().to_numpy().reshape(images.num_rows, -1).astype(np.float32)
