@@ -12,45 +12,51 @@ from pipelines.engine.memory import collect_seldom
 from x2i import __version__
 from x2i.errors import RunError, UserError, missing_extra
 
-# name -> (module that holds a function `command`, the line shown by `x2i --help`), in the order of use
 COMMANDS = {
-    "build": ("pipelines.commands.build", "Build a dataset, and train on it, from a manifest, end to end."),
-    "crawl": ("pipelines.commands.crawl", "Fetch images from URL tables, HTML pages or folders into a dataset."),
-    "import": ("pipelines.commands.imports", "Read a public dataset into images or training shards."),
-    "filter": (
-        "pipelines.commands.filter",
-        "Score every image: resolution, sharpness, exposure, entropy, phash.",
-    ),
-    "dedup": ("pipelines.commands.dedup", "Find exact and near duplicates."),
-    "semantic-dedup": ("pipelines.commands.semantic_dedup", "Find images that show the same, by their embeddings."),
-    "caption": ("pipelines.commands.caption", "Write a caption for every image."),
-    "detect": ("pipelines.commands.detect", "Find the objects in every image: boxes, masks, phrases."),
-    "annotate": ("pipelines.commands.annotate", "Run any annotation by its name: depth maps, ..."),
-    "list": ("pipelines.commands.list", "List recipes, annotations, models, sources, importers, exporters, manifests."),
-    "embed": ("pipelines.commands.embed", "Compute an embedding of every image."),
-    "subjects": ("pipelines.commands.subjects", "Mine pairs of images that show the same thing."),
-    "subject-entities": (
-        "pipelines.commands.subject_entities",
-        "Choose objects to cut out of their photographs and ask for again.",
-    ),
-    "subject-frames": ("pipelines.commands.subject_frames", "Follow objects through the frames of videos."),
-    "frame-pairs": ("pipelines.commands.frame_pairs", "Find frames of videos between which something moved."),
-    "select": ("pipelines.commands.select", "Show what an SQL selection keeps and cuts, in numbers and pictures."),
-    "cvtasks": (
-        "pipelines.commands.cvtasks",
-        "Make training shards of computer-vision tasks: edges, deblur, ...",
-    ),
-    "materialize": ("pipelines.commands.materialize", "Make training shards of any recipe."),
-    "train": ("pipelines.commands.train", "Train OmniGen on shards, on the workers of a Ray cluster."),
-    "inspect": ("pipelines.commands.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
-    "report": ("pipelines.commands.report", "Show the funnel from URLs to samples, with every reason for loss."),
-    "reshard": ("pipelines.commands.reshard", "Cut training shards anew: other sizes, or shuffled."),
-    "stats": ("pipelines.commands.stats", "Show sizes, shapes, hosts, licenses, reasons, texts: tables and plots."),
-    "export": ("pipelines.commands.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
-    "plan": ("pipelines.commands.estimate", "Say what a build costs: cores, hours, network, storage."),
-    "takedown": ("pipelines.commands.takedown", "Remove images and all that was made from them, for good."),
-    "verify": ("pipelines.commands.verify", "Check every file of a dataset or a shard against its record."),
+    "Build": {
+        "build": "Build a dataset, and train on it, from a manifest, end to end.",
+        "plan": "Say what a build costs: cores, hours, network, storage.",
+        "list": "List recipes, annotations, models, sources, importers, exporters, manifests.",
+    },
+    "Get images": {
+        "crawl": "Fetch images from URL tables, pages, archives or folders into a dataset.",
+        "import": "Read a public dataset into images or training shards.",
+    },
+    "Annotate": {
+        "filter": "Score every image: quality, colors, faces, text, NSFW, fit of the caption, ...",
+        "caption": "Write a caption for every image.",
+        "detect": "Find the objects in every image: boxes, masks, phrases.",
+        "embed": "Compute an embedding of every image.",
+        "annotate": "Run any annotation by its name: depth, faces, text, ...",
+    },
+    "Relate images": {
+        "dedup": "Find exact and near duplicates.",
+        "semantic-dedup": "Find images that show the same, by their embeddings.",
+        "subjects": "Mine pairs of images that show the same thing.",
+        "subject-entities": "Choose objects to cut out of their photographs and ask for again.",
+        "subject-frames": "Follow objects through the frames of videos.",
+        "frame-pairs": "Find frames of videos between which something moved.",
+    },
+    "Make samples and train": {
+        "materialize": "Make training shards of any recipe.",
+        "cvtasks": "Make training shards of computer-vision tasks: edges, deblur, ...",
+        "reshard": "Cut training shards anew: other sizes, or shuffled.",
+        "export": "Write shards in other formats: OmniGen JSONL, a Hugging Face folder.",
+        "train": "Train OmniGen on shards, on the workers of a Ray cluster.",
+    },
+    "Look and keep": {
+        "inspect": "Look into a dataset or a shard: table, contact sheet, gallery.",
+        "select": "Show what an SQL selection keeps and cuts, in numbers and pictures.",
+        "report": "Show the funnel from URLs to samples, with every reason for loss.",
+        "stats": "Show sizes, shapes, hosts, licenses, reasons, texts: tables and plots.",
+        "verify": "Check every file of a dataset or a shard against its record.",
+        "takedown": "Remove images and all that was made from them, for good.",
+    },
 }
+"""Heading of `x2i --help` -> its commands, in the order of use, each with one line about it."""
+MODULES = {"import": "imports", "plan": "estimate"}
+"""Commands whose module in `pipelines.commands`, which holds a function `command`, has another name."""
+COMMAND_NAMES = frozenset(name for commands in COMMANDS.values() for name in commands)
 INTERRUPTED = 130
 SURROUNDINGS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EIO}
@@ -78,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     collect_seldom()
     try:
-        if arguments and arguments[0] in COMMANDS:
+        if arguments and arguments[0] in COMMAND_NAMES:
             _load(arguments[0])(args=arguments[1:], prog_name=f"x2i {arguments[0]}")
         else:
             _overview()(args=arguments or ["--help"], prog_name="x2i")
@@ -126,7 +132,7 @@ def _load(name: str) -> Callable[..., None]:
     import typer
 
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    module = importlib.import_module(COMMANDS[name][0])
+    module = importlib.import_module(f"pipelines.commands.{MODULES.get(name, name.replace('-', '_'))}")
     app.command(name, context_settings=getattr(module, "CONTEXT", None))(module.command)
     return app
 
@@ -145,8 +151,9 @@ def _overview() -> Callable[..., None]:
     ) -> None:
         """Holds the options of `x2i` itself."""
 
-    for name, (_, summary) in COMMANDS.items():
-        app.command(name, help=summary)(lambda: None)
+    for heading, commands in COMMANDS.items():
+        for name, summary in commands.items():
+            app.command(name, help=summary, rich_help_panel=heading)(lambda: None)
     return app
 
 
