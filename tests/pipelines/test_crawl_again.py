@@ -21,6 +21,7 @@ from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.crawl.incremental import crawl_runs
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
+from tests.support.command_line import typed
 from tests.support.crawling import QUICK, crawl_stage, url_table
 from tests.support.hostile_server import HostileServer, failing_first, image, photograph, reply
 from x2i.annotate.quality import Quality
@@ -164,6 +165,36 @@ def test_a_file_that_changed_is_stored_beside_what_it_was(tmp_path: Path) -> Non
     (moved / "4.jpg").write_bytes(photograph(side=64, shift=4))
     summary = run(root, str(moved))["crawl-3"]
     assert (summary.planned_rows, summary.skipped) == (1, {"known": 4})
+
+
+def test_a_crawl_that_is_made_anew_keeps_its_numbers_whatever_an_import_has_added_since(tmp_path: Path) -> None:
+    def photographs(folder: Path, first: int, count: int) -> str:
+        folder.mkdir(exist_ok=True)
+        for number in range(first, first + count):
+            (folder / f"{number}.jpg").write_bytes(photograph(side=64, shift=number))
+        lines = [f'{{"file_name": "{path.name}"}}\n' for path in sorted(folder.glob("*.jpg"))]
+        (folder / "metadata.jsonl").write_text("".join(lines))
+        return str(folder)
+
+    def imported(count: int, first: int) -> None:
+        folder = photographs(tmp_path / "imported", first, count)
+        where = ("--out", str(tmp_path / "data"), "--executor", "inline", "--partition-size", "2")
+        assert typed("import", "hf-images", folder, *where) == 0
+
+    def crawled(folder: str, **options: Any) -> list[str]:
+        return run(tmp_path / "data", folder, **options)
+
+    imported(2, 0)
+    crawled(one := photographs(tmp_path / "one", 10, 3))
+    crawled(photographs(tmp_path / "two", 20, 2))
+    imported(4, 2)
+    before = stored(tmp_path / "data")
+    crawled(one, overwrite=True)
+    assert stored(tmp_path / "data") == before
+    partitions = {
+        stage: [commit.partition for commit in list_commits(tmp_path / "data", stage)] for stage in ("crawl", "crawl-2")
+    }
+    assert partitions == {"crawl": ["00001", "00002"], "crawl-2": ["00003"]}
 
 
 def test_a_source_that_cannot_be_planned_is_no_crawl(site: Any, tmp_path: Path) -> None:

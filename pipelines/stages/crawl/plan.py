@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -42,15 +43,17 @@ def plan_crawl(
 ) -> Iterator[PlanItem]:
     """Yields the partitions of a crawl, its sightings and its counts.
 
-    earlier, later: the stages of crawls into this dataset that came before and after. What the earlier have is not
-    planned again, and partitions are numbered on from theirs. size: rows of a partition; config: what decides its
-    bytes. Raises UserError if the sources name nothing, or more than fits before the partitions of the later ones.
+    earlier, later: the stages that fill this dataset's image store, begun before this one and after it. What the
+    earlier have is not planned again, and partitions get the numbers that theirs leave free. size: rows of a partition;
+    config: what decides its bytes. Raises UserError if the sources name nothing, or more than fits before the
+    partitions of the later ones.
     """
     notes = PlanningNotes()
     tombstones = Tombstones.load(dataset.root)
     existing = ExistingImages(dataset.root, earlier)
-    first, end = 1 + max(_numbers(dataset, earlier), default=-1), min(_numbers(dataset, later), default=None)
-    partitions = _Partitions(first, end, size, config, max_bytes, tombstones)
+    taken, end = set(_numbers(dataset, earlier)), min(_numbers(dataset, later), default=None)
+    free = (number for number in itertools.count() if number not in taken)
+    partitions = _Partitions(free, end, size, config, max_bytes, tombstones)
     sightings = 0
     for planned in plan_rows(sources, notes, existing):
         further = _not_taken_down(planned.sightings, tombstones)
@@ -94,9 +97,9 @@ def report_notes(dataset: Dataset, notes: PlanningNotes) -> None:
 
 @dataclass
 class _Partitions:
-    """Cuts tables of any size into numbered partitions of `size` rows. end: the number that must not be reached."""
+    """Cuts tables of any size into partitions of `size` rows. numbers: of the partitions; end: not to be reached."""
 
-    number: int
+    numbers: Iterator[int]
     end: int | None
     size: int
     config: Mapping[str, Any]
@@ -124,13 +127,13 @@ class _Partitions:
             yield self._make(pa.concat_tables(self.waiting).combine_chunks())
 
     def _make(self, rows: pa.Table) -> PlannedPartition:
-        name = paths.partition_name(self.number)
-        if self.end is not None and self.number >= self.end:
+        number = next(self.numbers)
+        name = paths.partition_name(number)
+        if self.end is not None and number >= self.end:
             raise UserError(
                 f"crawl: these sources need more partitions than before, and {paths.partition_name(self.end)} belongs "
                 "to a later crawl: choose the earlier --partition-size, or another dataset folder"
             )
-        self.number += 1
         located = pc.any(pc.not_equal(rows["location"], "")).as_py()
         inputs = local_inputs(rows["location"].to_pylist(), self.max_bytes) if located else {}
         keys = pc.binary_join_element_wise(name, _row_numbers(self.size).slice(0, rows.num_rows), "-")
