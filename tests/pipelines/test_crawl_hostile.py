@@ -33,6 +33,7 @@ from tests.support.hostile_server import (
     reset,
     slowly,
 )
+from tests.support.opted_out_files import data_mining, jpeg_with_manifest, manifest, png_with, webp_with, with_xmp, xmp
 from x2i.image import decode
 from x2i.image_record import ImageRecord
 from x2i.store.files.tar import read_range
@@ -238,7 +239,34 @@ SIGNALS: dict[str, Case] = {
     "/reserved/a.jpg": Case(image(PHOTO), "opt_out", 0, "tdmrep.json: /reserved/"),
     "/reserved/free.jpg": Case(image(PHOTO), "ok"),
 }
-CASES = BODIES | ENCODINGS | STATUSES | CONNECTIONS | REDIRECTIONS | SIGNALS
+NOT_TRAINED = {"cawg.ai_training": {"use": "notAllowed"}}
+FILES: dict[str, Case] = {
+    **{
+        f"/plus.{kind}": Case(
+            image(with_xmp(data_mining("PROHIBITED-AIMLTRAINING"), kind)),
+            "opt_out",
+            200,
+            "xmp plus:DataMining: prohibited-aimltraining",
+        )
+        for kind in ("JPEG", "PNG", "WEBP")
+    },
+    "/plus-allowed.jpg": Case(image(with_xmp(data_mining("ALLOWED"), "JPEG")), "ok", 200),
+    "/tdm-inside.jpg": Case(
+        image(with_xmp(xmp("<tdm:reservation>1</tdm:reservation>"), "JPEG")), "opt_out", 200, "xmp tdm:reservation: 1"
+    ),
+    **{
+        name: Case(image(data), "opt_out", 200, "cawg.training-mining: ai_training notAllowed")
+        for name, data in (
+            ("/c2pa.jpg", jpeg_with_manifest(manifest("cawg.training-mining", NOT_TRAINED), 100)),
+            ("/c2pa.png", png_with("caBX", manifest("cawg.training-mining", NOT_TRAINED))),
+            ("/c2pa.webp", webp_with(b"C2PA", manifest("cawg.training-mining", NOT_TRAINED, b"json"))),
+        )
+    },
+    "/c2pa-allowed.jpg": Case(
+        image(jpeg_with_manifest(manifest("cawg.training-mining", {"cawg.ai_training": {"use": "allowed"}}))), "ok", 200
+    ),
+}
+CASES = BODIES | ENCODINGS | STATUSES | CONNECTIONS | REDIRECTIONS | SIGNALS | FILES
 ROBOTS = reply(
     200,
     b"User-agent: *\nDisallow: /private/\n"
@@ -265,6 +293,23 @@ def tdmrep(document: object) -> Mapping[str, Handler]:
 
 
 RESERVED = [{"location": "/", "tdm-reservation": 1}]
+RSL = '<rsl xmlns="https://rslstandard.org/rsl"><content url="/"><license>{}</license></content></rsl>'
+NO_TRAINING = RSL.format('<prohibits type="usage">ai-train</prohibits>').encode()
+TO_BE_PAID = RSL.format('<permits type="usage">ai-all</permits><payment type="training"/>').encode()
+FREE = RSL.format('<permits type="usage">all</permits><payment type="free"/>').encode()
+LICENSED = robots("License: /license.xml\nUser-agent: *\nAllow: /\n")
+RSL_LINK = {"Link": '</license.xml>; rel="license"; type="application/rsl+xml"'}
+
+
+def license(body: bytes) -> Mapping[str, Handler]:
+    return {"/license.xml": reply(200, body, {"Content-Type": "application/rsl+xml"})}
+
+
+def linked(body: bytes | None, **headers: str) -> Mapping[str, Handler]:
+    """A site whose image names a license document in its headers; None: one that is not there."""
+    return {**(license(body) if body is not None else {}), "/a.jpg": image(PHOTO, **RSL_LINK, **headers)}
+
+
 HOSTS: dict[str, Host] = {
     "robots 404": Host("ok", robots=reply(404), asked=1),
     "robots 403": Host("ok", robots=reply(403), asked=1),
@@ -319,6 +364,22 @@ HOSTS: dict[str, Host] = {
     "tdmrep 500": Host("ok", {"/.well-known/tdmrep.json": reply(500)}, asked=1),
     "tdmrep without end": Host("ok", {"/.well-known/tdmrep.json": endless}, asked=1),
     "tdmrep moved to private": Host("ok", {"/.well-known/tdmrep.json": redirect("http://10.0.0.1/x")}, asked=1),
+    "RSL prohibits training": Host("opt_out", license(NO_TRAINING), LICENSED, "rsl: ai-train is prohibited", 0),
+    "RSL wants to be paid": Host("opt_out", license(TO_BE_PAID), LICENSED, "rsl: ai-train has to be paid for", 0),
+    "RSL is free": Host("ok", license(FREE), LICENSED, asked=1),
+    "RSL is not there": Host("ok", {}, LICENSED, asked=1),
+    "RSL is a page": Host("ok", license(HTML), LICENSED, asked=1),
+    "RSL of nonsense": Host("ok", license(b"<rsl" * 100_000), LICENSED, asked=1),
+    "RSL with entities": Host("ok", license(b'<!DOCTYPE x [<!ENTITY a "b">]>' + NO_TRAINING), LICENSED, asked=1),
+    "RSL without end": Host("ok", {"/license.xml": endless}, LICENSED, asked=1),
+    "RSL 500": Host("http_server_error", {"/license.xml": reply(500)}, LICENSED, asked=0),
+    "RSL at a private address": Host("ok", {}, robots("License: http://10.0.0.1/license.xml"), asked=1),
+    "RSL in a header": Host("opt_out", linked(NO_TRAINING), opt_out="rsl: ai-train is prohibited", asked=1),
+    "RSL in a header is free": Host("ok", linked(FREE), asked=2),
+    "RSL in a header is not there": Host("ok", linked(None), asked=2),
+    "a license of another kind": Host(
+        "ok", {"/a.jpg": image(PHOTO, Link='<https://creativecommons.org/licenses/by/4.0/>; rel="license"')}, asked=1
+    ),
     "503 until next week": Host(
         "http_server_error", {"/a.jpg": reply(503, headers={"Retry-After": "600000"})}, asked=1
     ),

@@ -124,8 +124,8 @@ def _dropped(row: PlanRow, verdict: Dropped) -> ImageRecord:
     detail = _printable(verdict.detail)
     record = ImageRecord(**_identity(row), status=verdict.status, reason=verdict.reason, detail=detail)
     if isinstance(verdict, FetchDropped):
-        record = replace(record, http_status=verdict.http_status, opt_out=_printable(verdict.opt_out))
-    return record
+        return replace(record, http_status=verdict.http_status, opt_out=_printable(verdict.opt_out))
+    return replace(record, opt_out=detail) if verdict.reason is Reason.OPT_OUT else record
 
 
 def _printable(text: str) -> str:

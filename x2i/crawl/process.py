@@ -10,6 +10,7 @@ from x2i.image import ImageHeader, ResizeMode, decode, encode, luma, pdq, phash,
 from x2i.image.decode import DEFAULT_MAX_PIXELS, is_plain_srgb
 from x2i.image.hashes import require_pdq
 from x2i.image.metadata import source_exif, with_exif
+from x2i.image.opt_out import file_opt_out
 from x2i.image.resize import central_square, resized_size
 from x2i.image.strip import strip_jpeg
 from x2i.options import Option
@@ -55,6 +56,9 @@ class StoragePolicy:
     max_pixels: Annotated[int, Option("Largest image, in pixels; judged from its header.", ge=1)] = DEFAULT_MAX_PIXELS
     enlarge: Annotated[bool, Option("Bring smaller images up to --max-side too, instead of leaving them.")] = False
     keep_metadata: Annotated[bool, Option("Store the EXIF of each image with it: place, time, camera and all.")] = False
+    ignore_file_opt_outs: Annotated[
+        bool, Option("Store images whose own metadata refuses training: for images that are yours.")
+    ] = False
     pdq: Annotated[bool, Option("Compute the PDQ hash of each image too. Needs x2i[pdq].")] = False
 
     def __post_init__(self) -> None:
@@ -87,6 +91,8 @@ def make_image(data: bytes, policy: StoragePolicy) -> StoredImage:
     it is asked for.
     """
     header = read_header(data)
+    if not policy.ignore_file_opt_outs and (signal := file_opt_out(data, header.format)):
+        raise DroppedError(Reason.OPT_OUT, signal)
     if header.pixels > policy.max_pixels:
         raise DroppedError(Reason.TOO_MANY_PIXELS, f"{header.width}x{header.height}; at most {policy.max_pixels}")
     if min(header.width, header.height) < policy.min_side:

@@ -49,7 +49,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
         raise broken(data, "jpeg", error) from error
     exif, one_scan, chunks = None, False, dict[int, bytes]()
     frame_components = 0
-    for marker, start, end in _segments(data):
+    for marker, start, end in jpeg_segments(data):
         if marker == 0xE1 and exif is None and data.startswith(b"Exif\0\0", start):
             exif = data[start:end]
         elif marker == 0xE2 and end > start + 14 and data.startswith(b"ICC_PROFILE\0", start):
@@ -65,7 +65,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     return JpegHeader(int(width), int(height), str(colorspace), orientation, profile, exif)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yields (marker, first byte after its length, end) of the segments to the first scan's header (ITU-T T.81, B.1).
 
     ICC profiles (ICC.1:2022 annex B.4) are in APP2, EXIF in APP1.

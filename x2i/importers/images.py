@@ -84,7 +84,10 @@ def _row(image: SourceImage, source: str) -> dict[str, str]:
 
 
 def _dropped(row: Mapping[str, Any], verdict: Dropped) -> ImageRecord:
-    return ImageRecord(**_identity(row), status=verdict.status, reason=verdict.reason, detail=verdict.detail)
+    signal = verdict.detail if verdict.reason is Reason.OPT_OUT else ""
+    return ImageRecord(
+        **_identity(row), status=verdict.status, reason=verdict.reason, detail=verdict.detail, opt_out=signal
+    )
 
 
 def _identity(row: Mapping[str, Any]) -> dict[str, Any]:

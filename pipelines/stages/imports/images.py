@@ -40,10 +40,18 @@ class ImageOutput:
         StoredFormat, Option("How images are stored. keep: their own bytes where nothing has to change.")
     ] = StoredFormat.KEEP
     quality: Annotated[int, Option("Of JPEG and WebP, where an image is encoded anew.", ge=1, le=100)] = 95
+    ignore_file_opt_outs: Annotated[
+        bool, Option("Store images whose own metadata refuses training: for images that are yours.")
+    ] = False
 
     def policy(self) -> StoragePolicy:
-        side = self.max_side or ANY_SIDE
-        return StoragePolicy(max_side=side, min_side=self.min_side, format=self.format, quality=self.quality)
+        return StoragePolicy(
+            max_side=self.max_side or ANY_SIDE,
+            min_side=self.min_side,
+            format=self.format,
+            quality=self.quality,
+            ignore_file_opt_outs=self.ignore_file_opt_outs,
+        )
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,26 @@ def test_a_sitemap_names_pages_and_what_their_images_show(hostile_server: Hostil
     assert _names(_crawl(site, "/sitemap.xml", depth=1)[0]) == ["1.jpg", "2.jpg", "b.jpg"]
 
 
+def test_license_documents_that_pages_name_are_heeded(hostile_server: HostileServer) -> None:
+    license = "<license><prohibits>{}</prohibits></license>"
+    terms = f'<rsl xmlns="https://rslstandard.org/rsl"><content url="{{}}">{license}</content></rsl>'
+    link = '<link rel=license type="application/rsl+xml" href="{}"><img src=x.jpg><a href=more>'
+    routes = {
+        "/": _page("<a href=refused><a href=free><a href=inside><a href=down><a href=lost>"),
+        "/refused": _page(link.format("/no.xml")),
+        "/free": _page(link.format("/yes.xml").replace("x.jpg", "free.jpg")),
+        "/inside": _page(f'<script type="application/rsl+xml">{terms.format("/", "ai-train")}</script><img src=y.jpg>'),
+        "/down": _page(link.format("/500.xml")),
+        "/lost": _page(link.format("/404.xml").replace("x.jpg", "lost.jpg")),
+        "/no.xml": _xml(terms.format("/refused", "ai-all")),
+        "/yes.xml": _xml(terms.format("/", "ai-input")),
+        "/500.xml": reply(500),
+    }
+    rows, notes = _crawl(hostile_server.site(routes), "/", depth=1)
+    assert _names(rows) == ["free.jpg", "lost.jpg"]
+    assert _reasons(notes) == {"refused": "opt_out", "inside": "opt_out", "down": "http_server_error"}
+
+
 def test_an_index_leads_to_sitemaps_of_its_site_without_running_in_circles(hostile_server: HostileServer) -> None:
     def index(*names: str) -> str:
         return f"<sitemapindex>{''.join(f'<sitemap><loc>{name}</loc></sitemap>' for name in names)}</sitemapindex>"

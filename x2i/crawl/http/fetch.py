@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,11 +15,20 @@ from x2i.crawl.http.body import ACCEPT_ENCODING, read_body
 from x2i.crawl.http.guard import AddressPolicy, parse_url, require_fetchable
 from x2i.crawl.http.hosts import HostRegistry
 from x2i.crawl.http.optout import header_opt_out
-from x2i.crawl.http.outcome import TRANSIENT_REASONS, FetchDropped, Fetched, FetchError, Redirect, as_fetch_dropped
-from x2i.crawl.http.permission import PermissionChecker
+from x2i.crawl.http.outcome import (
+    TRANSIENT_REASONS,
+    FetchDropped,
+    Fetched,
+    FetchError,
+    Licensed,
+    Redirect,
+    as_fetch_dropped,
+)
+from x2i.crawl.http.permission import PermissionChecker, license_urls
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.http.resolver import GuardedResolver
 from x2i.crawl.http.response import REDIRECTS, network_error, redirect_target, require_success
+from x2i.crawl.http.rsl import header_licenses
 from x2i.crawl.http.throttle import HostThrottle
 from x2i.reasons import DroppedError, Reason
 from x2i.seeding import unit_interval
@@ -118,6 +127,11 @@ class Fetcher:
             except DroppedError as error:
                 return as_fetch_dropped(error.verdict)
 
+    async def require_terms(self, url: str, licenses: Sequence[str]) -> None:
+        """Raises FetchError if one of the license documents refuses training on `url`, or cannot be had for now."""
+        address = parse_url(url)
+        await self._permissions.require_terms(address, license_urls(address, licenses))
+
     async def _fetch_rules(self, url: URL, accept: str, max_bytes: int) -> Fetched:
         """Fetches a file that says what a host permits, or its first `max_bytes`. Raises DroppedError."""
         async with AsyncExitStack() as held:
@@ -125,7 +139,11 @@ class Fetcher:
             return await self._follow(url, request, held)
 
     async def _follow(self, url: URL, request: _Request, held: AsyncExitStack) -> Fetched:
-        """Follows redirects; every check is made again at each. Raises DroppedError."""
+        """Follows redirects; every check is made again at each. Raises DroppedError.
+
+        A license document that an answer names is read first, and the answer then asked for again: its body must not
+        wait in memory for another host.
+        """
         for _ in range(self.policy.max_redirects + 1):
             require_fetchable(url, self._addresses)
             if request.check_permission:
@@ -133,10 +151,14 @@ class Fetcher:
             answer = await self._retry(url, request, held)
             if isinstance(answer, Fetched):
                 return answer
-            url, status = answer.target, answer.http_status
+            status = answer.http_status
+            if isinstance(answer, Redirect):
+                url = answer.target
+            else:
+                await self._permissions.require_terms(url, answer.licenses)
         raise FetchError(Reason.TOO_MANY_REDIRECTS, f"more than {self.policy.max_redirects}", status)
 
-    async def _retry(self, url: URL, request: _Request, held: AsyncExitStack) -> Fetched | Redirect:
+    async def _retry(self, url: URL, request: _Request, held: AsyncExitStack) -> Fetched | Redirect | Licensed:
         """Makes one hop, and tries again after a transient failure, with the same jitter in every run.
 
         What the last attempt taught about the host is kept: how long it wants to be left alone, or that it is silent.
@@ -169,7 +191,7 @@ class Fetcher:
                 await asyncio.sleep(policy.backoff * 2**attempt * spread)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send(self, url: URL, request: _Request, held: AsyncExitStack) -> Fetched | Redirect:
+    async def _send(self, url: URL, request: _Request, held: AsyncExitStack) -> Fetched | Redirect | Licensed:
         """Sends one request within the limits of its host; `held` releases the memory budget of a body in the end.
 
         If a kept connection turns out to be closed, the request is sent again at once on a connection of its own: many
@@ -194,7 +216,7 @@ class Fetcher:
 
     async def _exchange(
         self, session: aiohttp.ClientSession, url: URL, request: _Request, mine: AsyncExitStack
-    ) -> Fetched | Redirect:
+    ) -> Fetched | Redirect | Licensed:
         is_large, status = False, 0
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout_at(end := loop.time() + self.policy.timeout)
@@ -215,6 +237,12 @@ class Fetcher:
                 signal = "" if request.is_listing else header_opt_out(response.headers, self.agent)
                 if signal:
                     raise FetchError(Reason.OPT_OUT, signal, status, signal)
+                licenses = () if request.is_listing else header_licenses(response.headers)
+                if licenses:
+                    named = license_urls(url, licenses)
+                    if not self._permissions.knows_terms(named):
+                        return Licensed(tuple(named), status)
+                    await self._permissions.require_terms(url, named)
                 if status in REDIRECTS:
                     return Redirect(redirect_target(url, response), status)
                 data = await read_body(response, request.max_bytes, reserve, cut=request.is_listing)

@@ -12,9 +12,11 @@ from yarl import URL
 from x2i.crawl.http.outcome import FetchDropped
 from x2i.crawl.http.rate_limit import HostRateLimiter
 from x2i.crawl.http.robots import RobotsRules
+from x2i.crawl.http.rsl import RslTerms
 from x2i.crawl.http.tdmrep import TdmReservations
 
 MOST_HOSTS = 20_000
+MOST_TERMS = 500
 MOST_RULE_BYTES = 16 * 2**20
 """Of the robots.txt files whose rules are kept; parsed, they take several times that."""
 
@@ -61,6 +63,15 @@ class HostState:
             self.refuse(verdict, seconds)
 
 
+@dataclass(frozen=True)
+class KnownTerms:
+    """What a license document says, or why it cannot be had; until when, in seconds on the monotonic clock."""
+
+    terms: RslTerms
+    failure: FetchDropped | None
+    until: float
+
+
 @dataclass
 class HostRegistry:
     """The hosts of a worker process, least recently used ones forgotten; it outlives any event loop.
@@ -70,6 +81,7 @@ class HostRegistry:
 
     limits_folder: Path | None = None
     states: OrderedDict[str, HostState] = field(default_factory=OrderedDict)
+    terms: OrderedDict[str, KnownTerms] = field(default_factory=OrderedDict)
     _limiter: HostRateLimiter | None = None
     _met: int = 0
 
@@ -89,6 +101,18 @@ class HostRegistry:
             self._forget()
         self.states.move_to_end(origin)
         return state
+
+    def known_terms(self, license: URL) -> KnownTerms | None:
+        """Returns what is known of a license document, None if it has to be asked for."""
+        known = self.terms.get(str(license))
+        return known if known is not None and time.monotonic() < known.until else None
+
+    def keep_terms(self, license: URL, terms: RslTerms, failure: FetchDropped | None, seconds: float) -> KnownTerms:
+        """Remembers a license document for `seconds`; the one that was learned first is forgotten first."""
+        known = self.terms[str(license)] = KnownTerms(terms, failure, time.monotonic() + seconds)
+        if len(self.terms) > MOST_TERMS:
+            self.terms.popitem(last=False)
+        return known
 
     def _forget(self) -> None:
         if len(self.states) > MOST_HOSTS:

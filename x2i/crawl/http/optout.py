@@ -28,13 +28,13 @@ def header_opt_out(headers: Mapping[str, str], agent: str) -> str:
     `headers` may be a multi-dictionary (a header can come several times); `agent` is our product token. Read are
     X-Robots-Tag, TDM-Reservation (TDM Reservation Protocol), Content-Usage (IETF AI preferences) and Content-Signal.
     """
-    for value in _values(headers, "X-Robots-Tag"):
+    for value in header_values(headers, "X-Robots-Tag"):
         if directive := _robots_directive(value, agent):
             return f"x-robots-tag: {directive}"
-    if any("1" in _split_directives(value) for value in _values(headers, "TDM-Reservation")):
+    if any("1" in _split_directives(value) for value in header_values(headers, "TDM-Reservation")):
         return "tdm-reservation: 1"
     for name in ("Content-Usage", "Content-Signal"):
-        for value in _values(headers, name):
+        for value in header_values(headers, name):
             if use := refused_training(value):
                 return f"{name.lower()}: {use}"
     return ""
@@ -111,7 +111,8 @@ def _split_directives(content: str) -> list[str]:
     return [directive for directive in re.split(r"[\s,]+", content.lower()) if directive]
 
 
-def _values(headers: Mapping[str, str], name: str) -> list[str]:
+def header_values(headers: Mapping[str, str], name: str) -> list[str]:
+    """Returns every value of the header `name`; `headers` may be a multi-dictionary."""
     if hasattr(headers, "getall"):
         return list(headers.getall(name, []))
     return [value for key, value in headers.items() if key.lower() == name.lower()]

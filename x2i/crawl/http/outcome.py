@@ -1,4 +1,4 @@
-"""Outcomes of a fetch: a body, or the reason why there is none; of one hop also a redirect."""
+"""Outcomes of a fetch: a body, or the reason why there is none; of one hop also what to ask for next."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ class Redirect:
     """The answer of a hop that leads on to `target`."""
 
     target: URL
+    http_status: int
+
+
+@dataclass(frozen=True)
+class Licensed:
+    """The answer of a hop whose license documents must be read before its body."""
+
+    licenses: tuple[URL, ...]
     http_status: int
 
 

@@ -1,18 +1,21 @@
-"""Whether a host permits a fetch: robots.txt, then tdmrep.json, each cached for a while."""
+"""Whether a host permits a fetch: robots.txt, tdmrep.json, and the license documents it names, cached for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urljoin
 
 from yarl import URL
 
-from x2i.crawl.http.hosts import HostRegistry, HostState, origin_of
+from x2i.crawl.http.guard import parse_url
+from x2i.crawl.http.hosts import HostRegistry, HostState, KnownTerms, origin_of
 from x2i.crawl.http.outcome import TRANSIENT_REASONS, Fetched, FetchError, as_fetch_dropped
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.http.robots import MAX_ROBOTS_BYTES, RobotsRules
+from x2i.crawl.http.rsl import MAX_RSL_BYTES, MEDIA_TYPE, RslTerms
 from x2i.crawl.http.tdmrep import MAX_TDMREP_BYTES, TDMREP_PATH, TdmReservations
 from x2i.reasons import DroppedError, Reason
 
@@ -37,8 +40,9 @@ class PermissionChecker:
     async def check(self, url: URL) -> None:
         """Raises FetchError unless `url` may be fetched: its rules are fetched once and cached.
 
-        ROBOTS_DISALLOWED; OPT_OUT by a usage line of robots.txt or by tdmrep.json; or, with the reason for which
-        robots.txt could not be had, any that the network gives: a host whose robots.txt fails is left alone.
+        ROBOTS_DISALLOWED; OPT_OUT by a usage line of robots.txt, by tdmrep.json or by a license that robots.txt names;
+        or, with the reason for which robots.txt or the license could not be had, any that the network gives: a host
+        whose robots.txt fails is left alone.
         """
         state = self._hosts.state(url)
         async with self._locks.setdefault(origin_of(url), asyncio.Lock()):
@@ -54,6 +58,35 @@ class PermissionChecker:
         signal = state.reservations.opt_out(str(url)) if state.reservations else ""
         if signal:
             raise FetchError(Reason.OPT_OUT, signal, opt_out=signal)
+        if state.rules is not None and not self._policy.ignore_robots:
+            await self.require_terms(url, license_urls(url.origin() / "robots.txt", state.rules.licenses))
+
+    async def require_terms(self, url: URL, licenses: Sequence[URL]) -> None:
+        """Raises FetchError if a license document refuses training on `url`, or cannot be had for now."""
+        for license in licenses:
+            async with self._locks.setdefault(f"license {license}", asyncio.Lock()):
+                known = self._hosts.known_terms(license) or await self._fetch_terms(license)
+            if known.failure is not None:
+                raise FetchError.of(known.failure)
+            if signal := known.terms.opt_out(str(url)):
+                raise FetchError(Reason.OPT_OUT, signal, opt_out=signal)
+
+    def knows_terms(self, licenses: Sequence[URL]) -> bool:
+        """Whether every one of these license documents has been read."""
+        return all(self._hosts.known_terms(license) for license in licenses)
+
+    async def _fetch_terms(self, license: URL) -> KnownTerms:
+        """Reads a license document. One that is not there states no terms; one that fails for now fails its images."""
+        try:
+            answer = await self._fetch(license, f"{MEDIA_TYPE}, application/xml;q=0.9", MAX_RSL_BYTES)
+        except DroppedError as error:
+            verdict = as_fetch_dropped(error.verdict)
+            if verdict.reason not in TRANSIENT_REASONS:
+                return self._hosts.keep_terms(license, RslTerms(), None, LONGEST_KEPT)
+            detail = f"license {license}: {verdict.detail}"[:200]
+            failure = FetchError(verdict.reason, detail, verdict.http_status).verdict
+            return self._hosts.keep_terms(license, RslTerms(), failure, self._policy.leave_alone)
+        return self._hosts.keep_terms(license, RslTerms.from_xml(answer.data), None, _kept_for(answer))
 
     async def _learn_rules(self, url: URL, state: HostState) -> None:
         if state.rules is not None and time.monotonic() < state.rules_until:
@@ -111,6 +144,17 @@ def _require_rules(url: URL, state: HostState, agent: str) -> None:
         raise FetchError(Reason.ROBOTS_DISALLOWED, rules.why or f"robots.txt disallows {url.path[:100]}")
     if signal := rules.opt_out(str(url), agent):
         raise FetchError(Reason.OPT_OUT, signal, opt_out=signal)
+
+
+def license_urls(base: URL, targets: Sequence[str]) -> list[URL]:
+    """Returns the license documents that `targets` name, relative to `base`; what is no web address is left out."""
+    found = []
+    for target in targets:
+        try:
+            found.append(parse_url(urljoin(str(base), target)))
+        except (DroppedError, ValueError):
+            continue
+    return found
 
 
 def _kept_for(answer: Fetched) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from protego import Protego
 
 from x2i.crawl.http.optout import permits_training
+from x2i.crawl.http.rsl import robots_licenses
 
 MAX_ROBOTS_BYTES = 512 * 1024
 """RFC 9309 section 2.5 asks for at least 500 KiB; what stands beyond is not read."""
@@ -25,13 +26,14 @@ _AGENT_END = "/"
 class RobotsRules:
     """The rules of one origin. `parsed` is None where one answer holds for every path: `everything`, because `why`.
 
-    `usage` is None where the file states no preference about training.
+    `usage` is None where the file states no preference about training. `licenses`: RSL documents it names.
     """
 
     parsed: Protego | None = None
     everything: bool = True
     why: str = ""
     usage: Protego | None = None
+    licenses: tuple[str, ...] = ()
     size: int = 0
 
     @classmethod
@@ -40,7 +42,7 @@ class RobotsRules:
         if len(data) >= MAX_ROBOTS_BYTES:
             data = data[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
         text = _with_whole_names(_decode(data))
-        return cls(parsed=Protego.parse(text), usage=_usage_rules(text), size=len(data))
+        return cls(Protego.parse(text), usage=_usage_rules(text), licenses=robots_licenses(text), size=len(data))
 
     @classmethod
     def from_status(cls, status: int) -> RobotsRules | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from x2i.crawl.http.optout import meta_nofollow, meta_opt_out
+from x2i.crawl.http.rsl import MEDIA_TYPE, RslTerms
 from x2i.crawl.sources.pages.addresses import absolute
 from x2i.crawl.sources.pages.encoding import decode_html
 from x2i.crawl.sources.pages.html_limits import limit_markup
@@ -19,6 +20,8 @@ from x2i.crawl.sources.pages.surrounding_text import SurroundingText, squeeze, t
 from x2i.crawl.sources.row import SourceRow
 
 _LICENSE_LINKS = "a[rel~=license], link[rel~=license], area[rel~=license]"
+_RSL_LINKS = f'link[rel~=license][type="{MEDIA_TYPE}"][href]'
+_RSL_TERMS = f'script[type="{MEDIA_TYPE}"]'
 _LINKS = "a[href], area[href], link[rel~=next][href], frame[src], iframe[src]"
 _FIGURE_LEVELS, _FIGURE_NODES = 12, 300
 _PAGE_NODES = 2_000_000
@@ -31,13 +34,14 @@ _XHTML_EMPTY = re.compile(r"<(script|style|title|textarea|iframe|noscript)\b([^<
 class Page:
     """images: in document order, each URL once. links: absolute, without fragments. opt_out: the signal, or "".
 
-    refresh: the address that the page sends its visitors on to, or "".
+    refresh: the address that the page sends its visitors on to, or "". licenses: RSL documents that it names.
     """
 
     images: tuple[SourceRow, ...]
     links: tuple[str, ...]
     opt_out: str
     refresh: str = ""
+    licenses: tuple[str, ...] = ()
 
 
 def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "x2i") -> Page:
@@ -51,13 +55,20 @@ def parse_page(data: bytes, url: str, charset: str | None = None, agent: str = "
     metas = [(node.attributes.get("name") or "", node.attributes.get("content") or "") for node in tree.css("meta")]
     refresh = _refresh(tree, base)
     links = () if meta_nofollow(metas, agent) else tuple(_links(tree, base, refresh))
-    opt_out = meta_opt_out(metas, agent)
+    opt_out = meta_opt_out(metas, agent) or _rsl_opt_out(tree, url)
     if opt_out:
         return Page((), links, opt_out, refresh)
     license = _page_license(tree, base)
     rows = merged(itertools.chain(_Reader(base, url).rows(tree), metadata_images(tree, base, url)))
     images = tuple(row if row.license else replace(row, license=license) for row in rows if row.url != url)
-    return Page(images, links, "", refresh)
+    named = (absolute(base, node.attributes.get("href") or "") for node in tree.css(_RSL_LINKS))
+    return Page(images, links, "", refresh, tuple(dict.fromkeys(address for address in named if address)))
+
+
+def _rsl_opt_out(tree: LexborHTMLParser, url: str) -> str:
+    """Returns the signal by which license terms in the page itself refuse training, or ""."""
+    terms = (RslTerms.from_xml((node.text() or "").encode()) for node in tree.css(_RSL_TERMS))
+    return next((signal for one in terms if (signal := one.opt_out(url))), "")
 
 
 def merged(rows: Iterable[SourceRow]) -> list[SourceRow]:

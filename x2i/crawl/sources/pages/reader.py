@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 from protego import Protego
 
-from x2i.crawl.http.outcome import Fetched
+from x2i.crawl.http.outcome import Fetched, FetchError
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.http.robots import MAX_ROBOTS_BYTES
 from x2i.crawl.sources.pages import sitemap
@@ -90,7 +90,16 @@ class PageReader:
             if not isinstance(outcome, Fetched):
                 return outcome
             # Parsing a large page takes seconds, in which the other downloads must not time out.
-            return await asyncio.to_thread(_interpret, outcome, url, self._fetcher.agent)
+            read = await asyncio.to_thread(_interpret, outcome, url, self._fetcher.agent)
+        if not isinstance(read, ReadPage) or not read.page.licenses:
+            return read
+        try:
+            await self._fetcher.require_terms(read.url, read.page.licenses)
+        except FetchError as error:
+            if not error.verdict.opt_out:
+                return error.verdict
+            return ReadPage(Page((), read.page.links, error.verdict.opt_out), read.url)
+        return read
 
 
 def _interpret(outcome: Fetched, url: str, agent: str) -> ReadPage | ReadSitemap | Dropped:
