@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from pipelines.engine.options import StorePath, dataset_path
+from x2i.errors import UserError
+from x2i.store import paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,15 +30,23 @@ def command(
     ],
     fast: Annotated[bool, typer.Option("--fast", help="Sizes and sums only; read no table, decode nothing.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every image too; compare its size and phash.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be made again; images and your own files stay as they are.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: say what would be done.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a machine-readable report on stdout.")] = False,
 ) -> None:
     """Check every file of a dataset or a shard against its record.
 
     Hashes every committed file, reads every tar, index and table, counts every sample, and names what is damaged,
-    missing, doubled, left over or taken down and still there, with what to do about it. Nothing is changed. Exits with
-    0 if all is well, 1 if something was found, 2 if there was nothing to check.
+    missing, doubled, left over or taken down and still there, with what to do about it. Nothing is changed without
+    --repair, which rebuilds indexes from their shards, deletes what killed runs left, and withdraws damaged columns,
+    relations and shards, so that their commands make them again. Exits with 0 if all is well, 1 if something was found
+    (and not repaired), 2 if there was nothing to check.
 
         x2i verify data --fast
+
+        x2i verify data --repair --dry-run
 
         x2i verify data/shards/deblur-1in-00000.tar --deep
     """
@@ -45,6 +56,8 @@ def command(
 
     if fast and deep:
         raise typer.BadParameter("--fast and --deep exclude each other")
+    if dry_run and not repair:
+        raise typer.BadParameter("--dry-run is for --repair: without it nothing is changed")
     level = Level.FAST if fast else Level.DEEP if deep else Level.NORMAL
     console = Console(stderr=json, highlight=False)
     with _progress(console) as on_file:
@@ -53,13 +66,36 @@ def command(
         typer.echo(json_module.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
         _show(console, report)
+    if not report.ok and repair:
+        report = _repaired(console, report, dry_run)
     if not report.ok:
         raise typer.Exit(1)
 
 
+def _repaired(console: Console, report: VerifyReport, dry_run: bool) -> VerifyReport:
+    """Repairs a dataset, or says what would be done; returns what is then found."""
+    from x2i.store.files.locks import WHOLE, exclusive_lock
+    from x2i.store.verify import repair as repairing
+    from x2i.store.verify.verify import verify
+
+    if not (report.root / paths.DATASET_FILE).exists():
+        raise UserError(f"{report.root}: --repair is for datasets: other shards have no record of how they were made")
+    repairs = repairing.plan_repairs(report)
+    console.print("would be done:" if dry_run else "repair:")
+    for line in repairing.describe(repairs):
+        console.print(f"    {escape(line)}", soft_wrap=True)
+    if dry_run:
+        return report
+    with exclusive_lock(report.root, WHOLE, "an x2i command is running on this dataset: wait for it"):
+        repairing.repair(report.root, repairs)
+    with _progress(console) as on_file:
+        after = verify(report.root, report.level, on_file=on_file)
+    _show(console, after)
+    return after
+
+
 def verify_dataset(root: Path, console: Console) -> None:
     """Verifies a dataset as a step of a longer command. Raises UserError, after naming it all, on any finding."""
-    from x2i.errors import UserError
     from x2i.store.verify.verify import Level, verify
 
     with _progress(console) as on_file:
@@ -97,8 +133,6 @@ class _progress:  # noqa: N801 (used as a verb)
 
 
 def _show(console: Console, report: VerifyReport) -> None:
-    from rich.markup import escape
-
     from x2i.inspect.formatting import describe_bytes
     from x2i.store.verify.verify import Level
 

@@ -66,7 +66,7 @@ def read_spec(root: Path, outputs: Iterable[str]) -> TableSpec | None:
         if table_of(output) is not None and (root / output).exists():
             try:
                 spec = TableSpec.read(local_copy(root / output))
-            except (OSError, pa.ArrowException):  # damaged: `x2i verify` says so
+            except (OSError, UnicodeDecodeError, pa.ArrowException):  # damaged: `x2i verify` says so
                 continue
             if spec is not None:
                 return spec

@@ -34,7 +34,7 @@ def check_table(
                 keys += [batch["key"]] if "key" in batch.schema.names else []
                 for field in fields:
                     _check_images(check, field, batch)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         check.add(f"not a readable Parquet file: {error}")
         return check
     if image_index is not None and keys:
@@ -49,7 +49,7 @@ def _check_column_keys(check: FileCheck, keys: pa.ChunkedArray, image_index: Pat
             known = read_table(image_index, ["key"])["key"].combine_chunks()
         elif owned:
             return
-    except (OSError, pa.ArrowException):
+    except (OSError, UnicodeDecodeError, pa.ArrowException):
         return
     unknown = pc.unique(keys.filter(pc.invert(pc.is_in(keys, known))))
     if len(unknown):

@@ -225,7 +225,7 @@ def _read_rows(check: FileCheck, path: Path, schema: pa.Schema) -> list[dict[str
         return None
     try:
         table = read_table(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         check.add(f"not a readable Parquet file: {error}", check.index_file)
         return None
     wrong = [f.name for f in schema if f.name not in table.schema.names or table.schema.field(f.name).type != f.type]
