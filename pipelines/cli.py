@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from pipelines.engine.memory import collect_seldom
 from x2i import __version__
-from x2i.errors import RunError, UserError, missing_extra
+from x2i.errors import RunError, UserError, damaged_file, missing_extra
 
 COMMANDS = {
     "Build": {
@@ -99,17 +99,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in SURROUNDINGS:
-            raise
-        _complain(f"x2i: {error.filename or 'writing'}: {error.strerror}")
-        sys.exit(1)
     except KeyboardInterrupt:
         _stopped()
     except SystemExit as end:  # what typer makes of Ctrl-C
         if end.code == INTERRUPTED:
             _stopped()
         raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in SURROUNDINGS:
+            _complain(f"x2i: {error.filename or 'writing'}: {error.strerror}")
+        elif damage := damaged_file(error):
+            _complain(f"x2i: {damage}")
+        else:
+            raise
+        sys.exit(1)
 
 
 def _complain(text: str) -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from x2i.errors import REMEDY, RunError
 from x2i.store.files.cache import WRITE_BUFFER, local_copy, stored_file
 from x2i.store.files.remote import is_remote
 
@@ -112,9 +113,19 @@ class TableFile:
         self._held.__exit__(kind, *rest)
 
 
+class DamagedTableError(RunError, pa.ArrowInvalid):
+    """A Parquet file that cannot be read."""
+
+
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Returns a Parquet file as a table, wherever it lies."""
-    return pq.read_table(local_copy(path), columns=columns)
+    """Returns a Parquet file as a table, wherever it lies. Raises DamagedTableError, or FileNotFoundError."""
+    copy = local_copy(path)
+    try:
+        return pq.read_table(copy, columns=columns)
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise DamagedTableError(f"{path}: is damaged ({str(error)[:200]}): {REMEDY}") from error
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
