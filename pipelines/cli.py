@@ -32,6 +32,7 @@ COMMANDS = {
     "Relate images": {
         "dedup": "Find exact and near duplicates.",
         "semantic-dedup": "Find images that show the same, by their embeddings.",
+        "repeats": "Count how many images have the same caption.",
         "subjects": "Mine pairs of images that show the same thing.",
         "subject-entities": "Choose objects to cut out of their photographs and ask for again.",
         "subject-frames": "Follow objects through the frames of videos.",

@@ -19,7 +19,8 @@ class StageSummary:
     """What a run of one stage came to. `counts` covers every committed partition of the plan, old and new.
 
     skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, sightings,
-    bad_lines. failed: partition -> error.
+    bad_lines. failed: partition -> error. seconds: of the run. worker_seconds: of all its partitions added up, and
+    busy_seconds those of them in which a model was at work; 0 where nobody measured it.
     """
 
     stage: str
@@ -31,6 +32,8 @@ class StageSummary:
     counts: Counts = field(default_factory=Counts)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    worker_seconds: float = 0.0
+    busy_seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,7 +44,9 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
     from rich.markup import escape
 
     old = f", {summary.done_before} were done before" if summary.done_before else ""
-    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {describe_counts(summary.counts)}")
+    busy = f". Model busy {summary.busy_seconds / summary.worker_seconds:.0%}" if summary.busy_seconds else ""
+    counts = describe_counts(summary.counts)
+    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}")
     _print_skipped(console, summary)
     for partition, error in sorted(summary.failed.items())[:5]:
         console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)

@@ -28,13 +28,18 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a work item: its counts, or the error that failed it, with Python's traceback of it."""
+    """What became of a work item: its counts, or the error that failed it, with Python's traceback of it.
+
+    seconds, busy_seconds: as in `Outcome`.
+    """
 
     stage: str
     partition: str
     counts: Counts
     error: str | None = None
     traceback: str = ""
+    seconds: float = 0
+    busy_seconds: float = 0
 
 
 Batch = tuple[WorkItem, ...]
@@ -81,7 +86,8 @@ class StageWorkers:
             _commit(self._root, self._stages[item.stage], item.entry, outcome)
         except Exception as error:  # noqa: BLE001  as above
             return failed(item, error)
-        return Result(item.stage, item.entry.id, outcome.counts)
+        seconds, busy = outcome.seconds, outcome.busy_seconds
+        return Result(item.stage, item.entry.id, outcome.counts, seconds=seconds, busy_seconds=busy)
 
 
 class PartitionRunner:

@@ -85,6 +85,8 @@ def execute(
                 else:
                     summary.ran += 1
                     summary.counts += result.counts
+                    summary.worker_seconds += result.seconds
+                    summary.busy_seconds += result.busy_seconds
                 progress.advance(rows[result.stage, result.partition], result.counts, result.error)
 
             if items:

@@ -57,11 +57,14 @@ class Outcome:
     """What a worker made of one partition: the files it wrote (absolute paths) and what became of the rows.
 
     digests: the sha256, in hex, of those files that were summed up while they were written.
+    seconds, busy_seconds: how long it took, and for how much of that a model was at work; 0 where nobody measured it.
     """
 
     outputs: tuple[Path, ...]
     counts: Counts
     digests: Mapping[Path, str] = field(default_factory=dict)
+    seconds: float = 0
+    busy_seconds: float = 0
 
 
 class Worker(Protocol):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from x2i.store.commits import Counts, list_commits
 from x2i.store.files.remote import append_log
 from x2i.store.images import read_image_index
 
+SORTED_BATCHES = 4
+SORTED_BYTES = 128 << 20
+"""Images sorted by shape before they are cut into batches: so many batches, of no more bytes than this."""
 LOCATION = ("key", "data_offset", "data_size")
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
@@ -125,7 +129,7 @@ class AnnotateWorker:
 
         rows: each worker's plan; all name the same images. Returns each worker's outcome, or the error that ended it.
         """
-        root = workers[0].root
+        started, root = time.perf_counter(), workers[0].root
         filling = [_Filling(worker, partition, planned) for worker, planned in zip(workers, rows, strict=True)]
         looks = any(worker.stage.annotation.pixels for worker in workers)
         places = rows[0].select(list(LOCATION)).to_pylist()
@@ -134,7 +138,7 @@ class AnnotateWorker:
             for number, (place, image) in enumerate(zip(places, pixels, strict=True)):
                 for one in filling:
                     one.add(number, place["key"], image)
-        return [one.finished() for one in filling]
+        return [_timed(one.finished(), started) for one in filling]
 
 
 class _Filling:
@@ -150,9 +154,13 @@ class _Filling:
         self._spec = annotation.spec()
         self._stamp = annotation.stamp() if isinstance(annotation, ModelAnnotation) else {}
         self._nulls = dict.fromkeys(field.name for field in annotation.fields)
-        self._waiting: list[StoredImage] = []
+        self._waiting: list[tuple[int, StoredImage]] = []
+        self._bytes = 0
         self._threads = ThreadPoolExecutor(annotation.batches_at_once)
-        self._asked: deque[tuple[list[StoredImage], Future[Sequence[Verdict]]]] = deque()
+        self._asked: deque[tuple[list[tuple[int, StoredImage]], Future[tuple[Sequence[Verdict], float]]]] = deque()
+        self._known: dict[int, tuple[str, Verdict]] = {}
+        self._kept = 0
+        self._busy = 0.0
         self._rows: list[dict[str, Any]] = []
         self._lost: dict[Status, Counter[str]] = {Status.FILTERED: Counter(), Status.FAILED: Counter()}
         self._error: Exception | None = None
@@ -161,13 +169,17 @@ class _Filling:
         if self._error is not None:
             return
         columns = {name: rows.get(key, ()) for name, rows in self._columns.items()}
-        self._waiting.append(StoredImage(key, self._planned[number] if self._planned else {}, columns, pixels))
-        if len(self._waiting) >= self._annotation.batch_size:
+        image = StoredImage(key, self._planned[number] if self._planned else {}, columns, pixels)
+        self._waiting.append((number, image))
+        self._bytes += pixels.nbytes
+        size = self._annotation.batch_size
+        full = SORTED_BATCHES * size if self._annotation.sorts_by_size else size
+        if len(self._waiting) >= full or (len(self._waiting) >= size and self._bytes >= SORTED_BYTES):
             self._ask()
 
     def finished(self) -> Outcome | Exception:
-        if self._waiting:
-            self._ask()
+        """Writes the column. Returns what it wrote, the annotator's busy seconds included, or the error."""
+        self._ask()
         self._take(0)
         self._threads.shutdown()
         if self._error is not None:
@@ -179,25 +191,42 @@ class _Filling:
         path = write_column(self._worker.root, self._worker.stage.name, self._partition, table, self._spec)
         filtered = self._lost[Status.FILTERED]
         ok = self._total - filtered.total() - failed.total()
-        return Outcome((path,), Counts(ok, dict(sorted(filtered.items())), dict(sorted(failed.items()))))
+        counts = Counts(ok, dict(sorted(filtered.items())), dict(sorted(failed.items())))
+        busy = self._busy / self._annotation.batches_at_once
+        return Outcome((path,), counts, busy_seconds=busy if isinstance(self._annotation, ModelAnnotation) else 0)
 
     def _ask(self) -> None:
-        """Hands the waiting images to the annotator, and takes what it has to say until it may be asked again."""
-        batch, self._waiting = self._waiting, []
-        self._asked.append((batch, self._threads.submit(self._verdicts, batch)))
-        self._take(self._annotation.batches_at_once - 1)
+        """Hands the waiting images to the annotator in batches, and takes what it says until it may be asked again.
+
+        Images of a batch are of like shape where that saves padding.
+        """
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        if self._annotation.sorts_by_size:
+            waiting.sort(key=lambda one: (one[1].pixels.shape[0] / max(1, one[1].pixels.shape[1]), one[1].pixels.size))
+        for start in range(0, len(waiting), self._annotation.batch_size):
+            batch = waiting[start : start + self._annotation.batch_size]
+            self._asked.append((batch, self._threads.submit(self._timed_verdicts, [image for _, image in batch])))
+            self._take(self._annotation.batches_at_once - 1)
 
     def _take(self, left: int) -> None:
-        """Keeps the verdicts on all batches but the last `left`, in their order."""
+        """Keeps the verdicts on all batches but the last `left`, in the order of the images."""
         while len(self._asked) > left:
             batch, future = self._asked.popleft()
             try:
-                verdicts = future.result()
+                verdicts, seconds = future.result()
             except Exception as error:  # noqa: BLE001  it ends this stage's partition, not that of those beside it
                 self._error = self._error or error
                 continue
-            for image, verdict in zip(batch, verdicts, strict=True):
-                self._keep(image.key, verdict)
+            self._busy += seconds
+            for (number, image), verdict in zip(batch, verdicts, strict=True):
+                self._known[number] = (image.key, verdict)
+            while self._kept in self._known:
+                self._keep(*self._known.pop(self._kept))
+                self._kept += 1
+
+    def _timed_verdicts(self, batch: Sequence[StoredImage]) -> tuple[Sequence[Verdict], float]:
+        started = time.perf_counter()
+        return self._verdicts(batch), time.perf_counter() - started
 
     def _verdicts(self, batch: Sequence[StoredImage]) -> Sequence[Verdict]:
         """Asks for the whole batch; if that fails, for each image alone, so that one bad image costs itself."""
@@ -217,6 +246,10 @@ class _Filling:
         self._rows += [{"key": key, **row, **self._stamp} for row in found.rows]
         if found.dropped is not None:
             self._lost[found.dropped.status][str(found.dropped.reason)] += 1
+
+
+def _timed(outcome: Outcome | Exception, started: float) -> Outcome | Exception:
+    return replace(outcome, seconds=time.perf_counter() - started) if isinstance(outcome, Outcome) else outcome
 
 
 def _found(verdict: Mapping[str, Any] | Dropped, one_row: bool, nulls: Mapping[str, Any]) -> Found:

@@ -18,6 +18,7 @@ from pipelines.stages.relate.subjects import SubjectsStage
 from tests.support.photographs import detail_shot, photograph
 from tests.support.stored_images import Given, store
 from x2i.annotate.embeddings import Embeddings
+from x2i.annotate.quality import Quality
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.commits import list_commits
@@ -184,3 +185,40 @@ def test_a_chain_of_near_hashes_joins_no_far_ends(tmp_path):
     dataset = store(tmp_path / "d", [Given(image) for image in fade])
     execute([DuplicatesStage()], dataset, INLINE)
     assert max(row["distance"] for row in dataset.relation("duplicates").to_pylist()) <= 6
+
+
+def _on_white(draw) -> np.ndarray:
+    page = np.full((200, 300, 3), 255, np.uint8)
+    draw(page)
+    return page
+
+
+def test_other_logos_on_white_are_no_duplicates_and_copies_of_one_are(tmp_path):
+    red, blue = (220, 30, 30), (30, 30, 220)
+    pages = [
+        _on_white(lambda page: cv2.circle(page, (150, 100), 20, blue, -1)),
+        _on_white(lambda page: cv2.rectangle(page, (130, 80), (170, 120), blue, -1)),
+        _on_white(lambda page: cv2.circle(page, (150, 100), 10, red, -1)),
+        _on_white(lambda page: cv2.circle(page, (150, 100), 10, blue, -1)),
+        _on_white(lambda page: cv2.putText(page, "Foo", (120, 110), cv2.FONT_HERSHEY_SIMPLEX, 1, (60,) * 3, 2)),
+        _on_white(lambda page: cv2.putText(page, "42", (120, 110), cv2.FONT_HERSHEY_SIMPLEX, 1, (60,) * 3, 2)),
+        np.full((200, 300, 3), 255, np.uint8),
+    ]
+    smaller = [cv2.resize(page, (240, 160), interpolation=cv2.INTER_AREA) for page in pages[:-1]]
+    assert _duplicates(tmp_path, *pages, *smaller, quality=80) == [False] * 7 + [True] * 6
+
+
+def test_which_image_is_kept_is_said_by_the_preference(tmp_path):
+    coffee = photograph("coffee.png")
+    small = cv2.resize(coffee, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    dataset = store(tmp_path / "d", [Given(coffee), Given(small, alt="A cup of coffee"), Given(coffee, quality=60)])
+    execute([AnnotateStage(Quality())], dataset, INLINE)
+    again = RunOptions(executor=Executor.INLINE, overwrite=True)
+    for prefer, kept in {
+        DuplicatesStage().prefer: 1,
+        ("images.width * images.height",): 0,
+        ("images.width", "-images.bytes"): 2,
+        ("-quality.megapixels",): 1,
+    }.items():
+        execute([DuplicatesStage(prefer=prefer)], dataset, again)
+        assert dataset.relation("duplicates")["cluster"].to_pylist() == [f"00000-{kept:05d}"] * 3

@@ -15,6 +15,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "nsfw": "x2i.annotate.nsfw:Nsfw",
         "classifier": "x2i.annotate.classifier:Classifier",
         "embedding_head": "x2i.annotate.embedding_head:EmbeddingHead",
+        "face_area": "x2i.annotate.face_area:FaceArea",
         "text_area": "x2i.annotate.text_area:TextArea",
         "caption_quality": "x2i.annotate.caption_quality:CaptionQuality",
         "caption_language": "x2i.annotate.caption_language:CaptionLanguage",

@@ -109,6 +109,11 @@ class Annotation(ABC):
         """How many batches are annotated at the same time, in threads of one worker."""
         return 1
 
+    @property
+    def sorts_by_size(self) -> bool:
+        """Whether images of like shape come into one batch, which saves padding; verdicts do not depend on it."""
+        return False
+
     def spec(self) -> TableSpec:
         """Returns the declaration of its table."""
         schema = pa.schema([pa.field("key", pa.string()), *self.fields])
@@ -181,6 +186,10 @@ class ModelAnnotation(Annotation):
     @property
     def batches_at_once(self) -> int:
         return min(found.batches_at_once for found in self.backends().values())
+
+    @property
+    def sorts_by_size(self) -> bool:
+        return self.pixels and self.batches_at_once == 1
 
     def spec(self) -> TableSpec:
         schema = pa.schema([pa.field("key", pa.string()), *self.fields, *self._stamp_fields()])

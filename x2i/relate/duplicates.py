@@ -18,6 +18,7 @@ from x2i.relate.base import Relation
 from x2i.store.commits import Counts
 from x2i.store.images import read_image_index, read_stored_image
 from x2i.store.paths import image_partition
+from x2i.store.query.preference import CAPTIONED_AND_LARGE
 from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _LOOKED_AT_ONCE = 64
 
-HASHES = ("key", "sha256", "phash", "width", "height", "data_offset", "data_size")
+HASHES = ("key", "sha256", "phash", "data_offset", "data_size")
 """The fields of the image index that duplicates are found by."""
 Look = Callable[[Sequence[int]], "Looks"]
 """Returns what the images of some rows look like."""
@@ -39,6 +40,10 @@ class Duplicates(Relation):
     max_distance: Annotated[
         int, Option("How many bits of the 64-bit perceptual hash two copies may differ in.", ge=0, le=15)
     ] = 6
+    prefer: Annotated[
+        tuple[str, ...],
+        Option("SQL expression; of a group the image with the largest value is kept; a further one breaks ties."),
+    ] = CAPTIONED_AND_LARGE
 
     spec = TableSpec(
         name="duplicates",
@@ -52,6 +57,7 @@ class Duplicates(Relation):
                 ("kind", pa.string()),  # "exact": its representative's bytes; "near": looks like it; "": no duplicate
                 ("distance", pa.int32()),  # of the phashes, to the representative
                 ("hash_group", pa.string()),  # key of the first image of those that near hashes link, looks aside
+                ("rank", pa.int64()),  # by preference among all images, 0 is the best
             ]
         ),
         kind="relation",
@@ -60,11 +66,11 @@ class Duplicates(Relation):
     )
 
     def find(self, images: pa.Table, look: Look) -> pa.Table:
-        """Returns the rows for `images` (the fields HASHES), in the order given.
+        """Returns the rows for `images` (the fields HASHES and rank), in the order given.
 
-        The image with the most pixels is kept, the first key if several have; duplicates of it are those with equal
-        bytes, and those with a phash within max_distance that look the same (x2i.relate.looks). So it goes on with the
-        largest of the images that are left. Only images with a near hash are looked at.
+        The image of the best rank is kept; duplicates of it are those with equal bytes, and those with a phash within
+        max_distance that look the same (x2i.relate.looks). So it goes on with the best of the images that are left.
+        Only images with a near hash are looked at.
         """
         from x2i.relate.exact import exact_pairs
         from x2i.relate.near import clusters, hamming_distances, near_pairs
@@ -72,12 +78,12 @@ class Duplicates(Relation):
         keys = np.array(images["key"].to_pylist(), dtype=object)
         digests = np.array(images["sha256"].to_pylist(), dtype=object)
         hashes = images["phash"].to_numpy().astype(np.uint64)
-        pixels = images["width"].to_numpy().astype(np.int64) * images["height"].to_numpy()
+        rank = images["rank"].to_numpy().astype(np.int64)
         pairs_P2 = np.concatenate([exact_pairs(digests.tolist()), near_pairs(hashes, self.max_distance)])
         group = clusters(len(keys), pairs_P2)
         kept = np.arange(len(keys))
-        for rows in _groups(group):
-            ordered = rows[np.lexsort((keys[rows], -pixels[rows]))]
+        for rows in groups(group):
+            ordered = rows[np.argsort(rank[rows])]
             kept[ordered] = ordered[
                 _representatives(digests[ordered], hashes[ordered], self.max_distance, look, ordered)
             ]
@@ -85,7 +91,7 @@ class Duplicates(Relation):
         kind = np.where(is_duplicate, np.where(digests == digests[kept], "exact", "near"), "")
         distance = hamming_distances(hashes, hashes[kept])
         columns = [keys.tolist(), keys[kept].tolist(), is_duplicate.tolist(), kind.tolist(), distance.tolist()]
-        return pa.table([*columns, keys[group].tolist()], schema=self.spec.schema)
+        return pa.table([*columns, keys[group].tolist(), rank], schema=self.spec.schema)
 
     def without(self, table: pa.Table, keys: AbstractSet[str], dataset: Dataset) -> pa.Table:
         """Removes `keys` and finds the duplicates in the hash groups they were in anew; no other group can change.
@@ -100,9 +106,11 @@ class Duplicates(Relation):
         found = [table.filter(pc.invert(_among(table["key"], mates)))]
         if mates - keys:
             images = _hashes(dataset, mates - keys)
+            rank = table["rank"].take(pc.index_in(images["key"], table["key"].combine_chunks()).combine_chunks())
+            images = images.append_column("rank", rank)
             found.append(self.find(images, look_at(dataset, images)).cast(table.schema))
         rows = pa.concat_tables(found)
-        return rows.take(pc.index_in(kept, rows["key"].combine_chunks()).combine_chunks()).combine_chunks()
+        return ranked_anew(rows.take(pc.index_in(kept, rows["key"].combine_chunks()).combine_chunks()))
 
     def alike(self, table: pa.Table, keys: AbstractSet[str]) -> frozenset[str]:
         return self._cluster_mates(table, keys) - keys
@@ -115,6 +123,13 @@ class Duplicates(Relation):
         """Returns the keys of every image in a cluster with one of `keys`, these included."""
         clusters = pc.unique(table.filter(_among(table["key"], keys))["cluster"])
         return frozenset(table.filter(pc.is_in(table["cluster"], clusters))["key"].to_pylist())
+
+
+def ranked_anew(table: pa.Table) -> pa.Table:
+    """Returns `table` with its field `rank` counted from 0 without gaps, in the same order."""
+    rank_N = np.argsort(np.argsort(table["rank"].to_numpy()))
+    field = table.schema.field("rank")
+    return table.set_column(table.schema.names.index("rank"), field, pa.array(rank_N, field.type)).combine_chunks()
 
 
 def look_at(dataset: Dataset, images: pa.Table) -> Look:
@@ -135,7 +150,7 @@ def look_at(dataset: Dataset, images: pa.Table) -> Look:
     return look
 
 
-def _groups(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def groups(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Returns the rows of each group of two or more."""
     order = np.argsort(group, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)

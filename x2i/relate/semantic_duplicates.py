@@ -18,6 +18,7 @@ from x2i.errors import UserError
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
+from x2i.relate.duplicates import groups, ranked_anew
 from x2i.store import paths
 from x2i.store.commits import Counts
 from x2i.store.files.cache import local_copy
@@ -84,7 +85,7 @@ class SemanticDuplicates(Relation):
             compared = np.flatnonzero(known_N & ~images["is_flat"].to_numpy())
             group_N = similar_groups(vectors_ND, compared, self.similarity)
             kept_N, cosine_N = np.arange(len(keys)), np.ones(len(keys), np.float32)
-            for rows in _groups(group_N):
+            for rows in groups(group_N):
                 ordered = rows[np.argsort(rank_N[rows])]
                 kept_N[ordered], cosine_N[ordered] = representatives(vectors_ND, ordered, self.similarity)
         names = np.array(keys, dtype=object)
@@ -107,8 +108,7 @@ class SemanticDuplicates(Relation):
             found.append(self.find(mates.combine_chunks(), dataset).cast(table.schema))
         rows = pa.concat_tables(found)
         rows = rows.take(pc.index_in(stays["key"], rows["key"].combine_chunks()).combine_chunks())
-        rank_N = np.argsort(np.argsort(rows["rank"].to_numpy()))
-        return rows.set_column(rows.schema.names.index("rank"), table.schema.field("rank"), pa.array(rank_N))
+        return ranked_anew(rows)
 
     def count(self, dataset: Dataset, images: pa.Table, table: pa.Table) -> Counts:
         dropped = pc.sum(table["is_duplicate"]).as_py() or 0
@@ -144,10 +144,3 @@ class SemanticDuplicates(Relation):
             path = paths.column_file(dataset.root, self.embeddings, partition)
             with pq.ParquetFile(local_copy(path)) as stored:
                 yield from stored.iter_batches(READ_ROWS, columns=["key", "embedding"])
-
-
-def _groups(group_N: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns the rows of each group of two or more."""
-    order = np.argsort(group_N, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(group_N[order])) + 1)
-    return [rows for rows in parts if len(rows) > 1]

@@ -50,6 +50,7 @@ RELATION_STAGES: Registry[Any] = Registry(
     {
         "dedup": "pipelines.stages.relate.duplicates:DuplicatesStage",
         "semantic-dedup": "pipelines.stages.relate.semantic_duplicates:SemanticDuplicatesStage",
+        "repeats": "pipelines.stages.relate.caption_repeats:CaptionRepeatsStage",
         "subjects": "pipelines.stages.relate.subjects:SubjectsStage",
         "subject-entities": "pipelines.stages.relate.entities:SubjectEntitiesStage",
         "subject-frames": "pipelines.stages.relate.frames:SubjectFramesStage",

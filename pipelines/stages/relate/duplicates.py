@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine.stage import PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
 from x2i.errors import UserError
-from x2i.relate.duplicates import HASHES, Duplicates, look_at
+from x2i.recipes.plan import makers
+from x2i.relate.duplicates import HASHES, Duplicates, look_at, ranked_anew
 from x2i.store import Dataset
+from x2i.store.query.preference import ranked, tables_of
 
 
 @dataclass(frozen=True)
@@ -22,26 +24,34 @@ class DuplicatesStage(RelationStage, Duplicates):
 
     Images with near hashes are duplicates only if they look the same: a picture in other colors, or blurred, stays.
 
-    Writes the relation `duplicates`: for every image the one to keep in its place, the largest of its group. Nothing is
-    deleted; leave duplicates out of shards with the selection "NOT duplicates.is_duplicate".
+    Writes the relation `duplicates`: for every image the one to keep in its place. Of a group the captioned images are
+    preferred, then the larger ones; `--prefer` says otherwise. Nothing is deleted; leave duplicates out of shards with
+    the selection "NOT duplicates.is_duplicate". `x2i semantic-dedup` compares embeddings instead.
 
     Example: x2i dedup my-dataset --max-distance 6
+
+    Example: x2i dedup my-dataset --prefer "quality.sharpness" --prefer "images.width * images.height"
     """
 
     name = Duplicates.spec.name
-    format_version = 2
-    reads = ("images",)
+    format_version = 3
     writes = name
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return "images", *tables_of(self.prefer)
+
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        return image_inputs(dataset)
+        return image_inputs(dataset) | table_inputs(dataset, *tables_of(self.prefer))
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
-        """Yields one partition with the hashes of every stored image. Raises UserError if there is none."""
+        """Yields one partition: the hashes and the rank of every stored image. Raises UserError if there is none."""
         rows = stored_images(dataset, list(HASHES))
         if rows["phash"].null_count:
             key = rows.filter(pc.is_null(rows["phash"]))["key"][0].as_py()
             raise UserError(f"{dataset.root}: stored image {key} has no phash: crawl it again with this version")
+        rank = ranked(dataset, self.prefer, makers())["rank"]
+        rows = rows.append_column("rank", rank).combine_chunks()
         yield PlannedPartition(PARTITION, rows, self.config(), self.inputs(dataset))
 
     def worker(self, root: Path) -> DuplicatesWorker:
@@ -52,5 +62,6 @@ class DuplicatesWorker(RelationWorker):
     """Finds the duplicates."""
 
     def relate(self, images: pa.Table) -> pa.Table:
+        images = ranked_anew(images)  # a takedown leaves gaps in plans
         found: pa.Table = self._stage.find(images, look_at(self._dataset, images))
         return found

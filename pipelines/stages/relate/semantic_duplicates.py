@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.engine.stage import PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images
+from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
 from x2i.errors import UserError
 from x2i.recipes.plan import makers
+from x2i.relate.duplicates import ranked_anew
 from x2i.relate.semantic_duplicates import SemanticDuplicates
 from x2i.store import Dataset
 from x2i.store.query.preference import ranked, tables_of
@@ -50,9 +51,7 @@ class SemanticDuplicatesStage(RelationStage, SemanticDuplicates):
         return "images", *self.tables
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        views = list_views(dataset)
-        read = [views[name].digests for name in self.tables if name in views]
-        return image_inputs(dataset) | {path: digest for digests in read for path, digest in digests.items()}
+        return image_inputs(dataset) | table_inputs(dataset, *self.tables)
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
         """Yields one partition: every stored image with its rank, and whether it is flat.
@@ -87,5 +86,5 @@ class SemanticDuplicatesWorker(RelationWorker):
     """Finds the semantic duplicates."""
 
     def relate(self, images: pa.Table) -> pa.Table:
-        found: pa.Table = self._stage.find(images, self._dataset)
+        found: pa.Table = self._stage.find(ranked_anew(images), self._dataset)  # a takedown leaves gaps in plans
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,3 +284,56 @@ def test_depth_maps_are_images_in_a_column(tmp_path):
         assert levels_HW.shape == (index[row["key"]]["height"], index[row["key"]]["width"])
         assert (levels_HW.min(), levels_HW.max()) == (0, 65535)
         assert row["low"] < row["high"]
+
+
+@dataclass(frozen=True)
+class TwoBatches(Embeddings):
+    """Embeddings by a backend of small batches that writes down which images came together."""
+
+    @property
+    def batch_size(self) -> int:
+        return 2
+
+    def load(self):
+        annotator, log = super().load(), self.set["log"]
+
+        class Logged:
+            def annotate(self, images):
+                with Path(log).open("a") as stream:
+                    stream.write(" ".join(f"{i.key}:{i.pixels.shape[1]}x{i.pixels.shape[0]}" for i in images) + "\n")
+                return annotator.annotate(images)
+
+        return Logged()
+
+    def backends(self):
+        return Embeddings().backends()
+
+
+def test_images_of_one_shape_come_into_one_batch_and_rows_stay_in_key_order(tmp_path, capsys):
+    shapes = [(60, 90), (90, 60), (60, 91), (91, 60), (62, 92), (90, 62), (61, 90)]
+    random = np.random.default_rng(0)
+    images = [Given(random.integers(0, 255, (*shape, 3), np.uint8)) for shape in shapes]
+    dataset = store(tmp_path / "d", images, partition_size=8)
+    log = tmp_path / "log"
+    (summary,) = execute([AnnotateStage(TwoBatches(set={"log": str(log)}))], dataset, INLINE)
+    batches = [
+        [tuple(map(int, e.split(":")[1].split("x"))) for e in line.split()] for line in log.read_text().split("\n")
+    ]
+    assert [len(batch) for batch in batches[:-1]] == [2, 2, 2, 1]
+    assert [len({width > height for width, height in batch}) for batch in batches[:-1]].count(2) <= 1
+    table = dataset.column("embeddings")
+    assert table["key"].to_pylist() == [f"00000-{number:05d}" for number in range(7)]
+    plain = store(tmp_path / "plain", images, partition_size=8)
+    execute([AnnotateStage(Embeddings())], plain, INLINE)
+    assert np.allclose(table["embedding"].to_pylist(), plain.column("embeddings")["embedding"].to_pylist(), atol=1e-6)
+    assert 0 < summary.busy_seconds < summary.worker_seconds <= summary.seconds
+
+
+def test_the_end_of_a_run_says_how_busy_the_model_was(tmp_path, capsys):
+    from tests.support.command_line import typed
+
+    dataset = store(tmp_path / "d", pictures()[:1])
+    assert typed("embed", dataset.root, "--executor", "inline") == 0
+    assert re.search(r"embeddings: 1 partitions run\. 1 ok\. Model busy \d+%", capsys.readouterr().err)
+    assert typed("filter", dataset.root, "--executor", "inline") == 0
+    assert "busy" not in capsys.readouterr().err
