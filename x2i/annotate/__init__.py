@@ -30,6 +30,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "pose": "x2i.annotate.pose:PoseMaps",
         "segmentation": "x2i.annotate.segmentation:Segmentation",
         "edges": "x2i.annotate.edges:Edges",
+        "inpainting": "x2i.annotate.inpainting:Inpainting",
         "matting": "x2i.annotate.matting:Matting",
     },
 )

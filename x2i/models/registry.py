@@ -91,7 +91,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.SEMANTIC_SEGMENTER: {"hf": "x2i.models.hf.semantic:HfSemantic"},
     Ability.MATTER: {"hf": "x2i.models.hf.matting:HfMatting"},
     Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},
-    Ability.INPAINTER: {"classic:telea": "x2i.models.classic.telea:Telea"},
+    Ability.INPAINTER: {
+        "classic:exemplar": "x2i.models.classic.exemplar:Exemplar",
+        "classic:telea": "x2i.models.classic.telea:Telea",
+    },
 }
 BACKENDS: Mapping[Ability, Registry[Backend]] = {
     ability: Registry(f"{ability} backend", _ROWS.get(ability, {})) for ability in Ability

@@ -121,3 +121,18 @@ def test_telea_fills_the_hole_and_touches_nothing_else():
     assert np.abs(filled[mask].astype(int) - image[mask]).mean() < 25
     with pytest.raises(ValueError, match="leaves some pixels"):
         registry.load(registry.Ability.INPAINTER, "classic:telea").inpaint([image], [np.ones(image.shape[:2], bool)])
+
+
+def test_exemplar_continues_a_texture_into_the_hole_where_telea_smears_it():
+    image = np.ascontiguousarray(photograph("brick.png", 256))
+    mask = np.zeros(image.shape[:2], bool)
+    mask[100:150, 100:160] = True
+    filled = {
+        name: registry.load(registry.Ability.INPAINTER, name).inpaint([image], [mask])[0]
+        for name in ("classic:exemplar", "classic:telea")
+    }
+    assert np.array_equal(filled["classic:exemplar"][~mask], image[~mask])
+    contrast = {name: pixels[105:145, 105:155].astype(float).std() for name, pixels in filled.items()}
+    assert contrast["classic:exemplar"] > 0.7 * image[105:145, 105:155].std() > contrast["classic:telea"]
+    with pytest.raises(ValueError, match="too little"):
+        registry.load(registry.Ability.INPAINTER, "classic:exemplar").inpaint([image], [np.ones_like(mask)])

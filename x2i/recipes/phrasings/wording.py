@@ -49,6 +49,28 @@ def definite(phrase: str) -> str:
     return " ".join(["the", *words])
 
 
+def indefinite(phrase: str) -> str:
+    """Returns a noun phrase that brings up a new thing: "the red cup" and "red cup" become "a red cup".
+
+    A plural, a name or a number is left without an article.
+    """
+    words = clean(phrase).rstrip(".").split()
+    first = words[0].lower()
+    if first in _ARTICLES:
+        return " ".join([first, *words[1:]])
+    if first == "the" and len(words) > 1:
+        words = words[1:]
+    elif first in _DETERMINERS or first in _LOWERABLE:
+        return " ".join([first, *words[1:]])
+    elif words[0][0].isupper() and len(words[0]) > 1:
+        return " ".join(words)  # may be a name: "Big Ben"
+    head = re.split(r" (?:of|in|on|at|with|near|behind|under|over) ", " ".join(words))[0].lower()
+    if head.endswith("s") and not head.endswith(("ss", "us", "is")):
+        return " ".join(words)
+    article = "an" if words[0][0].lower() in "aeiou" and not words[0].lower().startswith(("uni", "eu", "one")) else "a"
+    return " ".join([article, *words])
+
+
 def clean(text: str) -> str:
     """Returns `text` on one line, without marker tokens such as `<|image_1|>`; "" if nothing is left."""
     return " ".join(MARKER_PATTERN.sub(" ", text).split())

@@ -1,0 +1,132 @@
+"""Edits: what is said was done, where the masks say it was, and one side is the photograph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.photos import ellipse, photo
+from x2i.image.rle import decode_mask, encode_mask
+from x2i.recipes import RECIPES, make_recipe
+from x2i.recipes.base import Rendered, Source
+from x2i.recipes.edits.base import CHANGED_LEVELS, Edit
+from x2i.recipes.edits.colors import color_labs, color_name, lab, without_color
+from x2i.seeding import generator
+
+EDITS = [name for name in RECIPES if issubclass(RECIPES.get(name), Edit)]
+
+
+def made(name: str, key: str = "k", photo_name: str = "coffee", side: int = 192, **options: Any) -> Rendered | Any:
+    recipe = make_recipe(name, options)
+    example = recipe.example([photo(photo_name, side), photo("chelsea", side)])
+    return recipe.make(example.sources, example.metadata, generator(key))
+
+
+def masks(sample: Rendered) -> tuple[np.ndarray, np.ndarray]:
+    size = sample.parameters["mask_size"]
+    return tuple(decode_mask(sample.parameters[name], *size) for name in ("before_mask", "after_mask"))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_one_side_is_a_photograph_and_nothing_changes_outside_of_the_masks(name: str) -> None:
+    for key in "abc":
+        sample = made(name, key)
+        if not isinstance(sample, Rendered):
+            continue
+        before, after = masks(sample)
+        difference = np.abs(sample.inputs[0].astype(int) - sample.output).max(2)
+        assert (difference[~(before | after)] <= CHANGED_LEVELS).all()
+        assert sample.scores["changed_share"] == pytest.approx((difference > CHANGED_LEVELS).mean(), abs=1e-4)
+        if "replaced" not in sample.parameters:
+            natural = photo("coffee", 192)
+            assert any(np.array_equal(side, natural) for side in (sample.inputs[0], sample.output))
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_that_hardly_shows_is_dropped(name: str) -> None:
+    assert not isinstance(made(name, changed=[0.999, 1.0], side=96), Rendered)
+
+
+def test_removing_and_adding_are_each_other_s_inverse() -> None:
+    removed, added = made("remove_object"), made("add_object")
+    assert np.array_equal(removed.inputs[0], added.output)
+    assert np.array_equal(removed.output, added.inputs[0])
+    assert removed.parameters["before_mask"] == added.parameters["after_mask"]
+
+
+def test_a_recolored_object_has_the_color_that_was_asked_for() -> None:
+    image = photo("coffee", 256)
+    mask = ellipse(*image.shape[:2], 0.5, 0.5, 0.2)
+    entity = {"phrase": "the red cup", "score": 0.5, "model": "m", "segmenter": "s", "entities_of_phrase": 1}
+    metadata = {**entity, "mask_size": list(mask.shape), "mask_counts": encode_mask(mask)}
+    for key in range(12):
+        sample = make_recipe("recolor_object", {"natural_output": 0.0}).make(
+            [Source(image)], metadata, generator("color", key)
+        )
+        color = sample.parameters["color"]
+        middle = np.median(lab(sample.output)[mask], axis=0)
+        nearest = min(color_labs(), key=lambda name: float(np.linalg.norm(color_labs()[name] - middle)))
+        distance = {name: float(np.linalg.norm(value - middle)) for name, value in color_labs().items()}
+        assert distance[color] < distance[nearest] + 12, (color, nearest)
+        assert "red cup" not in sample.parameters["request"]
+
+
+def test_a_color_has_a_name_only_where_the_object_has_one_color() -> None:
+    whole = np.ones((40, 40), bool)
+    assert color_name(np.full((40, 40, 3), (200, 30, 35), np.uint8), whole) == "red"
+    stripes = np.zeros((40, 40, 3), np.uint8)
+    stripes[::2] = (255, 0, 0)
+    stripes[1::2] = (0, 0, 255)
+    assert color_name(stripes, whole) is None
+    assert without_color("the dark red cup") == "the cup"
+    assert without_color("the orange") == "the orange"
+
+
+def test_a_moved_object_is_where_the_words_say() -> None:
+    for key in range(8):
+        sample = made("move_object", str(key), "rocket")
+        if not isinstance(sample, Rendered):
+            continue
+        (x0, y0), (x1, y1) = (np.argwhere(mask).mean(0)[::-1] for mask in masks(sample))
+        across, down = x1 - x0, y1 - y0
+        word = sample.parameters["word"]
+        assert {"left": across < -1, "right": across > 1, "up": down < -1, "down": down > 1}[word]
+        assert sample.mirrorable == (word in ("up", "down"))
+        assert word in sample.parameters["request"]
+
+
+def test_a_resized_object_is_larger_or_smaller_as_the_words_say() -> None:
+    words = set()
+    for key in range(8):
+        sample = made("resize_object", str(key))
+        if isinstance(sample, Rendered):
+            word, scale = sample.parameters["word"], sample.parameters["scale"]
+            grows = (scale > 1) == (sample.parameters["photograph"] == "input")
+            assert word == ("larger" if grows else "smaller")
+            words.add(word)
+    assert words == {"larger", "smaller"}
+
+
+def test_relighting_is_brightest_on_the_side_that_is_named() -> None:
+    for key in range(12):
+        sample = made("relight", str(key), "retina", natural_output=0.0)
+        gain = sample.output.astype(float).mean(2) / np.maximum(sample.inputs[0].astype(float).mean(2), 8)
+        height, width = gain.shape
+        halves = {
+            "the left": (gain[:, : width // 2], gain[:, width // 2 :]),
+            "the right": (gain[:, width // 2 :], gain[:, : width // 2]),
+            "above": (gain[: height // 2], gain[height // 2 :]),
+            "below": (gain[height // 2 :], gain[: height // 2]),
+        }
+        lit, unlit = halves[sample.parameters["side"]]
+        assert np.median(lit) > np.median(unlit)
+
+
+def test_a_background_is_replaced_and_the_object_is_not() -> None:
+    for name in ("plain_background", "replace_background"):
+        sample = made(name)
+        kept = ~masks(sample)[0]
+        assert kept.any()
+        assert np.array_equal(sample.inputs[0][kept], sample.output[kept])

@@ -1,0 +1,166 @@
+"""What edit recipes share: masks of what changes, the measures that a sample must pass, and objects to edit."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from x2i.options import Option
+from x2i.reasons import Dropped, Reason
+from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
+from x2i.recipes.masks import Mask, entity_mask, example_entity
+from x2i.recipes.phrasings.wording import clean, definite
+from x2i.recipes.restoration.base import Range
+
+CHANGED_LEVELS = 18
+"""A pixel has changed if one of its values differs by more; the public edit weights (UniWorld) use the same."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edit before it is measured: both images, uint8 RGB (height, width, 3) of one size.
+
+    before_mask, after_mask: where the edited thing is in either; empty where it is absent. request: the edit as an
+    imperative, "remove the cup". The rest as in `Rendered`.
+    """
+
+    before: RgbImage
+    after: RgbImage
+    before_mask: Mask
+    after_mask: Mask
+    request: str
+    slots: Mapping[str, str | None] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+    mirrorable: bool = True
+
+
+@dataclass(frozen=True)
+class Edit(PairRecipe):
+    """A recipe that changes a photograph in a known way. One of the two images is the photograph, untouched.
+
+    requests: ways of saying what is to be done, as imperatives with slots that `said` fills.
+    """
+
+    family = "edits"
+    shown_by_example = False  # what is to be done is only said in words
+    mirrorable = True
+    phrasings = "edit"
+    bytes_per_pixel = 0.8
+    requests: ClassVar[tuple[str, ...]] = ()
+
+    changed: Annotated[
+        Range, Option("Share of the pixels that the edit changes visibly; others are dropped.", ge=0, le=1)
+    ] = (0.003, 0.9)
+    max_outside: Annotated[
+        float, Option("Largest mean difference outside of the edited masks, in levels of 255.", ge=0)
+    ] = 1.0
+
+    @abstractmethod
+    def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
+        """Returns both sides of the edit, or says why this photograph is not fit for it."""
+
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
+        edited = self.edit(source, metadata, random)
+        return edited if isinstance(edited, Dropped) else self.measured(edited)
+
+    def said(self, random: np.random.Generator, **slots: str) -> str:
+        """Returns one of the `requests`, its slots filled."""
+        return self.requests[int(random.integers(len(self.requests)))].format(**slots)
+
+    def measured(self, edited: Edited) -> Rendered | Dropped:
+        """Returns the sample with its masks and measures, or says which of the measures it fails."""
+        from x2i.image.rle import encode_mask
+
+        difference_HW = np.abs(edited.after.astype(np.int16) - edited.before).max(2)
+        share = float((difference_HW > CHANGED_LEVELS).mean())
+        if not self.changed[0] <= share <= self.changed[1]:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"the edit changes {share:.2%} of the picture")
+        outside = ~(edited.before_mask | edited.after_mask)
+        error = float(difference_HW[outside].mean()) if outside.any() else 0.0
+        if error > self.max_outside:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"{error:.1f} levels of change outside of what is edited")
+        masks = {
+            "mask_size": list(edited.before_mask.shape),
+            "before_mask": encode_mask(edited.before_mask),
+            "after_mask": encode_mask(edited.after_mask),
+        }
+        scores = {"changed_share": round(share, 5), "outside_error": round(error, 4), **edited.scores}
+        slots = {"request": edited.request, **edited.slots}
+        parameters = {"request": edited.request, **edited.parameters, **masks}
+        return Rendered((edited.before,), edited.after, slots, parameters, scores, edited.mirrorable)
+
+
+@dataclass(frozen=True)
+class ObjectEdit(Edit):
+    """An edit of one found object, whose phrase fits no other object of the picture."""
+
+    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
+    coverage: Annotated[
+        Range, Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
+    ] = (0.01, 0.4)
+
+    def reads(self) -> tuple[Table, ...]:
+        return (Table(self.entities),)
+
+    def requires(self) -> Mapping[str, str]:
+        return {
+            "has_phrase": "trim(coalesce(candidate.phrase, '')) <> ''",
+            "has_mask": "coalesce(candidate.mask_counts, '') <> ''",
+            "phrase_is_unique": "candidate.entities_of_phrase = 1",
+        }
+
+    def query(self, tables: frozenset[str]) -> str:
+        return f"""
+            SELECT [images.key] AS keys, '-e' || entity AS suffix, entity, phrase, mask_size, mask_counts, score,
+                   found.model, segmenter,
+                   count(*) OVER (PARTITION BY found.key, lower(trim(phrase))) AS entities_of_phrase
+            FROM "{self.entities}" AS found JOIN images ON images.key = found.key
+        """
+
+    def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
+        mask = entity_mask(metadata, *source.pixels.shape[:2])
+        covered = float(mask.mean())
+        if not clean(metadata["phrase"]):
+            return Dropped(Reason.NO_ENTITY, f"nothing is left of the phrase {metadata['phrase']!r}")
+        if not self.coverage[0] <= covered <= self.coverage[1]:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"the object covers {covered:.2%} of the picture")
+        return self.edit_object(source.pixels, mask, metadata, random)
+
+    @abstractmethod
+    def edit_object(
+        self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
+    ) -> Edited | Dropped:
+        """Returns both sides of the edit of the object in mask_HW."""
+
+    def example(self, photographs: Sequence[RgbImage]) -> Example:
+        return Example((Source(photographs[0]),), {**example_entity(photographs[0]), "entities_of_phrase": 1})
+
+
+def phrase_of(metadata: Mapping[str, Any]) -> str:
+    """Returns the entity's phrase as it stands in a request: "a red cup" as "the red cup"."""
+    return definite(metadata["phrase"])
+
+
+def found_by(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the parameters of a sample say about the entity that was edited."""
+    return {"phrase": metadata["phrase"], "detector": metadata["model"], "segmenter": metadata["segmenter"]}
+
+
+def soft(mask: Mask, width: float = 1.0) -> np.ndarray:
+    """Returns mask_HW as weights_HW1, 0 to 1, its edge softened inwards over about `width` pixels."""
+    import cv2
+
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    weights = cv2.GaussianBlur(inner.astype(np.float32), (0, 0), width)
+    return np.asarray(np.where(mask, weights, 0)[..., None], np.float32)
+
+
+def laid_over(image: RgbImage, painted: np.ndarray, mask: Mask, width: float = 1.0) -> RgbImage:
+    """Returns image_HWC with `painted` (uint8 or float, same shape) inside of mask_HW, softly at its edge."""
+    weights = soft(mask, width)
+    return np.clip(np.rint(image + weights * (painted.astype(np.float32) - image)), 0, 255).astype(np.uint8)
