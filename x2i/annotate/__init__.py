@@ -30,6 +30,9 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "segmentation": "x2i.annotate.segmentation:Segmentation",
         "edges": "x2i.annotate.edges:Edges",
         "matting": "x2i.annotate.matting:Matting",
+        "scenes": "x2i.annotate.scenes:Scenes",
+        "scene_entities": "x2i.annotate.scenes:SceneEntities",
+        "scene_relations": "x2i.annotate.scenes:SceneRelations",
     },
 )
 

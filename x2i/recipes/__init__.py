@@ -85,6 +85,11 @@ RECIPES: Registry[Recipe] = Registry(
         "referring_segmentation": "x2i.recipes.segmentation:ReferringSegmentation",
         "extract_object": "x2i.recipes.segmentation:ExtractObject",
         "object_mask": "x2i.recipes.segmentation:ObjectMask",
+        "recolor_thing": "x2i.recipes.scene_edits:RecolorThing",
+        "remove_thing": "x2i.recipes.scene_edits:RemoveThing",
+        "add_thing": "x2i.recipes.scene_edits:AddThing",
+        "move_thing": "x2i.recipes.scene_edits:MoveThing",
+        "change_ground": "x2i.recipes.scene_edits:ChangeGround",
         "few_shot": "x2i.recipes.few_shot:FewShot",
     },
 )
