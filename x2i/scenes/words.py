@@ -99,6 +99,12 @@ def caption(scene: Scene) -> str:
     return _with_articles(text)
 
 
+def brief(scene: Scene) -> dict[str, str]:
+    """Returns the fewest words that say a scene: "red circle left", of several things by commas, and the ground."""
+    ground = scene.ground if scene.texture == "plain" else f"{scene.texture} {scene.ground}"
+    return {"things": ", ".join(f"{name_of(thing)} {thing.place}" for thing in scene.things), "ground": ground}
+
+
 def _with_articles(text: str) -> str:
     """Returns a text with "an" for "a" before a vowel."""
     return re.sub(r"\b([aA]) (?=[aeiou])", r"\1n ", text)

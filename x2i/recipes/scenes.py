@@ -1,4 +1,4 @@
-"""The scene edits family: a drawn scene and a wish in; the same scene with that one thing changed out, both exact."""
+"""The scenes family: words in and the drawn scene out; or a scene and a wish in, and the scene changed by just that."""
 
 from __future__ import annotations
 
@@ -14,22 +14,18 @@ from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
 from x2i.scenes.draw import draw
 from x2i.scenes.scene import COLORS, GROUNDS, PLACES, SHAPES, Pairs, Scene, SceneOptions, Thing, are_drawn, draw_lots
-from x2i.scenes.words import an, name_of, where
+from x2i.scenes.words import an, brief, name_of, where
 
 
 @dataclass(frozen=True)
-class SceneEdit(PairRecipe):
-    """Both pictures are drawn again from the description in the column, so that they differ in nothing else."""
+class SceneRecipe(PairRecipe):
+    """Pictures are drawn again from the description in the column: exact, whatever the store made of them."""
 
-    family = "scene_edits"
-    lossless = ("input_1", "output")
-    shown_by_example = False  # what is to be changed is only said in words
+    family = "scenes"
+    shown_by_example = False  # what is wanted is only said in words
     bytes_per_pixel = 1.0
 
     scenes: Annotated[str, Option("Column with the descriptions of drawn scenes.")] = "scenes"
-    pairs: Annotated[Pairs, Option("Pairs of color and kind that an edit may bring in: all, seen or unseen.")] = (
-        Pairs.ALL
-    )
 
     def reads(self) -> tuple[Table, ...]:
         return (Table(self.scenes),)
@@ -43,26 +39,53 @@ class SceneEdit(PairRecipe):
             FROM "{self.scenes}" AS found JOIN images ON images.key = found.key
         """
 
-    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        scene = replace(Scene.from_json(metadata["scene"]), size=source.pixels.shape[1])
-        edit = self.edit(scene, random)
-        if edit is None:
-            return Dropped(
-                Reason.UNSUITABLE_IMAGE, f"{len(scene.things)} things, among which nothing can be so changed"
-            )
-        after, words = edit
-        before, changed = draw(scene), draw(after)
-        parameters = {"before": scene.to_dict(), "after": after.to_dict()}
-        return Rendered((before.pixels,), changed.pixels, words, parameters)
-
-    @abstractmethod
-    def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
-        """Returns the changed scene and the slots that say how it was changed; None if it cannot be."""
+    def scene(self, source: Source, metadata: Mapping[str, Any]) -> Scene:
+        """Returns the scene at the size at which its picture is stored."""
+        return replace(Scene.from_json(metadata["scene"]), size=source.pixels.shape[1])
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
         side = max(photographs[0].shape[:2])
         scene = draw_lots(SceneOptions(seed=2, size=side, most=2), 0)
         return Example((Source(draw(scene).pixels),), {"scene": scene.to_json()})
+
+
+@dataclass(frozen=True)
+class DrawScene(SceneRecipe):
+    """The scene from the fewest words that say it; text_to_image has fuller sentences."""
+
+    name = "draw_scene"
+    title = "Few words to a drawn scene"
+    operation = "drawing the named things"
+    image_slots = ()
+    lossless = ("output",)
+
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
+        scene = self.scene(source, metadata)
+        return Rendered((), draw(scene).pixels, brief(scene), {"scene": scene.to_dict()})
+
+
+@dataclass(frozen=True)
+class SceneEdit(SceneRecipe):
+    """Input and output are drawn alike, so that they differ in nothing but what was asked for."""
+
+    lossless = ("input_1", "output")
+
+    pairs: Annotated[Pairs, Option("Pairs of color and kind that an edit may bring in: all, seen or unseen.")] = (
+        Pairs.ALL
+    )
+
+    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
+        scene = self.scene(source, metadata)
+        edit = self.edit(scene, random)
+        if edit is None:
+            return Dropped(Reason.UNSUITABLE_IMAGE, f"none of {len(scene.things)} things can be so changed")
+        after, words = edit
+        before, changed = draw(scene), draw(after)
+        return Rendered((before.pixels,), changed.pixels, words, {"before": scene.to_dict(), "after": after.to_dict()})
+
+    @abstractmethod
+    def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
+        """Returns the changed scene and the slots that say how it was changed; None if it cannot be."""
 
     def another_color(self, thing: Thing, random: np.random.Generator) -> str | None:
         """Returns a color that the thing does not have."""
