@@ -1,14 +1,19 @@
-"""Text to token ids: bytes with a few special tokens by default, any Hugging Face tokenizer by configuration."""
+"""Text to token ids: bytes by default, words of the dataset's own instructions, or any Hugging Face tokenizer."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from x2i.errors import UserError
 from x2i.sample import canonical_json
+from x2i.store.files.atomic import write_bytes
+
+WORDS = "words"
 
 
 class Tokenizer(Protocol):
@@ -72,6 +77,63 @@ class ByteTokenizer:
         return ids
 
 
+class WordTokenizer:
+    """Words in small letters, as they stand in the instructions that it was trained on; a few tokens an instruction.
+
+    folder: holds its tokenizer.json, in the format of the `tokenizers` library. Spaces count nothing, and a word that
+    was never met is cut into pieces, at worst into bytes, so every text has an encoding.
+    """
+
+    FILE = "tokenizer.json"
+    MOST_WORDS = 8192
+    START = "<s>"
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._tokenizer = _tokenizers().Tokenizer.from_file(str(folder / self.FILE))
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(
+                f"tokenizer 'words:{folder}': no tokenizer loads from {folder / self.FILE}: {error}"
+            ) from error
+        self.folder = folder
+        self.name = f"words:{folder}"
+        self.vocab_size: int = max(self._tokenizer.get_vocab().values()) + 1
+        self.bos_id: int | None = self._tokenizer.token_to_id(self.START)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], folder: Path) -> WordTokenizer:
+        """Trains on instructions, writes the file into `folder`, returns the tokenizer; equal texts, equal bytes."""
+        library = _tokenizers()
+        pieces = library.pre_tokenizers
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.normalizer = library.normalizers.Lowercase()
+        tokenizer.pre_tokenizer = pieces.Sequence(
+            [pieces.Whitespace(), pieces.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=cls.MOST_WORDS,
+            min_frequency=2,
+            special_tokens=[cls.START, *ByteTokenizer.SPECIALS],
+            initial_alphabet=sorted(pieces.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        write_bytes(folder / cls.FILE, tokenizer.to_str(pretty=True).encode())
+        return cls(folder)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(canonical_json(["words", self._tokenizer.to_str()]).encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        assert self.bos_id is not None
+        return [self.bos_id, *self._tokenizer.encode(text).ids]
+
+    def copy_to(self, folder: Path) -> None:
+        """Writes the same tokenizer into another folder."""
+        write_bytes(folder / self.FILE, (self.folder / self.FILE).read_bytes())
+
+
 class HFTokenizer:
     """A tokenizer of the `transformers` library, from a local folder or a hub id; code from the hub is never run."""
 
@@ -117,10 +179,25 @@ class HFTokenizer:
 
 
 def load_tokenizer(name: str) -> Tokenizer:
-    """Returns the tokenizer `bytes` or `hf:<folder or hub id>`. Raises UserError for any other name."""
+    """Returns the tokenizer `bytes`, `words:<folder>` or `hf:<folder or hub id>`. Raises UserError for other names."""
     if name == ByteTokenizer.name:
         return ByteTokenizer()
     family, _, path = name.partition(":")
+    if family == WORDS and path:
+        return WordTokenizer(Path(path))
     if family == "hf" and path:
         return HFTokenizer(path)
-    raise UserError(f"tokenizer {name!r}: no such tokenizer; expected 'bytes' or 'hf:<folder or hub id>'")
+    raise UserError(
+        f"tokenizer {name!r}: no such tokenizer; expected 'bytes', 'words:<folder>' or 'hf:<folder or hub id>'"
+    )
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+        import tokenizers.normalizers
+        import tokenizers.pre_tokenizers
+        import tokenizers.trainers
+    except ImportError as error:
+        raise UserError("the tokenizer of words needs the tokenizers library: pip install 'x2i[train]'") from error
+    return tokenizers

@@ -33,7 +33,7 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, AfterValidator(_require_token)]
-WITH_FOLDER = ("sdxl", "hf")
+WITH_FOLDER = ("sdxl", "hf", "words")
 """Codecs and tokenizers whose argument is a folder, or a hub id."""
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -97,9 +97,10 @@ class NetworkConfig:
     preset, codec and tokenizer may each be `init`: that of the folder in `init`, with the timestep shift it was trained
     with unless train.timestep_shift gives another than 1.
 
-    codec: dct, dct:CHANNELS, sdxl:FOLDER, or one of your own as mypackage.module:Class=ARGUMENT. tokenizer: bytes or
-    hf:FOLDER. init: a folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3
-    language model; null starts from random ones. image_attention: causal is the paper's ablation.
+    codec: dct:CHANNELS, wavelet:Y+CB+CR, sdxl:FOLDER, or one of your own as mypackage.module:Class=ARGUMENT. tokenizer:
+    bytes, hf:FOLDER, or words: trained on the instructions of the data and kept in the run and in its model. init: a
+    folder of weights to start from, of any layout that `omnigen convert` reads, or of a Phi-3 language model; null
+    starts from random ones. image_attention: causal is the paper's ablation.
     """
 
     preset: str = "tiny"

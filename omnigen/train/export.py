@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import omnigen
+from omnigen.tokenizer import WORDS, WordTokenizer
 from omnigen.train.checkpoint import RunState, load_checkpoint
 from omnigen.train.checkpoint_files import MARKER, checkpoint_name
 from omnigen.train.metrics import read_lines
@@ -16,6 +17,7 @@ from omnigen.train.run_folder import METRICS, VALIDATION, RunFolder
 from omnigen.train.setup import Setup
 from omnigen.train.sharding import whole, whole_state
 from omnigen.weights import save_model
+from omnigen.weights.formats import INSIDE
 from omnigen.weights.lora import lora_state, save_adapter
 from x2i.store.files.atomic import write_json
 
@@ -48,11 +50,15 @@ def _export_average(setup: Setup, folder: Path) -> None:
             weights = whole_state(setup.model) if setup.sharded else setup.model.state_dict()
             if setup.ranks.is_main:
                 last = setup.phases[-1].phase
+                tokenizer = setup.tokenizer.name
+                if isinstance(setup.tokenizer, WordTokenizer):  # comes along, as the folder may be moved
+                    setup.tokenizer.copy_to(folder / "tokenizer")
+                    tokenizer = f"{WORDS}:{INSIDE}tokenizer"
                 save_model(
                     folder,
                     setup.model.config,
                     weights,
-                    tokenizer=setup.tokenizer.name,
+                    tokenizer=tokenizer,
                     codec=setup.codec.name,
                     image_size=last.max_side,
                     timestep_shift=last.train.timestep_shift,

@@ -46,7 +46,7 @@ def planned_network(config: TrainingConfig) -> tuple[ModelConfig, list[str]]:
     """Returns the network of a run without loading anything from elsewhere, and what was assumed for it."""
     own, sizes, notes = preset(config.model.preset), {}, []
     tokenizer, codec = config.model.tokenizer, config.model.codec
-    if tokenizer == ByteTokenizer.name or Path(tokenizer.partition(":")[2]).is_dir():
+    if tokenizer == ByteTokenizer.name or (":" in tokenizer and Path(tokenizer.partition(":")[2]).is_dir()):
         sizes["vocab_size"] = load_tokenizer(tokenizer).vocab_size
     else:
         notes.append(f"tokenizer {tokenizer}: is not here; assumed to have the preset's {own.vocab_size:,} ids")

@@ -11,6 +11,8 @@ import numpy as np
 
 from omnigen.generate.find_model import find_model
 from omnigen.network.config import CUSTOM
+from omnigen.prompt import IMAGE_MARK
+from omnigen.tokenizer import WORDS
 from omnigen.weights.formats import read_description
 from x2i.errors import UserError
 
@@ -27,12 +29,15 @@ VISITS_OF_ONE = 400
 10 of them some 126 times each, 100 of them 40 times, 10,000 of them 4 times."""
 
 
-def resolve(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+def resolve(settings: TrainingConfig, words: Path | None = None) -> tuple[TrainingConfig, list[str]]:
     """Returns the settings with nothing left open, and a line for each choice that was made.
 
-    Raises UserError if the folder has no network, or the data cannot be opened.
+    words: the folder of a tokenizer that is to be trained; without one, that is left open. Raises UserError if the
+    folder of model.init has no network, or the data cannot be opened.
     """
     settings, lines = _from_folder(settings)
+    if words is not None and settings.model.tokenizer == WORDS:
+        settings = _with_words(settings, words)
     if settings.train.steps and settings.train.pack_tokens and settings.train.packs_per_step:
         return settings, lines
     settings, more = _from_samples(settings)
@@ -60,10 +65,26 @@ def _from_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
     return replace(settings, model=model, data=data, train=train), [line]
 
 
+def _with_words(settings: TrainingConfig, folder: Path) -> TrainingConfig:
+    """Trains the tokenizer on all instructions, unless an earlier life of the run did."""
+    from omnigen.data.shards.catalog import open_cache
+    from omnigen.tokenizer import WordTokenizer
+    from omnigen.train.training_data import open_catalog
+
+    data = settings.data
+    if data.stream:
+        raise UserError("model.tokenizer: words are learnt from all instructions, which a stream does not know")
+    if not (folder / WordTokenizer.FILE).is_file():
+        catalog = open_catalog(data, open_cache(data.cache_dir, data.cache_bytes))
+        pieces = (IMAGE_MARK.sub(" ", str(text)) for text in catalog.instructions)
+        WordTokenizer.train(pieces, folder)
+    return replace(settings, model=replace(settings.model, tokenizer=f"{WORDS}:{folder.resolve()}"))
+
+
 def _from_samples(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
     from omnigen.data.order.schedule import most_tokens
     from omnigen.data.shards.catalog import CLASS, open_cache
-    from omnigen.tokenizer import load_tokenizer
+    from omnigen.tokenizer import ByteTokenizer, load_tokenizer
     from omnigen.train.training_data import open_catalog
 
     data, train = settings.data, settings.train
@@ -76,7 +97,8 @@ def _from_samples(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
     rows = np.concatenate([by_task.get(task, np.empty(0, np.int64)) for task in counted])
     if not len(rows):
         return _filled(settings, 1, 1, 1), []  # setup says what is wrong
-    tokenizer = load_tokenizer(settings.model.tokenizer)
+    known = settings.model.tokenizer != WORDS  # an estimate trains none, and bytes are the more
+    tokenizer = load_tokenizer(settings.model.tokenizer if known else ByteTokenizer.name)
     both = np.concatenate([rows, of_class])
     tokens = most_tokens(catalog, both, tokenizer=tokenizer, max_side=data.max_side)
     pack = train.pack_tokens or -(-int(tokens.max()) // 64) * 64

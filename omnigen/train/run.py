@@ -40,8 +40,8 @@ def train_settings(settings: TrainingConfig, resume: str, out: Path) -> Path:
     from omnigen.train.phases import run_phases
     from omnigen.train.resolve import resolve
 
-    settings, lines = resolve(settings)
     run = RunFolder(out)
+    settings, lines = resolve(settings, run.tokenizer)
     if _finished(run, settings, resume):
         steps = run_phases(settings)[-1].last
         typer.echo(f"{run.path}: trained already, {steps} steps; nothing to do. See {run.summary}")

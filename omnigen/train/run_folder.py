@@ -15,7 +15,7 @@ class RunFolder:
 
     config: the resolved settings. summary: written when the run is trained. model: a model folder of the averaged
     weights. adapter: of a LoRA run instead, in PEFT's layout. best: either, of the step with the lowest validation
-    loss. samples: picture grids.
+    loss. samples: picture grids. tokenizer: trained on the instructions, where the settings ask for it.
     """
 
     path: Path
@@ -47,3 +47,7 @@ class RunFolder:
     @property
     def samples(self) -> Path:
         return self.path / "samples"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"

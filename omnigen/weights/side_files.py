@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omnigen.tokenizer import WORDS
 from omnigen.weights.formats import (
     CONFIG_FILE,
     INSIDE,
@@ -47,7 +48,7 @@ class SideFiles:
 
 def find_side_files(description: Description) -> SideFiles:
     """Returns the files of the tokenizer and the VAE that the description names, if they are on this machine."""
-    tokenizer, vae = _folder_of(description.tokenizer, "hf"), _folder_of(description.codec, "sdxl")
+    tokenizer, vae = _tokenizer_folder(description), _folder_of(description.codec, "sdxl")
     if vae is not None and (vae / "vae" / "config.json").is_file():
         vae = vae / "vae"
     texts = [] if tokenizer is None else [tokenizer / name for name in TOKENIZER_FILES]
@@ -62,8 +63,8 @@ def find_side_files(description: Description) -> SideFiles:
 def moved(description: Description, side_files: SideFiles, root: Path) -> Description:
     """Returns the description for a new folder: names of files that come along, or belong, into it are `./...`."""
     tokenizer, codec = description.tokenizer, description.codec
-    if side_files.tokenizer or _is_within(_folder_of(description.tokenizer, "hf"), root):
-        tokenizer = f"hf:{INSIDE}tokenizer"
+    if side_files.tokenizer or _is_within(_tokenizer_folder(description), root):
+        tokenizer = f"{tokenizer.partition(':')[0]}:{INSIDE}tokenizer"
     if side_files.vae or _is_within(_folder_of(description.codec, "sdxl"), root):
         codec = f"sdxl:{INSIDE}vae"
     return replace(description, tokenizer=tokenizer, codec=codec)
@@ -120,6 +121,10 @@ def missing_notes(description: Description, side_files: SideFiles) -> list[str]:
             "the source holds no vae/ with config.json and safetensors: put the VAE into the new folder's vae/"
         )
     return notes
+
+
+def _tokenizer_folder(description: Description) -> Path | None:
+    return _folder_of(description.tokenizer, "hf") or _folder_of(description.tokenizer, WORDS)
 
 
 def _folder_of(name: str, family: str) -> Path | None:

@@ -24,16 +24,20 @@ from x2i.annotate.base import Annotation, Found, StoredImage
 from x2i.errors import UserError
 from x2i.image import decode
 from x2i.options import option_fields
+from x2i.scenes.draw import draw
+from x2i.scenes.scene import SceneOptions, scene_at, scene_url
 from x2i.settings import from_mapping
 from x2i.store import Dataset, paths
 from x2i.store.images import read_image_index
 from x2i.tables import TableSpec
 
 INLINE = RunOptions(executor=Executor.INLINE)
+SCENE = scene_url(SceneOptions(seed=3, size=192), 2)
 PICTURES = (
     Given(photo("astronaut", 256), alt="An astronaut in an orange suit in front of a flag"),
     Given(photo("page", 384), alt="A page of a book about coins and markers"),  # gray
     Given(photo("coffee", 320), alt="A cup of coffee on a wooden table"),
+    Given(draw(scene_at(SCENE)).pixels, alt="Two things", url=SCENE),
 )
 PARTITION = "00000"
 

@@ -94,7 +94,7 @@ def test_a_hugging_face_tokenizer_gives_later_pieces_without_a_beginning(tokeniz
 
 @pytest.mark.parametrize("name", ["byte", "hf:", "spm:x"])
 def test_an_unknown_tokenizer_is_a_user_error(name: str) -> None:
-    with pytest.raises(UserError, match="expected 'bytes' or 'hf:"):
+    with pytest.raises(UserError, match="expected 'bytes', 'words:<folder>' or 'hf:"):
         load_tokenizer(name)
 
 

@@ -18,13 +18,14 @@ from x2i.store.images import image_partition
 
 @dataclass(frozen=True)
 class Given:
-    """One picture of the dataset to be; without pixels it is an attempt that failed."""
+    """One picture of the dataset to be; without pixels it is an attempt that failed. url: "" for one of its own."""
 
     pixels: Pixels | None
     alt: str = ""
     title: str = ""
     figcaption: str = ""
     quality: int = 92
+    url: str = ""
 
 
 def store(root: Path, pictures: Sequence[Given], partition_size: int = 4) -> Dataset:
@@ -44,7 +45,7 @@ def store(root: Path, pictures: Sequence[Given], partition_size: int = 4) -> Dat
 
 
 def _record(key: str, given: Given) -> tuple[ImageRecord, bytes | None]:
-    url, uid = f"http://site.test/{key}.jpg", key.replace("-", "0" * 14)
+    url, uid = given.url or f"http://site.test/{key}.jpg", key.replace("-", "0" * 14)
     if given.pixels is None:
         return ImageRecord(key, uid, url, Status.FAILED, Reason.TIMEOUT), None
     data = encode(given.pixels, "jpeg", given.quality)

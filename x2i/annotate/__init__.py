@@ -32,6 +32,9 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "edges": "x2i.annotate.edges:Edges",
         "inpainting": "x2i.annotate.inpainting:Inpainting",
         "matting": "x2i.annotate.matting:Matting",
+        "scenes": "x2i.annotate.scenes:Scenes",
+        "scene_entities": "x2i.annotate.scenes:SceneEntities",
+        "scene_relations": "x2i.annotate.scenes:SceneRelations",
     },
 )
 

@@ -105,6 +105,12 @@ RECIPES: Registry[Recipe] = Registry(
         "plain_background": "x2i.recipes.edits.background:PlainBackground",
         "replace_background": "x2i.recipes.edits.background:ReplaceBackground",
         "relight": "x2i.recipes.edits.relight:Relight",
+        "draw_scene": "x2i.recipes.scenes:DrawScene",
+        "recolor_thing": "x2i.recipes.scenes:RecolorThing",
+        "remove_thing": "x2i.recipes.scenes:RemoveThing",
+        "add_thing": "x2i.recipes.scenes:AddThing",
+        "move_thing": "x2i.recipes.scenes:MoveThing",
+        "change_ground": "x2i.recipes.scenes:ChangeGround",
         "few_shot": "x2i.recipes.few_shot:FewShot",
     },
 )

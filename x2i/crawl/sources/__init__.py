@@ -16,6 +16,7 @@ from x2i.settings import with_set
 SOURCES: Registry[SourceKind] = Registry(
     "source kind",
     {
+        "scenes": "x2i.crawl.sources.scenes:SceneSource",
         "table": "x2i.crawl.sources.tables.table:TableSource",
         "page": "x2i.crawl.sources.pages.site:PageSource",
         "folder": "x2i.crawl.sources.folder:FolderSource",

@@ -1,0 +1,1 @@
+"""Drawn scenes: pictures made from a description, so that everything about them is known exactly."""
