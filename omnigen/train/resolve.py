@@ -32,14 +32,15 @@ def resolve(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
 
     Raises UserError if the folder has no network, or the data cannot be opened.
     """
-    settings, lines = _from_folder(settings)
+    settings, lines = resolve_folder(settings)
     if settings.train.steps and settings.train.pack_tokens and settings.train.packs_per_step:
         return settings, lines
     settings, more = _from_samples(settings)
     return settings, [*lines, *more]
 
 
-def _from_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+def resolve_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+    """Like `resolve`, but leaves open what the data decide."""
     model, data, train = settings.model, settings.data, settings.train
     if INIT not in (model.preset, model.codec, model.tokenizer) and data.max_side:
         return settings, []
