@@ -60,6 +60,13 @@ def command(
         bool,
         typer.Option("--estimate", help="Print the memory that the run takes and the devices it fits; do nothing."),
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print the longest pack of common GPUs and the hours it takes there; do nothing."),
+    ] = False,
+    mfu: Annotated[
+        float, typer.Option(min=0.01, max=1, help="With --plan: the share of a GPU's peak that training reaches.")
+    ] = 0.4,
 ) -> None:
     """Train on shards as CONFIG says, or fine-tune a model folder; run the same command again to resume.
 
@@ -70,6 +77,7 @@ def command(
     from omnigen.train.config import load_config
     from omnigen.train.finetune import finetune_config
     from omnigen.train.run import estimate as estimate_run
+    from omnigen.train.run import plan as plan_run
     from omnigen.train.run import train_settings
 
     if (config is None) == (init is None):
@@ -85,13 +93,20 @@ def command(
     else:
         assert init is not None
         name, class_shards = "finetune", list(class_data or [])
-        if class_prompt is not None:
+        if class_prompt is not None and not (estimate or plan):
             class_shards.append(_class_pictures(init, class_prompt, class_number, class_steps, out or RUNS / name))
         settings = finetune_config(
-            init, data or [], set_ or [], steps=steps, full=full, trigger=trigger, class_shards=class_shards
+            init,
+            data or [],
+            set_ or [],
+            steps=steps,
+            full=full,
+            trigger=trigger,
+            class_shards=class_shards,
+            needs_data=not plan,
         )
-    if estimate:
-        typer.echo(estimate_run(settings))
+    if estimate or plan:
+        typer.echo(plan_run(settings, mfu) if plan else estimate_run(settings))
         return
     train_settings(settings, resume, out or RUNS / name)
 

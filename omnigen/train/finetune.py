@@ -46,12 +46,13 @@ def finetune_config(
     full: bool = False,
     trigger: str | None = None,
     class_shards: Sequence[str] = (),
+    needs_data: bool = True,
 ) -> TrainingConfig:
     """Returns the settings of a fine-tune of the network in `init` on the shards in `data`, overrides applied last.
 
     Raises UserError for data that are missing or values that do not fit.
     """
-    if not data:
+    if not data and needs_data:
         raise UserError("--data: missing; give the folder of a dataset, or of training shards, to train on")
     document = finetune_document()
     document["model"]["init"] = str(init)

@@ -35,7 +35,7 @@ def resolve(settings: TrainingConfig, words: Path | None = None) -> tuple[Traini
     words: the folder of a tokenizer that is to be trained; without one, that is left open. Raises UserError if the
     folder of model.init has no network, or the data cannot be opened.
     """
-    settings, lines = _from_folder(settings)
+    settings, lines = resolve_folder(settings)
     if words is not None and settings.model.tokenizer == WORDS:
         settings = _with_words(settings, words)
     if settings.train.steps and settings.train.pack_tokens and settings.train.packs_per_step:
@@ -44,7 +44,8 @@ def resolve(settings: TrainingConfig, words: Path | None = None) -> tuple[Traini
     return settings, [*lines, *more]
 
 
-def _from_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+def resolve_folder(settings: TrainingConfig) -> tuple[TrainingConfig, list[str]]:
+    """Like `resolve`, but leaves open what the data decide."""
     model, data, train = settings.model, settings.data, settings.train
     if INIT not in (model.preset, model.codec, model.tokenizer) and data.max_side:
         return settings, []

@@ -114,6 +114,29 @@ def estimate(settings: TrainingConfig) -> str:
     return "\n".join([*notes, report(settings, network)])
 
 
+def plan(settings: TrainingConfig, mfu: float) -> str:
+    """Returns what common GPUs hold of a run, and the hours that it takes there; reads what `estimate` reads.
+
+    A fine-tune without data is planned for the packs of one sample: its target, and two input images of its size.
+    """
+    from dataclasses import replace
+
+    from omnigen.images import TOKEN_PIXELS
+    from omnigen.train.memory import planned_network
+    from omnigen.train.plan import TEXT
+    from omnigen.train.plan import plan as plan_run
+    from omnigen.train.resolve import resolve, resolve_folder
+
+    settings, lines = resolve(settings) if settings.data.shards else resolve_folder(settings)
+    train = settings.train
+    if not train.pack_tokens:
+        pack = 3 * (settings.data.max_side // TOKEN_PIXELS) ** 2 + TEXT
+        settings = replace(settings, train=replace(train, pack_tokens=pack, packs_per_step=train.packs_per_step or 1))
+        lines.append(f"without --data: packs of {pack} tokens, which hold a target and two input images")
+    network, notes = planned_network(settings)
+    return "\n".join([*lines, *notes, plan_run(settings, network, mfu)])
+
+
 def _finished(run: RunFolder, settings: TrainingConfig, resume: str) -> bool:
     """Whether the run was trained to its end with these settings, so that not even the data need be opened.
 

@@ -5,11 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
 
 from omnigen.network.config import preset
 from omnigen.network.flops import num_parameters
-from omnigen.train.config import LoraSettings, OptimizationConfig, ParallelConfig, PhaseConfig, TrainingConfig
-from omnigen.train.memory import describe, planned_network, report, sampling_memory, training_memory
+from omnigen.network.layout import PackLayout
+from omnigen.network.model import OmniGen
+from omnigen.train.config import (
+    LoraSettings,
+    OptimizationConfig,
+    ParallelConfig,
+    PhaseConfig,
+    TrainingConfig,
+    build_config,
+)
+from omnigen.train.finetune import finetune_document
+from omnigen.train.memory import GB, USABLE, describe, planned_network, report, sampling_memory, training_memory
+from omnigen.train.plan import CARDS, fit, plan
+from omnigen.train.setup import _add_adapter
+from tests.support.tiny_network import sample
 
 NETWORK = preset("phi3-mini")
 RUN = TrainingConfig(train=OptimizationConfig(packs_per_step=8, pack_tokens=16384))
@@ -65,3 +81,60 @@ def test_a_plan_loads_nothing_from_elsewhere_and_says_what_it_assumes():
     assert [note.partition(":")[0] for note in notes] == ["tokenizer hf", "codec sdxl"]
     network, notes = planned_network(replace(RUN, model=replace(model, tokenizer="bytes", codec="dct:12")))
     assert (network.vocab_size, network.in_channels, notes) == (272, 12, [])
+
+
+def finetune(**changes: object) -> TrainingConfig:
+    """The settings of `omnigen train --init` for one image of 512 pixels a pack, with its network filled in."""
+    found = build_config(finetune_document(), ["model.preset=phi3-mini", "model.codec=dct:4", "data.max_side=512"], "")
+    found = replace(found, model=replace(found.model, tokenizer="bytes"))
+    return replace(
+        found, train=replace(found.train, **{"steps": 1000, "packs_per_step": 4, "pack_tokens": 1152, **changes})
+    )
+
+
+@pytest.mark.slow
+def test_the_adapter_of_the_full_network_at_512_pixels_takes_less_than_12_gb_as_counted_on_fake_tensors() -> None:
+    """The network of 3.8 billion weights is built without its contents; what autograd keeps of a pass is counted."""
+    config = finetune()
+    memory = training_memory(config, NETWORK, 1, True)
+    layout = PackLayout.build([sample((96,), (), (32, 32))])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = OmniGen(NETWORK)
+        _add_adapter(model, config.lora, 0)
+        assert memory.parameters == sum(p.numel() * p.element_size() for p in model.parameters())
+        own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+        kept: dict[int, torch.UntypedStorage] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
+            out = model(layout, [], [torch.empty(4, 64, 64)], torch.empty(1), checkpointing=config.train.checkpointing)
+        assert len(out) == 1
+        activations = sum(storage.nbytes() for storage in kept.values())
+    assert activations == pytest.approx(memory.activations, rel=0.15)
+    counted = memory.held + memory.gradients + memory.recomputed + activations
+    assert counted < 12e9
+    assert memory.total < 12e9
+
+
+def test_the_plan_says_what_each_card_holds_and_how_long_a_run_takes() -> None:
+    config = finetune()
+    small, large = (fit(config, NETWORK, card, config.lora.adapter(), 0.4) for card in (CARDS[0], CARDS[3]))
+    for found, card in ((small, CARDS[0]), (large, CARDS[3])):
+        for tokens, expected in ((found.longest, True), (found.longest + 64, False)):
+            longer = finetune(pack_tokens=tokens, checkpointing="full")
+            assert (training_memory(longer, NETWORK, 1, True).total <= USABLE * card.gigabytes * GB) is expected
+    assert small.longest > 1152
+    assert (small.checkpointing, large.checkpointing) == ("selective", "none")
+    assert small.hours == pytest.approx(large.hours * CARDS[3].tflops / CARDS[0].tflops)
+    assert fit(config, NETWORK, CARDS[3], None, 0.4).longest == 0  # Adam's moments alone take 30 GB, weights 15
+    shared = fit(config, NETWORK, CARDS[4], None, 0.4)
+    assert shared.longest > 10_000
+    lines = plan(config, NETWORK, 0.4).splitlines()
+    assert sum(" GB " in line and "tokens" in line for line in lines) == 6
+    assert "MFU of 40%" in " ".join(lines)
+    assert fit(finetune(steps=0), NETWORK, CARDS[0], config.lora.adapter(), 0.4).hours is None
