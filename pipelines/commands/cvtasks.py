@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pipelines.commands.materialize import Recipes, Set, materialize
 from pipelines.engine.options import DatasetArgument, RunOptions
-from pipelines.stages.materialize import ShardOptions, computer_vision_recipes
+from pipelines.stages.materialize import computer_vision_recipes
+from pipelines.stages.shard_options import ShardOptions
 from x2i.command_options import with_options
 
 

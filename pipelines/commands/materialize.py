@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from pipelines.engine.options import DatasetArgument, RunOptions
-from pipelines.stages.materialize import ShardOptions, recipe_options, recipe_stages
+from pipelines.stages.materialize import recipe_options, recipe_stages
+from pipelines.stages.shard_options import ShardOptions
 from x2i.command_options import with_options
 from x2i.recipes import RECIPES
 

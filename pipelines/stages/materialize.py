@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition, Stage
+from pipelines.stages.shard_options import Place, ShardOptions
 from x2i.errors import UserError
-from x2i.options import Option, check
+from x2i.options import check
 from x2i.recipes import RECIPES, make_recipe
+from x2i.relate import RELATIONS
 from x2i.settings import apply_overrides, from_mapping
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from x2i.recipes.base import Recipe
+    from x2i.recipes.plan import PlannedSamples
     from x2i.store import Dataset
 
 MEGABYTE = 1000**2
@@ -26,43 +29,19 @@ NOT_SELECTED = "not selected: "
 """Begins the names of the plan's counts of candidates that failed a predicate."""
 
 
-def parse_where(texts: list[str]) -> dict[str, str]:
-    """Returns predicates by name from texts such as `wide=images.width > 200`."""
-    from x2i.store.query.views import Selection
-
-    return dict(Selection.parse(texts).predicates)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardOptions:
-    """What all recipes of one run share: which images are used, and how shards are cut and images stored.
-
-    A shard ends at so many samples or at so many expected bytes, whichever comes first; the bytes are estimated from
-    the sizes of the images, since what a shard holds is decided before any image is opened.
-    """
-
-    select: Annotated[
-        Mapping[str, str],
-        Option(
-            "Use only images for which this SQL expression is true; repeatable. The name is for the counts.",
-            flag="--where",
-            metavar="[NAME=]PREDICATE",
-            parse=parse_where,
-        ),
-    ] = field(default_factory=dict)
-    max_samples: Annotated[int | None, Option("At most N samples per recipe, an even choice by hash.", ge=1)] = None
-    max_side: Annotated[int, Option("Longest side of the images in shards, in pixels.", ge=32)] = 1024
-    quality: Annotated[int, Option("JPEG quality; maps and masks are PNG.", ge=1, le=100)] = 95
-    shard_size: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
-    shard_megabytes: Annotated[float, Option("Expected megabytes per shard at most.", gt=0)] = 256
-
-
 @dataclass(frozen=True, kw_only=True)
 class MaterializeStage(ShardOptions):
-    """Makes the shards of one recipe. recipe: a registered name or `module:Class`. options: of the recipe, by name."""
+    """Makes the shards of one recipe. recipe: a registered name or `module:Class`. options: of the recipe, by name.
+
+    weight, samples: its place in the mixture (x2i.recipes.mixture). others: the other recipes of the run, if the
+    samples of all are drawn together.
+    """
 
     recipe: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+    samples: int | None = None
+    others: tuple[MaterializeStage, ...] = ()
 
     format_version = 2
 
@@ -78,7 +57,9 @@ class MaterializeStage(ShardOptions):
         """The columns and relations that it uses where they exist."""
         from x2i.store.query.views import Selection
 
-        return frozenset(table.name for table in self.made_recipe().reads()) | Selection(self.select).tables()
+        own = {table.name for table in self.made_recipe().reads()} | Selection(self.select).tables()
+        more = set(RELATIONS.names()) if self.part != "all" else set()
+        return frozenset(own | more).union(*(other.reads for other in self.others))
 
     def made_recipe(self) -> Recipe:
         """Returns the recipe with its options."""
@@ -86,35 +67,67 @@ class MaterializeStage(ShardOptions):
 
     @property
     def name(self) -> str:
-        return f"materialize-{RECIPES.get(self.recipe).name}"
+        suffix = "-validation" if self.part == "validation" else ""
+        return f"materialize-{RECIPES.get(self.recipe).name}{suffix}"
 
     def config(self) -> Mapping[str, Any]:
         sharding = {name: getattr(self, name) for name in ("shard_size", "shard_megabytes", "max_samples")}
-        return {"select": [[name, text] for name, text in self.select.items()], **sharding, **self._partition_config()}
+        drawn: dict[str, Any] = {"part": [self.part, self.validation]} if self.part != "all" else {}
+        if self.is_mixed:
+            drawn["mixture"] = [self.mixture_config(), *(stage.own_config() for stage in self.together())]
+        select = [[name, text] for name, text in self.select.items()]
+        return {"select": select, **sharding, **drawn, **self._partition_config()}
+
+    def own_config(self) -> dict[str, Any]:
+        """Returns what decides which samples it could make, and how many of them it should."""
+        own = replace(
+            self, others=(), short="fill", total=None, per_image=None, per_host=None, weight=1.0, samples=None
+        )
+        return {"recipe": dict(own.config()), "weight": self.weight, "samples": self.samples}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether how many samples it makes depends on the mixture."""
+        return bool(self.mixture_config()) or self.samples is not None
+
+    def together(self) -> list[MaterializeStage]:
+        """Returns the recipes of the mixture, itself included, by name."""
+        return sorted((self, *self.others), key=lambda stage: stage.recipe)
 
     def inputs(self, dataset: Dataset) -> Mapping[str, str]:
         from x2i.recipes.plan import used_views
         from x2i.store.query.views import Selection, list_views
 
         views = list_views(dataset)
-        used = used_views(views, self.made_recipe(), Selection(self.select))
-        return {path: digest for name in used for path, digest in views[name].digests.items()}
+        used = set(used_views(views, self.made_recipe(), Selection(self.select))) | (self.reads & set(views))
+        return {path: digest for name in sorted(used) for path, digest in views[name].digests.items()}
+
+    def own_plan(self, dataset: Dataset) -> PlannedSamples:
+        """Returns the samples it could make, whatever the mixture wants of it."""
+        from x2i.recipes.plan import plan_samples
+        from x2i.store.query.views import Selection
+
+        return plan_samples(
+            dataset, self.made_recipe(), Selection(self.select), self.max_samples, self.part, self.validation
+        )
 
     def plan(self, dataset: Dataset) -> Iterator[PlanItem]:
         """Yields the shards in order, then how many candidates there were and how many failed which predicate."""
-        from x2i.recipes.plan import plan_samples
+        from pipelines.stages.mixture import drawn
         from x2i.recipes.shard_sizes import expected_bytes, shard_bounds
-        from x2i.store.query.views import Selection
         from x2i.store.shards import shard_name
 
         recipe = self.made_recipe()
-        planned = plan_samples(dataset, recipe, Selection(self.select), self.max_samples)
+        planned = self.own_plan(dataset)
+        if self.is_mixed:
+            planned = drawn(dataset, self, planned)
+        task = f"{recipe.name}_validation" if self.part == "validation" else recipe.name
         digests, config = _input_digests(dataset, recipe), self._partition_config()
         sizes = expected_bytes(planned.rows, self.max_side, recipe.bytes_per_pixel)
         for number, (start, stop) in enumerate(shard_bounds(sizes, self.shard_size, self.shard_megabytes * MEGABYTE)):
             part = planned.rows.slice(start, stop - start).combine_chunks()
             yield PlannedPartition(
-                id=shard_name(recipe.name, recipe.num_inputs, number),
+                id=shard_name(task, recipe.num_inputs, number),
                 rows=part,
                 config=config,
                 inputs=_inputs_of(part, digests),
@@ -193,36 +206,51 @@ def recipe_stages(
             skipped[name] = lack
     if not stages:
         raise UserError(f"{dataset.root}: no recipe has what it needs: {next(iter(skipped.values()), 'none given')}")
-    return stages, skipped
+    return mixed(stages), skipped
 
 
 def stage_of(name: str, settings: Mapping[str, Any], shards: ShardOptions) -> MaterializeStage:
     """Returns the stage of a recipe as a manifest says it.
 
-    settings: options of the recipe; beside them select (predicates after those of `shards`) and max_samples.
+    settings: options of the recipe; beside them select (predicates after those of `shards`), max_samples, and its
+    place in the mixture: weight or samples.
     """
     own = dict(settings)
     select = {**shards.select, **own.pop("select", {})}
     shared = {**vars(shards), "select": select, "max_samples": own.pop("max_samples", shards.max_samples)}
-    return MaterializeStage(recipe=name, options=own, **shared)
+    place = from_mapping(Place, {key: own.pop(key) for key in ("weight", "samples") if key in own}, name)
+    return MaterializeStage(recipe=name, options=own, **shared, **vars(place))
+
+
+def mixed(stages: Sequence[MaterializeStage]) -> list[MaterializeStage]:
+    """Returns the stages of one run, each of which knows the others if the samples of all are drawn together."""
+    if not any(stage.is_mixed or stage.weight != 1 for stage in stages):
+        return list(stages)
+    if all(stage.total is None and stage.short == "fill" for stage in stages) and any(s.weight != 1 for s in stages):
+        raise UserError("materialize: weights share a total: give one (total), or `short: scale` for the largest")
+    return [
+        replace(stage, others=tuple(replace(other, others=()) for other in stages if other is not stage))
+        for stage in stages
+    ]
 
 
 def manifest_stages(options: Mapping[str, Any], where: str) -> list[Stage]:
     """Returns the stages of a manifest's step. where: file and key path, for messages.
 
-    options: recipes (name -> its options; select and max_samples of its own may stand beside them), and ShardOptions.
+    options: recipes (name -> its options; select, max_samples, weight and samples may stand beside them), and
+    ShardOptions.
     """
     recipes = options.get("recipes")
     if not isinstance(recipes, Mapping) or not recipes:
         raise UserError(f"{where}.recipes: expected recipes with their options, such as `deblur: {{}}`")
     shards = from_mapping(ShardOptions, {name: value for name, value in options.items() if name != "recipes"}, where)
-    stages: list[Stage] = []
+    stages: list[MaterializeStage] = []
     for name, settings in recipes.items():
         try:
             stages.append(stage_of(name, settings or {}, shards))
         except UserError as error:
             raise UserError(f"{where}.recipes.{name}: {error}") from error
-    return stages
+    return list[Stage](mixed(stages))
 
 
 def recipe_options(recipes: Sequence[str], texts: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -19,13 +19,13 @@ from pipelines.engine.run import execute
 from pipelines.engine.stage import PlannedPartition
 from pipelines.stages.materialize import (
     MaterializeStage,
-    ShardOptions,
     computer_vision_recipes,
     describe_counts,
     manifest_stages,
     recipe_options,
     recipe_stages,
 )
+from pipelines.stages.shard_options import ShardOptions
 from tests.support import photos
 from tests.support.command_line import typed
 from x2i.errors import UserError
@@ -79,8 +79,9 @@ def own(tmp_path: Path) -> Dataset:
     return photos.write_all(tmp_path / "own")
 
 
-def test_every_recipe_makes_a_shard_of_its_task(full: Dataset) -> None:
-    recipes = {name: make_recipe(name) for name in RECIPES}
+def test_every_recipe_with_candidates_makes_a_shard_of_its_task(full: Dataset) -> None:
+    recipes = {name: make_recipe(name) for name in RECIPES if counts(stage(name), full)["candidates"]}
+    assert len(recipes) > 0.9 * len(RECIPES.names())
     names = {f"{name}-{recipe.num_inputs}in-00000" for name, recipe in recipes.items()}
     assert {shard.name for shard in full.shards()} == names
     for name, recipe in recipes.items():

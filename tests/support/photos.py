@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import permutations
 from pathlib import Path
@@ -19,7 +20,9 @@ from x2i.image.rle import encode_mask
 from x2i.image_record import ImageRecord
 from x2i.reasons import Reason, Status
 from x2i.relate.duplicates import Duplicates
+from x2i.relate.frame_pairs import FramePairs
 from x2i.relate.subject_entities import SubjectEntities, images_with_entities
+from x2i.relate.subject_frames import SubjectFrames
 from x2i.relate.subject_pairs import SubjectPairs
 from x2i.relate.subject_rows import SubjectInput, SubjectRow, subject_table
 from x2i.store import Dataset
@@ -148,8 +151,22 @@ def write_subject_entities(root: Path) -> None:
     images = dataset.images(["key", "height", "width", "status"]).to_pylist()
     entities = [{"area_share": None, **row} for row in dataset.column("entities").to_pylist()]
     captions = {keys()[name]: caption for name, caption in CAPTIONS.items() if caption}
-    found = SubjectEntities().find(images_with_entities(images, entities, captions))
+    found = list(SubjectEntities().find(images_with_entities(images, entities, captions)))
+    found += [replace(row, inputs=row.inputs * count) for row in found for count in (2, 3)]
     relation(root, SubjectEntities.spec, subject_table(found).to_pylist())
+
+
+def write_frames(root: Path) -> None:
+    """As if the astronaut's face were a later frame of her portrait: as a subject, as two, and as a change."""
+    height, width = photo("astronaut").shape[:2]
+    part = ((60, 60, 200, 200), "", (height, width), "smiling face", 0)
+    source, target = keys()["astronaut_face"], keys()["astronaut"]
+    rows = [
+        SubjectRow(target, (SubjectInput(source, *part),) * count, "video", {"similarity": 0.8}) for count in (1, 2)
+    ]
+    relation(root, SubjectFrames.spec, subject_table(rows).to_pylist())
+    change = {"before": target, "after": source, "seconds": 1.0, "still": 0.7, "changed": 0.2}
+    relation(root, FramePairs.spec, [{**change, "phrase": "smiling face", "shift": [0.2, 0.0], "scale": 1.0}])
 
 
 def write_entities(root: Path) -> None:
@@ -218,6 +235,7 @@ def write_all(root: Path) -> Dataset:
         write_entities,
         write_depth,
         write_subject_entities,
+        write_frames,
     ):
         write(root)
     return dataset

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from x2i.annotate import ANNOTATIONS
 from x2i.errors import UserError
 from x2i.recipes.base import Recipe
+from x2i.recipes.split import Part, parts_of
 from x2i.relate import RELATIONS
 from x2i.sample import KEY_PATTERN
 from x2i.store.query.views import IMAGES, Selection, View, connect, list_views, missing, select
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from x2i.store import Dataset
 
 MAX_SAMPLES = "max_samples"
+OTHER_PART = "other_part"
 CANDIDATE = "candidate"
 
 _IMAGE_FIELDS = ("width", "height", "data_offset", "data_size", "uid", "url", "license")
@@ -75,10 +77,18 @@ def used_views(views: Mapping[str, View], recipe: Recipe, selection: Selection) 
     return sorted({IMAGES, *(table.name for table in recipe.reads()), *selection.tables()} & set(views))
 
 
-def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_samples: int | None = None) -> PlannedSamples:
+def plan_samples(
+    dataset: Dataset,
+    recipe: Recipe,
+    chosen: Selection,
+    max_samples: int | None = None,
+    part: Part = "all",
+    validation: float = 0.0,
+) -> PlannedSamples:
     """Decides which samples `recipe` makes: its own requirements are asked first, then the user's selection.
 
     With `max_samples`, those with the smallest hash of their key stay: an even sample that does not depend on order.
+    part: those whose images all belong to it; see x2i.recipes.split for it and `validation`.
     Raises UserError if something needed has not been made or a predicate is faulty.
     """
     lack = missing_tables(dataset, recipe)
@@ -98,10 +108,26 @@ def plan_samples(dataset: Dataset, recipe: Recipe, chosen: Selection, max_sample
         kept, left_out = recipe.combine(verdicts.kept)
         # Combining may make more samples of fewer candidates; the counts are about what came out of the query.
         not_selected = Counter(verdicts.not_selected) + Counter(left_out)
+        if part != "all":
+            selected = kept.num_rows
+            kept = _of_part(connection, kept, parts_of(dataset, validation), part)
+            not_selected[OTHER_PART] = selected - kept.num_rows
         rows = _rows(connection, recipe, kept, max_samples)
     if rows.num_rows < kept.num_rows:
         not_selected[MAX_SAMPLES] = kept.num_rows - rows.num_rows
     return PlannedSamples(rows, verdicts.candidates, dict(not_selected))
+
+
+def _of_part(connection: duckdb.DuckDBPyConnection, kept: pa.Table, parts: pa.Table, part: Part) -> pa.Table:
+    """Returns the rows of `kept` whose images all belong to `part`."""
+    connection.register("kept_rows", kept.append_column("row_number", pa.array(range(kept.num_rows), pa.int64())))
+    connection.register("parts", parts)
+    rows = connection.sql(
+        "SELECT row_number FROM (SELECT row_number, unnest(keys) AS key FROM kept_rows) JOIN parts USING (key) "
+        "GROUP BY row_number HAVING bool_and(part = ?) ORDER BY row_number",
+        params=[part],
+    ).to_arrow_table()
+    return kept.take(rows["row_number"])
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, recipe: Recipe, kept: pa.Table, max_samples: int | None) -> pa.Table:
