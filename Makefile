@@ -14,7 +14,7 @@ CONFIG ?= manifests/train/tiny.yaml
 PYTEST_ARGS ?=
 FUZZ ?= 3000
 
-.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean reference
+.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean reference gallery docs
 
 help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
@@ -54,11 +54,19 @@ train: $(VENV)/.demo ## train on a dataset (OUT=the dataset CONFIG=manifests/tra
 inspect: $(VENV)/.demo ## table, contact sheet and gallery of a dataset (OUT=the dataset)
 	$(BIN)/x2i inspect $(OUT) --sheet $(OUT)/sheet.png --html $(OUT)/gallery
 
-reference: $(VENV)/.core ## write docs/reference from the registries: models, annotations, recipes, ...
+reference: $(VENV)/.dev ## write docs/reference from the code: commands, models, annotations, recipes, ...
 	$(BIN)/python -m pipelines.reference docs/reference
 
+gallery: docs/gallery/index.md ## draw docs/gallery: one picture per task, score and annotation (minutes)
+
+docs/gallery/index.md: | $(VENV)/.dev
+	$(BIN)/python -m pipelines.gallery docs/gallery build/gallery
+
+docs: reference gallery ## build the documentation as a web site in build/site
+	$(BIN)/mkdocs build --strict --site-dir build/site
+
 clean: ## remove .venv, caches and the demo
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo build docs/gallery docs/reference *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

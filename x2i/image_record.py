@@ -10,7 +10,7 @@ from x2i.sample import KEY_PATTERN, require
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One attempted image of the image store, failures included. Field meanings are in docs/format.md.
+    """One attempted image of the image store, failures included. Field meanings are in docs/concepts/format.md.
 
     text_source: whose words `text` is: "sidecar", "table", "metadata", "shard", "import", or "alt" (of a web page).
     width, height: of the stored image, in pixels; 0 where nothing is stored.

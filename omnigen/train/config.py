@@ -60,8 +60,8 @@ class DataConfig:
     samples class_share come from them. They count as the task `class`, get no trigger and are never held out.
     latents, text: use what `omnigen encode` kept beside the shards: auto where it is valid, never, or require it of
     every shard. flip: probability of mirroring all images of a sample whose task and words allow it; not with latents.
-    stream: how many shards to open at a time, for sets too large to look at beforehand (docs/data.md says what is not
-    promised then); 0 looks at all of them at the start.
+    stream: how many shards to open at a time, for sets too large to look at beforehand
+    (docs/guides/training-data.md says what is not promised then); 0 looks at all of them at the start.
     """
 
     shards: tuple[str, ...] = ()

@@ -74,7 +74,7 @@ def _tell(out: Path, data: Path, run: Path, seconds: float) -> None:
         f"All samples, with task filter and lineage (open in a browser): {data}/gallery/index.html",
         f"From addresses to samples, every loss with its reason:        {data}/report.html",
         _describe_validation(summary),
-        f"What it draws after a minute (patches of color, no pictures yet: docs/training.md):  {run}/samples",
+        f"What it draws after a minute (patches of color, no pictures yet: docs/guides/training.md):  {run}/samples",
         f'Drawn for "{PROMPT}":  {out}/generated.png',
         f"Go on: omnigen generate --model {run} --prompt ... ; make train OUT={data} ; README.md",
     ]

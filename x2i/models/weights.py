@@ -42,12 +42,17 @@ def hub_commit(model: str, revision: str) -> str:
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    # The base class of the HTTP library's errors, whichever library huggingface_hub uses.
+    unreachable = tuple(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     try:
         if not HF_HUB_OFFLINE:
             return str(HfApi().model_info(model, revision=revision or None, timeout=20).sha)
         return cached_snapshot(model, revision).name
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(f"model {model!r}: neither a folder here nor to be had from the Hub: {error}") from error
+    except (*unreachable, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"model {model!r}: no such folder, and not to be had from the Hub: {error}. Name a folder, or use the copy "
+            "in the Hub's cache with HF_HUB_OFFLINE=1"
+        ) from error
 
 
 def cached_snapshot(model: str, revision: str) -> Path:

@@ -17,7 +17,7 @@ def decode_prepared(data: bytes, size: tuple[int, int], max_side: int) -> NDArra
     """Returns the image in `data`, uint8 RGB (height, width, 3), prepared to at most `max_side` pixels a side.
 
     A JPEG that the preparation would halve k times is decoded at 1 / 2^k (at most 1 / 8) in the first place: a tenth of
-    the time, and pixels that differ little (docs/encode.md says how much). Other formats are decoded whole.
+    the time, and pixels that differ little (docs/guides/encode.md says how much). Other formats are decoded whole.
 
     size: its (width, height), upright, by the index. Raises DroppedError if it cannot be decoded or has another size.
     """

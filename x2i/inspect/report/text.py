@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from x2i.inspect.formatting import describe_bytes, describe_number, share
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-BAR = 34
+BAR, LABEL = 30, 34
 
 
 def report_text(funnel: Funnel, run: TrainingRun | None) -> RenderableType:
@@ -92,13 +93,13 @@ def _bar(label: str, value: float, whole: float, note: str) -> Text:
 
     filled = value / whole * BAR if whole else 0.0
     cells = "█" * int(filled) + ("▌" if filled % 1 >= 0.5 else "")
-    line = Text(f"  {label:<24} ", overflow="fold")
+    line = Text(f"  {shorten(label, LABEL, placeholder='...'):<{LABEL}} ", overflow="fold")
     line.append(f"{cells:<{BAR}}", style="cyan")
     line.append(f" {describe_number(value):>8}")
     if isinstance(value, int) and isinstance(whole, int) and whole and value != whole:
         line.append(f" {share(value, whole):>5}", style="dim")
     for part in note.split("; ") if note else ():
-        line.append(f"\n{'':27}{part}", style="dim")
+        line.append(f"\n{'':{LABEL + 3}}{part}", style="dim")
     return line
 
 

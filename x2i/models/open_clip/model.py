@@ -47,10 +47,15 @@ class OpenClip(TorchBackend):
     def loaded(self) -> tuple[Any, Any, Any]:
         """Returns (model, image transform, tokenizer)."""
         open_clip = self.require("open_clip")
-        model, _, transform = open_clip.create_model_and_transforms(
-            self.architecture,
-            pretrained=None if self.folder else str(self.file or self.model.partition("/")[2]),
-            precision=self.precision,
-            device=self.torch_device,
-        )
+        try:
+            model, _, transform = open_clip.create_model_and_transforms(
+                self.architecture,
+                pretrained=None if self.folder else str(self.file or self.model.partition("/")[2]),
+                precision=self.precision,
+                device=self.torch_device,
+            )
+        except RuntimeError as error:
+            if "download" not in str(error):
+                raise
+            raise UserError(f"open_clip:{self.model}: {error} To use a file: {self.architecture}=FILE") from error
         return model.eval(), transform, open_clip.get_tokenizer(self.architecture)
