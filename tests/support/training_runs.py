@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,19 +88,66 @@ def train_apart(config: Path, run: Path, *options: str, ranks: int = 1) -> subpr
 
 def start(
     config: Path, run: Path, *options: str, ranks: int = 1, output: Path | None = None
-) -> subprocess.Popen[bytes]:
+) -> TrainingProcess | subprocess.Popen[bytes]:
     """Begins to train in a process group of its own (torchrun's, whose ranks have their own), and returns at once.
 
     What it says goes to `output`, if given.
     """
+    line = command(config, run, *options, ranks=ranks)
+    if ranks == 1:
+        return TrainingProcess(line[3:], output)
     with open(output or os.devnull, "wb") as stream:
-        return subprocess.Popen(
-            command(config, run, *options, ranks=ranks),
-            cwd=REPOSITORY,
-            env=environment(),
-            stdout=stream,
-            start_new_session=True,
-        )
+        return subprocess.Popen(line, cwd=REPOSITORY, env=environment(), stdout=stream, start_new_session=True)
+
+
+class TrainingProcess:
+    """A process that runs `omnigen`, forked from one that has imported PyTorch; as much of a Popen as tests use."""
+
+    def __init__(self, line: Sequence[str], output: Path | None) -> None:
+        if output is not None:
+            output.write_bytes(b"")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch._dynamo", "torch.utils.tensorboard", "omnigen.train.run", __name__])
+        with patched_environment():
+            self._process = context.Process(target=_run, args=(list(line), output))
+            self._process.start()
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self._process.exitcode is None:
+            os.kill(self.pid, number)
+
+
+@contextlib.contextmanager
+def patched_environment() -> Iterator[None]:
+    """One thread for the fork server, should it begin here; its processes have its environment."""
+    before = dict(os.environ)
+    os.environ.update(environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _run(line: Sequence[str], output: Path | None) -> None:
+    os.setsid()
+    os.chdir(REPOSITORY)
+    stream = os.open(output or os.devnull, os.O_WRONLY)
+    os.dup2(stream, 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server ignores it
+    main(line)
 
 
 def steps_written(run: Path) -> int:
