@@ -22,6 +22,16 @@ COMMANDS = {
     "unmerge": "Take a merged LoRA adapter out of a network's weights again.",
     "ablate": "Train pairs of networks that differ in one setting, and compare them.",
 }
+PAGES = {
+    "train": "guides/training.md",
+    "encode": "guides/encode.md",
+    "generate": "guides/generate.md",
+    "convert": "guides/models.md",
+    "merge": "guides/models.md",
+    "unmerge": "guides/models.md",
+    "ablate": "guides/training.md",
+}
+"""Where the docs speak of each command, as a path in docs/."""
 OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What a machine may refuse, for which a traceback would tell a user nothing."""
 USAGE = """Trains OmniGen, one network for every image task, on X2I shards, and generates images with it.
@@ -66,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _load(name: str) -> Callable[..., None]:
     """Imports the module of command `name` and makes a command line of its function."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name)(importlib.import_module(f"omnigen.commands.{name}").command)
+    epilog = f"Its page: docs/{PAGES[name]}"
+    app.command(name, epilog=epilog)(importlib.import_module(f"omnigen.commands.{name}").command)
     return app
 
 

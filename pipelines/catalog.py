@@ -52,6 +52,16 @@ def _annotations(name: str | None, made_by: str | None = None) -> Iterator[dict[
         yield described(one, kind, reads=", ".join(reads), writes=writes, made_by=kind.made_by)
 
 
+def _relations(name: str | None) -> Iterator[dict[str, Any]]:
+    from x2i.relate import RELATIONS
+
+    for one in [name] if name else RELATIONS:
+        kind = RELATIONS.get(one)
+        title = (kind.__doc__ or "").partition(".")[0]
+        writes = f"relations/{one} ({', '.join(kind.spec.schema.names)}), by `x2i {kind.spec.made_by}`"
+        yield described(one, kind, title=title, writes=writes, made_by=kind.spec.made_by)
+
+
 def _models(name: str | None) -> Iterator[dict[str, Any]]:
     from x2i.models.registry import BACKENDS, available
 
@@ -123,6 +133,7 @@ def _yaml_files(folder: Path, name: str | None) -> Iterator[dict[str, Any]]:
 CATALOGS: dict[str, Callable[[str | None], Iterator[dict[str, Any]]]] = {
     "annotations": _annotations,
     "scores": lambda name: _annotations(name, "filter"),
+    "relations": _relations,
     "models": _models,
     "recipes": _recipes,
     "sources": _sources,

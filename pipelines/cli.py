@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pipelines.engine.memory import collect_seldom
+from pipelines.guides import pointer
 from x2i import __version__
 from x2i.errors import RunError, UserError, damaged_file, missing_extra
 
@@ -137,7 +138,8 @@ def _load(name: str) -> Callable[..., None]:
 
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     module = importlib.import_module(f"pipelines.commands.{MODULES.get(name, name.replace('-', '_'))}")
-    app.command(name, context_settings=getattr(module, "CONTEXT", None))(module.command)
+    settings = getattr(module, "CONTEXT", None)
+    app.command(name, context_settings=settings, epilog=pointer(name))(module.command)
     return app
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -69,7 +69,8 @@ def _typer_kind(field: OptionField) -> Any:
         return list[str] | None
     bare = _bare(field.kind)
     if get_origin(bare) in (tuple, list):
-        return types.GenericAlias(list, (get_args(bare)[0],)) | None
+        item = get_args(bare)[0]
+        return types.GenericAlias(list, (str if get_origin(item) is Literal else item,)) | None
     return field.kind
 
 
@@ -83,8 +84,19 @@ def _value(field: OptionField, typed: Any) -> Any:
     if field.option.parse is not None:
         return field.option.parse(list(typed)) if typed else field.default
     if get_origin(_bare(field.kind)) is tuple:
+        _require_choices(field, typed or ())
         return tuple(typed) if typed else (field.default if typed is None and not field.required else ())
     return typed
+
+
+def _require_choices(field: OptionField, typed: Sequence[Any]) -> None:
+    """Raises BadParameter for an item that a list of literals does not allow: typer knows no such lists."""
+    item = get_args(_bare(field.kind))[0]
+    wrong = [value for value in typed if get_origin(item) is Literal and value not in get_args(item)]
+    if wrong:
+        raise typer.BadParameter(
+            f"--{field.name.replace('_', '-')}: expected {', '.join(get_args(item))}: {wrong[0]!r}"
+        )
 
 
 def _bare(kind: Any) -> Any:

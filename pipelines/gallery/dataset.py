@@ -14,6 +14,7 @@ from x2i.annotate.base import ModelAnnotation
 from x2i.errors import RunError, UserError
 from x2i.options import option_fields
 from x2i.recipes import RECIPES
+from x2i.relate import RELATIONS
 from x2i.store import Dataset
 
 SIDE = 384
@@ -39,8 +40,9 @@ def build(root: Path) -> tuple[Dataset, dict[str, str]]:
         if len(missing) == len(pending):
             break
         pending = list(missing)  # an annotation may read the column of one that came after it
-    for relation in ("dedup", "subjects"):
-        dataset.run(relation)
+    for name in RELATIONS:
+        if why := _tried(dataset, RELATIONS.get(name).spec.made_by):
+            missing[name] = why
     return dataset, {**missing, **_samples(dataset)}
 
 
@@ -70,8 +72,12 @@ def _made(dataset: Dataset, annotation: str) -> str | None:
     weights = [name for name in named if name.startswith(DOWNLOADED)]
     if weights:
         return f"needs the weights of {' and '.join(weights)}"
+    return _tried(dataset, annotation)
+
+
+def _tried(dataset: Dataset, step: str) -> str | None:
     try:
-        dataset.run(annotation)
+        dataset.run(step)
     except (UserError, RunError, ModuleNotFoundError) as error:
         return str(error).partition("\n")[0]
     return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.gallery.pictures import column_pictures, relation_pictures, score_pictures, task_pictures
 from x2i.annotate import ANNOTATIONS
 from x2i.recipes import RECIPES, family_of
+from x2i.relate import RELATIONS
 from x2i.store import Dataset
 
 HEAD = """# Gallery
@@ -39,7 +40,8 @@ def _lines(dataset: Dataset, missing: Mapping[str, str], folder: Path) -> Iterat
         *column_pictures(dataset, folder / "columns"),
         *relation_pictures(dataset, folder / "relations"),
     ):
-        title = ANNOTATIONS.get(name).title if name in ANNOTATIONS else name.replace("_", " ").capitalize()
+        kind = ANNOTATIONS.get(name) if name in ANNOTATIONS else RELATIONS.get(name)
+        title = getattr(kind, "title", "") or (kind.__doc__ or "").partition(".")[0]
         yield from ("", f"### {name}", "", f"{title}.", "", f"![{name}]({picture.relative_to(folder)})")
     pictures = task_pictures(dataset, folder / "tasks")
     yield from ("", "## Tasks", "", "One sample of each: the inputs, the instruction, the output.")

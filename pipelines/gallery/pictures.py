@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.gallery.strips import write_strip
 from x2i.annotate import ANNOTATIONS
+from x2i.image import decode, encode
 from x2i.inspect.sheet.columns import write_column_sheet
 from x2i.inspect.target import Kind, SampleView, Target, select_samples
 from x2i.store import Dataset
@@ -78,16 +79,32 @@ def neighbors(dataset: Dataset, path: Path) -> Path:
 
 
 def relation_pictures(dataset: Dataset, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Draws duplicates with what is kept of them, and pairs of one subject; yields (relation, picture)."""
-    copies = dataset.relation("duplicates").to_pylist()
-    clusters = {row["cluster"] for row in copies if row["is_duplicate"]}
-    shown = [row for row in copies if row["cluster"] in clusters][:SHOWN]
-    images = [
-        (dataset.image(row["key"])[1], f"{row['kind']} duplicate" if row["is_duplicate"] else "kept") for row in shown
-    ]
-    if images:
-        yield "duplicates", write_strip(folder / "duplicates.webp", images)
-    pairs = sorted(dataset.relation("subject_pairs").to_pylist(), key=lambda row: -row["inliers"])
-    for row in islice(pairs, 1):
-        both = [(dataset.image(row[key])[1], f"{row['inliers']} inliers") for key in ("key_a", "key_b")]
-        yield "subject_pairs", write_strip(folder / "subject_pairs.webp", both)
+    """Draws of each relation one group: copies with the one that is kept, or a subject with where it is found again."""
+    for name in dataset.relations():
+        rows = dataset.relation(name).to_pylist()
+        images = _copies(dataset, rows) if rows and "is_duplicate" in rows[0] else _subjects(dataset, rows)
+        if images:
+            yield name, write_strip(folder / f"{name}.webp", images)
+
+
+def _copies(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> list[tuple[bytes, str]]:
+    clusters = [row["cluster"] for row in rows if row["is_duplicate"]]
+    shown = [row for row in rows if clusters and row["cluster"] == clusters[0]][:SHOWN]
+    return [(dataset.image(row["key"])[1], "duplicate" if row["is_duplicate"] else "kept") for row in shown]
+
+
+def _subjects(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> list[tuple[bytes, str]]:
+    for row in sorted(rows, key=lambda row: (-len(row.get("inputs", ())), -(row.get("inliers") or 0))):
+        parts = zip(row.get("inputs", ()), row.get("boxes", ()), row.get("phrases", ()), strict=True)
+        inputs = [(_part(dataset, key, box), phrase or "input") for key, box, phrase in parts]
+        return [*inputs, (dataset.image(row["target"])[1], "target")] if inputs else []
+    return []
+
+
+def _part(dataset: Dataset, key: str, box: Sequence[int]) -> bytes:
+    """Returns an image as it is stored, or the part of it in `box`, as JPEG."""
+    data = dataset.image(key)[1]
+    if not box:
+        return data
+    x0, y0, x1, y1 = box
+    return encode(np.ascontiguousarray(decode(data)[y0:y1, x0:x1]), "jpeg", 92)

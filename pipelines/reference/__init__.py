@@ -30,9 +30,11 @@ def _pages() -> Iterator[tuple[str, str]]:
     from pipelines.reference.commands import command_pages
     from pipelines.reference.python import python_page
     from pipelines.reference.registries import registry_pages
+    from pipelines.reference.training_keys import training_keys_page
 
     yield from command_pages()
     yield from registry_pages()
+    yield "training-keys.md", training_keys_page()
     yield "python.md", python_page()
 
 

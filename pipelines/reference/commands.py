@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipelines.guides import GUIDES
 from pipelines.reference.registries import cell, code
 
 PROGRAMS = ("x2i", "omnigen")
@@ -32,7 +31,8 @@ def command_lines(program: str) -> dict[str, tuple[Callable[[], Any], str]]:
         return {name: (lambda name=name: load_omnigen(name), line) for name, line in LINES.items()}  # type: ignore[misc]
     from pipelines.cli import COMMANDS, _load
 
-    return {name: (lambda name=name: _load(name), line) for name, (_, line) in COMMANDS.items()}  # type: ignore[misc]
+    listed = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
+    return {name: (lambda name=name: _load(name), line) for name, line in listed.items()}  # type: ignore[misc]
 
 
 def click_command(load: Callable[[], Any]) -> Any:
@@ -48,8 +48,8 @@ def command_page(name: str, command: Any) -> Iterator[str]:
     for paragraph in (command.help or "").split("\n\n"):
         yield ""
         yield from _paragraph(paragraph)
-    if name in GUIDES:
-        page = GUIDES[name]
+    if command.epilog:
+        page = command.epilog.rpartition("docs/")[2]
         yield from ("", f"Guide: [{page}](../../{page})")
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]

@@ -11,6 +11,7 @@ from pipelines.catalog import CATALOGS, entries
 TITLES = {
     "annotations": ("Annotations", "Columns of facts about images, made by `x2i annotate NAME` and its shortcuts"),
     "scores": ("Scores", "The annotations that `x2i filter` computes"),
+    "relations": ("Relations", "What holds between images: copies, pairs, subjects; each made by its command"),
     "models": ("Models", "Backends by ability, as `--model` and its like name them"),
     "recipes": ("Recipes", "The tasks that `x2i materialize` makes training samples of"),
     "sources": ("Sources", "What `x2i crawl` reads"),

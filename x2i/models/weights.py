@@ -50,8 +50,8 @@ def hub_commit(model: str, revision: str) -> str:
         return cached_snapshot(model, revision).name
     except (*unreachable, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"model {model!r}: no such folder, and not to be had from the Hub: {error}. Name a folder, or use the copy "
-            "in the Hub's cache with HF_HUB_OFFLINE=1"
+            f"model {model!r}: no such folder, and not to be had from the Hub: {str(error).rstrip('.')}. Name a "
+            "folder, or use the copy in the Hub's cache with HF_HUB_OFFLINE=1"
         ) from error
 
 
