@@ -19,7 +19,10 @@ def command(
     only: Annotated[list[str] | None, typer.Option(help="Name of a comparison to make; repeat. Default: all.")] = None,
     phi3: Annotated[Path | None, typer.Option(help="A Phi-3 checkpoint, for comparisons that begin from one.")] = None,
 ) -> None:
-    """Train pairs of networks that differ in one setting, and compare their losses on held-out samples."""
+    """Train pairs of networks that differ in one setting, and compare their losses on held-out samples.
+
+    omnigen ablate ablation.yaml --out runs/ablation
+    """
     from omnigen.train.ablate import ablate, table
 
     typer.echo(table(ablate(find_configuration(file), out, set_ or [], only or [], phi3)))

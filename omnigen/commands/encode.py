@@ -19,7 +19,10 @@ def command(
     options: EncodeOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable summary.")] = False,
 ) -> None:
-    """Cache the latents and token ids of shards beside them: training then decodes, encodes and tokenizes nothing."""
+    """Cache the latents and token ids of shards beside them: training then decodes, encodes and tokenizes nothing.
+
+    omnigen encode data --codec sdxl:vae --side 256
+    """
     from omnigen.cache.encode import encode, report
 
     with progress("encoding") as advance:
