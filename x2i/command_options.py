@@ -53,7 +53,7 @@ def with_help(app: typer.Typer, docstring: str) -> Callable[..., Any]:
     Their indentation alone would be lost wherever all other paragraphs have it too.
     """
     command = typer.main.get_command(app)
-    paragraphs = inspect.cleandoc(docstring).split("\n\n")
+    paragraphs = [text.removeprefix("Example: ") for text in inspect.cleandoc(docstring).split("\n\n")]
     code = "```\n{}\n```" if app.rich_markup_mode == "markdown" else "\b\n    {}"
     is_code = [text.lstrip().startswith(("x2i ", "omnigen ")) for text in paragraphs]
     command.help = "\n\n".join(
