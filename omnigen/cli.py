@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from omnigen import __version__
+from x2i.command_options import with_help
 from x2i.errors import RunError, UserError, missing_extra
 
 # name -> the line shown by `omnigen --help`; the module omnigen.commands.<name> holds a function `command`
@@ -76,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _load(name: str) -> Callable[..., None]:
     """Imports the module of command `name` and makes a command line of its function."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    epilog = f"Its page: docs/{PAGES[name]}"
-    app.command(name, epilog=epilog)(importlib.import_module(f"omnigen.commands.{name}").command)
-    return app
+    command = importlib.import_module(f"omnigen.commands.{name}").command
+    app.command(name, epilog=f"Its page: docs/{PAGES[name]}")(command)
+    return with_help(app, command.__doc__)
 
 
 def _overview() -> Callable[..., None]:

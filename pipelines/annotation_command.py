@@ -26,7 +26,7 @@ def annotation_command(name: str) -> Callable[..., None]:
 
     command.__doc__ = (
         f"{kind.__doc__}\n\n    Writes the column `{kind.name}`, or the one that --column names."
-        f"\n\n    Example: x2i {kind.command()} my-dataset"
+        f"\n\n    x2i {kind.command()} my-dataset"
     )
     command.__annotations__["annotation"] = kind
     return with_options(command)

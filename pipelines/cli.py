@@ -136,11 +136,13 @@ def _load(name: str) -> Callable[..., None]:
     """Imports the module of command `name` and makes a command line of its function."""
     import typer
 
+    from x2i.command_options import with_help
+
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     module = importlib.import_module(f"pipelines.commands.{MODULES.get(name, name.replace('-', '_'))}")
     settings = getattr(module, "CONTEXT", None)
     app.command(name, context_settings=settings, epilog=pointer(name))(module.command)
-    return app
+    return with_help(app, module.command.__doc__)
 
 
 def _overview() -> Callable[..., None]:

@@ -47,6 +47,21 @@ def with_options(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def with_help(app: typer.Typer, docstring: str) -> Callable[..., Any]:
+    """Returns the one command of `app` with a docstring as its help: paragraphs that are commands are set off as code.
+
+    Their indentation alone would be lost wherever all other paragraphs have it too.
+    """
+    command = typer.main.get_command(app)
+    paragraphs = [text.removeprefix("Example: ") for text in inspect.cleandoc(docstring).split("\n\n")]
+    code = "```\n{}\n```" if app.rich_markup_mode == "markdown" else "\b\n    {}"
+    is_code = [text.lstrip().startswith(("x2i ", "omnigen ")) for text in paragraphs]
+    command.help = "\n\n".join(
+        code.format(text.strip()) if is_one else text for text, is_one in zip(paragraphs, is_code, strict=True)
+    )
+    return command
+
+
 def _parameter(field: OptionField) -> inspect.Parameter:
     option, kind = field.option, field.kind
     spelled = field.name.replace("_", "-")

@@ -70,7 +70,11 @@ def command(
 ) -> None:
     """Generate images from prompts, and from input images if there are any.
 
-    A .png keeps all that it was generated from: omnigen generate --from cat.png --out again.png
+    A .png keeps all that it was generated from, so that --from can generate it again.
+
+    omnigen generate --model runs/demo --prompt "a cat on a wall" --out cat.png
+
+    omnigen generate --from cat.png --out again.png
     """
     _require_writable(out)
     if from_ is not None:

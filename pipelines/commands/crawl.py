@@ -90,7 +90,7 @@ def command(
     time, pixels and addresses apply by default. Run the same command again to go on after an interruption,
     or with sources that have grown: what the dataset has is not fetched again.
 
-    Example: x2i crawl urls.csv https://example.org/gallery.html ~/photos --out my-dataset --max-side 1024
+    x2i crawl urls.csv https://example.org/gallery.html ~/photos --out my-dataset --max-side 1024
     """
     from pipelines.engine.executors.select import start_workers_early
     from pipelines.engine.run import dataset_for_ingest, run_stages

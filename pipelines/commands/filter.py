@@ -38,9 +38,9 @@ def command(
     `x2i list scores` shows what there is; without --score those are made that need no model. --report writes a page
     with all scores of the dataset, in which thresholds are moved and what lies on both sides is looked at.
 
-    Example: x2i filter my-dataset --report scores.html
+    x2i filter my-dataset --report scores.html
 
-    Example: x2i filter my-dataset --score quality --score image_text --set image_text.text=captions
+    x2i filter my-dataset --score quality --score image_text --set image_text.text=captions
     """
     kinds = [ANNOTATIONS.get(name) for name in scores or ANNOTATIONS]
     if not scores:

@@ -158,6 +158,38 @@ def test_samples_are_a_hugging_face_dataset(
     assert len(dataset.to_hf()) == 2 * len(NAMES)
 
 
+def test_images_are_a_hugging_face_dataset_with_the_columns_that_are_asked_for(
+    dataset: x2i.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    rows = dataset.to_hf(images=True, columns=["quality"])
+    sharpness = {row["key"]: row["sharpness"] for row in dataset.column("quality").to_pylist()}
+    assert [row["key"] for row in rows] == [picture.record.key for picture in dataset.pictures()]
+    for row, picture in zip(rows, dataset.pictures(), strict=True):
+        assert row["quality_sharpness"] == pytest.approx(sharpness[row["key"]])
+        assert row["image"].size == (row["width"], row["height"]) == picture.pixels.shape[1::-1]
+        assert np.abs(np.asarray(row["image"]).astype(int) - picture.pixels).max() <= 8
+    sharpest = max(sharpness.values())
+    chosen = dataset.to_hf(images=True, where=f"quality.sharpness >= {sharpest}")
+    assert [row["key"] for row in chosen] == [key for key, value in sharpness.items() if value == sharpest]
+    assert "quality_sharpness" not in chosen.column_names
+    with pytest.raises(UserError, match="no column 'captions'; there are: .*quality"):
+        dataset.to_hf(images=True, columns=["captions"])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_are_a_torch_dataset(dataset: x2i.Dataset, workers: int) -> None:
+    loader = DataLoader(dataset.to_torch(images=True, columns=["quality"]), batch_size=None, num_workers=workers)
+    loaded = {row["key"]: row for row in loader}
+    pictures = {picture.record.key: picture for picture in dataset.pictures()}
+    assert loaded.keys() == pictures.keys()
+    for key, row in loaded.items():
+        assert (row["image"].permute(1, 2, 0).numpy() == pictures[key].pixels).all()
+        assert row["quality_sharpness"] > 0
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_samples_are_a_torch_dataset(dataset: x2i.Dataset, workers: int) -> None:
     loaded = list(DataLoader(dataset.to_torch(), batch_size=None, num_workers=workers))

@@ -130,7 +130,7 @@ def test_every_command_teaches_with_an_example(name):
 
     result = CliRunner().invoke(_load(name), ["--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0
-    assert f"Example: x2i {name} my-dataset" in result.output
+    assert f"x2i {name} my-dataset" in result.output
 
 
 def test_a_wrong_model_is_a_user_error_on_the_command_line(dataset, capsys):

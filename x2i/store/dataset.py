@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,7 +29,7 @@ from x2i.store.stages import committed_stages, ingest_stages
 if TYPE_CHECKING:
     import duckdb
 
-    from x2i.store.torch_samples import TorchSamples
+    from x2i.store.torch_samples import TorchImages, TorchSamples
 
 RUNNER = "x2i.runner"
 """The entry point by which the application that runs steps makes itself known."""
@@ -106,7 +106,7 @@ class Dataset:
 
         where: an SQL predicate over images, columns and relations, such as "quality.sharpness > 100"; see `query`.
         """
-        keys = None if where is None else self._keys_where(where)
+        keys = None if where is None else self.keys_where(where)
         for commit in self.image_commits():
             tar = paths.image_tar(self.root, commit.partition)
             for row in read_image_index(self.root, commit.partition).to_pylist():
@@ -114,7 +114,8 @@ class Dataset:
                     record = record_from_row(row)
                     yield Picture(read_range(tar, record.data_offset, record.data_size), record)
 
-    def _keys_where(self, predicate: str) -> set[str]:
+    def keys_where(self, predicate: str) -> set[str]:
+        """Returns the keys of the stored images for which an SQL predicate over images and columns is true."""
         from x2i.store.query.views import Selection, connect, list_views, select
 
         views = list_views(self)
@@ -181,25 +182,39 @@ class Dataset:
             raise UserError("Dataset.run: this installation of x2i does not name what runs steps: install it again")
         return next(iter(runners)).load()(self, step, **options)
 
-    def to_hf(self, task: str | None = None) -> Any:
+    def to_hf(
+        self, task: str | None = None, *, images: bool = False, columns: Sequence[str] = (), where: str | None = None
+    ) -> Any:
         """Returns the training samples as a `datasets.Dataset`: key, task, instruction, input_images, output_image.
 
-        Raises UserError if there are none, or if the package `datasets` is not installed.
+        images: the stored images instead: image, key, url, page_url, text, license, width, height, and the fields of
+        `columns` ("captions" gives captions_caption, ...), of all or of those for which `where` is true, an SQL
+        predicate as in `pictures`. Raises UserError if there are none, or if the package `datasets` is not installed.
         """
-        from x2i.store.hugging_face import hugging_face_dataset
+        from x2i.store.hugging_face import hugging_face_dataset, hugging_face_images
+        from x2i.store.image_rows import ImageRows
 
+        if images:
+            return hugging_face_images(ImageRows(self, columns, where))
         return hugging_face_dataset(self._made_shards(task))
 
-    def to_torch(self, task: str | None = None) -> TorchSamples:
+    def to_torch(
+        self, task: str | None = None, *, images: bool = False, columns: Sequence[str] = (), where: str | None = None
+    ) -> TorchSamples | TorchImages:
         """Returns the training samples as a torch `IterableDataset` of decoded images; see `TorchSamples`.
 
-        Raises UserError if there are none, or if torch is not installed.
+        images, columns, where: the stored images instead, as in `to_hf`; see `TorchImages`. Raises UserError if there
+        are no samples, or if torch is not installed.
         """
-        shards = self._made_shards(task)
+        from x2i.store.image_rows import ImageRows
+
+        shards = [] if images else self._made_shards(task)
         try:
-            from x2i.store.torch_samples import TorchSamples
+            from x2i.store.torch_samples import TorchImages, TorchSamples
         except ModuleNotFoundError as error:
             raise missing_extra(error, "Dataset.to_torch") or error from error
+        if images:
+            return TorchImages(ImageRows(self, columns, where))
         return TorchSamples([shard.tar for shard in shards])
 
     def _made_shards(self, task: str | None) -> list[Shard]:

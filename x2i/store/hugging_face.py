@@ -1,4 +1,4 @@
-"""Training samples as a Hugging Face dataset in memory-mapped Arrow files of its own cache."""
+"""Training samples or images as a Hugging Face dataset in memory-mapped Arrow files of its own cache."""
 
 from __future__ import annotations
 
@@ -6,8 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from x2i.errors import missing_extra
+from x2i.store.image_rows import ImageRows
 from x2i.store.shards import Shard
+from x2i.tables import image_fields
+
+
+def hugging_face_images(rows: ImageRows) -> Any:
+    """Returns a `datasets.Dataset` of stored images. Raises UserError if `datasets` is not installed.
+
+    Hashes of 64 bits, which `datasets` cannot hold as numbers, are 16 hexadecimal digits.
+    """
+    try:
+        from datasets import Dataset, Features, Image
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, "Dataset.to_hf") or error from error
+    schema = rows.schema()
+    plain = pa.schema([field.with_type(pa.string()) if field.type == pa.uint64() else field for field in schema])
+    features = Features({**Features.from_arrow_schema(plain), **{name: Image() for name in image_fields(schema)}})
+    options = {"root": str(rows.dataset.root), "columns": tuple(rows.columns), "where": rows.where}
+    return Dataset.from_generator(_images, features=features, gen_kwargs={**options, "state": (tuple(rows.state()),)})
+
+
+def _images(root: str, columns: tuple[str, ...], where: str | None, state: object) -> Iterator[dict[str, Any]]:
+    from x2i.store.dataset import Dataset
+
+    rows = ImageRows(Dataset.open(root), columns, where)
+    hashes = [field.name for field in rows.schema() if field.type == pa.uint64()]
+    for row in rows.rows():
+        yield {**row, **{name: f"{row[name]:016x}" for name in hashes if row[name] is not None}}
 
 
 def hugging_face_dataset(shards: list[Shard]) -> Any:

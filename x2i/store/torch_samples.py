@@ -1,4 +1,4 @@
-"""Training samples as a torch dataset. Only `Dataset.to_torch` imports this module, which imports torch."""
+"""Training samples or images as a torch dataset. Only `Dataset.to_torch` imports this module, which imports torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from x2i.image import decode
+from x2i.store.image_rows import ImageRows
 from x2i.store.shards import Shard
 
 
@@ -34,6 +35,21 @@ class TorchSamples(IterableDataset):
                 *inputs, output = (_tensor(data) for data in shard.image_data(row))
                 words = {name: row[name] for name in ("key", "task", "instruction")}
                 yield {**words, "input_images": inputs, "output_image": output}
+
+
+class TorchImages(IterableDataset):
+    """Yields stored images as {"image": a uint8 RGB tensor (3, height, width), "key", "url", "text", ...}; each worker
+    of a DataLoader reads a part of them. Fields that hold images, such as a depth map, stay encoded.
+    """
+
+    def __init__(self, rows: ImageRows) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        for row in self.rows.rows(*((worker.id, worker.num_workers) if worker else (0, 1))):
+            yield {**row, "image": _tensor(row["image"]["bytes"])}
 
 
 def _tensor(data: bytes) -> torch.Tensor:

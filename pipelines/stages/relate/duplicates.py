@@ -28,9 +28,9 @@ class DuplicatesStage(RelationStage, Duplicates):
     preferred, then the larger ones; `--prefer` says otherwise. Nothing is deleted; leave duplicates out of shards with
     the selection "NOT duplicates.is_duplicate". `x2i semantic-dedup` compares embeddings instead.
 
-    Example: x2i dedup my-dataset --max-distance 6
+    x2i dedup my-dataset --max-distance 6
 
-    Example: x2i dedup my-dataset --prefer "quality.sharpness" --prefer "images.width * images.height"
+    x2i dedup my-dataset --prefer "quality.sharpness" --prefer "images.width * images.height"
     """
 
     name = Duplicates.spec.name

@@ -25,7 +25,7 @@ class SubjectEntitiesStage(RelationStage, SubjectEntities):
     three_entities_to_image cut the objects. Run `x2i detect` first, best with `--phrases-from captions`: then the words
     of the caption are tied to the pictures.
 
-    Example: x2i subject-entities my-dataset --most 2
+    x2i subject-entities my-dataset --most 2
     """
 
     name = SubjectEntities.spec.name

@@ -47,7 +47,7 @@ class SubjectFramesStage(ClipsStage, SubjectFrames):
     Writes the relation `subject_frames`: the objects as the last frame shows them in which all remain, and the base
     frame as the target. Crawl videos with a short `--frame-interval`, such as 0.5, and run `x2i detect` first.
 
-    Example: x2i subject-frames my-dataset --span 8
+    x2i subject-frames my-dataset --span 8
     """
 
     name = SubjectFrames.spec.name
@@ -80,7 +80,7 @@ class FramePairsStage(ClipsStage, FramePairs):
     Writes the relation `frame_pairs`. Where the column `entities` names an object that can be followed from one frame
     to the other, the row says how it moved, and the recipe frame_edit makes words of it.
 
-    Example: x2i frame-pairs my-dataset --span 3
+    x2i frame-pairs my-dataset --span 3
     """
 
     name = FramePairs.spec.name

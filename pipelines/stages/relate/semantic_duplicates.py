@@ -32,9 +32,9 @@ class SemanticDuplicatesStage(RelationStage, SemanticDuplicates):
     Writes the relation `semantic_duplicates`: for every image the one to keep in its place. Nothing is deleted; leave
     duplicates out of shards with the selection "NOT semantic_duplicates.is_duplicate".
 
-    Example: x2i semantic-dedup my-dataset --similarity 0.95
+    x2i semantic-dedup my-dataset --similarity 0.95
 
-    Example: x2i semantic-dedup my-dataset --prefer "quality.min_side >= 512" --prefer "aesthetic.score"
+    x2i semantic-dedup my-dataset --prefer "quality.min_side >= 512" --prefer "aesthetic.score"
     """
 
     name = SemanticDuplicates.spec.name

@@ -43,7 +43,7 @@ class SubjectsStage(RelationStage, SubjectPairs):
     near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. Run
     `x2i dedup` and `x2i embed` first.
 
-    Example: x2i subjects my-dataset --matcher classic:sift --neighbors 10
+    x2i subjects my-dataset --matcher classic:sift --neighbors 10
     """
 
     name = SubjectPairs.spec.name
