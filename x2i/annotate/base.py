@@ -116,6 +116,10 @@ class Annotation(ABC):
             self.name, self.title, self.made_by, schema, rows=self.rows, kept=self.kept, encodings=self.encodings
         )
 
+    def spec_of(self, annotator: Any) -> TableSpec:
+        """Returns the declaration of the table that a loaded annotator fills: `spec`, with sizes that only it knows."""
+        return self.spec()
+
     def config(self) -> dict[str, Any]:
         """Returns everything beside the images and `version` that decides the facts, as JSON values."""
         return {"annotation": self.name, **as_config(self)}
