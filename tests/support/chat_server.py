@@ -13,12 +13,15 @@ from aiohttp import web
 class ChatServer:
     """Speaks the OpenAI chat interface on loopback. script: what happens to the n-th request; then it answers.
 
-    Entries: an HTTP status; "stall", "hang up", "no json"; or a (text, finish_reason) pair to answer with.
+    seen: the requests in order; answered: those of them that got their answer.
+    Entries: an HTTP status; "stall", "hang up", "cut off", "no json"; ("busy", Retry-After); or a (text, finish_reason)
+    pair to answer with.
     """
 
     def __init__(self, script: list[Any] | None = None, seconds: float = 0.0) -> None:
         self.script, self.seconds = list(script or []), seconds
         self.seen: list[dict[str, Any]] = []
+        self.answered: list[dict[str, Any]] = []
         self.statuses: Counter[Any] = Counter()
         self.under_way = self.most_under_way = 0
 
@@ -54,11 +57,11 @@ class ChatServer:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            return await self._answer(request, self.script.pop(0) if self.script else None)
+            return await self._answer(request, document, self.script.pop(0) if self.script else None)
         finally:
             self.under_way -= 1
 
-    async def _answer(self, request: web.Request, what: Any) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, document: dict[str, Any], what: Any) -> web.StreamResponse:
         self.statuses[what if isinstance(what, (int, str)) else "answered"] += 1
         if isinstance(what, int):
             return web.Response(status=what, text="not now", headers={"Retry-After": "0"} if what == 429 else {})
@@ -66,9 +69,18 @@ class ChatServer:
             await asyncio.sleep(60)
         if what == "hang up":
             request.transport.close()
+        if what == "cut off":
+            head = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
+            await head.prepare(request)
+            await head.write(b'{"choices": [{"message": {"content": "A pic')
+            request.transport.close()
+            return head
+        if isinstance(what, tuple) and what[0] == "busy":
+            return web.Response(status=429, text="busy", headers={"Retry-After": what[1]})
         if what == "no json":
             return web.Response(text="<html>")
         await asyncio.sleep(self.seconds)
         text, finish = what if isinstance(what, tuple) else ("A picture of something", "stop")
+        self.answered.append(document)
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
         return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 40, "completion_tokens": 5}})

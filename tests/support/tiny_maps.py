@@ -106,3 +106,49 @@ def save_vitmatte(folder: Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     VitMatteImageProcessor().save_pretrained(folder)
     return folder
+
+
+def save_oneformer(folder: Path, seed: int = 0) -> Path:
+    """Saves a OneFormer with 5 classes, of some hundred thousand weights, with a byte-level CLIP tokenizer."""
+    import json
+
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import (
+        CLIPTokenizer,
+        OneFormerConfig,
+        OneFormerForUniversalSegmentation,
+        OneFormerImageProcessor,
+        OneFormerProcessor,
+        SwinConfig,
+    )
+
+    torch.manual_seed(seed)
+    backbone = SwinConfig(
+        image_size=64, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    config = OneFormerConfig(
+        backbone_config=backbone, num_queries=6, hidden_dim=32, conv_dim=32, mask_dim=32, encoder_feedforward_dim=32,
+        dim_feedforward=32, encoder_layers=1, decoder_layers=2, num_attention_heads=2, query_dec_layers=1,
+        text_encoder_width=16, text_encoder_context_length=24, text_encoder_num_layers=1,
+        text_encoder_vocab_size=len(words), text_encoder_proj_layers=1, text_encoder_n_ctx=4, task_seq_len=24,
+        max_seq_len=24, num_labels=5, is_training=False, common_stride=4,
+    )  # fmt: skip
+    model = OneFormerForUniversalSegmentation(config)
+    for name, parameter in model.named_parameters():
+        if "transformer_module" in name and parameter.dim() > 1:  # the library's own start gives every pixel one class
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=24)
+    classes = {str(n): {"name": f"class {n}", "isthing": n % 2} for n in range(5)}
+    (folder / "classes.json").write_text(json.dumps(classes))
+    images = OneFormerImageProcessor(
+        size=SQUARE, num_labels=5, repo_path=str(folder), class_info_file="classes.json", num_text=2
+    )
+    OneFormerProcessor(images, tokenizer, max_seq_length=24, task_seq_length=24).save_pretrained(folder)
+    return folder

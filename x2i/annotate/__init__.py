@@ -25,6 +25,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "faces": "x2i.annotate.faces:Faces",
         "text": "x2i.annotate.text:Text",
         "embeddings": "x2i.annotate.embeddings:Embeddings",
+        "entity_embeddings": "x2i.annotate.entity_embeddings:EntityEmbeddings",
         "depth": "x2i.annotate.depth:Depth",
         "normals": "x2i.annotate.normals:Normals",
         "pose": "x2i.annotate.pose:PoseMaps",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from x2i.models.backend import Backend
 from x2i.models.registry import Ability, backend, resolved
-from x2i.options import Option, as_config
+from x2i.options import Option, as_config, option_fields
 from x2i.reasons import Dropped
 from x2i.resources import Resources
 from x2i.settings import apply_overrides
@@ -121,6 +121,10 @@ class Annotation(ABC):
             self.name, self.title, self.made_by, schema, rows=self.rows, kept=self.kept, encodings=self.encodings
         )
 
+    def spec_of(self, annotator: Any) -> TableSpec:
+        """Returns the declaration of the table that a loaded annotator fills: `spec`, with sizes that only it knows."""
+        return self.spec()
+
     def config(self) -> dict[str, Any]:
         """Returns everything beside the images and `version` that decides the facts, as JSON values."""
         return {"annotation": self.name, **as_config(self)}
@@ -172,7 +176,10 @@ class ModelAnnotation(Annotation):
         first, *others = self.uses
         options = {name: self.set.get(name, {}) for name in others}
         options[first] = {key: value for key, value in self.set.items() if key not in others}
-        return {name: backend(ability, getattr(self, name), options[name]) for name, ability in self.uses.items()}
+        named = {name: getattr(self, name) for name in self.uses}
+        return {
+            name: backend(self.uses[name], text, options[name]) for name, text in named.items() if text or name == first
+        }
 
     @property
     def resources(self) -> Resources:
@@ -198,8 +205,20 @@ class ModelAnnotation(Annotation):
         )
 
     def config(self) -> dict[str, Any]:
-        revisions = {f"{name}_revision": resolved(found) for name, found in self.backends().items()}
-        return {**super().config(), **revisions}
+        backends = self.backends()
+        revisions = {f"{name}_revision": resolved(found) for name, found in backends.items()}
+        return {**super().config(), "set": self._deciding(backends), **revisions}
+
+    def _deciding(self, backends: Mapping[str, Backend]) -> dict[str, Any]:
+        """Returns `set` without the options that change no result, such as the batch size or a number of retries."""
+        first = next(iter(self.uses))
+        kept: dict[str, Any] = {}
+        for name, found in backends.items():
+            said = self.set if name == first else self.set.get(name, {})
+            decides = {option.name for option in option_fields(type(found)) if option.option.decides}
+            options = {key: value for key, value in said.items() if key in decides}
+            kept |= options if name == first else {name: options} if options else {}
+        return kept
 
     def fetch(self) -> None:
         for found in self.backends().values():

@@ -31,7 +31,9 @@ class Edges(ModelAnnotation):
     encodings: ClassVar[Mapping[str, str]] = {"edges": "8-bit gray PNG, white edges on black"}
     uses: ClassVar[Mapping[str, Ability]] = {"model": Ability.EDGE_DETECTOR}
 
-    model: Annotated[str, Option("classic:canny for thin edges, classic:xdog for thick strokes.")] = "classic:canny"
+    model: Annotated[
+        str, Option("classic:canny: thin edges; classic:xdog: thick strokes; hed:FILE, pidinet:FILE: soft contours.")
+    ] = "classic:canny"
 
     def load(self) -> Annotator:
         return EdgeWriter(self.backends()["model"].load())

@@ -64,11 +64,15 @@ class Caption:
 
 @dataclass(frozen=True)
 class Detection:
-    """One found object. score: in [0, 1], measured. phrase: what it is, None if the backend cannot say."""
+    """One found object. score: in [0, 1], measured. phrase: what it is, None if the backend cannot say.
+
+    mask_HW: of its image's size, True on the object; None if the backend finds boxes only.
+    """
 
     box: Box
     score: float
     phrase: str | None = None
+    mask_HW: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

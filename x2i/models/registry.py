@@ -71,11 +71,13 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.LANGUAGE_DETECTOR: {"py3langid": "x2i.models.langid.py3langid:Py3LangId"},
     Ability.PHRASE_EXTRACTOR: {
         "classic:noun-phrases": "x2i.models.classic.noun_phrases:NounPhrases",
+        "classic:tags": "x2i.models.classic.tags:Tags",
         "spacy": "x2i.models.spacy.noun_phrases:SpacyPhrases",
     },
     Ability.DETECTOR: {
         "classic:saliency": "x2i.models.classic.saliency:Saliency",
         "hf": "x2i.models.hf.detector:HfDetector",
+        "groundingdino-py": "x2i.models.groundingdino.detector:GroundingDino",
     },
     Ability.SEGMENTER: {
         "classic:grabcut": "x2i.models.classic.grabcut:GrabCut",
@@ -85,6 +87,9 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.EDGE_DETECTOR: {
         "classic:canny": "x2i.models.classic.canny:Canny",
         "classic:xdog": "x2i.models.classic.xdog:Xdog",
+        "hed": "x2i.models.edges.hed:Hed",
+        "pidinet": "x2i.models.edges.pidinet:PiDiNet",
+        "onnx": "x2i.models.onnx.edges:OnnxEdges",
     },
     Ability.NORMAL_ESTIMATOR: {"hf": "x2i.models.hf.normals:HfNormals"},
     Ability.POSE_ESTIMATOR: {"hf": "x2i.models.hf.pose:HfPose"},

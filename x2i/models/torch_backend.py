@@ -73,6 +73,19 @@ class HubBackend(TorchBackend):
                 self.model, revision=self.revision or None, ignore_patterns=ignored, local_files_only=HF_HUB_OFFLINE
             )
 
+    def network(self, kind: Any) -> Any:
+        """Returns the model that `kind` makes of these files, in the precision asked for, on the worker's device.
+
+        Raises UserError as `pretrained`, and if the files lack some of its weights, which would be random.
+        """
+        model, report = self.pretrained(kind, dtype=self.torch_dtype, use_safetensors=True, output_loading_info=True)
+        if missing := sorted(report["missing_keys"]):
+            raise UserError(
+                f"{self.model}: cannot be loaded as {kind.__name__}: {len(missing)} of its weights are not in the "
+                f"files, such as {', '.join(missing[:3])}"
+            )
+        return model.to(self.torch_device).eval()
+
     def pretrained(self, kind: Any, **options: Any) -> Any:
         """Returns `kind.from_pretrained(...)` of this model: safetensors only, no code of the repository's is run.
 

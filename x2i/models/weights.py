@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from x2i.errors import UserError
 
@@ -19,10 +21,36 @@ def digest_of(path: Path) -> str:
     files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in (*WEIGHT_SUFFIXES, ".json"))
     if not any(file.suffix in WEIGHT_SUFFIXES for file in files):
         raise UserError(f"{path}: no weights there (expected one of {', '.join(WEIGHT_SUFFIXES)})")
-    total = hashlib.sha256()
-    for file in files:
-        total.update(f"{file.name} {sha256_of_file(file)}\n".encode())
-    return total.hexdigest()
+    return digest_of_files(files)
+
+
+def digest_of_files(files: Sequence[Path]) -> str:
+    """Returns the sha256, in hex, over the names and digests of those of `files` that are there."""
+    lines = [f"{file.name} {sha256_of_file(file)}\n" for file in files if file.is_file()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_state(path: Path, key: str = "") -> dict[str, Any]:
+    """Returns the tensors of a .safetensors or torch file by name; the latter is read with weights_only=True.
+
+    key: where a torch file holds them, if not at its top. Raises UserError if the file is missing or holds no tensors.
+    """
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        read = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as tensors: {type(error).__name__}: {error}") from error
+    state = read.get(key, read) if isinstance(read, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{path}: cannot be read as tensors: it holds other things too")
+    return state
 
 
 def sha256_of_file(path: Path) -> str:

@@ -53,6 +53,33 @@ class Halves(Backend):
         return [[cut(image, box) for box in found] for image, found in zip(images, boxes)]
 
 
+@dataclass(frozen=True)
+class Outlines(Backend):
+    """Finds each phrase, the first one with a mask of its own."""
+
+    title: ClassVar[str] = "A detector that gives a mask"
+    needs_phrases: ClassVar[bool] = True
+
+    def detect(self, images, phrases):
+        mask_HW = np.zeros((100, 100), bool)
+        mask_HW[50:55, 10:20] = True
+        return [
+            [Detection(LEFT, 0.9, words[0], mask_HW), *(Detection(RIGHT, 0.8, word) for word in words[1:])]
+            for words in phrases
+        ]
+
+
+@dataclass(frozen=True)
+class Tagger(Backend):
+    """Calls everything a cat, and half as likely a dog."""
+
+    title: ClassVar[str] = "A classifier of one mind"
+    labels: ClassVar[tuple[str, ...]] = ("dog", "tabby, tabby cat", "bird")
+
+    def classify(self, images):
+        return np.tile(np.array([0.3, 0.6, 0.1], np.float32), (len(images), 1))
+
+
 def rows(entities, caption=None):
     image = StoredImage("k", {}, {"captions": [{"caption": caption}]}, np.full((100, 100, 3), 127, np.uint8))
     (verdict,) = entities.load().annotate([image])
@@ -91,6 +118,47 @@ def test_the_worse_of_two_boxes_of_one_phrase_goes_unless_the_overlap_is_allowed
 def test_an_image_whose_caption_names_nothing_has_no_entities():
     assert rows(made(phrases_from="captions"), None) == Dropped(Reason.NO_ENTITY)
     assert rows(made(phrases_from="captions"), "Photo") == Dropped(Reason.NO_ENTITY)
+
+
+def test_a_tagger_names_what_is_looked_for_beside_the_users_phrases():
+    tagged = {"tagger": f"{HERE}:Tagger", "least_tag": 0.2}
+    assert [row["label"] for row in rows(made(**tagged))] == ["tabby", "tabby", "dog"]
+    assert [row["label"] for row in rows(made(**tagged, most_tags=1, phrases=("lamp",)))] == ["lamp", "lamp", "tabby"]
+    made(**tagged).config()  # it needs no other phrases
+    assert made(**tagged).stamp()["tagger"] == f"{HERE}:Tagger"
+
+
+def test_a_list_of_tags_is_a_caption_too():
+    entities = made(phrases_from="captions", extractor="classic:tags")
+    found = rows(entities, "Red car, street lamp\n3. Tree")
+    assert [row["label"] for row in found] == ["red car", "red car", "street lamp", "tree"]
+
+
+def test_the_masks_of_a_detector_are_kept_and_the_segmenter_cuts_the_others():
+    entities = Entities(model=f"{HERE}:Outlines", segmenter=f"{HERE}:Halves", phrases=("lamp", "cup"))
+    lamp, cup = rows(entities)
+    assert decode_mask(lamp["mask_counts"], 100, 100).sum() == 50
+    assert lamp["mask_score"] is None
+    assert decode_mask(cup["mask_counts"], 100, 100).sum() == 300
+    assert cup["mask_score"] == 0.75
+
+
+def test_without_a_segmenter_there_are_boxes_and_the_masks_of_the_detector():
+    entities = Entities(model=f"{HERE}:Outlines", segmenter="", phrases=("lamp", "cup"))
+    lamp, cup = rows(entities)
+    assert decode_mask(lamp["mask_counts"], 100, 100).sum() == 50
+    assert cup["mask_counts"] is None
+    assert cup["area_share"] == pytest.approx(0.06)
+    assert "segmenter" not in entities.stamp()
+    assert "segmenter" in entities.spec().schema.names
+
+
+def test_options_that_change_no_result_are_no_part_of_the_fingerprint():
+    plain = Entities(model="hf:x", phrases=("lamp",), set={"threshold": 0.5})
+    more = Entities(model="hf:x", phrases=("lamp",), set={"threshold": 0.5, "batch": 3, "device": "cpu"})
+    other = Entities(model="hf:x", phrases=("lamp",), set={"threshold": 0.4})
+    assert plain._deciding(plain.backends()) == more._deciding(more.backends()) == {"threshold": 0.5}
+    assert other._deciding(other.backends()) == {"threshold": 0.4}
 
 
 def test_a_detector_that_needs_phrases_says_so_before_it_runs():

@@ -27,7 +27,7 @@ def trimap(image):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("hf")
-    names = ("normals", "vitpose", "segformer", "mask2former", "vitmatte")
+    names = ("normals", "vitpose", "segformer", "mask2former", "oneformer", "vitmatte")
     return {name: getattr(tiny_maps, f"save_{name}")(root / name) for name in names}
 
 
@@ -76,6 +76,19 @@ def test_classes_are_what_the_library_finds(folders, name, kind):
     assert len(segmenter.labels) == (150 if name == "segformer" else 5)
 
 
+def test_classes_of_a_model_that_is_told_its_task_are_what_the_library_finds(folders):
+    segmenter = load(Ability.SEMANTIC_SEGMENTER, f"hf:{folders['oneformer']}")
+    processor = transformers.OneFormerProcessor.from_pretrained(folders["oneformer"])
+    inputs = processor(images=COFFEE, task_inputs=["semantic"], return_tensors="pt")
+    model = transformers.OneFormerForUniversalSegmentation.from_pretrained(folders["oneformer"])
+    with torch.no_grad():
+        outputs = model(**inputs)
+    expected = processor.post_process_semantic_segmentation(outputs, target_sizes=[COFFEE.shape[:2]])[0]
+    found_HW = segmenter.classes([COFFEE])[0]
+    assert np.array_equal(found_HW, expected.numpy())
+    assert len(np.unique(found_HW)) > 1
+
+
 def test_mattes_are_what_the_library_estimates(folders):
     found_HW = load(Ability.MATTER, f"hf:{folders['vitmatte']}").alphas([COFFEE], [trimap(COFFEE)])[0]
     _, outputs = direct(folders["vitmatte"], transformers.VitMatteForImageMatting, trimaps=trimap(COFFEE))
@@ -93,7 +106,7 @@ def test_a_batch_of_several_sizes_is_as_its_images_alone(folders):
     matter = load(Ability.MATTER, f"hf:{folders['vitmatte']}")
     for image, levels, alone in zip(images, trimaps, matter.alphas(images, trimaps)):
         assert np.abs(matter.alphas([image], [levels])[0] - alone).max() < 1e-4
-    for name in ("segformer", "mask2former"):
+    for name in ("segformer", "mask2former", "oneformer"):
         segmenter = load(Ability.SEMANTIC_SEGMENTER, f"hf:{folders[name]}")
         for image, alone in zip(images, segmenter.classes(images)):
             assert (segmenter.classes([image])[0] != alone).mean() < 1e-3

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tests.support.photographs import photograph
 from x2i.errors import RunError, UserError
 from x2i.models.abilities import Caption, PageText
 from x2i.models.openai import client
+from x2i.models.openai.client import seconds_to_wait
 from x2i.models.registry import Ability, backend, load
 from x2i.reasons import Dropped, Reason
 
@@ -41,12 +45,29 @@ def test_every_image_gets_its_own_answer_and_its_tokens(tmp_path):
     assert len({json.dumps(request) for request in server.seen}) == 6
 
 
-@pytest.mark.parametrize("trouble", [429, 500, 503, "hang up", "no json"])
+@pytest.mark.parametrize("trouble", [429, 500, 503, "hang up", "cut off", "no json"])
 def test_a_passing_failure_is_tried_again(tmp_path, trouble):
     with ChatServer([trouble, trouble]) as server:
         (found,) = ask(server, tmp_path)
     assert isinstance(found, Caption)
     assert server.statuses[trouble] == 2
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_says(tmp_path):
+    with ChatServer([("busy", "1")]) as server:
+        started = time.monotonic()
+        (found,) = ask(server, tmp_path)
+    assert isinstance(found, Caption)
+    assert 1 <= time.monotonic() - started < 5
+
+
+def test_the_time_to_wait_is_a_number_of_seconds_or_a_date():
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert 50 < seconds_to_wait(in_a_minute) <= 60
+    assert seconds_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert seconds_to_wait("7") == 7
+    assert seconds_to_wait("86400") == 600
+    assert seconds_to_wait("") == seconds_to_wait("soon") == 0
 
 
 def test_a_server_that_stalls_is_given_up_after_the_timeout(tmp_path):

@@ -20,10 +20,8 @@ class HfCaptioner(HubBackend, Question):
 
     def load(self) -> Captioner:
         transformers = self.require("transformers")
-        model = self.pretrained(
-            transformers.AutoModelForImageTextToText, dtype=self.torch_dtype, use_safetensors=True
-        ).to(self.torch_device)
-        return LoadedCaptioner(self, model.eval(), self.pretrained(transformers.AutoProcessor))
+        model = self.network(transformers.AutoModelForImageTextToText)
+        return LoadedCaptioner(self, model, self.pretrained(transformers.AutoProcessor))
 
 
 class LoadedCaptioner:

@@ -21,10 +21,8 @@ class HfClassifier(HubBackend):
 
     def load(self) -> ImageClassifier:
         transformers = self.require("transformers")
-        model = self.pretrained(
-            transformers.AutoModelForImageClassification, dtype=self.torch_dtype, use_safetensors=True
-        ).to(self.torch_device)
-        return LoadedClassifier(model.eval(), self.pretrained(transformers.AutoImageProcessor))
+        model = self.network(transformers.AutoModelForImageClassification)
+        return LoadedClassifier(model, self.pretrained(transformers.AutoImageProcessor))
 
 
 class LoadedClassifier:

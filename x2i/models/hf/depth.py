@@ -25,10 +25,8 @@ class HfDepth(HubBackend):
 
     def load(self) -> DepthEstimator:
         transformers = self.require("transformers")
-        model = self.pretrained(
-            transformers.AutoModelForDepthEstimation, dtype=self.torch_dtype, use_safetensors=True
-        ).to(self.torch_device)
-        return LoadedDepth(model.eval(), self.pretrained(transformers.AutoImageProcessor))
+        model = self.network(transformers.AutoModelForDepthEstimation)
+        return LoadedDepth(model, self.pretrained(transformers.AutoImageProcessor))
 
 
 class LoadedDepth:

@@ -1,4 +1,4 @@
-"""`hf:MODEL` objects: Grounding DINO, MM-Grounding-DINO, OWLv2 and OWL-ViT, which look for phrases."""
+"""`hf:MODEL` objects: Grounding DINO, MM-Grounding-DINO, OWLv2, OWL-ViT and SAM3, which look for phrases."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
-
 from x2i.errors import UserError
-from x2i.models.abilities import Box, Detection, Detector, RgbImage
-from x2i.models.hf.batches import alike, on_model
+from x2i.models.abilities import Detection, Detector, RgbImage
+from x2i.models.hf.batches import on_model
+from x2i.models.hf.sam3 import SAM3, LoadedSam3
+from x2i.models.phrase_boxes import PhraseDetector, detections, phrase_of_each_box, prompt_phrases
 from x2i.models.torch_backend import HubBackend
 from x2i.options import Option
 
@@ -20,9 +20,9 @@ A_QUERY_EACH = ("owlv2", "owlvit")
 
 @dataclass(frozen=True)
 class HfDetector(HubBackend):
-    """Zero-shot detection by transformers' AutoModelForZeroShotObjectDetection and the model's own processor."""
+    """Zero-shot detection by transformers and the model's own processor. SAM3 gives each object its mask as well."""
 
-    title: ClassVar[str] = "Objects by phrase: Grounding DINO, MM-Grounding-DINO, OWLv2, OWL-ViT"
+    title: ClassVar[str] = "Objects by phrase: Grounding DINO, MM-Grounding-DINO, OWLv2, OWL-ViT, SAM3 in transformers"
     needs_phrases: ClassVar[bool] = True
 
     threshold: Annotated[
@@ -31,41 +31,30 @@ class HfDetector(HubBackend):
 
     def load(self) -> Detector:
         transformers = self.require("transformers")
+        if self.pretrained(transformers.AutoConfig).model_type in SAM3:
+            model = self.network(transformers.Sam3Model)
+            processor = self.pretrained(transformers.Sam3Processor)
+            return LoadedSam3(model, processor, self.threshold)
         kind = transformers.AutoModelForZeroShotObjectDetection
-        model = self.pretrained(kind, dtype=self.torch_dtype, use_safetensors=True).to(self.torch_device).eval()
+        model = self.network(kind)
         known = dict.fromkeys(ONE_PROMPT, PromptDetector) | dict.fromkeys(A_QUERY_EACH, QueryDetector)
         if model.config.model_type not in known:
-            raise UserError(f"{self.model}: a {model.config.model_type}; expected one of {', '.join(known)}")
+            raise UserError(f"{self.model}: a {model.config.model_type}; expected one of {', '.join((*known, *SAM3))}")
         return known[model.config.model_type](model, self.pretrained(transformers.AutoProcessor), self.threshold)
 
 
-class PhraseDetector:
-    """Images of one size and one number of phrases go through together."""
-
+class LoadedDetector(PhraseDetector):
     def __init__(self, model: Any, processor: Any, threshold: float) -> None:
         self._model, self._processor, self._threshold = model, processor, threshold
 
-    def detect(self, images: Sequence[RgbImage], phrases: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Returns what was found of each image's phrases, best score first; nothing where there are no phrases."""
-        found: list[list[Detection]] = [[] for _ in images]
-        for group in alike(len(images), lambda n: (images[n].shape, len(phrases[n]))):
-            if phrases[group[0]]:
-                batch = [images[n] for n in group], [list(phrases[n]) for n in group]
-                for number, detections in zip(group, self._detect(*batch), strict=True):
-                    found[number] = sorted(detections, key=lambda detection: -detection.score)
-        return found
 
-    def _detect(self, images: list[RgbImage], phrases: list[list[str]]) -> list[list[Detection]]:
-        raise NotImplementedError
-
-
-class PromptDetector(PhraseDetector):
+class PromptDetector(LoadedDetector):
     """Grounding DINO reads all phrases as one prompt, "red car. tree.", and scores each box for each token of it."""
 
     def _detect(self, images: list[RgbImage], phrases: list[list[str]]) -> list[list[Detection]]:
         import torch
 
-        asked = [[phrase.lower().replace(".", " ").strip() for phrase in of_image] for of_image in phrases]
+        asked = [prompt_phrases(of_image) for of_image in phrases]
         inputs = self._processor(images=images, text=asked, padding=True, return_tensors="pt")
         with torch.inference_mode():
             outputs = self._model(**on_model(inputs, self._model))
@@ -78,29 +67,13 @@ class PromptDetector(PhraseDetector):
         for n, result in enumerate(results):
             scores_QT = outputs.logits[n].sigmoid()
             kept_QT = scores_QT[scores_QT.max(dim=1).values > self._threshold]
-            best_Q = self._best_phrases(kept_QT, inputs["input_ids"][n], len(phrases[n]))
+            tokens_T, tokenizer = inputs["input_ids"][n], self._processor.tokenizer
+            best_Q = phrase_of_each_box(kept_QT, tokens_T, tokenizer, len(phrases[n]))
             found.append(_detections(images[n], result, [phrases[n][best] for best in best_Q]))
         return found
 
-    def _best_phrases(self, scores_QT: Any, tokens_T: Any, count: int) -> list[int]:
-        """Returns for each box the number of the phrase that holds its best token."""
-        import torch
 
-        stop = self._processor.tokenizer.convert_tokens_to_ids(".")
-        after_T = (tokens_T == stop).cumsum(dim=0)
-        owner_T = after_T - (tokens_T == stop).long()  # a phrase owns the stop behind it
-        special_T = torch.isin(tokens_T, torch.tensor(self._processor.tokenizer.all_special_ids))
-        scores_QP = torch.stack(
-            [
-                scores_QT[:, : len(owner_T)].masked_fill(((owner_T != k) | special_T).to(scores_QT.device), -1).amax(1)
-                for k in range(count)
-            ],
-            dim=1,
-        )
-        return list(scores_QP.argmax(dim=1).tolist())
-
-
-class QueryDetector(PhraseDetector):
+class QueryDetector(LoadedDetector):
     """OWLv2 embeds each phrase alone and compares boxes with it."""
 
     def _detect(self, images: list[RgbImage], phrases: list[list[str]]) -> list[list[Detection]]:
@@ -119,12 +92,4 @@ class QueryDetector(PhraseDetector):
 
 
 def _detections(image: RgbImage, result: dict[str, Any], phrases: Sequence[str]) -> list[Detection]:
-    boxes, scores = result["boxes"].cpu().numpy(), result["scores"].tolist()
-    height, width = image.shape[:2]
-    found = []
-    for box, score, phrase in zip(boxes, scores, phrases, strict=True):
-        x0, y0 = (int(v) for v in np.floor(np.clip(box[:2], 0, (width, height))))
-        x1, y1 = (int(v) for v in np.ceil(np.clip(box[2:], 0, (width, height))))
-        if x0 < x1 and y0 < y1:
-            found.append(Detection(Box(x0, y0, x1, y1), float(score), phrase))
-    return found
+    return detections(image, result["boxes"].cpu().numpy(), result["scores"].tolist(), phrases)

@@ -69,8 +69,8 @@ class LoadedScorer:
 def _loaded(backend: HubBackend) -> tuple[Any, Any]:
     """Returns (model, image processor)."""
     transformers = backend.require("transformers")
-    model = backend.pretrained(transformers.AutoModel, dtype=backend.torch_dtype, use_safetensors=True)
-    return model.to(backend.torch_device).eval(), backend.pretrained(transformers.AutoImageProcessor)
+    model = backend.network(transformers.AutoModel)
+    return model, backend.pretrained(transformers.AutoImageProcessor)
 
 
 def _image_features(model: Any, processor: Any, images: Sequence[RgbImage]) -> Any:

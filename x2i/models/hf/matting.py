@@ -24,10 +24,10 @@ class HfMatting(HubBackend):
     def load(self) -> Matter:
         transformers = self.require("transformers")
         kind = transformers.AutoModelForImageMatting
-        model = self.pretrained(kind, dtype=self.torch_dtype, use_safetensors=True)
+        model = self.network(kind)
         if model.config.model_type != "vitmatte":
             raise UserError(f"{self.model}: a {model.config.model_type}; expected a vitmatte, which refines trimaps")
-        return LoadedMatting(model.to(self.torch_device).eval(), self.pretrained(transformers.AutoImageProcessor))
+        return LoadedMatting(model, self.pretrained(transformers.AutoImageProcessor))
 
 
 class LoadedMatting:

@@ -23,10 +23,8 @@ class HfNormals(HubBackend):
 
     def load(self) -> NormalEstimator:
         transformers = self.require("transformers")
-        model = self.pretrained(
-            transformers.AutoModelForNormalEstimation, dtype=self.torch_dtype, use_safetensors=True
-        ).to(self.torch_device)
-        return LoadedNormals(model.eval(), self.pretrained(transformers.AutoImageProcessor))
+        model = self.network(transformers.AutoModelForNormalEstimation)
+        return LoadedNormals(model, self.pretrained(transformers.AutoImageProcessor))
 
 
 class LoadedNormals:

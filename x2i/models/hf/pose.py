@@ -26,12 +26,10 @@ class HfPose(HubBackend):
     def load(self) -> PoseEstimator:
         transformers = self.require("transformers")
         kind = transformers.AutoModelForPoseEstimation
-        model = self.pretrained(kind, dtype=self.torch_dtype, use_safetensors=True)
+        model = self.network(kind)
         if model.config.model_type != "vitpose":
             raise UserError(f"{self.model}: a {model.config.model_type}; expected a vitpose")
-        return LoadedPose(
-            model.to(self.torch_device).eval(), self.pretrained(transformers.AutoImageProcessor), self.expert
-        )
+        return LoadedPose(model, self.pretrained(transformers.AutoImageProcessor), self.expert)
 
 
 class LoadedPose:

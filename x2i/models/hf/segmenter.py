@@ -1,4 +1,4 @@
-"""`hf:MODEL` masks from boxes: SAM, SAM2, SAM-HQ and EdgeTAM."""
+"""`hf:MODEL` masks from boxes: SAM, SAM2, SAM3, SAM-HQ and EdgeTAM."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from x2i.models.torch_backend import HubBackend
 class HfSegmenter(HubBackend):
     """Mask generation by transformers' AutoModelForMaskGeneration and the model's own processor: one mask a box."""
 
-    title: ClassVar[str] = "Masks from boxes: SAM, SAM2 and their like in transformers"
+    title: ClassVar[str] = "Masks from boxes: SAM, SAM2, SAM3 and their like in transformers"
 
     def load(self) -> Segmenter:
         transformers = self.require("transformers")
-        model = self.pretrained(
-            transformers.AutoModelForMaskGeneration, dtype=self.torch_dtype, use_safetensors=True
-        ).to(self.torch_device)
-        return LoadedSegmenter(model.eval(), self.pretrained(transformers.AutoProcessor))
+        model = self.network(transformers.AutoModelForMaskGeneration)
+        # The published SAM3 is a model for films, whose own processor takes no boxes of images.
+        of_sam3 = isinstance(model, transformers.Sam3TrackerModel)
+        processor = transformers.Sam3TrackerProcessor if of_sam3 else transformers.AutoProcessor
+        return LoadedSegmenter(model, self.pretrained(processor))
 
 
 class LoadedSegmenter:

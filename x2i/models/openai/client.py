@@ -15,6 +15,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+LONGEST_WAIT = 600.0
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 REFUSES_EVERYTHING = frozenset({401, 403, 404})
 
@@ -105,7 +108,7 @@ class ChatClient:
                         break
                     if response.status not in PASSING:
                         raise RequestRefusedError(problem)
-                    wait = _seconds(response.headers.get("Retry-After", ""))
+                    wait = seconds_to_wait(response.headers.get("Retry-After", ""))
             except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, IndexError, TypeError) as error:
                 problem = f"{type(error).__name__}: {error}"
             await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.0)))
@@ -132,6 +135,12 @@ def _parse(document: Mapping[str, Any]) -> Answer:
     return Answer(str(choice["message"]["content"] or ""), str(choice.get("finish_reason") or "stop"), *tokens)
 
 
-def _seconds(text: str) -> float:
-    """Returns what a Retry-After header says, in seconds; 0 for none, or for a date."""
-    return min(float(text), 600.0) if text.isdigit() else 0.0
+def seconds_to_wait(retry_after: str) -> float:
+    """Returns what a Retry-After header says, a number of seconds or a date, as 0 to 600 seconds; 0 for no header."""
+    text = retry_after.strip()
+    if not text.isdigit():
+        try:
+            text = str((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+        except (TypeError, ValueError):  # no date, or one without a time zone
+            return 0.0
+    return min(max(float(text), 0.0), LONGEST_WAIT)

@@ -69,9 +69,12 @@ def write_table(path: Path, table: pa.Table, durable: bool = True, row_group: in
 
     row_group: rows of a row group.
     """
-    with atomic_file(path, durable) as stream, pq.ParquetWriter(stream, table.schema, **_PARQUET) as writer:
+    # Parquet knows no lists of a fixed size: a copy of the schema in Arrow's own format says that they are.
+    store_schema = any(pa.types.is_fixed_size_list(field.type) for field in table.schema)
+    options = {**_PARQUET, "store_schema": store_schema}
+    with atomic_file(path, durable) as stream, pq.ParquetWriter(stream, table.schema, **options) as writer:
         writer.write_table(table, row_group_size=row_group)
-        if table.schema.metadata:  # it is written of itself only with a copy of the schema in Arrow's own format
+        if table.schema.metadata and not store_schema:  # with that copy it is written of itself
             writer.add_key_value_metadata(table.schema.metadata)
 
 

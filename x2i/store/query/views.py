@@ -27,7 +27,7 @@ from x2i.store.commits import list_commits, list_stages
 from x2i.store.files.cache import local_copy
 from x2i.store.query.predicates import check_predicate, refused
 from x2i.store.stages import table_of
-from x2i.tables import TableSpec
+from x2i.tables import TableSpec, without_half_floats
 
 if TYPE_CHECKING:
     import duckdb
@@ -134,6 +134,7 @@ def connect(
     """
     import duckdb
     import pyarrow.dataset
+    import pyarrow.parquet
 
     if IMAGES not in views:
         raise UserError(f"{dataset.root}: no images yet: run `x2i crawl` or `x2i import` first")
@@ -142,7 +143,9 @@ def connect(
         raise UserError(f"{dataset.root}: {absent}")
     connection = duckdb.connect(":memory:")
     for name, view in views.items():
-        rows = pyarrow.dataset.dataset([local_copy(file) for file in view.files], format="parquet")
+        files = [local_copy(file) for file in view.files]
+        schema = without_half_floats(pyarrow.parquet.read_schema(files[0]))
+        rows = pyarrow.dataset.dataset(files, format="parquet", schema=schema)
         connection.register(_ATTEMPTS if name == IMAGES else name, rows)
     connection.execute(f"CREATE VIEW {IMAGES} AS SELECT * FROM {_ATTEMPTS} WHERE status = 'ok'")
     connection.execute("SET enable_progress_bar = false")

@@ -1,0 +1,1 @@
+"""Backends that draw edges by a network whose weights the user has as a file."""
