@@ -1,12 +1,14 @@
 """What every stage costs on one core: images per CPU second, and bytes written, from real photographs.
 
-    python benchmarks/stages.py [--photos FOLDER] [--images 240] [--update x2i/rates.yaml]
+    python benchmarks/stages.py [--photos FOLDER] [--images 240] [--update x2i/rates.yaml] [--only filter]
 
 Three datasets are built through the real commands with the inline executor: small photographs stored small, large ones
 stored small, and large ones stored large. CPU time of each command is measured (user and system, its children
 included), less the CPU time of the same command on a dataset of FEW photographs, which is imports and start-up. So
 other programs on the machine disturb little. A cost of the form `fixed + a * source megapixels + b * stored megapixels`
 is fitted to the three. Photographs come from a web server on loopback, in another process.
+
+--only measures the crawl and these stages, and leaves the other rates in the file as they are.
 
 Without --photos, the photographs that scikit-image brings along are cut, turned in their light and scaled.
 """
@@ -34,6 +36,7 @@ import numpy as np
 import yaml
 
 from x2i import relate
+from x2i.annotate import ANNOTATIONS
 from x2i.image import decode, encode
 from x2i.seeding import generator
 from x2i.store import Dataset
@@ -47,11 +50,26 @@ STAGES = {
     "detect": ["detect"],
     "embed": ["embed"],
     "subjects": ["subjects"],
+    "annotate-nsfw": ["filter", "--score", "nsfw"],
+    "annotate-faces": ["annotate", "faces"],
+    "annotate-text": ["annotate", "text"],
 }
+"""Stage -> its command. What is called annotate-NAME is made where it is asked for, and counted so by `x2i plan`."""
 FEW = 6
 PARTITION = 20
-DETECTED = 60  # finding and cutting out objects is dear: a part of the images tells its cost
-COLUMNS = {"filter": "quality", "caption": "captions", "detect": "entities", "embed": "embeddings*"}
+DETECTED = 60
+DEAR = ("detect", "annotate-text")
+"""Finding objects and reading text is dear: a part of the images, DETECTED, tells the cost."""
+SCORES = tuple(name for name in ANNOTATIONS if ANNOTATIONS.get(name).by_default)
+COLUMNS = {
+    "filter": SCORES,
+    "caption": ("captions",),
+    "detect": ("entities",),
+    "embed": ("embeddings*",),
+    "annotate-nsfw": ("nsfw",),
+    "annotate-faces": ("faces",),
+    "annotate-text": ("text",),
+}
 RELATIONS = {kind.spec.made_by: kind for kind in map(relate.RELATIONS.get, relate.RELATIONS)}
 
 
@@ -82,21 +100,25 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=240)
     parser.add_argument("--update", type=Path, help="write the rates to this file, for `x2i plan`")
     parser.add_argument("--machine", default="", help="a line that describes the machine, for the file")
+    parser.add_argument("--only", default="", help="measure only these stages, separated by commas, and the crawl")
     options = parser.parse_args()
+    only = frozenset(filter(None, options.only.split(",")))
     measured: dict[str, list[Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="x2i-rates-") as folder:
         write_photographs(Path(folder) / "warm" / "web", options.photos, FEW, 0.4)
-        list(measure(Path(folder) / "warm", 512))  # bytecode is compiled, files are in memory: counted nowhere
+        list(measure(Path(folder) / "warm", 512, only))  # bytecode is compiled, files are in memory: counted nowhere
         for name, (megapixels, side) in CASES.items():
             place = Path(folder) / name.replace(" ", "-")
             write_photographs(place / "few" / "web", options.photos, FEW, megapixels)
             write_photographs(place / "many" / "web", options.photos, options.images, megapixels)
-            few = {found.stage: found for found in measure(place / "few", side)}
-            for whole in measure(place / "many", side):
+            few = {found.stage: found for found in measure(place / "few", side, only)}
+            for whole in measure(place / "many", side, only):
                 found = beyond(whole, few[whole.stage])
                 measured.setdefault(found.stage, []).append(found)
                 print(json.dumps({"case": name, **vars(found), "images_per_core_second": rate(found)}), flush=True)
     document = rates(measured, options.machine or describe_machine(), options.images)
+    if only and options.update:
+        document = joined(yaml.safe_load(options.update.read_text(encoding="utf-8")), document, only)
     print(yaml.safe_dump(document, sort_keys=False))
     if options.update:
         options.update.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
@@ -126,8 +148,22 @@ def beyond(many: Measured, few: Measured) -> Measured:
     return replace(many, items=max(1, many.items - few.items), cpu_seconds=seconds)
 
 
-def measure(place: Path, side: int) -> Iterator[Measured]:
-    """Builds a dataset of the photographs in `place`/web through every stage, and yields what each took."""
+def joined(before: dict[str, Any], now: dict[str, Any], only: frozenset[str]) -> dict[str, Any]:
+    """Returns the rates of `before` with those of the stages `only` as they were measured now, and where and when."""
+    order = [*STAGES, *before["stages"]]
+    stages = before["stages"] | {name: entry for name, entry in now["stages"].items() if name in only}
+    names = ", ".join(sorted(only))
+    return {
+        **before,
+        "machine": f"{before['machine']}; {names}: {now['machine']}",
+        "command": f"{before['command']}; {now['command']} --only {','.join(sorted(only))}",
+        "measured": f"{before['measured']}; {names}: {now['measured']}",
+        "stages": dict(sorted(stages.items(), key=lambda entry: (entry[0] != "crawl", order.index(entry[0])))),
+    }
+
+
+def measure(place: Path, side: int, only: frozenset[str] = frozenset()) -> Iterator[Measured]:
+    """Builds a dataset of the photographs in `place`/web through the stages, and yields what each took."""
     from x2i.recipes import RECIPES, make_recipe
     from x2i.recipes.plan import missing_tables
 
@@ -154,13 +190,16 @@ def measure(place: Path, side: int) -> Iterator[Measured]:
     crawled = found("crawl", count, seconds, column["data_size"].sum() + written(data, "images/*.parquet"))
     yield replace(crawled, bytes_in=sent)
     for stage, arguments in STAGES.items():
-        limit = ["--limit", str(DETECTED // PARTITION)] if stage == "detect" else []
+        if only and stage not in only:
+            continue
+        limit = ["--limit", str(DETECTED // PARTITION)] if stage in DEAR else []
         seconds = cpu_seconds([*arguments, str(data), *limit])
-        out = written(
-            data, f"columns/{COLUMNS[stage]}/*" if stage in COLUMNS else f"relations/{RELATIONS[stage].spec.name}.*"
-        )
+        if stage in COLUMNS:
+            out = sum(written(data, f"columns/{column}/*") for column in COLUMNS[stage])
+        else:
+            out = written(data, f"relations/{RELATIONS[stage].spec.name}.*")
         yield found(stage, min(count, DETECTED) if limit else count, seconds, out)
-    for name in RECIPES:
+    for name in RECIPES if not only else ():
         recipe = make_recipe(name)
         if missing_tables(Dataset.open(data), recipe) is not None:
             continue

@@ -16,6 +16,8 @@ HEIGHT_TO_WIDTH = 3 / 4
 PAIRED = "subjects"
 """The family whose number of samples depends on how many images show one subject, which no benchmark can know."""
 MATERIALIZE = "materialize-"
+ANNOTATE = "annotate-"
+"""Stages of annotations that a build makes only where it asks for them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Build:
     cores: of all machines together. mbps: of the line, in megabits a second. tasks: whose samples are made.
     pairs_per_image: pairs of one subject for each stored image. max_samples: of every task, None means all.
     file_bytes: of an image as fetched, on average; None takes what the benchmark's photographs had by megapixel.
+    annotations: those made beside the ones that every build has, such as "faces".
     """
 
     images: int
@@ -77,6 +80,7 @@ class Build:
     pairs_per_image: float = 0.02
     max_samples: int | None = None
     file_bytes: float | None = None
+    annotations: tuple[str, ...] = ()
 
     @property
     def kept_images(self) -> float:
@@ -121,9 +125,14 @@ def load_rates(path: Path = RATES_FILE) -> Rates:
 def estimate(build: Build, rates: Rates) -> list[StageCost]:
     """Returns the cost of every stage, in the order in which they run, then of the recipes: those asked for, or all.
 
-    Raises UserError for a task that is no recipe's.
+    Raises UserError for a task that is no recipe's, and for an annotation without a rate.
     """
-    costs = [_cost(build, rate, 1.0) for name, rate in rates.stages.items() if not name.startswith(MATERIALIZE)]
+    asked = [f"{ANNOTATE}{name}" for name in build.annotations]
+    measured = [name.removeprefix(ANNOTATE) for name in rates.stages if name.startswith(ANNOTATE)]
+    if unknown := sorted(set(build.annotations) - set(measured)):
+        raise UserError(f"annotation {unknown[0]!r}: no rate was measured; there are: {', '.join(measured) or 'none'}")
+    always = [name for name in rates.stages if not name.startswith((MATERIALIZE, ANNOTATE))]
+    costs = [_cost(build, rates.stages[name], 1.0) for name in [*always, *asked]]
     for task in build.tasks or RECIPES:
         rate = rates.of_recipe(task)
         per_image = rate.samples_per_image if rate.samples_per_image is not None else 1.0

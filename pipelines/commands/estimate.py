@@ -37,6 +37,9 @@ def command(
     task: Annotated[
         list[str] | None, typer.Option(help="Make samples of this task; repeatable. Default: of every one.")
     ] = None,
+    annotation: Annotated[
+        list[str] | None, typer.Option(help="Make this annotation too, such as faces, text, nsfw; repeatable.")
+    ] = None,
     pairs_per_image: Annotated[
         float, typer.Option(min=0.0, help="Pairs of one subject that a stored image gives: your data decides.")
     ] = 0.02,
@@ -61,9 +64,9 @@ def command(
         x2i plan --images 100M --max-samples 5M --json
     """
     most = count(max_samples, "--max-samples") if max_samples is not None else None
-    tasks = tuple(task or ())
+    tasks, made = tuple(task or ()), tuple(annotation or ())
     size = file_kilobytes * 1000 if file_kilobytes is not None else None
-    build = Build(count(images), megapixels, kept, stored_side, cores, mbps, tasks, pairs_per_image, most, size)
+    build = Build(count(images), megapixels, kept, stored_side, cores, mbps, tasks, pairs_per_image, most, size, made)
     measured = load_rates(rates)
     costs = estimate(build, measured)
     if json:
@@ -124,7 +127,7 @@ def _table(build: Build, costs: Sequence[StageCost]) -> Table:
     for name in ("stage", "items", "core hours", "hours", "set by", "network", "storage"):
         table.add_column(name, justify="left" if name in ("stage", "set by") else "right", no_wrap=True)
     for cost in costs:
-        table.add_row(cost.stage.replace("materialize-", "  "), *_cells(cost))
+        table.add_row(cost.stage.replace("materialize-", "  ").replace("annotate-", "annotate "), *_cells(cost))
     table.add_section()
     table.add_row("all", *_cells(total(costs)), style="bold")
     return table

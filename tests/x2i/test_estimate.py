@@ -118,3 +118,14 @@ def test_a_file_that_holds_no_rates_is_refused(tmp_path: Path, text: str) -> Non
     path.write_text(text)
     with pytest.raises(UserError, match="not a file of rates"):
         load_rates(path)
+
+
+def test_annotations_cost_where_they_are_asked_for() -> None:
+    faces = Rate("annotate-faces", (0.02, 0, 0), (10.0, 0.0))
+    rates = replace(RATES, stages={**RATES.stages, "annotate-faces": faces})
+    plain = {cost.stage for cost in estimate(BUILD, rates)}
+    asked = {cost.stage: cost for cost in estimate(replace(BUILD, annotations=("faces",)), rates)}
+    assert set(asked) - plain == {"annotate-faces"}
+    assert asked["annotate-faces"].core_seconds == pytest.approx(500_000 * 0.02)
+    with pytest.raises(UserError, match=r"annotation 'hats': no rate was measured; there are: faces"):
+        estimate(replace(BUILD, annotations=("hats",)), rates)
