@@ -95,6 +95,8 @@ RECIPES: Registry[Recipe] = Registry(
         "plain_background": "x2i.recipes.edits.background:PlainBackground",
         "replace_background": "x2i.recipes.edits.background:ReplaceBackground",
         "relight": "x2i.recipes.edits.relight:Relight",
+        "stylize": "x2i.recipes.edits.instruction:Stylize",
+        "instruction_edit": "x2i.recipes.edits.instruction:InstructionEdit",
         "few_shot": "x2i.recipes.few_shot:FewShot",
     },
 )
