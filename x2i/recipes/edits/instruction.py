@@ -58,7 +58,7 @@ class InstructionEdit(Edit):
         """
 
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
-        before, made = source.pixels, source.maps[self.edits].values
+        before, made = source.pixels, np.asarray(source.maps[self.edits].values, np.uint8)
         found = measure_alignment(before, made)
         if found.kind in (AlignmentKind.CROP, AlignmentKind.STRETCH) or found.agreement < self.least_agreement:
             return Dropped(Reason.MISALIGNED, found.reason or f"agreement {found.agreement:.2f}")
