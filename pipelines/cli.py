@@ -38,6 +38,7 @@ COMMANDS = {
     "inspect": ("pipelines.commands.inspect", "Look into a dataset or a shard: table, contact sheet, gallery."),
     "report": ("pipelines.commands.report", "Show the funnel from URLs to samples, with every reason for loss."),
     "reshard": ("pipelines.commands.reshard", "Cut training shards anew: other sizes, or shuffled."),
+    "pairs": ("pipelines.commands.pairs", "Check, repair and multiply the edit pairs of training shards."),
     "stats": ("pipelines.commands.stats", "Show sizes, shapes, hosts, licenses, reasons, texts: tables and plots."),
     "export": ("pipelines.commands.export", "Write shards in other formats: OmniGen JSONL, a Hugging Face folder."),
     "plan": ("pipelines.commands.estimate", "Say what a build costs: cores, hours, network, storage."),
