@@ -96,9 +96,9 @@ def pairs(count: int, seed: int = 0) -> Iterator[Pair]:
             size = round(width * zoom), round(height * zoom)
             scale_2 = size[0] / width, size[1] / height
         elif kind == "stretch":
-            zoom = np.array([1.0, 1.0])
-            zoom[int(random.integers(2))] = random.uniform(0.75, 0.97) if number % 2 else random.uniform(1.03, 1.3)
-            size = round(width * zoom[0]), round(height * zoom[1])
+            zooms = np.array([1.0, 1.0])
+            zooms[int(random.integers(2))] = random.uniform(0.75, 0.97) if number % 2 else random.uniform(1.03, 1.3)
+            size = round(width * zooms[0]), round(height * zooms[1])
             scale_2 = size[0] / width, size[1] / height
         elif kind == "crop":
             share = random.uniform(0.65, 0.97)

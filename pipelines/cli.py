@@ -43,6 +43,7 @@ COMMANDS = {
         "materialize": "Make training shards of any recipe.",
         "cvtasks": "Make training shards of computer-vision tasks: edges, deblur, ...",
         "reshard": "Cut training shards anew: other sizes, or shuffled.",
+        "pairs": "Check, repair and multiply the edit pairs of training shards.",
         "export": "Write shards in other formats: OmniGen JSONL, a Hugging Face folder.",
         "train": "Train OmniGen on shards, on the workers of a Ray cluster.",
     },

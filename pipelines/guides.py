@@ -31,6 +31,7 @@ GUIDES: Mapping[str, str] = {
     "stats": "guides/inspect.md",
     "export": "guides/export.md",
     "plan": "guides/cost.md",
+    "pairs": "guides/recipes.md",
     "takedown": "guides/takedown.md",
     "verify": "guides/inspect.md",
 }

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     NO_ENTITY = "no_entity"
     NOTHING_FOUND = "nothing_found"
     NO_PAIR = "no_pair"
+    BAD_INSTRUCTION = "bad_instruction"
+    MISALIGNED = "misaligned"
     UNSUITABLE_IMAGE = "unsuitable_image"
     BACKEND_ERROR = "backend_error"
     ANSWER_TRUNCATED = "answer_truncated"

@@ -100,11 +100,11 @@ def _places(rows: pa.Table) -> set[tuple[int, str]]:
     return set(zip(rows["source"].to_pylist(), rows["shard"].to_pylist()))
 
 
-def _refuse_own_shards(dataset: Dataset, sources: list[Path]) -> None:
+def refuse_own_shards(dataset: Dataset, sources: list[Path], name: str) -> None:
     """Raises UserError if the result would lie among shards that other stages made, or among its own sources."""
     from x2i.store.commits import list_stages
 
-    others = [stage for stage in list_stages(dataset.root) if stage != NAME]
+    others = [stage for stage in list_stages(dataset.root) if stage != name]
     if others or any(dataset.root.resolve() == source.resolve() for source in sources):
         made = f" made by {', '.join(others)}" if others else ""
         raise UserError(f"{dataset.root}: holds data{made}: give --out a folder of its own")
@@ -153,5 +153,5 @@ def command(
         tuple(task or ()),
     )
     dataset = dataset_for_ingest(out, run)
-    _refuse_own_shards(dataset, sources)
+    refuse_own_shards(dataset, sources, NAME)
     run_stages([stage], dataset, run)

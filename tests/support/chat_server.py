@@ -18,6 +18,8 @@ class ChatServer:
     pair to answer with.
     """
 
+    path = "chat/completions"
+
     def __init__(self, script: list[Any] | None = None, seconds: float = 0.0) -> None:
         self.script, self.seconds = list(script or []), seconds
         self.seen: list[dict[str, Any]] = []
@@ -42,7 +44,7 @@ class ChatServer:
     def _serve(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post(f"/v1/{self.path}", self._chat)
         runner = web.AppRunner(app)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -52,7 +54,7 @@ class ChatServer:
         self._loop.run_forever()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        document = await request.json()
+        document = await self._document(request)
         self.seen.append(document)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -80,7 +82,28 @@ class ChatServer:
         if what == "no json":
             return web.Response(text="<html>")
         await asyncio.sleep(self.seconds)
+        return self._reply(what)
+
+    async def _document(self, request: web.Request) -> dict[str, Any]:
+        return await request.json()
+
+    def _reply(self, what: Any) -> web.StreamResponse:
         text, finish = what if isinstance(what, tuple) else ("A picture of something", "stop")
         self.answered.append(document)
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
         return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 40, "completion_tokens": 5}})
+
+
+class EditServer(ChatServer):
+    """Speaks the OpenAI image interface: POST images/edits with a form. Entries of the script: a status, or the text
+    that stands where the image should.
+    """
+
+    path = "images/edits"
+
+    async def _document(self, request: web.Request) -> dict[str, Any]:
+        form = await request.post()
+        return {name: v.file.read() if isinstance(v, web.FileField) else v for name, v in form.items()}
+
+    def _reply(self, what: Any) -> web.StreamResponse:
+        return web.json_response({"data": [{"b64_json": what}]})

@@ -32,6 +32,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "segmentation": "x2i.annotate.segmentation:Segmentation",
         "edges": "x2i.annotate.edges:Edges",
         "inpainting": "x2i.annotate.inpainting:Inpainting",
+        "edits": "x2i.annotate.edits:Edits",
         "matting": "x2i.annotate.matting:Matting",
         "scenes": "x2i.annotate.scenes:Scenes",
         "scene_entities": "x2i.annotate.scenes:SceneEntities",

@@ -177,8 +177,8 @@ def _by_phase(first: RgbImage, second: RgbImage) -> Alignment | None:
     height, width = first.shape[:2]
     shrink = min(1.0, WORKING_SIDE / 2 / max(height, width))
     size = max(8, round(width * shrink)), max(8, round(height * shrink))
-    edges = [_gradients(cv2.resize(image, size, interpolation=cv2.INTER_AREA)) for image in (first, second)]
-    shift, response = cv2.phaseCorrelate(*edges, cv2.createHanningWindow(size, cv2.CV_32F))
+    one, other = (_gradients(cv2.resize(image, size, interpolation=cv2.INTER_AREA)) for image in (first, second))
+    shift, response = cv2.phaseCorrelate(one, other, cv2.createHanningWindow(size, cv2.CV_32F))
     if response < MIN_RESPONSE:
         return None
     frame_2 = np.array(second.shape[1::-1], np.float64)
@@ -211,4 +211,5 @@ def _classified(
         kind = AlignmentKind.CROP
     else:
         kind = AlignmentKind.IDENTITY if first.shape == second.shape else AlignmentKind.RESIZE
-    return Alignment(kind, *map(float, (*scale_2, *offset_2)), residual, agreement, method)
+    (scale_x, scale_y), (offset_x, offset_y) = scale_2.tolist(), offset_2.tolist()
+    return Alignment(kind, scale_x, scale_y, offset_x, offset_y, residual, agreement, method)

@@ -313,6 +313,16 @@ class EdgeDetector(Protocol):
         ...
 
 
+class ImageEditor(Protocol):
+    """Changes images as it is told. instructions (of its backend): all that it knows, if it takes not any words."""
+
+    def edit(
+        self, images: Sequence[RgbImage], instructions: Sequence[str], seeds: Sequence[int]
+    ) -> Sequence[RgbImage | Dropped]:
+        """Returns each image changed as its instruction says, or why not; seeds: of what it draws at random."""
+        ...
+
+
 class Inpainter(Protocol):
     """Fills holes from their surroundings."""
 

@@ -20,6 +20,9 @@ PROMPTS: Mapping[str, str] = {
     "where it is. Write the sentence alone.",
     "dense": "Describe this image in one paragraph of four to six sentences: subjects with their colors, materials and "
     "positions, their actions, the background, light and style. State only what can be seen. Write nothing else.",
+    "edit": "Write one instruction for editing this image, in at most 20 words, as a person would give it: add, remove,"
+    " replace or recolor something that can be seen, or change the weather, the light, the background or the style. "
+    "Write the instruction alone.",
     "tags": "List what this image shows as 5 to 15 short tags, most important first, separated by commas. Write nothing"
     " else.",
 }

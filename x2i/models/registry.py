@@ -41,6 +41,7 @@ class Ability(StrEnum):
     SEMANTIC_SEGMENTER = "semantic segmenter"
     MATTER = "matting model"
     INPAINTER = "inpainter"
+    IMAGE_EDITOR = "image editor"
     REPAINTER = "repainter"
     LANGUAGE_DETECTOR = "language detector"
     PHRASE_EXTRACTOR = "phrase extractor"
@@ -96,6 +97,11 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.SEMANTIC_SEGMENTER: {"hf": "x2i.models.hf.semantic:HfSemantic"},
     Ability.MATTER: {"hf": "x2i.models.hf.matting:HfMatting"},
     Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},
+    Ability.IMAGE_EDITOR: {
+        "onnx:style": "x2i.models.onnx.style:OnnxStyle",
+        "diffusers": "x2i.models.diffusers.editor:DiffusersEditor",
+        "openai": "x2i.models.openai.editor:ServerEditor",
+    },
     Ability.INPAINTER: {
         "classic:exemplar": "x2i.models.classic.exemplar:Exemplar",
         "classic:telea": "x2i.models.classic.telea:Telea",

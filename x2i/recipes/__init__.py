@@ -111,6 +111,8 @@ RECIPES: Registry[Recipe] = Registry(
         "add_thing": "x2i.recipes.scenes:AddThing",
         "move_thing": "x2i.recipes.scenes:MoveThing",
         "change_ground": "x2i.recipes.scenes:ChangeGround",
+        "stylize": "x2i.recipes.edits.instruction:Stylize",
+        "instruction_edit": "x2i.recipes.edits.instruction:InstructionEdit",
         "few_shot": "x2i.recipes.few_shot:FewShot",
     },
 )

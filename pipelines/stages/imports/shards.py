@@ -14,6 +14,7 @@ from pipelines.stages.imports.stage import ImportStage, ImportWorker, Written, s
 from x2i.importers.base import ImportRecord, Makes, Rejected
 from x2i.importers.samples import SampleKind, checked, import_sample, rejected_table, sample_table
 from x2i.options import Option, as_config
+from x2i.pairs.check import PairChecks
 from x2i.reasons import DroppedError
 from x2i.store import Dataset, paths
 from x2i.store.commits import list_stages
@@ -28,6 +29,7 @@ class ShardOutput:
     """How imported samples are stored."""
 
     shard_size: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
+    checks: PairChecks = field(default_factory=PairChecks)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class ImportShards(ImportStage):
             for row in rows:
                 try:
                     made = import_sample(row, worker.reader, worker.tombstones, made_by)
+                    made = self.output.checks.check(*made) if self.output.checks.active else made
                 except DroppedError as error:
                     written.count(row, error.verdict)
                     continue
@@ -98,7 +101,8 @@ class ImportShards(ImportStage):
         return written
 
     def _partition_config(self) -> dict[str, Any]:
-        return {name: self.importer.config()[name] for name in ("importer", "importer_version")}
+        stamp = {name: self.importer.config()[name] for name in ("importer", "importer_version")}
+        return stamp | (as_config(self.output.checks) if self.output.checks.active else {})
 
     def _others(self, dataset: Dataset) -> set[str]:
         """Returns the names of the shards that other stages have committed."""

@@ -85,7 +85,7 @@ class Exemplar(Backend):
         index = faiss.IndexFlatL2(features[0].shape[1])
         index.add(features[0])
         _, found = index.search(features[1], 1)
-        field = np.stack(np.indices(hole.shape), -1)
+        field = np.moveaxis(np.indices(hole.shape), 0, -1)
         field[touched] = sources[found[:, 0]]
         return field
 
@@ -127,11 +127,11 @@ def _peeled(colors: NDArray[np.float32], hole: Mask) -> NDArray[np.float32]:
 def _enlarged(field: Field, hole: Mask) -> Field:
     """Returns a field of a smaller picture for one in which `hole` is; the moves stay what they are, in proportion."""
     rows, columns = field.shape[:2]
-    move = (field - np.stack(np.indices((rows, columns)), -1)) * np.array(
+    move = (field - np.moveaxis(np.indices((rows, columns)), 0, -1)) * np.array(
         [hole.shape[0] / rows, hole.shape[1] / columns]
     )
     move = cv2.resize(move, hole.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    return np.stack(np.indices(hole.shape), -1) + np.rint(move).astype(np.int64)
+    return np.moveaxis(np.indices(hole.shape), 0, -1) + np.rint(move).astype(np.int64)
 
 
 def _touched(hole: Mask) -> Mask:

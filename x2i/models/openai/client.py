@@ -100,9 +100,9 @@ class ChatClient:
         for _ in range(self._retries + 1):
             url, wait = next(self._urls), 0.0
             try:
-                async with self._client().post(f"{url}/chat/completions", json=request) as response:
+                async with self._send(self._client(), url, request) as response:
                     if response.status == 200:
-                        return _parse(await response.json(content_type=None))
+                        return self._parse(await response.json(content_type=None))
                     problem = f"HTTP {response.status}: {(await response.text())[:200]}"
                     if response.status in REFUSES_EVERYTHING:
                         break
@@ -114,6 +114,16 @@ class ChatClient:
             await asyncio.sleep(max(wait, pause * random.uniform(0.5, 1.0)))
             pause = min(2 * pause, LONGEST_PAUSE)
         raise RunError(f"{url}: no answer after {self._retries + 1} attempts; the last one: {problem}")
+
+    def _send(
+        self, session: aiohttp.ClientSession, url: str, request: Mapping[str, Any]
+    ) -> aiohttp.client._RequestContextManager:
+        return session.post(f"{url}/chat/completions", json=request)
+
+    def _parse(self, document: Mapping[str, Any]) -> Answer:
+        choice, usage = document["choices"][0], document.get("usage") or {}
+        tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+        return Answer(str(choice["message"]["content"] or ""), str(choice.get("finish_reason") or "stop"), *tokens)
 
     def _client(self) -> aiohttp.ClientSession:
         import aiohttp
@@ -127,12 +137,6 @@ class ChatClient:
 def default_cache() -> Path:
     """Returns the folder of kept answers: $X2I_ANSWERS, or ~/.cache/x2i/answers."""
     return Path(os.environ.get("X2I_ANSWERS") or Path.home() / ".cache" / "x2i" / "answers")
-
-
-def _parse(document: Mapping[str, Any]) -> Answer:
-    choice, usage = document["choices"][0], document.get("usage") or {}
-    tokens = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
-    return Answer(str(choice["message"]["content"] or ""), str(choice.get("finish_reason") or "stop"), *tokens)
 
 
 def seconds_to_wait(retry_after: str) -> float:

@@ -69,7 +69,7 @@ def relighted(image: RgbImage, tint: str, side: str, strength: float) -> RgbImag
     import cv2
 
     linear = (image.astype(np.float32) / 255) ** 2.2
-    luma = linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    luma = (linear @ np.array([0.2126, 0.7152, 0.0722])).astype(np.float32)
     own = _blurred(luma, 8) + 0.02
     evened = linear * ((float(np.median(own)) / own) ** 0.4)[..., None]
     height, width = luma.shape

@@ -1,0 +1,1 @@
+"""Backends on pipelines of Hugging Face diffusers."""
