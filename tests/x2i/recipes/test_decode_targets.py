@@ -24,7 +24,7 @@ from x2i.recipes.decode_targets import (
     decode_palette,
     true_instances,
 )
-from x2i.recipes.phrasings.plurals import plural
+from x2i.recipes.phrasings.nouns import indefinite, plural
 from x2i.sample import canonical_json
 from x2i.seeding import generator
 
@@ -146,3 +146,13 @@ def test_edges_of_a_network_keep_few_levels() -> None:
 )
 def test_plurals(phrase: str, expected: str) -> None:
     assert plural(phrase) == expected
+
+
+@pytest.mark.parametrize("noun", ["edge map", "instance map", "8x8 palette", "orange", "hourglass", "umbrella"])
+def test_an_before_a_vowel(noun: str) -> None:
+    assert indefinite(noun) == f"an {noun}"
+
+
+@pytest.mark.parametrize("noun", ["depth map", "unicorn", "one-eyed cat", "user", "house", "7x7 palette"])
+def test_a_before_a_consonant(noun: str) -> None:
+    assert indefinite(noun) == f"a {noun}"

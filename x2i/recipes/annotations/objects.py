@@ -15,7 +15,7 @@ from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Ta
 from x2i.recipes.boxes import CLASS_COLORS
 from x2i.recipes.conditions import Drawn
 from x2i.recipes.masks import entity_mask, example_entity
-from x2i.recipes.phrasings.plurals import plural
+from x2i.recipes.phrasings.nouns import condition_slots, plural
 from x2i.recipes.phrasings.wording import caption_slots, clean
 
 DOT_COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
@@ -91,7 +91,7 @@ class InstancesToImage(Instances):
         drawn = self.drawn(source, metadata)
         if isinstance(drawn, Dropped):
             return drawn
-        slots = {"condition": self.noun, **caption_slots(metadata.get("caption"))}
+        slots = {**condition_slots(self.noun), **caption_slots(metadata.get("caption"))}
         return Rendered((drawn.pixels,), source.pixels, slots, drawn.parameters)
 
 
@@ -109,7 +109,7 @@ class ImageToInstances(Instances):
         drawn = self.drawn(source, metadata)
         if isinstance(drawn, Dropped):
             return drawn
-        return Rendered((source.pixels,), drawn.pixels, {"condition": self.noun}, drawn.parameters)
+        return Rendered((source.pixels,), drawn.pixels, condition_slots(self.noun), drawn.parameters)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The plural of an English noun phrase: of its head, which a phrase with "of" or "with" follows."""
+"""English noun phrases: their plural, and with an article."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ def plural(phrase: str) -> str:
     head, rest = (phrase[: found.start()], phrase[found.start() :]) if found else (phrase, "")
     before, space, noun = head.rpartition(" ")
     return f"{before}{space}{_of_noun(noun)}{rest}"
+
+
+def indefinite(phrase: str) -> str:
+    """Returns a noun phrase in the singular with its article: "a color palette", "an edge map", "an 8x8 palette"."""
+    vowel = re.match(r"[aeio]|u(?!ni|se|sa|to|k)|8|11|18|hour|honest|heir", phrase, re.IGNORECASE)
+    return f"an {phrase}" if vowel and not re.match(r"one\b|eu", phrase, re.IGNORECASE) else f"a {phrase}"
+
+
+def condition_slots(noun: str) -> dict[str, str | None]:
+    """Returns the slots of the pools image_to_map and map_to_image for a kind of map."""
+    return {"condition": noun, "a_condition": indefinite(noun)}
 
 
 def _of_noun(noun: str) -> str:
