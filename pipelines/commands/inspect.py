@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from x2i.inspect.target import Target
     from x2i.store import Dataset
 
-SHEET_PER_TASK, GALLERY_PER_TASK, COLUMN_IMAGES = 3, 60, 12
+SHEET_PER_TASK, GALLERY_PER_TASK, COLUMN_IMAGES, INSTRUCTIONS = 3, 60, 12, 100
 
 
 def command(
@@ -40,6 +40,9 @@ def command(
         str | None, typer.Option(help="Draw this column on a contact sheet: boxes, masks, text, faces, maps.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a gallery into this folder; open its index.html.")] = None,
+    instructions: Annotated[
+        bool, typer.Option("--instructions", help="Print a random hundred instructions, to be read; --limit for more.")
+    ] = False,
     recipe: Annotated[
         str | None, typer.Option(help="Instead of PATH: show this recipe on --image, from weak to strong.")
     ] = None,
@@ -62,9 +65,12 @@ def command(
 
         x2i inspect data --column entities --sheet entities.png
 
+        x2i inspect data --instructions
+
         x2i inspect --recipe remove_haze --image street.jpg --sheet haze.png
     """
     from rich.console import Console
+    from rich.markup import escape
 
     from x2i.inspect.target import open_target
 
@@ -75,6 +81,13 @@ def command(
         console.print(f"ladder: {written}", soft_wrap=True)
         return
     target = open_target(path)
+    if instructions:
+        from x2i.inspect.instructions import some_instructions
+        from x2i.inspect.tables import sample_rows
+
+        for name, text in some_instructions(sample_rows(target, task), limit or INSTRUCTIONS):
+            console.print(f"[dim]{name}:[/] {escape(text)}", soft_wrap=True)
+        return
     if column is not None:
         sheet = sheet or Path(f"{column}.png")
         _write_column_sheet(target, column, sheet, limit)

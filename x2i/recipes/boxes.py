@@ -11,6 +11,7 @@ import numpy as np
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
+from x2i.recipes.phrasings.nouns import condition_slots
 from x2i.recipes.phrasings.wording import caption_slots, clean
 
 CLASS_COLORS = (
@@ -117,7 +118,7 @@ class BoxesToImage(Boxes):
         objects = self.objects(source, metadata)
         if isinstance(objects, Dropped):
             return objects
-        slots = {"condition": self.noun, **caption_slots(metadata.get("caption"))}
+        slots = {**condition_slots(self.noun), **caption_slots(metadata.get("caption"))}
         return Rendered((self.drawn(source.pixels, objects),), source.pixels, slots, {"objects": objects})
 
 
@@ -139,7 +140,7 @@ class ImageToBoxes(Boxes):
         return Rendered((source.pixels,), output, self.slots(objects), {"objects": objects})
 
     def slots(self, objects: Sequence[Mapping[str, Any]]) -> Mapping[str, str | None]:
-        return {"condition": self.noun}
+        return condition_slots(self.noun)
 
 
 @dataclass(frozen=True)

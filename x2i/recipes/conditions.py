@@ -26,6 +26,7 @@ from x2i.recipes.base import (
     captioned_images,
 )
 from x2i.recipes.maps import to_rgb8
+from x2i.recipes.phrasings.nouns import condition_slots
 from x2i.recipes.phrasings.wording import caption_slots
 
 
@@ -72,7 +73,7 @@ class MapToImage(Condition):
         drawn = self.draw(source, random)
         if isinstance(drawn, Dropped):
             return drawn
-        slots = {"condition": self.noun, **caption_slots(metadata.get("caption"))}
+        slots = {**condition_slots(self.noun), **caption_slots(metadata.get("caption"))}
         return Rendered((drawn.pixels,), source.pixels, slots, drawn.parameters, drawn.scores)
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
@@ -91,7 +92,7 @@ class ImageToMap(Condition):
         drawn = self.draw(source, random)
         if isinstance(drawn, Dropped):
             return drawn
-        return Rendered((source.pixels,), drawn.pixels, {"condition": self.noun}, drawn.parameters, drawn.scores)
+        return Rendered((source.pixels,), drawn.pixels, condition_slots(self.noun), drawn.parameters, drawn.scores)
 
 
 @dataclass(frozen=True)

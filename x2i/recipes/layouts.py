@@ -136,3 +136,17 @@ class BlurToImage(MapToImage, Blurred):
     name = "blur_to_image"
     title = "Masses of color and caption to photograph"
     operation = "drawing a photo from blurred colors"
+
+
+@dataclass(frozen=True)
+class ImageToLowResolution(ImageToMap, LowResolution):
+    name = "image_to_low_resolution"
+    title = "Photograph to a picture of very low resolution"
+    operation = "reducing the photo to a few pixels"
+
+
+@dataclass(frozen=True)
+class ImageToBlur(ImageToMap, Blurred):
+    name = "image_to_blur"
+    title = "Photograph to masses of color"
+    operation = "blurring the photo"

@@ -11,6 +11,7 @@ from tests.support.recipe_checks import made
 from x2i.errors import UserError
 from x2i.recipes import RECIPES, make_recipe
 from x2i.recipes.phrasings import FOLDER, Pool, choose, parse_pool, read_pool
+from x2i.recipes.phrasings.nouns import condition_slots
 from x2i.recipes.phrasings.wording import caption_slots, definite
 from x2i.recipes.restoration.deblur import Deblur
 from x2i.sample import PLACEHOLDER_PATTERN, placeholder
@@ -23,7 +24,7 @@ def pool(name: str) -> Pool:
 
 
 def canny(key: str, caption: str | None) -> str:
-    slots = {"image": placeholder(1), "condition": "canny edge map", **caption_slots(caption)}
+    slots = {"image": placeholder(1), **condition_slots("canny edge map"), **caption_slots(caption)}
     return choose(pool("canny_to_image"), key, **slots)
 
 

@@ -23,8 +23,8 @@ class RemoveMoire(Restoration):
 
     name = "remove_moire"
     title = "Photograph with a moire pattern to clean photograph"
-    operation = "removing the moire pattern"
-    damage_noun = "moire pattern"
+    operation = "removing the moire"
+    damage_noun = "moire"
     no_damage = {"strength": (0.0, 0.0)}
 
     strength: Annotated[Range, Option("Amplitude of the bands as a share of the values.", ge=0, le=1)] = (0.12, 0.35)

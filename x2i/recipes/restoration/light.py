@@ -130,7 +130,7 @@ class FixWhiteBalance(Restoration):
     name = "fix_white_balance"
     title = "Photograph with a color cast to neutral photograph"
     operation = "fixing the white balance"
-    damage_noun = "color cast"
+    damage_noun = "discoloration"
     no_damage = {"warmth": (0.0, 0.0), "tint": (0.0, 0.0)}
 
     warmth: Annotated[Range, Option("Logarithm of the gain of red, or of blue, over green.", ge=0, le=2)] = (0.25, 0.7)
@@ -150,6 +150,7 @@ class FixContrast(Restoration):
     """Distances from the mean scaled; VisualCloze weakens by .75 to .2 and strengthens by 1.4 to 4."""
 
     name = "fix_contrast"
+    phrasings = "tone"
     title = "Photograph of wrong contrast to natural photograph"
     operation = "correcting the contrast"
     no_damage = {"weaken": (1.0, 1.0), "strengthen": (1.0, 1.0)}
@@ -175,6 +176,7 @@ class FixSaturation(Restoration):
     """
 
     name = "fix_saturation"
+    phrasings = "tone"
     title = "Photograph of wrong saturation to natural photograph"
     operation = "correcting the saturation"
     no_damage = {"weaken": (1.0, 1.0), "strengthen": (1.0, 1.0)}
