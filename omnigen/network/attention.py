@@ -1,6 +1,7 @@
-"""Attention over a pack: one mask, as `PackLayout` gives it, and four ways to compute the same thing.
+"""Attention over a pack: one mask, as `PackLayout` gives it, and five ways to compute the same thing.
 
 `segment`: a plain scaled_dot_product_attention per segment on slices of the keys; any device, forward and backward.
+`padded`: one call over all samples, each filled up to the longest; for many short ones, where calls cost the most.
 `dense`: one call with the full boolean mask; the reference, quadratic in the pack.
 `flex`: FlexAttention with a block mask made from the two vectors lo and hi; CUDA only.
 `varlen`: torch's FlashAttention for sequences of many lengths, over keys gathered per segment; CUDA, half precision.
@@ -85,6 +86,31 @@ class SegmentAttention:
                 whole = num_keys == k.shape[0]
                 outputs.append(sdpa(query, k if whole else k[:num_keys], v if whole else v[:num_keys], mask))
         return torch.cat(outputs)
+
+
+class PaddedAttention:
+    """One call over all samples of the pack, each filled up to the length of the longest with tokens that none sees."""
+
+    def __init__(self, layout: PackLayout) -> None:
+        start_S = torch.tensor(layout.starts[:-1], device=layout.device)
+        length_S = torch.tensor(layout.starts[1:], device=layout.device) - start_S
+        self._shape = len(length_S), int(length_S.max())
+        place_L = torch.arange(self._shape[1], device=layout.device)
+        position_SL = start_S[:, None] + place_L
+        # What stands past a sample's end repeats its last token, so that no query is without keys.
+        index_SL = torch.minimum(position_SL, (start_S + length_S - 1)[:, None])
+        lo, hi = layout.lo_T[index_SL], layout.hi_T[index_SL]
+        key = position_SL[:, None, :]
+        self._mask = ((key >= lo[..., None]) & (key < hi[..., None]))[:, None]
+        self._fill = index_SL.flatten()
+        self._keep = (place_L < length_S[:, None]).flatten().nonzero().squeeze(1)
+
+    def __call__(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
+        q, k, v = (
+            x.index_select(0, self._fill).unflatten(0, self._shape).transpose(1, 2) for x in (q_THD, k_THD, v_THD)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=self._mask)
+        return out.transpose(1, 2).flatten(0, 1).index_select(0, self._keep)
 
 
 class DenseAttention:
@@ -208,6 +234,7 @@ def flex_block_mask(layout: PackLayout, block: int = FLEX_BLOCK) -> Any:
 
 IMPLEMENTATIONS: dict[str, Callable[[PackLayout], Attention]] = {
     "segment": SegmentAttention,
+    "padded": PaddedAttention,
     "dense": DenseAttention,
     "flex": FlexAttention,
     "varlen": VarlenAttention,

@@ -147,7 +147,7 @@ class OptimizationConfig:
     timestep_shift: PositiveNumber = 1.0
     edit_weighting: bool = True
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    attention: Literal["auto", "segment", "flex", "varlen"] = "auto"
+    attention: Literal["auto", "segment", "padded", "flex", "varlen"] = "auto"
     checkpointing: Literal["none", "selective", "full"] = "none"
     compile: bool = False
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -28,10 +28,13 @@ def random_qkv(length: int, dtype: torch.dtype = torch.float64) -> list[torch.Te
     return [torch.randn(length, 3, 8, dtype=dtype, generator=generator).requires_grad_() for _ in range(3)]
 
 
-def test_segment_equals_dense_forward_and_backward() -> None:
+@pytest.mark.parametrize("causal_images", [False, True])
+@pytest.mark.parametrize("other", ["segment", "padded"])
+def test_others_equal_dense_forward_and_backward(other: str, causal_images: bool) -> None:
     layout = PackLayout.build(SAMPLES)
+    layout = layout.with_causal_images() if causal_images else layout
     results = []
-    for implementation in ("segment", "dense"):
+    for implementation in (other, "dense"):
         qkv = random_qkv(layout.num_tokens)
         out = attention(*qkv, layout, implementation)
         (out * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
@@ -73,7 +76,7 @@ def test_the_block_mask_covers_exactly_what_lo_and_hi_allow(block: int) -> None:
 
 def test_an_unknown_implementation_is_a_user_error() -> None:
     layout = PackLayout.build(SAMPLES[:1])
-    with pytest.raises(UserError, match="auto, segment, dense, flex, varlen"):
+    with pytest.raises(UserError, match="auto, segment, padded, dense, flex, varlen"):
         attention(*random_qkv(layout.num_tokens), layout, "fast")
 
 
