@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train on shards as a configuration says; run again to resume.",
     "encode": "Cache the latents and token ids of shards, once, before training.",
     "generate": "Generate an image from a prompt, and from input images.",
+    "ui": "Serve a page on which to generate images.",
     "convert": "Write a network in another layout: ours, the authors', diffusers'.",
     "merge": "Add a LoRA adapter to a network's weights.",
     "unmerge": "Take a merged LoRA adapter out of a network's weights again.",

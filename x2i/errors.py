@@ -31,6 +31,7 @@ EXTRAS = {
     "peft": "models",
     "av": "video",
     "datasets": "datasets",
+    "gradio": "ui",
 }
 """Optional package -> the extra of x2i that brings it."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from omnigen.commands.progress import progress
+from omnigen.generate.drawing import FORMATS
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.requests import Request, read_requests
 from x2i.command_options import with_options
@@ -18,11 +18,7 @@ from x2i.errors import UserError
 
 if TYPE_CHECKING:
     from omnigen.generate.metadata import GenerationRecord
-    from omnigen.generate.pipeline import OmniGenPipeline
-    from omnigen.weights.lora.delta import Adapter
-
-FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
-Scaled = list[tuple[str, float]]
+    from omnigen.generate.pipeline import Preview
 
 
 @with_options
@@ -67,6 +63,9 @@ def command(
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], typer.Option(help="Of weights and products; auto is bf16 on a GPU.")
     ] = "auto",
+    preview_every: Annotated[
+        int, typer.Option(min=0, help="Steps after which NAME-preview shows what is becoming; 0: never.")
+    ] = 0,
 ) -> None:
     """Generate images from prompts, and from input images if there are any.
 
@@ -86,26 +85,25 @@ def command(
         raise UserError("--model: missing; give the folder of a training run, or a model folder")
     requests = _requests(prompt or [], prompts, image or [], options)
     scaled = scaled_adapters(lora or [], lora_scale or [])
-    adapters = _read(scaled, any_base)
 
+    from omnigen.generate.drawing import Drawing
     from omnigen.generate.input_images import read_image_file
-    from omnigen.generate.pipeline import OmniGenPipeline
 
-    opened = [[read_image_file(path) for path in request.images] for request in requests]
-    pipeline = OmniGenPipeline.from_pretrained(model, adapters, device, precision)
-    record = _blank_record(pipeline, model, scaled, any_base)
+    for request in requests:  # before minutes of loading
+        for path in request.images:
+            read_image_file(path)
+    drawing = Drawing.open(model, scaled, any_base, device, precision)
     names = _names(out, len(requests), number)
+    preview = _preview(preview_every, out)
     batches = -(-number // batch)
     total = batches * sum(request.options.steps for request in requests)
     with progress("generating") as advance:
-        for request, images in zip(requests, opened):
+        for request in requests:
             seeds = [request.options.seed + k for k in range(number)]
             for first in range(0, number, batch):
                 some = tuple(seeds[first : first + batch])
-                made = pipeline.draw(request.prompt, images, request.options, lambda: advance(1, total), some)
-                for index, rgb in enumerate(made):
-                    own = _with_request(record, request, some, index)
-                    _write(next(names), rgb, own)
+                for pixels, record in drawing.draw(request, some, lambda: advance(1, total), preview):
+                    _write(next(names), pixels, record)
 
 
 def _requests(
@@ -125,7 +123,7 @@ def _requests(
     return [Request(prompt, tuple(images), options) for prompt in prompts]
 
 
-def scaled_adapters(folders: Sequence[Path], scales: Sequence[float]) -> Scaled:
+def scaled_adapters(folders: Sequence[Path], scales: Sequence[float]) -> list[tuple[str, float]]:
     """Returns adapters' folders with their scales; scales: none (1 for each), one for all, or one for each."""
     if len(scales) not in (0, 1, len(folders)) or (scales and not folders):
         raise UserError(
@@ -135,50 +133,24 @@ def scaled_adapters(folders: Sequence[Path], scales: Sequence[float]) -> Scaled:
     return [(str(folder.resolve()), scale) for folder, scale in zip(folders, each)]
 
 
-def _read(scaled: Sequence[tuple[str, float]], any_base: bool) -> list[Adapter]:
-    from omnigen.weights.lora.files import read_adapters
+def _preview(every: int, out: Path) -> Preview | None:
+    """Returns what writes the guess at the first image of each batch beside `out`."""
+    if not every:
+        return None
+    from omnigen.generate.pipeline import Preview
+    from x2i.image.encode import encode
+    from x2i.store.files.atomic import write_bytes
 
-    return [adapter for folder, scale in scaled for adapter in read_adapters([Path(folder)], scale, any_base)]
-
-
-def _blank_record(pipeline: OmniGenPipeline, model: Path, scaled: Scaled, any_base: bool) -> GenerationRecord:
-    """Returns the record of what is the same for all images."""
-    import torch
-
-    from omnigen.generate.metadata import GenerationRecord
-    from omnigen.weights.fingerprint import fingerprint
-
-    return GenerationRecord(
-        model=str(model.resolve()),
-        weights=fingerprint(pipeline.model.state_dict()),
-        prompt="",
-        options=GenerationOptions(),
-        seeds=(),
-        index=0,
-        device=pipeline.model.pos_embed.device.type,
-        precision="bf16" if pipeline.bf16 else "fp32",
-        threads=torch.get_num_threads(),
-        adapters=tuple(scaled),
-        any_base=any_base,
-    )
-
-
-def _with_request(record: GenerationRecord, request: Request, seeds: tuple[int, ...], index: int) -> GenerationRecord:
-    from omnigen.generate.metadata import digest
-
-    images = tuple((str(path.resolve()), digest(path)) for path in request.images)
-    options = replace(request.options, seed=seeds[index])
-    return replace(record, prompt=request.prompt, options=options, seeds=seeds, index=index, images=images)
+    path = out.with_stem(f"{out.stem}-preview")
+    return Preview(every, lambda step, images: write_bytes(path, encode(images[0], FORMATS[path.suffix.lower()])))
 
 
 def _generate_again(path: Path, model: Path | None, out: Path) -> None:
     """Generates the image of a .png again: the same pixels, on a CPU of the same kind."""
     import torch
 
-    from omnigen.generate.input_images import read_image_file
+    from omnigen.generate.drawing import Drawing
     from omnigen.generate.metadata import digest, read_record
-    from omnigen.generate.pipeline import OmniGenPipeline
-    from omnigen.weights.fingerprint import fingerprint
 
     record = read_record(path)
     for name, sha256 in record.images:
@@ -186,19 +158,16 @@ def _generate_again(path: Path, model: Path | None, out: Path) -> None:
             raise UserError(f"--from {path}: its input image {name} has changed since")
     torch.set_num_threads(record.threads)
     folder = model or Path(record.model)
-    adapters = _read(record.adapters, record.any_base)
-    pipeline = OmniGenPipeline.from_pretrained(folder, adapters, record.device, record.precision)
-    if (found := fingerprint(pipeline.model.state_dict())) != record.weights:
+    drawing = Drawing.open(folder, record.adapters, record.any_base, record.device, record.precision)
+    if (found := drawing.record.weights) != record.weights:
         raise UserError(
             f"--from {path}: was generated with other weights than those of {folder}: fingerprint {record.weights} "
             f"there, {found} here; give the folder that has them with --model"
         )
-    images = [read_image_file(Path(name)) for name, _ in record.images]
+    request = Request(record.prompt, tuple(Path(name) for name, _ in record.images), record.options)
     with progress("generating") as advance:
-        made = pipeline.draw(
-            record.prompt, images, record.options, lambda: advance(1, record.options.steps), record.seeds
-        )
-    _write(out, made[record.index], record)
+        drawn = drawing.draw(request, record.seeds, lambda: advance(1, record.options.steps))
+    _write(out, drawn[record.index][0], record)
 
 
 def _names(out: Path, num_requests: int, number: int) -> Iterator[Path]:
@@ -209,16 +178,10 @@ def _names(out: Path, num_requests: int, number: int) -> Iterator[Path]:
             yield out.with_stem("-".join([out.stem, *parts]))
 
 
-def _write(path: Path, rgb: object, record: GenerationRecord) -> None:
-    import numpy as np
+def _write(path: Path, pixels: Any, record: GenerationRecord) -> None:
+    from omnigen.generate.drawing import write_image
 
-    from omnigen.generate.metadata import encode_png
-    from x2i.image.encode import encode
-    from x2i.store.files.atomic import write_bytes
-
-    pixels = np.asarray(rgb)
-    kind = FORMATS[path.suffix.lower()]
-    write_bytes(path, encode_png(pixels, record) if kind == "png" else encode(pixels, kind))
+    write_image(path, pixels, record)
     seed = record.seeds[record.index]
     typer.echo(f"{path}: {pixels.shape[1]} x {pixels.shape[0]} pixels, seed {seed}")
 

@@ -50,6 +50,17 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """What is told of images that are becoming.
+
+    show: after every `every` steps it gets the number of steps done, and the guess at each image, uint8 RGB.
+    """
+
+    every: int
+    show: Callable[[int, list[NDArray[np.uint8]]], object]
+
+
+@dataclass(frozen=True)
 class OmniGenPipeline:
     """A network with its tokenizer and codec, ready to generate images.
 
@@ -111,6 +122,7 @@ class OmniGenPipeline:
         shift: float | None = None,
         output_type: Literal["pil", "np", "latent"] = "pil",
         on_step: Callable[[], object] | None = None,
+        preview: Preview | None = None,
     ) -> Pictures:
         """Generates images, all in one pack; those of a prompt share the work that its condition takes.
 
@@ -156,7 +168,7 @@ class OmniGenPipeline:
             else:
                 mine = None
             jobs.append(self.job(text, arrays, options, seeds, mine))
-        made = self.integrate(jobs, options, on_step)
+        made = self.integrate(jobs, options, on_step, preview)
         if output_type == "latent":
             return Pictures(made, seeds * len(prompts))
         arrays = self.decode(made)
@@ -172,6 +184,7 @@ class OmniGenPipeline:
         options: GenerationOptions = DEFAULTS,
         on_step: Callable[[], object] | None = None,
         seeds: Sequence[int] = (),
+        preview: Preview | None = None,
     ) -> list[NDArray[np.uint8]]:
         """Generates an image for each of `seeds` (by default that of the options), all in one pack.
 
@@ -182,7 +195,7 @@ class OmniGenPipeline:
         the images.
         """
         job = self.job(prompt, images, options, seeds or [options.seed])
-        return self.decode(self.integrate([job], options, on_step))
+        return self.decode(self.integrate([job], options, on_step, preview))
 
     def job(
         self,
@@ -212,13 +225,22 @@ class OmniGenPipeline:
         return Job(tuple(branches), tuple(noise.to(device) for noise in noises))
 
     def integrate(
-        self, jobs: Sequence[Job], options: GenerationOptions, on_step: Callable[[], object] | None = None
+        self,
+        jobs: Sequence[Job],
+        options: GenerationOptions,
+        on_step: Callable[[], object] | None = None,
+        preview: Preview | None = None,
     ) -> list[Tensor]:
         """Returns the latents (C, H, W) of all images of all jobs."""
         times = schedule(options.steps, self.shift if options.shift is None else options.shift)
         with torch.inference_mode():
             velocity = GuidedVelocity(self.model, jobs, self.bf16, (options.guidance_start, options.guidance_end))
-            return velocity.split(integrate(velocity, velocity.noise(jobs), times, on_step))
+
+            def show(number: int, estimate: Tensor) -> None:
+                if preview is not None and number % preview.every == 0 and number < options.steps:
+                    preview.show(number, self.decode(velocity.split(estimate)))
+
+            return velocity.split(integrate(velocity, velocity.noise(jobs), times, on_step, show))
 
     def decode(self, latents: Sequence[Tensor]) -> list[NDArray[np.uint8]]:
         """Returns the images, uint8 RGB (H, W, 3), one after the other."""

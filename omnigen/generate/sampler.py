@@ -58,14 +58,19 @@ def integrate(
     noise: Tensor,
     times: Sequence[float],
     on_step: Callable[[], object] | None = None,
+    on_estimate: Callable[[int, Tensor], object] | None = None,
 ) -> Tensor:
     """Follows z' = velocity(z, t) from `noise` at times[0] through `times` with Euler's method; returns the last z.
 
-    on_step: called after each step, to show progress.
+    on_step: called after each step, to show progress. on_estimate: called with the number of each step, from 1, and
+    where its velocity would lead at t = 1.
     """
     z = noise
-    for t, following in pairwise(times):
-        z = z + (following - t) * velocity(z, t)
+    for number, (t, following) in enumerate(pairwise(times), 1):
+        v = velocity(z, t)
+        if on_estimate is not None:
+            on_estimate(number, z + (1 - t) * v)
+        z = z + (following - t) * v
         if on_step is not None:
             on_step()
     return z
