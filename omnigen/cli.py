@@ -28,6 +28,7 @@ PAGES = {
     "train": "guides/training.md",
     "encode": "guides/encode.md",
     "generate": "guides/generate.md",
+    "ui": "guides/generate.md",
     "convert": "guides/models.md",
     "merge": "guides/models.md",
     "unmerge": "guides/models.md",

@@ -14,7 +14,9 @@ from tests.support import REPOSITORY
 
 ROOMS_FOR_OMNIGEN = "sample tasks store image registry options command_options settings errors reasons seeding"
 OMNIGEN_MAY_USE = tuple(f"x2i.{name}" for name in ROOMS_FOR_OMNIGEN.split())
-MAY_USE_OMNIGEN = tuple(f"pipelines/{name}.py" for name in ("catalog", "cli", "commands/build", "commands/train"))
+MAY_USE_OMNIGEN = tuple(
+    f"pipelines/{name}.py" for name in ("catalog", "cli", "commands/build", "commands/train", "reference/commands")
+)
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -55,7 +55,7 @@ class EntityEmbedder:
     def annotate(self, images: Sequence[StoredImage]) -> list[Verdict]:
         large = [[row for row in image.columns[self._options.entities] if self._is_large(row)] for image in images]
         crops = [self._crop(image.pixels, row) for image, rows in zip(images, large, strict=True) for row in rows]
-        vectors = iter(self.embedder.embed(crops) if crops else [])
+        vectors: Iterator[Any] = iter(self.embedder.embed(crops) if crops else ())
         verdicts: list[Verdict] = []
         for rows in large:
             made = tuple({"entity": row["entity"], "embedding": stored(next(vectors))} for row in rows)

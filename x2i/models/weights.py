@@ -71,7 +71,7 @@ def hub_commit(model: str, revision: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     # The base class of the HTTP library's errors, whichever library huggingface_hub uses.
-    unreachable = tuple(kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    unreachable: tuple[type[Exception], ...] = tuple(k for k in HfHubHTTPError.__mro__ if k.__name__ == "HTTPError")
     try:
         if not HF_HUB_OFFLINE:
             return str(HfApi().model_info(model, revision=revision or None, timeout=20).sha)
