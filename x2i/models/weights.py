@@ -71,12 +71,13 @@ def hub_commit(model: str, revision: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     # The base class of the HTTP library's errors, whichever library huggingface_hub uses.
-    unreachable: tuple[type[Exception], ...] = tuple(k for k in HfHubHTTPError.__mro__ if k.__name__ == "HTTPError")
+    unreachable = (k for k in HfHubHTTPError.__mro__ if k.__name__ == "HTTPError")
+    not_had: tuple[type[Exception], ...] = (*unreachable, HFValidationError, LocalEntryNotFoundError, OSError)
     try:
         if not HF_HUB_OFFLINE:
             return str(HfApi().model_info(model, revision=revision or None, timeout=20).sha)
         return cached_snapshot(model, revision).name
-    except (*unreachable, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except not_had as error:
         raise UserError(
             f"model {model!r}: no such folder, and not to be had from the Hub: {str(error).rstrip('.')}. Name a "
             "folder, or use the copy in the Hub's cache with HF_HUB_OFFLINE=1"
