@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from omnigen.commands.progress import progress
 from omnigen.generate.drawing import FORMATS
+from omnigen.generate.loading import Loading
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.requests import Request, read_requests
 from x2i.command_options import with_options
@@ -27,6 +29,7 @@ def command(
         Path, typer.Option(help="Image to write: .png, .jpg or .webp. Several get numbers before the ending.")
     ],
     options: GenerationOptions,
+    loading: Loading,
     model: Annotated[
         Path | None, typer.Option(help="Folder of a training run, a model folder of any layout, or an adapter's.")
     ] = None,
@@ -59,10 +62,6 @@ def command(
     any_base: Annotated[
         bool, typer.Option("--any-base", help="Use adapters with other weights than they were trained beside.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="Of weights and products; auto is bf16 on a GPU.")
-    ] = "auto",
     preview_every: Annotated[
         int, typer.Option(min=0, help="Steps after which NAME-preview shows what is becoming; 0: never.")
     ] = 0,
@@ -79,7 +78,7 @@ def command(
     if from_ is not None:
         if prompt or prompts or image or lora:
             raise UserError("--from: takes prompt, images and adapters from the file; leave the others out")
-        _generate_again(from_, model, out)
+        _generate_again(from_, model, out, loading)
         return
     if model is None:
         raise UserError("--model: missing; give the folder of a training run, or a model folder")
@@ -92,7 +91,7 @@ def command(
     for request in requests:  # before minutes of loading
         for path in request.images:
             read_image_file(path)
-    drawing = Drawing.open(model, scaled, any_base, device, precision)
+    drawing = Drawing.open(model, scaled, any_base, loading)
     names = _names(out, len(requests), number)
     preview = _preview(preview_every, out)
     batches = -(-number // batch)
@@ -145,7 +144,7 @@ def _preview(every: int, out: Path) -> Preview | None:
     return Preview(every, lambda step, images: write_bytes(path, encode(images[0], FORMATS[path.suffix.lower()])))
 
 
-def _generate_again(path: Path, model: Path | None, out: Path) -> None:
+def _generate_again(path: Path, model: Path | None, out: Path, loading: Loading) -> None:
     """Generates the image of a .png again: the same pixels, on a CPU of the same kind."""
     import torch
 
@@ -158,7 +157,8 @@ def _generate_again(path: Path, model: Path | None, out: Path) -> None:
             raise UserError(f"--from {path}: its input image {name} has changed since")
     torch.set_num_threads(record.threads)
     folder = model or Path(record.model)
-    drawing = Drawing.open(folder, record.adapters, record.any_base, record.device, record.precision)
+    loading = replace(loading, device=record.device, precision=record.precision)  # type: ignore[arg-type]
+    drawing = Drawing.open(folder, record.adapters, record.any_base, loading)
     if (found := drawing.record.weights) != record.weights:
         raise UserError(
             f"--from {path}: was generated with other weights than those of {folder}: fingerprint {record.weights} "

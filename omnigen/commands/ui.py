@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from omnigen.generate.loading import Loading
+from x2i.command_options import with_options
 
+
+@with_options
 def command(
     model: Annotated[
         Path, typer.Option(help="Folder of a training run, a model folder of any layout, or an adapter's.")
     ],
+    loading: Loading,
     lora: Annotated[
         list[Path] | None, typer.Option(help="An adapter's folder to choose from on the page; repeatable.")
     ] = None,
@@ -21,10 +26,6 @@ def command(
     ] = False,
     host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 for all of the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"], typer.Option(help="Of weights and products; auto is bf16 on a GPU.")
-    ] = "auto",
 ) -> None:
     """Serve a page on which to generate images: prompt, input images, gallery, metadata, adapters.
 
@@ -32,7 +33,7 @@ def command(
     """
     from omnigen.generate.page import Studio, build_page
 
-    studio = Studio(model, lora or [], out, any_base, device, precision)
+    studio = Studio(model, lora or [], out, any_base, loading)
     studio.drawing("", 1.0)  # mistakes in the arguments are reported now
     page = build_page(studio)
     _, address, _ = page.launch(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omnigen.generate.loading import Loading
 from omnigen.generate.metadata import GenerationRecord, digest, encode_png
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.requests import Request
@@ -29,14 +30,14 @@ class Drawing:
     record: GenerationRecord
 
     @classmethod
-    def open(cls, model: Path, scaled: Scaled, any_base: bool, device: str, precision: str, **loading: Any) -> Drawing:
-        """Loads a model with adapters. loading: see `OmniGenPipeline.from_pretrained`, whose errors it raises."""
+    def open(cls, model: Path, scaled: Scaled, any_base: bool, loading: Loading) -> Drawing:
+        """Loads a model with adapters; raises what `OmniGenPipeline.from_pretrained` does."""
         import torch
 
         from omnigen.generate.pipeline import OmniGenPipeline
         from omnigen.weights.fingerprint import fingerprint
 
-        pipeline = OmniGenPipeline.from_pretrained(model, read_scaled(scaled, any_base), device, precision, **loading)
+        pipeline = OmniGenPipeline.load(model, read_scaled(scaled, any_base), loading)
         record = GenerationRecord(
             model=str(model.resolve()),
             weights=fingerprint(pipeline.model.state_dict()),
@@ -44,8 +45,8 @@ class Drawing:
             options=GenerationOptions(),
             seeds=(),
             index=0,
-            device=pipeline.model.pos_embed.device.type,
-            precision="bf16" if pipeline.bf16 else "fp32",
+            device=pipeline.device.type,
+            precision=loading.chosen_precision(),
             threads=torch.get_num_threads(),
             adapters=tuple(scaled),
             any_base=any_base,

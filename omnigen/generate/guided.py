@@ -46,18 +46,24 @@ class _Terms:
 class GuidedVelocity:
     """The weighted sum of the branches' velocities for the images of all jobs, whose conditions are read once.
 
-    guided: the times t within which guidance holds; before and after, an image follows its whole prompt alone.
+    guided: the times t within which guidance holds; before and after, an image follows its whole prompt alone. keep_on:
+    where the conditions' keys and values wait; None: on the network's device.
     """
 
     def __init__(
-        self, model: OmniGen, jobs: Sequence[Job], bf16: bool = False, guided: tuple[float, float] = (0.0, 1.0)
+        self,
+        model: OmniGen,
+        jobs: Sequence[Job],
+        bf16: bool = False,
+        guided: tuple[float, float] = (0.0, 1.0),
+        keep_on: torch.device | None = None,
     ) -> None:
         self._device, self._bf16, self._guided = model.pos_embed.device.type, bf16, guided
         self._shapes = [noise.shape for job in jobs for noise in job.noises]
         branches = [branch for job in jobs for branch in job.branches]
         references = [latent for branch in branches for latent in branch.references]
         with self._precision():
-            cache = KVCache(model, [branch.layout for branch in branches], references)
+            cache = KVCache(model, [branch.layout for branch in branches], references, keep_on=keep_on)
         self._with_guidance = self._terms(cache, jobs, guidance=True)
         always = guided[0] <= 0 and guided[1] >= 1
         self._without = self._with_guidance if always else self._terms(cache, jobs, guidance=False)
@@ -71,9 +77,13 @@ class GuidedVelocity:
         parts = flat.split([shape.numel() for shape in self._shapes])
         return [part.view(shape) for part, shape in zip(parts, self._shapes)]
 
+    def is_guided(self, t: float) -> bool:
+        """Whether guidance holds at time t."""
+        return self._guided[0] <= t < self._guided[1]
+
     def __call__(self, flat: Tensor, t: float) -> Tensor:
         """Returns the velocity at time t, flat as the latents are."""
-        terms = self._with_guidance if self._guided[0] <= t < self._guided[1] else self._without
+        terms = self._with_guidance if self.is_guided(t) else self._without
         latents = self.split(flat)
         times = torch.full((len(terms.images),), t, device=flat.device)
         with self._precision():

@@ -21,14 +21,22 @@ class KVCache:
 
     @torch.no_grad()
     def __init__(
-        self, model: OmniGen, samples: Sequence[SampleLayout], references: Sequence[Tensor], attention: str = "segment"
+        self,
+        model: OmniGen,
+        samples: Sequence[SampleLayout],
+        references: Sequence[Tensor],
+        attention: str = "segment",
+        keep_on: torch.device | None = None,
     ) -> None:
-        """references: latents (C, H, W) of all samples' reference images in reading order, on the model's device."""
+        """references: latents (C, H, W) of all samples' reference images in reading order, on the model's device.
+
+        keep_on: where keys and values wait until their layer is computed; None: on the model's device.
+        """
         self._model, self._samples = model, samples
         device = model.pos_embed.device
         conditions = PackLayout.build(samples, conditions_only=True).to(device)
         plan = plan_attention(conditions, attention)
-        self._layers = [_KeptKeys(plan, samples) for _ in range(model.config.num_layers)]
+        self._layers = [_KeptKeys(plan, samples, keep_on or device) for _ in range(model.config.num_layers)]
         hidden_TE = scatter_tokens(
             (
                 (conditions.text_index, model.embed_text(conditions)),
@@ -76,8 +84,8 @@ class CachedTargets:
 class _KeptKeys:
     """One layer's keys and values of every condition, with room behind them for the tokens of one target."""
 
-    def __init__(self, conditions: Attention, samples: Sequence[SampleLayout]) -> None:
-        self._conditions = conditions
+    def __init__(self, conditions: Attention, samples: Sequence[SampleLayout], keep_on: torch.device) -> None:
+        self._conditions, self._keep_on = conditions, keep_on
         self._lengths = [sample.length for sample in samples]
         self.condition_lengths = [sample.condition_length for sample in samples]
         self.keys: list[Tensor] = []
@@ -91,7 +99,7 @@ class _KeptKeys:
     def _with_room(self, x_THD: Tensor) -> list[Tensor]:
         room = []
         for part, length in zip(torch.split(x_THD, self.condition_lengths), self._lengths):
-            whole = part.new_empty(length, *part.shape[1:])
+            whole = part.new_empty(length, *part.shape[1:], device=self._keep_on)
             whole[: len(part)] = part
             room.append(whole)
         return room
@@ -106,7 +114,8 @@ def _over(layer: _KeptKeys, owners: Sequence[int], counts: Sequence[int]) -> Att
     def attend(q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
         outputs = []
         for owner, q, k, v in zip(owners, *(torch.split(x, list(counts)) for x in (q_THD, k_THD, v_THD))):
-            known, keys, values = layer.condition_lengths[owner], layer.keys[owner], layer.values[owner]
+            known = layer.condition_lengths[owner]
+            keys, values = (kept[owner].to(q.device) for kept in (layer.keys, layer.values))
             keys[known:] = k
             values[known:] = v
             outputs.append(sdpa(q[:1], keys[: known + 1], values[: known + 1]))

@@ -31,6 +31,10 @@ class GenerationOptions:
     ] = None
     guidance_start: Annotated[float, Option("Guidance begins at this time; 0 is noise, 1 the image.", ge=0, le=1)] = 0.0
     guidance_end: Annotated[float, Option("Guidance ends at this time; less than 1 is faster.", ge=0, le=1)] = 1.0
+    cache_interval: Annotated[
+        int, Option("Compute the network at every n-th step, and forecast between; 2 is nearly twice as fast.", ge=1)
+    ] = 1
+    cache_order: Annotated[int, Option("Of the forecast: 0 repeats, 1 follows the line of two steps.", ge=0, le=2)] = 1
     max_input_image_size: Annotated[
         int | None, Option("Longest side of input images in pixels. Default: the training size.", ge=16)
     ] = None

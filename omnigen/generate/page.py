@@ -8,11 +8,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any, get_args
 
 from omnigen.generate.drawing import Drawing, write_image
+from omnigen.generate.loading import Loading
 from omnigen.generate.metadata import digest, read_record
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.pipeline import Preview
@@ -20,6 +19,9 @@ from omnigen.generate.requests import Request
 from x2i.errors import UserError
 from x2i.options import check, option_fields
 from x2i.sample import placeholder
+
+if TYPE_CHECKING:
+    import gradio as gr
 
 IMAGES = 3
 PREVIEWS = 8
@@ -42,8 +44,7 @@ class Studio:
     loras: Sequence[Path]
     out: Path
     any_base: bool = False
-    device: str = "auto"
-    precision: str = "auto"
+    loading: Loading = field(default_factory=Loading)
     _open: dict[tuple[str, float], Drawing] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -52,7 +53,7 @@ class Studio:
         if (lora, scale) not in self._open:
             self._open.clear()
             scaled = [(lora, scale)] if lora else []
-            self._open[lora, scale] = Drawing.open(self.model, scaled, self.any_base, self.device, self.precision)
+            self._open[lora, scale] = Drawing.open(self.model, scaled, self.any_base, self.loading)
         return self._open[lora, scale]
 
     def draw(
@@ -109,6 +110,8 @@ class Studio:
 
 def build_page(studio: Studio) -> gr.Blocks:
     """Returns the page, ready to be served."""
+    import gradio as gr
+
     with gr.Blocks(title="OmniGen") as page:
         with gr.Row():
             with gr.Column(scale=2):
@@ -143,6 +146,7 @@ def build_page(studio: Studio) -> gr.Blocks:
             record = _record(path) if path else None
             return record, record["prompt"] if record else gr.skip()
 
+        choose.__annotations__["event"] = gr.SelectData  # by which gradio knows what to give
         button.click(generate, [prompt, *images, lora, scale, number, *values], [gallery, shown])
         gallery.select(choose, gallery, shown)
         again.upload(read, again, [shown, prompt])
@@ -151,6 +155,8 @@ def build_page(studio: Studio) -> gr.Blocks:
 
 def _images(prompt: gr.Textbox) -> list[gr.Image]:
     """Returns the inputs for images, each with a button that marks its place in the prompt."""
+    import gradio as gr
+
     images = []
     with gr.Row():
         for number in range(1, IMAGES + 1):
@@ -164,6 +170,8 @@ def _images(prompt: gr.Textbox) -> list[gr.Image]:
 
 def _component(each: Any) -> gr.Number | gr.Textbox:
     """Returns what an option is typed into; empty where its default is None."""
+    import gradio as gr
+
     name, about = each.name.replace("_", " "), each.option.help
     if each.default is None or each.kind is str:  # a number's field cannot be empty
         return gr.Textbox(label=name, info=about, value=each.default, elem_id=each.name)
@@ -181,6 +189,8 @@ def _parsed(each: Any, value: Any) -> Any:
 
 
 def _record(path: str) -> dict[str, Any]:
+    import gradio as gr
+
     try:
         return asdict(read_record(Path(path)))
     except UserError as error:

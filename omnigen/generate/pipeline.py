@@ -6,7 +6,8 @@ image = pipeline("a cat on a wall", num_inference_steps=25, seed=1).images[0]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,17 +17,20 @@ from torch import Tensor
 
 from omnigen.codecs.base import Codec, load_codec
 from omnigen.generate.find_model import find_trained
+from omnigen.generate.forecast import ForecastVelocity, Velocity
 from omnigen.generate.guided import Branch, GuidedVelocity, Job
 from omnigen.generate.input_images import read_image
+from omnigen.generate.loading import Loading, require_fit
 from omnigen.generate.options import GenerationOptions
 from omnigen.generate.sampler import GuidanceWeights, guidance_weights, integrate, schedule
 from omnigen.images import TOKEN_PIXELS, prepare_image, prepared_size, to_tensor, to_uint8
-from omnigen.network.config import ModelConfig
+from omnigen.network.blocks import compile_blocks
 from omnigen.network.layout import Grid, SampleLayout
 from omnigen.network.model import OmniGen
 from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.weights import load_model
+from omnigen.weights.quantized import KINDS, quantize_layers
 from x2i.errors import UserError
 from x2i.options import check
 from x2i.sample import placeholder
@@ -66,7 +70,8 @@ class OmniGenPipeline:
 
     max_side: input images are cut to it, in pixels; the natural size to generate. bf16: of the network's matrix
     products; latents and codec stay float32. shift, negative_prompt: of the timesteps and of guidance, where the
-    options give none; a negative prompt of None is the empty condition of training.
+    options give none; a negative prompt of None is the empty condition of training. offload_from: the device on which
+    codec and network are only while they are needed; None: they stay where they are.
     """
 
     model: OmniGen
@@ -76,29 +81,52 @@ class OmniGenPipeline:
     bf16: bool = False
     shift: float = 1.0
     negative_prompt: str | None = None
+    offload_from: torch.device | None = None
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, adapters: Sequence[Adapter] = (), device: str = "auto", precision: str = "auto"
+        cls,
+        folder: str | Path,
+        adapters: Sequence[Adapter] = (),
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        offload: bool = False,
+        compile: bool = False,
     ) -> OmniGenPipeline:
         """Returns the pipeline of a training run, or of a model folder of any layout.
 
-        adapters: are added to the network's weights, after a run's own. device: `auto` takes a CUDA device if there is
-        one. precision: fp32 or bf16; bf16 weights take half the memory; `auto` is bf16 on CUDA. Raises UserError if
-        there is no model, or its parts do not fit together.
+        adapters: are added to the network's weights, after a run's own. Other arguments: see `Loading`. Raises
+        UserError if there is no model, its parts do not fit together, or a device or library is missing.
         """
-        found = find_trained(Path(folder))
-        device = _choose_device(device)
-        bf16 = precision == "bf16" or (precision == "auto" and device.startswith("cuda"))
-        dtype = torch.bfloat16 if bf16 else None
-        saved = load_model(found.folder, device, [*found.adapters, *adapters], dtype)
+        return cls.load(folder, adapters, Loading(device, precision, offload, compile))  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, folder: str | Path, adapters: Sequence[Adapter], loading: Loading) -> OmniGenPipeline:
+        """Like `from_pretrained`."""
+        found, device, precision = find_trained(Path(folder)), loading.chosen_device(), loading.chosen_precision()
+        waiting = "cpu" if loading.offload else device
+        first = "cpu" if precision in KINDS else waiting  # the whole bf16 weights need not fit on the device
+        dtype = None if precision == "fp32" else torch.bfloat16
+        saved = load_model(found.folder, first, [*found.adapters, *adapters], dtype)
+        if precision in KINDS:
+            quantize_layers(saved.model, precision)  # type: ignore[arg-type]
+            saved.model.to(waiting)
+        if loading.compile:
+            compile_blocks(saved.model)
         tokenizer = load_tokenizer(saved.description.tokenizer)
-        codec = load_codec(saved.description.codec, device)
+        codec = load_codec(saved.description.codec, waiting)
         config = saved.model.config
-        _require_fit(found.folder, config, tokenizer, codec)
+        require_fit(found.folder, config, tokenizer, codec)
         side = min(saved.description.image_size or 1024, config.pos_embed_max_size * TOKEN_PIXELS)
         shift = saved.description.timestep_shift if found.timestep_shift is None else found.timestep_shift
-        return cls(saved.model, tokenizer, codec, side, bf16, shift, saved.description.negative_prompt)
+        negative, place = saved.description.negative_prompt, torch.device(device) if loading.offload else None
+        return cls(saved.model, tokenizer, codec, side, precision != "fp32", shift, negative, place)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is computed."""
+        return self.offload_from or self.model.pos_embed.device
 
     def __call__(
         self,
@@ -120,6 +148,8 @@ class OmniGenPipeline:
         guidance_start: float = 0.0,
         guidance_end: float = 1.0,
         shift: float | None = None,
+        cache_interval: int = 1,
+        cache_order: int = DEFAULTS.cache_order,
         output_type: Literal["pil", "np", "latent"] = "pil",
         on_step: Callable[[], object] | None = None,
         preview: Preview | None = None,
@@ -151,6 +181,8 @@ class OmniGenPipeline:
             guidance_end=guidance_end,
             max_input_image_size=max_input_image_size,
             shift=shift,
+            cache_interval=cache_interval,
+            cache_order=cache_order,
         )
         check(options)
         count = num_images_per_prompt
@@ -209,7 +241,7 @@ class OmniGenPipeline:
         height, width = self._size(images, options)
         parsed = build_prompt(prompt, self.tokenizer)
         _check_marks(parsed, len(images))
-        device = self.model.pos_embed.device
+        device = self.device
         if noises is None:
             noises = [self._noise(images, options, torch.Generator().manual_seed(seed)) for seed in seeds]
         shape = (self.codec.channels, height // self.codec.downsample, width // self.codec.downsample)
@@ -233,18 +265,24 @@ class OmniGenPipeline:
     ) -> list[Tensor]:
         """Returns the latents (C, H, W) of all images of all jobs."""
         times = schedule(options.steps, self.shift if options.shift is None else options.shift)
-        with torch.inference_mode():
-            velocity = GuidedVelocity(self.model, jobs, self.bf16, (options.guidance_start, options.guidance_end))
+        guided = options.guidance_start, options.guidance_end
+        with torch.inference_mode(), self._present(self.model):
+            keep_on = None if self.offload_from is None else torch.device("cpu")
+            velocity = GuidedVelocity(self.model, jobs, self.bf16, guided, keep_on)
+            following: Velocity = velocity
+            if options.cache_interval > 1:
+                interval, order = options.cache_interval, options.cache_order
+                following = ForecastVelocity(velocity, options.steps, interval, order, velocity.is_guided)
 
             def show(number: int, estimate: Tensor) -> None:
                 if preview is not None and number % preview.every == 0 and number < options.steps:
                     preview.show(number, self.decode(velocity.split(estimate)))
 
-            return velocity.split(integrate(velocity, velocity.noise(jobs), times, on_step, show))
+            return velocity.split(integrate(following, velocity.noise(jobs), times, on_step, show))
 
     def decode(self, latents: Sequence[Tensor]) -> list[NDArray[np.uint8]]:
         """Returns the images, uint8 RGB (H, W, 3), one after the other."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self._present(self.codec):
             return [to_uint8(self.codec.decode(latent[None])[0]) for latent in latents]
 
     def _noise(
@@ -278,7 +316,20 @@ class OmniGenPipeline:
 
     def _encode(self, image: NDArray[np.uint8], options: GenerationOptions, generator: torch.Generator) -> Tensor:
         prepared = prepare_image(image, self._input_side(options))
-        return self.codec.encode(to_tensor(prepared)[None], generator)[0]
+        with self._present(self.codec):
+            return self.codec.encode(to_tensor(prepared)[None], generator)[0]
+
+    @contextmanager
+    def _present(self, part: OmniGen | Codec) -> Iterator[None]:
+        """Inside the block a part is on the device, if it waits elsewhere otherwise."""
+        if self.offload_from is None:
+            yield
+            return
+        part.to(self.offload_from)
+        try:
+            yield
+        finally:
+            part.to("cpu")
 
     def _branches(
         self,
@@ -307,31 +358,6 @@ class OmniGenPipeline:
                 grids = tuple(Grid(latent.shape[1] // patch, latent.shape[2] // patch) for latent in references)
                 branches.append(Branch(weight, SampleLayout(each.pieces, grids, target), references, full))
         return branches
-
-
-def _choose_device(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "meta":
-        raise UserError("--device meta: holds no numbers to generate with; use auto or cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: not available here ({error}); use auto or cpu") from error
-    return device
-
-
-def _require_fit(folder: Path, config: ModelConfig, tokenizer: Tokenizer, codec: Codec) -> None:
-    if codec.channels != config.in_channels:
-        raise UserError(
-            f"{folder}: its codec {codec.name} has {codec.channels} channels, its network takes {config.in_channels}; "
-            f"name the codec that it was trained with in config.json"
-        )
-    if tokenizer.vocab_size > config.vocab_size:
-        raise UserError(
-            f"{folder}: its tokenizer {tokenizer.name} has {tokenizer.vocab_size} ids, its network knows "
-            f"{config.vocab_size}; name the tokenizer that it was trained with in config.json"
-        )
 
 
 def _check_marks(prompt: Prompt, num_images: int) -> None:

@@ -139,6 +139,7 @@ def train_memory(
     precision: Literal["fp32", "bf16"] = "bf16",
     lora: LoraConfig | None = None,
     frozen_bytes: int = FP32,
+    quantized_bytes: float | None = None,
     shards: int = 1,
     average: bool = True,
     accumulates: bool = True,
@@ -146,7 +147,8 @@ def train_memory(
     """Returns what training on packs of `tokens` tokens holds on each device.
 
     precision: of the matrix products; parameters that are trained are fp32 either way. lora: only this adapter's
-    matrices are trained, and the rest is frozen in `frozen_bytes` an element. shards: devices that share parameters,
+    matrices are trained, and the rest is frozen in `frozen_bytes` an element; quantized_bytes: of the layers' matrices
+    instead, which one at a time become whole again. shards: devices that share parameters,
     gradients and optimizer (FSDP); 1 for a single device or replicas (DDP). average: whether an EMA is held.
     accumulates: a device computes several packs a step.
     """
@@ -154,6 +156,8 @@ def train_memory(
     whole = num_parameters(config)
     trained = lora_parameters(config, lora) if lora else whole
     frozen = whole * frozen_bytes if lora else 0
+    if lora and quantized_bytes is not None:
+        frozen -= int(config.num_layers * layer_parameters(config) * (frozen_bytes - quantized_bytes))
     held = frozen_bytes if lora else FP32
     copied = {
         "none": config.num_layers * layer_parameters(config),

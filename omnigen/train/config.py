@@ -119,6 +119,9 @@ class OptimizationConfig:
     several accumulates their gradients. pack_tokens: token budget of a pack. 0 for any of the three: chosen by the
     number and the length of the samples. lr: peak learning rate, reached after
     `warmup` steps; `cosine` falls to min_lr_ratio * lr at the last step, `constant` stays. clip: largest gradient norm.
+    optimizer: adamw8bit keeps the moments of tensors with 4,096 elements or more in 8 bits (bitsandbytes; not with
+    fsdp). lr_scales: factors of the learning rate by the beginning of a parameter's name, such as llm.embed_tokens (the
+    text embeddings); `fresh` is all that a language model in model.init does not have.
     dropout_text, dropout_images, dropout_both: probability of training without the words, the input images, or either.
     timestep_shift: s in t / (t + s - s t), 1 for none. edit_weighting: weigh what an edit changes. precision: auto is
     bf16 on CUDA, fp32 on a CPU. checkpointing: what the backward pass computes again instead of keeping it: none,
@@ -137,6 +140,8 @@ class OptimizationConfig:
     min_lr_ratio: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     clip: PositiveNumber = 1.0
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    lr_scales: Weights = field(default_factory=dict)
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     seed: int = 0
     dropout_text: Share = 0.05
@@ -187,13 +192,14 @@ class LoraSettings:
     """Training of a low-rank adapter (LoRA) beside frozen weights. rank: 0 trains the whole network instead.
 
     alpha: the adapter's product is scaled by alpha / rank; null is alpha = rank. targets: names of the linear layers.
-    frozen: the precision of the weights that are not trained; the adapter itself is fp32.
+    frozen: the precision of the weights that are not trained; the adapter itself is fp32. int8 and nf4 (4 bits) need
+    bitsandbytes and keep what is outside the decoder's linear layers in bf16.
     """
 
     rank: NotNegative = 0
     alpha: PositiveNumber | None = None
     targets: tuple[str, ...] = ("qkv_proj", "o_proj")
-    frozen: Literal["fp32", "bf16"] = "fp32"
+    frozen: Literal["fp32", "bf16", "int8", "nf4"] = "fp32"
 
     def adapter(self) -> LoraConfig | None:
         """Returns the adapter that is to be trained; None if the whole network is."""

@@ -12,6 +12,7 @@ from omnigen.network.flops import BF16, FP32, TrainMemory, num_parameters, train
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
 from omnigen.train.phases import Phase, run_phases
 from omnigen.weights.lora.config import LoraConfig
+from omnigen.weights.quantized import BYTES as QUANTIZED
 
 if TYPE_CHECKING:
     from omnigen.network.blocks import Checkpointing
@@ -69,6 +70,7 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
                 precision="bf16" if bf16 else "fp32",
                 lora=config.lora.adapter(),
                 frozen_bytes=frozen_bytes(config),
+                quantized_bytes=quantized_bytes(config),
                 shards=shards,
                 accumulates=phase.train.packs_per_step > world,
             )
@@ -79,8 +81,13 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
 
 
 def frozen_bytes(config: TrainingConfig) -> int:
-    """Returns the bytes of an element of the weights beside which an adapter is trained."""
-    return BF16 if config.lora.frozen == "bf16" else FP32
+    """Returns the bytes of an element of the weights beside which an adapter is trained, outside quantized layers."""
+    return FP32 if config.lora.frozen == "fp32" else BF16
+
+
+def quantized_bytes(config: TrainingConfig) -> float | None:
+    """Returns the bytes of an element of quantized layers; None if there are none."""
+    return QUANTIZED.get(config.lora.frozen)
 
 
 def sampling_memory(config: TrainingConfig, network: ModelConfig, world: int) -> int:
@@ -105,6 +112,7 @@ def parallel_options(config: TrainingConfig, network: ModelConfig) -> list[Paral
                     precision="bf16",
                     lora=lora,
                     frozen_bytes=frozen_bytes(config),
+                    quantized_bytes=quantized_bytes(config),
                     shards=shards,
                     accumulates=packs > shards,
                 )

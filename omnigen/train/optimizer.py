@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+from omnigen.weights.quantized import require_bitsandbytes
+from x2i.errors import UserError
 
 if TYPE_CHECKING:
     from omnigen.train.config import OptimizationConfig
 
 BETAS = (0.9, 0.999)
+FRESH = "fresh"
+SCALE = "lr_scale"
+"""Of a parameter group: the factor of its learning rate."""
 
 
-def build_optimizer(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, config: OptimizationConfig) -> torch.optim.Optimizer:
     """Returns AdamW over the parameters of `model`, which must be fp32; only matrices decay, not norms and biases.
 
-    On CUDA it is torch's fused kernel: a third of the time, and no temporary as large as the parameters.
+    Parameters of one factor in config.lr_scales are a group, those without any the first. On CUDA it is torch's fused
+    kernel: a third of the time, and no temporary as large as the parameters. Raises UserError for a factor of no
+    parameter, or without the library that config.optimizer needs.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    assert all(parameter.dtype == torch.float32 for parameter in parameters), "master weights are fp32"
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    fused = all(parameter.device.type == "cuda" for parameter in parameters) or None
-    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=fused)
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    assert all(parameter.dtype == torch.float32 for _, parameter in named), "master weights are fp32"
+    scales = {name: _scale_of(name, config.lr_scales) for name, _ in named}
+    for prefix in config.lr_scales:
+        if not any(_begins(name, prefix) for name in scales):
+            raise UserError(f"train.lr_scales.{prefix}: no parameter that is trained has a name that begins so")
+    groups: list[dict[str, Any]] = []
+    for scale in sorted({1.0, *scales.values()}, key=lambda scale: (scale != 1.0, scale)):
+        for matrices in (True, False):
+            chosen = [p for name, p in named if scales[name] == scale and (p.ndim >= 2) is matrices]
+            if chosen or scale == 1.0:
+                own = {} if scale == 1.0 else {SCALE: scale}
+                groups.append({"params": chosen, "weight_decay": config.weight_decay if matrices else 0.0, **own})
+    if config.optimizer == "adamw8bit":
+        adamw8bit = require_bitsandbytes("train.optimizer: adamw8bit").optim.AdamW8bit
+        return adamw8bit([group for group in groups if group["params"]], lr=config.lr, betas=BETAS)
+    fused = all(parameter.device.type == "cuda" for _, parameter in named) or None
+    return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=fused)
+
+
+def _begins(name: str, prefix: str) -> bool:
+    if prefix == FRESH:
+        return not name.startswith("llm.")
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _scale_of(name: str, scales: Mapping[str, float]) -> float:
+    """Returns the factor of the longest prefix that fits; 1 if none does."""
+    fitting = [prefix for prefix in scales if _begins(name, prefix)]
+    return scales[max(fitting, key=lambda prefix: (prefix != FRESH, len(prefix)))] if fitting else 1.0
 
 
 def learning_rate(step: int, config: OptimizationConfig) -> float:
@@ -41,6 +72,6 @@ def learning_rate(step: int, config: OptimizationConfig) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of every parameter group."""
+    """Sets the rate of every parameter group, times the group's factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get(SCALE, 1.0)

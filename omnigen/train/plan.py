@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omnigen.images import TOKEN_PIXELS
 from omnigen.network.flops import train_flops, train_memory
-from omnigen.train.memory import GB, MODES, USABLE, frozen_bytes
+from omnigen.train.memory import GB, MODES, USABLE, frozen_bytes, quantized_bytes
 from omnigen.train.phases import run_phases
 from omnigen.weights.lora.config import LoraConfig
 
@@ -66,6 +66,7 @@ def fit(config: TrainingConfig, network: ModelConfig, card: Card, lora: LoraConf
             precision="bf16",
             lora=lora,
             frozen_bytes=frozen_bytes(config),
+            quantized_bytes=quantized_bytes(config),
             shards=card.count,
             accumulates=packs > card.count,
         )

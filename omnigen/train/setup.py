@@ -38,6 +38,7 @@ from omnigen.weights import load_initial_weights
 from omnigen.weights.fingerprint import fingerprint
 from omnigen.weights.formats import is_model_folder
 from omnigen.weights.lora import add_lora
+from omnigen.weights.quantized import KINDS, quantize_layers, require_bitsandbytes
 from x2i.errors import UserError
 from x2i.seeding import stable_hash
 
@@ -197,9 +198,11 @@ def _add_adapter(model: OmniGen, lora: LoraSettings, seed: int) -> None:
     """Freezes the network, in the precision that `lora` asks for, and adds a fresh adapter."""
     adapter = lora.adapter()
     assert adapter is not None
-    if lora.frozen == "bf16":
+    if lora.frozen != "fp32":
         for parameter in model.parameters():  # the position table is a buffer, and stays fp32
             parameter.data = parameter.data.bfloat16()
+    if lora.frozen in KINDS:
+        quantize_layers(model, lora.frozen)
     add_lora(model, adapter, seed)
 
 
@@ -213,6 +216,15 @@ def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
 
 
 def _require_usable(config: TrainingConfig, ranks: Ranks) -> None:
+    few_bits = {
+        "lora.frozen": config.lora.frozen if config.lora.rank and config.lora.frozen in KINDS else None,
+        "train.optimizer": config.train.optimizer if config.train.optimizer == "adamw8bit" else None,
+    }
+    for name, value in few_bits.items():
+        if value and config.parallel.is_sharded(ranks.world):
+            raise UserError(f"{name}: {value}: not with parallel.mode {config.parallel.mode}; use ddp")
+        if value:
+            require_bitsandbytes(f"{name}: {value}")
     if config.train.attention in CUDA_ONLY and ranks.device.type != "cuda":
         raise UserError(
             f"train.attention: found {config.train.attention}, which runs on CUDA devices only; set it to auto or "

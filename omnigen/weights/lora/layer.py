@@ -17,15 +17,20 @@ from torch import Tensor, nn
 
 from omnigen.weights.lora.config import LoraConfig
 from omnigen.weights.lora.delta import DOWN, UP, Adapter, changed, layers_of, require_fit
+from omnigen.weights.quantized import is_quantized
 from x2i.errors import UserError
 
 
 class LoraLinear(nn.Linear):
-    """x W' + b + scaling * (x A') B', with W and b frozen and A, B trainable in fp32, whatever the dtype of W."""
+    """x W' + b + scaling * (x A') B', with W and b frozen and A, B trainable in fp32, whatever the dtype of W.
+
+    quantized: the base layer, where its weights are in 8 or 4 bits; `weight` is None then.
+    """
 
     def __init__(self, base: nn.Linear, config: LoraConfig) -> None:
         super().__init__(base.in_features, base.out_features, bias=False, device="meta")
-        self.weight = base.weight
+        self.quantized = base if is_quantized(base) else None
+        self.weight = None if self.quantized is not None else base.weight  # type: ignore[assignment]
         self.bias = base.bias
         self.config = config
         self.scaling = config.scaling
@@ -34,7 +39,7 @@ class LoraLinear(nn.Linear):
         self.lora_B = nn.Linear(config.rank, base.out_features, bias=False, **place)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.linear(x, self.weight, self.bias)
+        out = F.linear(x, self.weight, self.bias) if self.quantized is None else self.quantized(x)
         # Under autocast the products choose their own dtype; a cast here would only cost memory.
         own = x if torch.is_autocast_enabled(x.device.type) else x.to(self.lora_A.weight.dtype)
         return out + (self.scaling * self.lora_B(self.lora_A(own))).to(out.dtype)
@@ -98,6 +103,8 @@ def merge_lora(model: nn.Module) -> None:
     The sum is taken in fp32 and rounded to the weight's dtype. Parameters stay frozen or not, as they were.
     """
     for name, layer in _adapted(model).items():
+        if layer.quantized is not None:
+            raise UserError(f"{name}: its weights are quantized; merge the adapter into those it was made from")
         state = {name + DOWN: layer.lora_A.weight, name + UP: layer.lora_B.weight}
         layer.weight.copy_(changed(f"{name}.weight", layer.weight, [Adapter(layer.config, state)]))
         model.set_submodule(name, layer.plain().train(layer.training))

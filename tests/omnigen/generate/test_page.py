@@ -100,10 +100,11 @@ def test_a_prompt_with_two_images_is_drawn_and_its_record_read_back(folder: Path
 
 
 def test_adapters_are_chosen_and_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
+    from omnigen.generate.loading import Loading
     from omnigen.generate.page import OPTIONS, Studio, build_page
     from x2i.errors import UserError
 
-    studio = Studio(folder / "model", [folder / "style"], tmp_path / "out", any_base=True, device="cpu")
+    studio = Studio(folder / "model", [folder / "style"], tmp_path / "out", any_base=True, loading=Loading("cpu"))
     build_page(studio)
     values = [{"steps": 2, "seed": 1}.get(each.name) for each in OPTIONS]
     *previews, plain = studio.draw("a cat", [], "", 1.0, 2, values)

@@ -24,7 +24,7 @@ from omnigen.train.resolve import VISITS_OF_ONE, resolve
 from omnigen.train.run import train_settings
 from omnigen.weights import load_model, save_model
 from omnigen.weights.convert import convert
-from omnigen.weights.lora import load_adapter
+from omnigen.weights.lora import load_adapter, lora_state
 from omnigen.weights.options import Conversion
 from tests.support import REPOSITORY
 from tests.support.in_process_training import go_on, training
@@ -274,3 +274,26 @@ def test_prompts_with_images_are_drawn_at_intervals(shards: Path, tmp_path: Path
     photo.unlink()
     with pytest.raises(UserError, match="photo.png: No such file"):
         quick_run(base, shards, tmp_path / "other", *given, steps=1)
+
+
+@pytest.mark.parametrize("frozen", ["int8", "nf4"])
+def test_an_adapter_is_trained_beside_weights_of_few_bits_and_resumed_exactly(
+    shards: Path, tmp_path: Path, frozen: str
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    base = tiny_ours(tmp_path / "base")
+    few_bits = (f"lora.frozen={frozen}", "lora.rank=32", "train.optimizer=adamw8bit")
+    given = (*QUICK, *few_bits, "log.every=1", "checkpoint.every=1")
+    config = tmp_path / "c.yaml"
+    config.write_text(resolve(finetune_config(base, [str(shards)], given, steps=3))[0].to_yaml())
+    for name, stops in (("whole", (3,)), ("stopped", (1, 3))):
+        for stop in stops:
+            with training(config, tmp_path / name) as trainer:
+                if done := sorted((tmp_path / name / "checkpoints").glob("step-*")):
+                    trainer.resume(done[-1])
+                go_on(trainer.train(), lambda event, stop=stop: event.kind == "checkpoint" and event.step >= stop)
+        layer = trainer.setup.model.llm.layers[0].self_attn.qkv_proj
+        assert layer.quantized.weight.dtype == {"int8": torch.int8, "nf4": torch.uint8}[frozen]
+        assert all(one["state1"].dtype == torch.uint8 for one in trainer.optimizer.state.values())
+        assert any(tensor.any() for key, tensor in lora_state(trainer.setup.model).items() if "lora_B" in key)
+    assert (tmp_path / "whole/metrics.jsonl").read_bytes() == (tmp_path / "stopped/metrics.jsonl").read_bytes()

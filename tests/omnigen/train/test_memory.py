@@ -132,6 +132,12 @@ def test_the_plan_says_what_each_card_holds_and_how_long_a_run_takes() -> None:
     assert (small.checkpointing, large.checkpointing) == ("selective", "none")
     assert small.hours == pytest.approx(large.hours * CARDS[3].tflops / CARDS[0].tflops)
     assert fit(config, NETWORK, CARDS[3], None, 0.4).longest == 0  # Adam's moments alone take 30 GB, weights 15
+    four_bits = replace(config, lora=replace(config.lora, frozen="nf4"))
+    held = (
+        training_memory(config, NETWORK, 1, True).parameters - training_memory(four_bits, NETWORK, 1, True).parameters
+    )
+    assert held == pytest.approx(3_623_878_656 * (2 - 0.5625))
+    assert fit(four_bits, NETWORK, CARDS[0], config.lora.adapter(), 0.4).longest > 2 * small.longest
     shared = fit(config, NETWORK, CARDS[4], None, 0.4)
     assert shared.longest > 10_000
     lines = plan(config, NETWORK, 0.4).splitlines()

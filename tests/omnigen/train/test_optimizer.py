@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from omnigen.network.model import OmniGen
 from omnigen.train.config import OptimizationConfig
 from omnigen.train.ema import Average
-from omnigen.train.optimizer import build_optimizer, learning_rate
+from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
+from tests.support.tiny_network import CONFIG
+from x2i.errors import UserError
 
 
 def test_the_rate_warms_up_then_stays_or_falls_along_a_cosine():
@@ -21,7 +25,7 @@ def test_the_rate_warms_up_then_stays_or_falls_along_a_cosine():
 
 def test_only_matrices_decay():
     model = nn.Sequential(nn.Linear(3, 3), nn.RMSNorm(3))
-    groups = build_optimizer(model, 1e-4, weight_decay=0.1).param_groups
+    groups = build_optimizer(model, OptimizationConfig(weight_decay=0.1)).param_groups
     decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
     assert decays == {(3, 3): 0.1, (3,): 0.0}
 
@@ -63,3 +67,20 @@ def test_the_network_has_its_own_weights_back_after_using_the_average():
         assert model.weight.equal(averaged["weight"])
     assert all(model.state_dict()[name].equal(value) for name, value in own.items())
     assert all(average.average[name].equal(value) for name, value in averaged.items())
+
+
+def test_groups_of_parameters_have_their_own_rates():
+    model = OmniGen.initialized(replace(CONFIG, num_layers=1), 0)
+    scales = {"fresh": 5.0, "llm.embed_tokens": 0.1, "final_layer.linear": 2.0}
+    config = OptimizationConfig(lr_scales=scales)
+    optimizer = build_optimizer(model, config)
+    set_learning_rate(optimizer, 1.0)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
+    assert found["llm.embed_tokens.weight"] == pytest.approx(0.1)
+    assert found["x_embedder.proj.weight"] == found["final_layer.adaLN_modulation.1.bias"] == 5.0
+    assert found["final_layer.linear.weight"] == 2.0
+    assert found["llm.layers.0.mlp.down_proj.weight"] == found["llm.norm.weight"] == 1.0
+    assert optimizer.param_groups[0]["lr"] == 1.0  # the one that is logged
+    with pytest.raises(UserError, match=r"train.lr_scales.llm.embed: no parameter"):
+        build_optimizer(model, OptimizationConfig(lr_scales={"llm.embed": 2.0}))
