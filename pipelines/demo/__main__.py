@@ -16,7 +16,6 @@ from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from x2i.errors import UserError, missing_extra
 
-MANIFEST = "demo"
 PROMPT = "A ginger tabby cat looks straight into the camera"
 
 
@@ -31,6 +30,7 @@ def demo(
         ),
     ] = 8471,
     workers: Annotated[int, typer.Option(help="Worker processes for the data stages.")] = 2,
+    manifest: Annotated[str, typer.Option(help="What is built: demo, or models for models of the Hub.")] = "demo",
 ) -> None:
     """Builds a small dataset from real photographs served over real HTTP, trains a tiny model on it and generates."""
     started = time.monotonic()
@@ -40,7 +40,7 @@ def demo(
     with serve_site(site, port):
         typer.echo(f"A web site with {len(PHOTOGRAPHS)} real photographs is up at {address}/index.html")
         sources = f"crawl.sources=[{address}/index.html, {site}/urls.csv]"
-        _run("x2i", "build", MANIFEST, "--out", str(data), "--executor", "ray", "--workers", str(workers),
+        _run("x2i", "build", manifest, "--out", str(data), "--executor", "ray", "--workers", str(workers),
              "--set", sources)  # fmt: skip
     _run("omnigen", "generate", "--model", str(run), "--prompt", PROMPT, "--out", str(out / "generated.png"),
          "--height", "64", "--width", "64")  # fmt: skip

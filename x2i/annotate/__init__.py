@@ -21,6 +21,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "caption_language": "x2i.annotate.caption_language:CaptionLanguage",
         "image_text": "x2i.annotate.image_text:ImageText",
         "captions": "x2i.annotate.captions:Captions",
+        "best_caption": "x2i.annotate.best_caption:BestCaption",
         "entities": "x2i.annotate.entities:Entities",
         "faces": "x2i.annotate.faces:Faces",
         "text": "x2i.annotate.text:Text",
