@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -100,22 +102,33 @@ def plan_samples(
     if clash:
         raise UserError(f"selection: recipe {recipe.name} has a predicate {clash[0]!r} of its own: choose another name")
     tables = frozenset(table.name for table in recipe.reads() if table.name in views)
-    with connect(dataset, views, sorted(chosen.tables() - {CANDIDATE}), makers()) as connection:
-        query = recipe.query(tables)
-        suffix = "" if "suffix" in connection.sql(query).columns else "'' AS suffix, "
-        selection = Selection({**requires, **chosen.predicates})
-        verdicts = select(connection, views, selection, f"SELECT {suffix}* FROM ({query})")
-        kept, left_out = recipe.combine(verdicts.kept)
-        # Combining may make more samples of fewer candidates; the counts are about what came out of the query.
-        not_selected = Counter(verdicts.not_selected) + Counter(left_out)
-        if part != "all":
-            selected = kept.num_rows
-            kept = _of_part(connection, kept, parts_of(dataset, validation), part)
-            not_selected[OTHER_PART] = selected - kept.num_rows
-        rows = _rows(connection, recipe, kept, max_samples)
-    if rows.num_rows < kept.num_rows:
-        not_selected[MAX_SAMPLES] = kept.num_rows - rows.num_rows
-    return PlannedSamples(rows, verdicts.candidates, dict(not_selected))
+    needs = sorted(chosen.tables() - {CANDIDATE})
+
+    def planned(spill: Path | None) -> PlannedSamples:
+        with connect(dataset, views, needs, makers(), spill) as connection:
+            query = recipe.query(tables)
+            suffix = "" if "suffix" in connection.sql(query).columns else "'' AS suffix, "
+            selection = Selection({**requires, **chosen.predicates})
+            verdicts = select(connection, views, selection, f"SELECT {suffix}* FROM ({query})")
+            kept, left_out = recipe.combine(verdicts.kept)
+            # Combining may make more samples of fewer candidates; the counts are about what came out of the query.
+            not_selected = Counter(verdicts.not_selected) + Counter(left_out)
+            if part != "all":
+                selected = kept.num_rows
+                kept = _of_part(connection, kept, parts_of(dataset, validation), part)
+                not_selected[OTHER_PART] = selected - kept.num_rows
+            rows = _rows(connection, recipe, kept, max_samples)
+        if rows.num_rows < kept.num_rows:
+            not_selected[MAX_SAMPLES] = kept.num_rows - rows.num_rows
+        return PlannedSamples(rows, verdicts.candidates, dict(not_selected))
+
+    import duckdb
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="x2i-") as folder:
+            return planned(Path(folder))
+    except duckdb.OutOfMemoryException:  # lists of many images cannot be written to disk
+        return planned(None)
 
 
 def _of_part(connection: duckdb.DuckDBPyConnection, kept: pa.Table, parts: pa.Table, part: Part) -> pa.Table:

@@ -122,14 +122,20 @@ def missing(views: Mapping[str, View], names: Iterable[str], made_by: Mapping[st
     return None
 
 
+MEMORY = "256MB"
+"""What DuckDB holds of a plan before it writes to disk."""
+
+
 def connect(
     dataset: Dataset,
     views: Mapping[str, View],
     needs: Iterable[str] = (),
     made_by: Mapping[str, str] = MappingProxyType({}),
+    spill: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Returns a locked connection in memory on `views`. Close it after use.
 
+    spill: a folder for what sorts and joins hold beyond MEMORY; None: they hold it in memory.
     Raises UserError if there are no images, or if one of `needs` has not been made: see `missing`.
     """
     import duckdb
@@ -149,6 +155,9 @@ def connect(
         connection.register(_ATTEMPTS if name == IMAGES else name, rows)
     connection.execute(f"CREATE VIEW {IMAGES} AS SELECT * FROM {_ATTEMPTS} WHERE status = 'ok'")
     connection.execute("SET enable_progress_bar = false")
+    if spill is not None:
+        connection.execute("SET temp_directory = ?", [str(spill)])
+        connection.execute("SET memory_limit = ?", [MEMORY])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -192,6 +201,8 @@ def select(
         for name, text in predicates.items():
             _try_predicate(connection, name, text, source, sorted(several - set(rows)))
         return _verdicts(connection, predicates, source)
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
         raise UserError(f"selection: DuckDB says: {error}\n{describe_tables(connection)}") from error
 
