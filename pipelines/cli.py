@@ -33,6 +33,7 @@ COMMANDS = {
     "Relate images": {
         "dedup": "Find exact and near duplicates.",
         "semantic-dedup": "Find images that show the same, by their embeddings.",
+        "entity-clusters": "Find the same objects or people across images, by their vectors.",
         "repeats": "Count how many images have the same caption.",
         "subjects": "Mine pairs of images that show the same thing.",
         "subject-entities": "Choose objects to cut out of their photographs and ask for again.",

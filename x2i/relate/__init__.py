@@ -11,6 +11,7 @@ RELATIONS: Registry[Relation] = Registry(
     {
         "duplicates": "x2i.relate.duplicates:Duplicates",
         "semantic_duplicates": "x2i.relate.semantic_duplicates:SemanticDuplicates",
+        "entity_clusters": "x2i.relate.entity_clusters:EntityClusters",
         "caption_repeats": "x2i.relate.caption_repeats:CaptionRepeats",
         "subject_pairs": "x2i.relate.subject_pairs:SubjectPairs",
         "subject_frames": "x2i.relate.subject_frames:SubjectFrames",

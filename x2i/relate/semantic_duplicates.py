@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -11,26 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from x2i.errors import UserError
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
 from x2i.relate.duplicates import groups, ranked_anew
 from x2i.store import paths
 from x2i.store.commits import Counts
-from x2i.store.files.cache import local_copy
 from x2i.store.query.preference import CAPTIONED_AND_LARGE
 from x2i.tables import TableSpec
 
 if TYPE_CHECKING:
-    from x2i.relate.similar import Vectors
     from x2i.store import Dataset
-
-READ_ROWS = 4096
-"""Embeddings in memory at once, besides those being compared; all of them lie in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +70,12 @@ class SemanticDuplicates(Relation):
         Nothing within the similarity is missed: see x2i.relate.similar.
         """
         from x2i.relate.similar import representatives, similar_groups
+        from x2i.relate.vectors import map_unit_vectors
 
         keys = images["key"].to_pylist()
         rank_N = images["rank"].to_numpy().astype(np.int64)
         with tempfile.TemporaryFile() as file:
-            vectors_ND, known_N = self._vectors(dataset, keys, file)
+            vectors_ND, known_N = map_unit_vectors(self._blocks(dataset, keys), len(keys), file, self.embeddings)
             compared = np.flatnonzero(known_N & ~images["is_flat"].to_numpy())
             group_N = similar_groups(vectors_ND, compared, self.similarity)
             kept_N, cosine_N = np.arange(len(keys)), np.ones(len(keys), np.float32)
@@ -114,33 +108,11 @@ class SemanticDuplicates(Relation):
         dropped = pc.sum(table["is_duplicate"]).as_py() or 0
         return Counts(table.num_rows - dropped, {str(Reason.DUPLICATE): dropped} if dropped else {})
 
-    def _vectors(self, dataset: Dataset, keys: list[str], file: object) -> tuple[Vectors, NDArray[np.bool_]]:
-        """Writes the embeddings of `keys`, made unit vectors, into `file`; returns them mapped, and which there are."""
-        places = {key: row for row, key in enumerate(keys)}
-        known_N = np.zeros(len(keys), bool)
-        vectors_ND: Vectors | None = None
-        for batch in self._batches(dataset, keys):
-            rows = [places.get(key, -1) for key in batch["key"].to_pylist()]
-            valid = np.flatnonzero((np.array(rows) >= 0) & batch["embedding"].is_valid().to_numpy(zero_copy_only=False))
-            if not len(valid):
-                continue
-            found = batch["embedding"].take(pa.array(valid))
-            block = found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(valid), -1)
-            if vectors_ND is None:
-                vectors_ND = np.memmap(file, np.float32, "w+", shape=(len(keys), block.shape[1]))  # type: ignore[call-overload]
-            if block.shape[1] != vectors_ND.shape[1]:
-                raise UserError(
-                    f"{dataset.root}: column {self.embeddings!r} has embeddings of {vectors_ND.shape[1]} and of "
-                    f"{block.shape[1]} numbers: make it anew with one model"
-                )
-            length = np.linalg.norm(block, axis=1, keepdims=True)
-            target = np.array(rows)[valid]
-            vectors_ND[target] = block / np.maximum(length, 1e-12)
-            known_N[target] = length[:, 0] > 0
-        return (vectors_ND if vectors_ND is not None else np.zeros((len(keys), 1), np.float32)), known_N
+    def _blocks(self, dataset: Dataset, keys: list[str]) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+        """Yields the rows among `keys` and the embeddings of a block of images at a time."""
+        from x2i.relate.vectors import read_blocks
 
-    def _batches(self, dataset: Dataset, keys: list[str]) -> Iterable[pa.RecordBatch]:
-        for partition in sorted({paths.image_partition(key) for key in keys}):
-            path = paths.column_file(dataset.root, self.embeddings, partition)
-            with pq.ParquetFile(local_copy(path)) as stored:
-                yield from stored.iter_batches(READ_ROWS, columns=["key", "embedding"])
+        places = {key: row for row, key in enumerate(keys)}
+        partitions = sorted({paths.image_partition(key) for key in keys})
+        for batch in read_blocks(dataset, self.embeddings, ["key", "embedding"], partitions):
+            yield np.array([places.get(key, -1) for key in batch["key"].to_pylist()]), batch["embedding"]

@@ -50,6 +50,7 @@ RELATION_STAGES: Registry[Any] = Registry(
     {
         "dedup": "pipelines.stages.relate.duplicates:DuplicatesStage",
         "semantic-dedup": "pipelines.stages.relate.semantic_duplicates:SemanticDuplicatesStage",
+        "entity-clusters": "pipelines.stages.relate.entity_clusters:EntityClustersStage",
         "repeats": "pipelines.stages.relate.caption_repeats:CaptionRepeatsStage",
         "subjects": "pipelines.stages.relate.subjects:SubjectsStage",
         "subject-entities": "pipelines.stages.relate.entities:SubjectEntitiesStage",
