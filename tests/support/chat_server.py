@@ -82,6 +82,7 @@ class ChatServer:
         if what == "no json":
             return web.Response(text="<html>")
         await asyncio.sleep(self.seconds)
+        self.answered.append(document)
         return self._reply(what)
 
     async def _document(self, request: web.Request) -> dict[str, Any]:
@@ -89,7 +90,6 @@ class ChatServer:
 
     def _reply(self, what: Any) -> web.StreamResponse:
         text, finish = what if isinstance(what, tuple) else ("A picture of something", "stop")
-        self.answered.append(document)
         choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
         return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 40, "completion_tokens": 5}})
 
