@@ -109,6 +109,7 @@ RECIPES: Registry[Recipe] = Registry(
         "extract_object": "x2i.recipes.segmentation:ExtractObject",
         "object_mask": "x2i.recipes.segmentation:ObjectMask",
         "remove_object": "x2i.recipes.edits.objects:RemoveObject",
+        "remove_pasted_object": "x2i.recipes.edits.pasted:RemovePastedObject",
         "add_object": "x2i.recipes.edits.objects:AddObject",
         "recolor_object": "x2i.recipes.edits.appearance:RecolorObject",
         "change_material": "x2i.recipes.edits.appearance:ChangeMaterial",
