@@ -105,6 +105,7 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.INPAINTER: {
         "classic:exemplar": "x2i.models.classic.exemplar:Exemplar",
         "classic:telea": "x2i.models.classic.telea:Telea",
+        "diffusers": "x2i.models.diffusers.inpainter:DiffusersInpainter",
     },
 }
 BACKENDS: Mapping[Ability, Registry[Backend]] = {

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.chat_server import EditServer
 from tests.support.photos import photo
-from tests.support.tiny_editors import save_pix2pix
+from tests.support.tiny_editors import save_inpainting, save_pix2pix
 from x2i.annotate.base import Found, StoredImage
 from x2i.annotate.edits import Edits
 from x2i.errors import UserError
@@ -80,3 +80,18 @@ def test_instructions_come_from_a_column_of_a_writer_or_from_a_list() -> None:
     assert len({row["instruction"] for row in drawn}) > 2
     with pytest.raises(UserError, match="--instructions"):
         Edits(model="openai:http://localhost:1/v1#m").config()
+
+
+def test_a_diffusers_pipeline_fills_the_hole_and_touches_nothing_else(tmp_path: Path) -> None:
+    options = {"side": 64, "steps": 2, "device": "cpu"}
+    inpainter = load(Ability.INPAINTER, f"diffusers:{save_inpainting(tmp_path / 'inpainting')}", options)
+    images = [photo("astronaut", 64), photo("coffee", 96)]
+    masks = [np.zeros(image.shape[:2], bool) for image in images]
+    for mask in masks:
+        mask[10:30, 20:40] = True
+    together = inpainter.inpaint(images, masks)
+    for image, mask, filled in zip(images, masks, together):
+        (alone,) = inpainter.inpaint([image], [mask])
+        assert np.array_equal(filled, alone)
+        assert np.array_equal(filled[~mask], image[~mask])
+        assert not np.array_equal(filled[mask], image[mask])
