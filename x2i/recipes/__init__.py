@@ -22,6 +22,8 @@ RECIPES: Registry[Recipe] = Registry(
         "entity_to_image": "x2i.recipes.subjects.entities:EntityToImage",
         "two_entities_to_image": "x2i.recipes.subjects.entities:TwoEntitiesToImage",
         "three_entities_to_image": "x2i.recipes.subjects.entities:ThreeEntitiesToImage",
+        "entity_and_edges_to_image": "x2i.recipes.composition:EntityAndEdgesToImage",
+        "remove_two_damages": "x2i.recipes.composition:RemoveTwoDamages",
         "frame_subject_to_image": "x2i.recipes.subjects.pair:FrameSubjectToImage",
         "two_frame_subjects_to_image": "x2i.recipes.subjects.pair:TwoFrameSubjectsToImage",
         "frame_edit": "x2i.recipes.frames:FrameEdit",

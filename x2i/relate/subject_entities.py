@@ -24,7 +24,7 @@ class SubjectEntities(Relation):
     """One row per photograph with objects fit for it: the clearest of them, up to `most`, in the order of the caption.
 
     An object fits if it has a mask of a middling size and words: its label, which the caption holds where there is a
-    caption, else its phrase, which no other object of the image has.
+    caption; where it has no label, or there is no caption, its phrase, which no other object of the image has.
     """
 
     entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
@@ -67,7 +67,7 @@ class SubjectEntities(Relation):
                 continue
             words = row["label"] if labels.count((row["label"] or "").lower()) == 1 else None
             place = place_in(image["caption"] or "", words or "")
-            if place < 0 and (image["caption"] or not row["phrase"]):
+            if place < 0 and ((image["caption"] and row["label"]) or not row["phrase"]):
                 continue
             if all(_overlap(row, other) <= self.overlap for _, other, _ in fitting):
                 fitting.append((place, row, words if place >= 0 and words else row["phrase"]))

@@ -105,3 +105,25 @@ def test_both_directions_of_a_pair_become_samples(photo_dataset: Dataset) -> Non
     pair = [keys()["astronaut"], keys()["astronaut_face"]]
     assert sorted(planned.rows["images"].to_pylist()) == sorted([pair, pair[::-1]])
     assert planned.not_selected == {"not_near_duplicates": 2}
+
+
+def test_edges_are_those_of_the_target_and_the_words_name_both_images() -> None:
+    recipe = make_recipe("entity_and_edges_to_image")
+    example = recipe.example([photo("coffee"), photo("astronaut")])
+    made = recipe.make(example.sources, example.metadata, generator("both"))
+    assert isinstance(made, Rendered)
+    edges = make_recipe("canny_to_image").draw(example.sources[0], generator("both"))
+    assert set(np.unique(made.inputs[1])) == {0, 255}
+    assert np.mean((made.inputs[1] > 0) == (edges.pixels > 0)) > 0.9
+    assert np.array_equal(made.output, photo("coffee"))
+    assert {mark for mark in (ONE, TWO) if mark in recipe.instruction("key", made)} == {ONE, TWO}
+
+
+def test_two_damages_are_named_and_both_were_done() -> None:
+    recipe = make_recipe("remove_two_damages", {"scene": ["remove_haze"], "file": ["remove_jpeg_artifacts"]})
+    example = recipe.example([photo("coffee"), photo("astronaut")])
+    made = recipe.make(example.sources, example.metadata, generator("two"))
+    assert isinstance(made, Rendered)
+    assert made.slots["damage"] == "haze and JPEG artifacts"
+    assert [drawn["recipe"] for drawn in made.parameters["damages"]] == ["remove_haze", "remove_jpeg_artifacts"]
+    assert made.inputs[0].std() < photo("coffee").std()

@@ -30,6 +30,11 @@ class Subjects(Recipe):
     relation: Annotated[str, Option("Relation of the subjects.")] = ""
     captions: Annotated[str, Option("Column of the captions.")] = "captions"
 
+    @property
+    def num_subjects(self) -> int:
+        """How many inputs a row has: every input of the sample shows a subject unless a recipe says otherwise."""
+        return self.num_inputs
+
     def reads(self) -> tuple[Table, ...]:
         return (Table(self.relation), Table(self.captions, optional=True))
 
@@ -46,7 +51,7 @@ class Subjects(Recipe):
                         ELSE '-' || kind[1] || array_to_string(entities, '-') END AS suffix,
                    {caption} AS caption, boxes, masks, sizes, phrases, entities, kind, {", ".join(SCORES)}, evidence
             FROM "{self.relation}" AS found {join}
-            WHERE len(inputs) = {self.num_inputs} {of_kind}
+            WHERE len(inputs) = {self.num_subjects} {of_kind}
         """
 
     def make(

@@ -61,8 +61,8 @@ class EntityToImage(Subjects):
         height, width = photographs[0].shape[:2]
         y, x = np.mgrid[:height, :width]
         masks, boxes = [], []
-        for k in range(self.num_inputs):
-            center = width * (k + 1) / (self.num_inputs + 1)
+        for k in range(self.num_subjects):
+            center = width * (k + 1) / (self.num_subjects + 1)
             disc = np.hypot(y - height / 2, x - center) < min(height, width) / 5
             rows, columns = np.nonzero(disc)
             masks.append(encode_mask(disc))
@@ -70,9 +70,9 @@ class EntityToImage(Subjects):
         row = {
             "boxes": boxes,
             "masks": masks,
-            "sizes": [[height, width]] * self.num_inputs,
-            "phrases": ["red cup", "dog", "old book"][: self.num_inputs],
-            "entities": list(range(self.num_inputs)),
+            "sizes": [[height, width]] * self.num_subjects,
+            "phrases": ["red cup", "dog", "old book"][: self.num_subjects],
+            "entities": list(range(self.num_subjects)),
             "kind": "entity",
         }
         caption = "A red cup and his dog beside an old book."
