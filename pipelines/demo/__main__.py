@@ -16,7 +16,10 @@ from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from x2i.errors import UserError, missing_extra
 
-PROMPT = "A ginger tabby cat looks straight into the camera"
+SCENES = "scenes"
+PROMPT = "a purple ring on the left, on white"
+PROMPTS, EDITS = 24, 12
+GUIDANCE = 2.5  # so short a training knows the words better than it dares to show
 
 
 def demo(
@@ -32,34 +35,80 @@ def demo(
     workers: Annotated[int, typer.Option(help="Worker processes for the data stages.")] = 2,
     manifest: Annotated[str, typer.Option(help="What is built: demo, or models for models of the Hub.")] = "demo",
 ) -> None:
-    """Builds a small dataset from real photographs served over real HTTP, trains a tiny model on it and generates."""
+    """Builds datasets of real photographs, served over real HTTP, and of drawn scenes; trains on both, and judges."""
     started = time.monotonic()
-    data, run = out / "data", out / "data" / "run"
+    data, scenes = out / "data", out / "scenes"
     site, address = out / "site", site_address(port)
     write_site(site, address)
+    drawing = _start(out / "scenes.log", "x2i", "build", SCENES, "--out", str(scenes), "--workers", "1")
     with serve_site(site, port):
         typer.echo(f"A web site with {len(PHOTOGRAPHS)} real photographs is up at {address}/index.html")
         sources = f"crawl.sources=[{address}/index.html, {site}/urls.csv]"
         _run("x2i", "build", manifest, "--out", str(data), "--executor", "ray", "--workers", str(workers),
              "--set", sources)  # fmt: skip
-    _run("omnigen", "generate", "--model", str(run), "--prompt", PROMPT, "--out", str(out / "generated.png"),
-         "--height", "64", "--width", "64")  # fmt: skip
-    _tell(out, data, run, time.monotonic() - started)
+    _finish(drawing, out / "scenes.log")
+    _run("omnigen", "generate", "--model", str(scenes / "run"), "--prompt", PROMPT, "--guidance", str(GUIDANCE),
+         "--out", str(out / "generated.png"))  # fmt: skip
+    sheet = _examine(scenes / "run", data / "run")
+    _run("x2i", "report", str(scenes), "--html", str(scenes / "report.html"))
+    _tell(out, data, scenes, sheet, time.monotonic() - started)
+
+
+def _examine(run: Path, photographs: Path) -> Path:
+    """Asks the network of `run` for held-out scenes, adds the scores to its summary, and returns the sheet."""
+    from omnigen.generate.pipeline import OmniGenPipeline
+    from pipelines.demo.exam import add_to_summary, answer, prompts, recolorings, scores
+    from pipelines.demo.exam_sheet import write_sheet
+
+    pipeline = OmniGenPipeline.from_pretrained(run)
+    size = pipeline.max_side
+    drawn = answer(pipeline, prompts(PROMPTS, size), GUIDANCE)
+    edited = answer(pipeline, recolorings(EDITS, size), GUIDANCE)
+    found = scores(drawn, edited)
+    add_to_summary(run, found)
+    summary = json.loads((run / "summary.json").read_text())
+    trained = (
+        f"{summary['parameters'] / 1e6:.1f} million weights, from random ones, {summary['steps']} steps on "
+        f"{summary['training_samples']} samples; no scene below was among them"
+    )
+    path = run / "samples" / "exam.png"
+    write_sheet(path, drawn, edited, found, trained, max((photographs / "samples").glob("*.png"), default=None))
+    return path
 
 
 def _run(*arguments: str) -> None:
     """Runs one of this environment's commands as a user would, and ends with its status if it fails."""
     typer.secho(f"\n$ {' '.join(arguments)}", bold=True)
-    command = [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
-    status = subprocess.run(command, check=False).returncode
+    status = subprocess.run(_command(*arguments), check=False).returncode
     if status:
         sys.exit(status)
 
 
-def _tell(out: Path, data: Path, run: Path, seconds: float) -> None:
+def _start(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts a command beside what follows: training takes one core, and so does most of the rest."""
+    typer.secho(f"\n$ {' '.join(arguments)} > {log} &", bold=True)
+    with log.open("wb") as output:
+        return subprocess.Popen(_command(*arguments), stdout=output, stderr=subprocess.STDOUT)
+
+
+def _finish(running: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits for what `_start` began; ends with its status and its words if it fails."""
+    typer.secho("\n$ wait", bold=True)
+    if status := running.wait():
+        typer.echo(log.read_text(errors="replace"))
+        sys.exit(status)
+    typer.echo("\n".join(log.read_text(errors="replace").splitlines()[-6:]))
+
+
+def _command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
+
+
+def _tell(out: Path, data: Path, scenes: Path, sheet: Path, seconds: float) -> None:
     """The last ten lines: what was made and where to look."""
     from x2i.store import Dataset
 
+    run = data / "run"
     dataset = Dataset.open(data)
     rows = dataset.images(["status"])["status"].to_pylist()
     shards = dataset.shards()
@@ -74,9 +123,10 @@ def _tell(out: Path, data: Path, run: Path, seconds: float) -> None:
         f"All samples, with task filter and lineage (open in a browser): {data}/gallery/index.html",
         f"From addresses to samples, every loss with its reason:        {data}/report.html",
         _describe_validation(summary),
-        f"What it draws after a minute (patches of color, no pictures yet: docs/guides/training.md):  {run}/samples",
+        _describe_scores(json.loads((scenes / "run" / "summary.json").read_text())["scenes"]),
+        f"The same at a glance, beside the photographs:                 {sheet}",
         f'Drawn for "{PROMPT}":  {out}/generated.png',
-        f"Go on: omnigen generate --model {run} --prompt ... ; make train OUT={data} ; README.md",
+        f"Go on: omnigen generate --model {scenes}/run --prompt ... ; x2i build scenes --out more ; README.md",
     ]
     typer.echo("")
     for line in lines:
@@ -87,6 +137,16 @@ def _tell(out: Path, data: Path, run: Path, seconds: float) -> None:
             f"the network has learnt nothing: a held-out loss of {losses['trained']:.3f}, where predicting the mean "
             f"gives {losses['mean_predictor']:.3f}; please report this"
         )
+
+
+def _describe_scores(found: dict[str, Any]) -> str:
+    return (
+        f"Held-out scenes drawn from words, judged from their pixels: color and side right in "
+        f"{found['color_and_side']:.0%} of {found['prompts']} prompts "
+        f"({found['color_and_side_of_unseen_pairs']:.0%} where color and shape were never trained on together), "
+        f"shape too in {found['color_side_and_shape']:.0%}; recolored right: {found['recolored']:.0%} of "
+        f"{found['edits']}"
+    )
 
 
 def _losses(summary: dict[str, Any]) -> dict[str, float]:

@@ -15,7 +15,16 @@ from tests.support import REPOSITORY
 ROOMS_FOR_OMNIGEN = "sample tasks store image registry options command_options settings errors reasons seeding"
 OMNIGEN_MAY_USE = tuple(f"x2i.{name}" for name in ROOMS_FOR_OMNIGEN.split())
 MAY_USE_OMNIGEN = tuple(
-    f"pipelines/{name}.py" for name in ("catalog", "cli", "commands/build", "commands/train", "reference/commands")
+    f"pipelines/{name}.py"
+    for name in (
+        "catalog",
+        "cli",
+        "commands/build",
+        "commands/train",
+        "demo/__main__",
+        "demo/exam",
+        "reference/commands",
+    )
 )
 
 
