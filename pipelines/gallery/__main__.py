@@ -7,5 +7,5 @@ from pipelines.gallery.dataset import build
 from pipelines.gallery.page import write_page
 
 folder = Path(sys.argv[1])
-dataset, missing = build(Path(sys.argv[2]))
-sys.stdout.write(f"{write_page(dataset, missing, folder)}\n")
+dataset, scenes, missing = build(Path(sys.argv[2]))
+sys.stdout.write(f"{write_page(dataset, scenes, missing, folder)}\n")

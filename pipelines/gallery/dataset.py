@@ -13,7 +13,7 @@ from x2i.annotate import ANNOTATIONS
 from x2i.annotate.base import ModelAnnotation
 from x2i.errors import RunError, UserError
 from x2i.options import option_fields
-from x2i.recipes import RECIPES
+from x2i.recipes import RECIPES, family_of
 from x2i.relate import RELATIONS
 from x2i.store import Dataset
 
@@ -25,10 +25,11 @@ DOWNLOADED = ("hf:", "open_clip:", "openai:")
 """Backends whose models are fetched or served: the gallery is built without a network."""
 
 
-def build(root: Path) -> tuple[Dataset, dict[str, str]]:
-    """Builds the dataset in `root`/data, or goes on with it.
+def build(root: Path) -> tuple[Dataset, Dataset, dict[str, str]]:
+    """Builds the datasets in `root`, or goes on with them.
 
-    Returns it, and what could not be made: the name of an annotation or recipe -> why.
+    Returns that of the photographs, that of drawn scenes, and what could not be made: the name of an annotation,
+    relation or recipe -> why.
     """
     photographs = write_photographs(root / "photos")
     dataset = Dataset.create(root / "data")
@@ -43,7 +44,19 @@ def build(root: Path) -> tuple[Dataset, dict[str, str]]:
     for name in RELATIONS:
         if why := _tried(dataset, RELATIONS.get(name).spec.made_by):
             missing[name] = why
-    return dataset, {**missing, **_samples(dataset)}
+    scenes, lacks = _scenes(root / "scenes"), _samples(dataset)
+    drawn = {name for name in RECIPES if scenes.shards(name)}
+    return dataset, scenes, {name: why for name, why in {**missing, **lacks}.items() if name not in drawn}
+
+
+def _scenes(root: Path) -> Dataset:
+    """Makes samples of the tasks about drawn scenes."""
+    dataset = Dataset.create(root)
+    dataset.run("crawl", sources=["scenes:6?seed=1&size=192"])
+    dataset.run("scenes")
+    recipes: dict[str, dict[str, object]] = {name: {} for name in RECIPES if family_of(name) == "scenes"}
+    dataset.run("materialize", max_side=SIDE, max_samples=SAMPLES, recipes=recipes)
+    return dataset
 
 
 def write_photographs(folder: Path) -> Path:

@@ -18,15 +18,15 @@ that needs no downloaded weights. The photographs come with scikit-image; their 
 `pipelines/demo/photographs.py`."""
 
 
-def write_page(dataset: Dataset, missing: Mapping[str, str], folder: Path) -> Path:
+def write_page(dataset: Dataset, scenes: Dataset, missing: Mapping[str, str], folder: Path) -> Path:
     """Draws all pictures into `folder` and writes index.md there; returns its path. missing: what has none -> why."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.md"
-    path.write_text("\n".join(_lines(dataset, missing, folder)) + "\n", encoding="utf-8")
+    path.write_text("\n".join(_lines(dataset, scenes, missing, folder)) + "\n", encoding="utf-8")
     return path
 
 
-def _lines(dataset: Dataset, missing: Mapping[str, str], folder: Path) -> Iterator[str]:
+def _lines(dataset: Dataset, scenes: Dataset, missing: Mapping[str, str], folder: Path) -> Iterator[str]:
     yield HEAD
     yield from ("", "## Scores", "", "Images from the lowest value to the highest.")
     last = ""
@@ -43,7 +43,7 @@ def _lines(dataset: Dataset, missing: Mapping[str, str], folder: Path) -> Iterat
         kind = ANNOTATIONS.get(name) if name in ANNOTATIONS else RELATIONS.get(name)
         title = getattr(kind, "title", "") or (kind.__doc__ or "").partition(".")[0]
         yield from ("", f"### {name}", "", f"{title}.", "", f"![{name}]({picture.relative_to(folder)})")
-    pictures = task_pictures(dataset, folder / "tasks")
+    pictures = task_pictures(dataset, folder / "tasks") | task_pictures(scenes, folder / "tasks")
     yield from ("", "## Tasks", "", "One sample of each: the inputs, the instruction, the output.")
     family = ""
     for name in (name for name in RECIPES if name in pictures):
