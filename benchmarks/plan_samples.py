@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from plan import peak_megabytes, piece
+from plan import peak_megabytes, url_rows
 
 PARTITION = 10_000
 
@@ -71,7 +71,7 @@ def make_dataset(root: Path, count: int) -> None:
 def _index(partition: str, first: int, count: int) -> pa.Table:
     from x2i.store.images import IMAGE_SCHEMA
 
-    piece = piece(first, count)
+    piece = url_rows(first, count)
     number = pa.array([f"{row:05d}" for row in range(count)])
     uid = pc.utf8_lpad(pa.array(range(first, first + count)).cast(pa.string()), 24, "0")
     columns: dict[str, Any] = {
