@@ -61,6 +61,7 @@ reference: $(VENV)/.dev ## write docs/reference from the code: commands, models,
 gallery: docs/gallery/index.md ## draw docs/gallery: one picture per task, score and annotation (minutes)
 
 docs/gallery/index.md: | $(VENV)/.dev
+	rm -rf build/gallery
 	$(BIN)/python -m pipelines.gallery docs/gallery build/gallery
 
 docs: reference gallery ## build the documentation as a web site in build/site

@@ -29,9 +29,9 @@ GUIDES: Mapping[str, str] = {
     "report": "guides/inspect.md",
     "reshard": "guides/export.md",
     "stats": "guides/inspect.md",
+    "pairs": "guides/recipes.md",
     "export": "guides/export.md",
     "plan": "guides/cost.md",
-    "pairs": "guides/recipes.md",
     "takedown": "guides/takedown.md",
     "verify": "guides/inspect.md",
 }

@@ -51,6 +51,7 @@ def draw_boxes(picture: Image, rows: Sequence[Row], scale: float) -> None:
     """
     draw = _draw(picture)
     has_polygons = "polygon" in rows[0]
+    rows = [row for row in rows if row["x0"] is not None]  # an image about which nothing could be said
     for number, row in enumerate(rows, start=1):
         x0, y0, x1, y1 = (round(row[side] * scale) for side in SIDES)
         if not has_polygons:
