@@ -58,9 +58,9 @@ def main() -> None:
 
 def write_urls(path: Path, start: int, count: int) -> Path:
     """Writes rows `start` to `start + count` of an endless list of URLs with captions."""
-    pieces = (_piece(first, min(PIECE, start + count - first)) for first in range(start, start + count, PIECE))
+    pieces = (url_rows(first, min(PIECE, start + count - first)) for first in range(start, start + count, PIECE))
     if path.suffix == ".parquet":
-        with pq.ParquetWriter(path, _piece(0, 1).schema, compression="zstd") as writer:
+        with pq.ParquetWriter(path, url_rows(0, 1).schema, compression="zstd") as writer:
             for piece in pieces:
                 writer.write_table(piece)
         return path
@@ -77,7 +77,7 @@ def write_urls(path: Path, start: int, count: int) -> Path:
     return path
 
 
-def _piece(start: int, count: int) -> pa.Table:
+def url_rows(start: int, count: int) -> pa.Table:
     number = pa.array(np.arange(start, start + count)).cast(pa.string())
     host = pa.array(np.arange(start, start + count) * 7919 % 50_000).cast(pa.string())
     padded = pc.utf8_lpad(number, 12, "0")

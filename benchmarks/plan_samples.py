@@ -20,8 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from benchmarks.plan import _piece, peak_megabytes
+from plan import peak_megabytes, url_rows
 
 PARTITION = 10_000
 
@@ -38,7 +37,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         make_dataset(Path(folder) / "data", arguments.images)
-        command = [sys.executable, "-m", "benchmarks.plan_samples", "--plan", str(Path(folder) / "data")]
+        command = [sys.executable, __file__, "--plan", str(Path(folder) / "data")]
         subprocess.run([*command, "--recipe", arguments.recipe], check=True)
 
 
@@ -72,7 +71,7 @@ def make_dataset(root: Path, count: int) -> None:
 def _index(partition: str, first: int, count: int) -> pa.Table:
     from x2i.store.images import IMAGE_SCHEMA
 
-    piece = _piece(first, count)
+    piece = url_rows(first, count)
     number = pa.array([f"{row:05d}" for row in range(count)])
     uid = pc.utf8_lpad(pa.array(range(first, first + count)).cast(pa.string()), 24, "0")
     columns: dict[str, Any] = {
