@@ -94,3 +94,17 @@ def test_a_writer_s_agreement_stands_in_the_scores(
     (sample, _, _) = samples(tmp_path / "out")["a"]
     assert len(server.seen) == 2 * len(PAIRS)
     assert "consistency.swap" in sample.scores
+
+
+def test_an_import_repairs_and_flags_pairs_as_they_come(tmp_path: Path) -> None:
+    lines = []
+    for key, before, after, words in PAIRS:
+        for side, image in (("in", before), ("out", after)):
+            (tmp_path / f"{key}-{side}.png").write_bytes(encode(np.ascontiguousarray(image), "png"))
+        names = {"input_images": [f"{key}-in.png"], "output_image": f"{key}-out.png"}
+        lines.append(json.dumps({"task_type": "edit", "instruction": f"{placeholder(1)} {words}", **names}))
+    (tmp_path / "edits.jsonl").write_text("\n".join(lines))
+    out, checks = tmp_path / "out", ("--alignment", "drop", "--lint", "flag")
+    assert typed("import", "x2i-jsonl", tmp_path / "edits.jsonl", "--out", out, *checks, *INLINE) == 0
+    kinds = [sample.recipe.parameters["alignment"]["kind"] for sample, _, _ in samples(out).values()]
+    assert sorted(kinds) == ["identity", "identity", "resize"]

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.photos import ellipse, photo
+from pipelines.engine.options import Executor, RunOptions
+from pipelines.engine.run import execute
+from pipelines.stages.annotate import AnnotateStage
+from tests.support.photos import ellipse, photo, write_all
+from x2i.annotate.edits import Edits
+from x2i.annotate.inpainting import Inpainting
 from x2i.image.rle import decode_mask, encode_mask
 from x2i.recipes import RECIPES, make_recipe
 from x2i.recipes.base import Rendered, Source
@@ -15,8 +20,12 @@ from x2i.recipes.edits.base import CHANGED_LEVELS, Edit
 from x2i.recipes.edits.colors import color_labs, color_name, lab, without_color
 from x2i.recipes.edits.lettering import INKS
 from x2i.recipes.edits.translations import LANGUAGES, TRANSLATIONS
+from x2i.recipes.plan import plan_samples
+from x2i.recipes.render import EncodedSample, SampleRenderer
 from x2i.recipes.restoration.lettering import typeface
 from x2i.seeding import generator
+from x2i.store import Dataset
+from x2i.store.query.views import Selection
 
 EDITS = [name for name in RECIPES if issubclass(RECIPES.get(name), Edit)]
 
@@ -170,3 +179,31 @@ def test_a_recolored_text_changes_only_its_letters() -> None:
     before, after = masks(sample)
     assert np.array_equal(before, after)
     assert sample.parameters["text_before"]["color"] != sample.parameters["text_after"]["color"]
+
+
+@pytest.fixture(scope="module")
+def edit_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Photographs with objects, captions, one object of each filled, and paintings of them."""
+    dataset = write_all(tmp_path_factory.mktemp("edits"))
+    stages = [
+        AnnotateStage(Inpainting(model="classic:telea")),
+        AnnotateStage(Edits(), "stylized"),
+        AnnotateStage(Edits(instructions=("a woodcut in beige and brown",))),
+    ]
+    for summary in execute(stages, dataset, RunOptions(executor=Executor.INLINE)):
+        assert summary.failed == {}
+    return dataset
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_samples_are_planned_and_rendered_from_a_dataset(name: str, edit_dataset: Dataset) -> None:
+    recipe = make_recipe(name)
+    rows = plan_samples(edit_dataset, recipe, Selection({}), max_samples=6).rows.to_pylist()
+    assert rows
+    made = list(SampleRenderer(edit_dataset.root, recipe, 128, 90).render(rows))
+    samples = [one.sample for one in made if isinstance(one, EncodedSample)]
+    assert samples, made
+    for sample in samples:
+        assert sample.recipe.parameters["mask_size"]
+        assert sample.num_inputs == 1
+        assert len(set(sample.source.uids)) == len(sample.source.uids)
