@@ -18,7 +18,7 @@ from x2i.errors import UserError, missing_extra
 
 SCENES = "scenes"
 PROMPT = "a purple ring on the left, on white"
-PROMPTS, EDITS = 24, 12
+PROMPTS, EDITS = 24, 6
 GUIDANCE = 2.5  # so short a training knows the words better than it dares to show
 
 

@@ -43,7 +43,9 @@ def write_sheet(
         share = found[f"color_and_side_of_{pairs}_pairs"]
         parts.append(_title(words, f"color and side right: {share:.0%}", width))
         parts += [_row([_prompt(one) for one in row], width) for row in _rows(of_pairs, COLUMNS)]
-    words = f"the asked color covers the thing (IoU of {ENOUGH} or more): {found['recolored']:.0%}"
+    words = (
+        f"the asked color covers the thing (IoU of {ENOUGH} or more): {found['recolored']:.0%}; edits are learnt last"
+    )
     parts.append(_title("Held-out scenes recolored: input, answer", words, width))
     parts += [_row([_edit(one) for one in row], width) for row in _rows(edited, COLUMNS // 2)]
     if photographs is not None and photographs.is_file():

@@ -24,6 +24,7 @@ MAY_USE_OMNIGEN = tuple(
         "demo/__main__",
         "demo/exam",
         "reference/commands",
+        "reference/training_keys",
     )
 )
 
