@@ -139,8 +139,12 @@ def versus(folder: Path, arguments: argparse.Namespace) -> None:
 def forecast(pipeline: OmniGenPipeline, arguments: argparse.Namespace) -> None:
     """Prints, by interval and order, the steps that are computed, and how far latents and pictures move."""
 
-    def draw(steps: int = arguments.steps, **given: int) -> list[torch.Tensor]:
-        size = {"height": arguments.side, "width": arguments.side, "num_images_per_prompt": arguments.seeds}
+    def draw(steps: int = arguments.steps, **given: Any) -> list[torch.Tensor]:
+        size: dict[str, Any] = {
+            "height": arguments.side,
+            "width": arguments.side,
+            "num_images_per_prompt": arguments.seeds,
+        }
         return list(pipeline(PROMPTS[0], num_inference_steps=steps, output_type="latent", **size, **given).images)
 
     exact = draw()
