@@ -1,18 +1,27 @@
-"""Several seeds of one prompt together against one call each, and what bf16 weights take.
+"""Several seeds of one prompt together against one call each; diffusers' pipeline against ours; forecast steps.
 
     python benchmarks/generate.py [--side 64] [--seeds 8] [--steps 10] [--rounds 3] [--threads 2]
+    python benchmarks/generate.py --forecast runs/demo --steps 50      # what step caching changes, on a trained model
+    python benchmarks/generate.py --versus OmniGen-v1-diffusers        # a folder in diffusers' layout
 
-The network has 1.8 million weights and random values: time does not depend on them. Without and with one reference
-image, `together` computes all seeds in one pack whose condition is read once, `apart` calls the pipeline for each seed;
-the two take turns, the best of each counts, and their latents are compared first. What is gained on a CPU comes from
-larger matrix products and fewer small operations, so it shrinks as images grow.
+Without a folder the network has 1.8 million weights and random values: time does not depend on them. Without and with
+one and two reference images, `together` computes all seeds in one pack whose condition is read once, `apart` calls the
+pipeline for each seed; the two take turns, the best of each counts, and their latents are compared first. What is
+gained on a CPU comes from larger matrix products and fewer small operations, so it shrinks as images grow.
+
+--versus gives both pipelines the same weights, prompts, images and number of steps, at batch 1. --forecast compares
+the final latents and pictures with those of all steps. The load of the machine is printed: numbers of a busy one say
+little.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +31,17 @@ from omnigen.generate.pipeline import OmniGenPipeline
 from omnigen.network.config import preset
 from omnigen.network.model import OmniGen
 from omnigen.tokenizer import ByteTokenizer
+from x2i.sample import placeholder
 
 CONFIG = preset("tiny", hidden_size=192, num_heads=4, num_layers=4, intermediate_size=384, in_channels=6)
-PROMPTS = {"text": "a red house by a lake", "one reference": "<img><|image_1|></img> Make it snow."}
+PROMPTS = (
+    "a red house by a lake",
+    f"{placeholder(1)} Make it snow.",
+    f"The house of {placeholder(1)} in the weather of {placeholder(2)}.",
+)
+"""The k-th one has k reference images."""
+FORECASTS = ((2, 0), (2, 1), (3, 1), (4, 1), (2, 2))
+"""Pairs (interval, order)."""
 
 
 def main() -> None:
@@ -34,25 +51,36 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--forecast", type=Path, help="a model or a run")
+    parser.add_argument("--versus", type=Path, help="a model in diffusers' layout")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    print(f"{arguments.side} px, {arguments.steps} steps, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
+    if arguments.forecast:
+        forecast(OmniGenPipeline.from_pretrained(arguments.forecast), arguments)
+    elif arguments.versus:
+        versus(arguments.versus, arguments)
+    else:
+        seeds_together(arguments)
+
+
+def seeds_together(arguments: argparse.Namespace) -> None:
+    """Prints how much faster the seeds of a prompt are together, and what bf16 weights take."""
     model = OmniGen.initialized(CONFIG, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.final_layer.parameters():
             parameter.normal_(std=0.05, generator=generator)
     pipeline = OmniGenPipeline(model.eval(), ByteTokenizer(), DctCodec(6), arguments.side)
-    photo = np.random.Generator(np.random.Philox(0)).integers(0, 256, (arguments.side,) * 2 + (3,), dtype=np.uint8)
-    print(f"{arguments.seeds} seeds, {arguments.side} px, {arguments.steps} steps, {arguments.threads} threads")
-    for name, prompt in PROMPTS.items():
-        images = [photo] if "image_1" in prompt else None
+    for count, prompt in enumerate(PROMPTS):
 
-        def call(seed: int, count: int, prompt: str = prompt, images: list[np.ndarray] | None = images) -> list:
+        def call(seed: int, number: int, prompt: str = prompt, count: int = count) -> list:
+            images = photographs(arguments.side, count)
             made = pipeline(
                 prompt,
                 images,
                 seed=seed,
-                num_images_per_prompt=count,
+                num_images_per_prompt=number,
                 num_inference_steps=arguments.steps,
                 output_type="latent",
             )
@@ -65,20 +93,88 @@ def main() -> None:
             return [call(seed, 1)[0] for seed in range(arguments.seeds)]
 
         error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(together(), apart()))
-        seconds = {"together": float("inf"), "apart": float("inf")}
-        for _ in range(arguments.rounds):
-            for kind, function in (("together", together), ("apart", apart)):
-                begun = time.perf_counter()
-                function()
-                seconds[kind] = min(seconds[kind], time.perf_counter() - begun)
-        ratio = seconds["apart"] / seconds["together"]
+        seconds = best({"together": together, "apart": apart}, arguments.rounds)
         print(
-            f"{name:14} together {seconds['together']:.2f} s, apart {seconds['apart']:.2f} s: {ratio:.2f} times as "
-            f"fast, largest difference {error:.1e}"
+            f"{count} references: {arguments.seeds} seeds together {seconds['together']:.2f} s, apart "
+            f"{seconds['apart']:.2f} s: {seconds['apart'] / seconds['together']:.2f} times as fast, largest difference "
+            f"{error:.1e}"
         )
     fp32 = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     bf16 = sum(parameter.numel() * 2 for parameter in model.parameters())
     print(f"weights {fp32 / 1e6:.1f} MB in fp32, {bf16 / 1e6:.1f} MB loaded as bf16")
+
+
+def versus(folder: Path, arguments: argparse.Namespace) -> None:
+    """Prints how much faster ours is than diffusers' pipeline, without and with reference images."""
+    from diffusers import OmniGenPipeline as TheirPipeline
+
+    theirs = TheirPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    ours = OmniGenPipeline.from_pretrained(folder, device="cpu" if theirs.device.type == "cpu" else "auto")
+    for count, prompt in enumerate(PROMPTS):
+        images = photographs(arguments.side, count)
+        given: dict[str, Any] = {
+            "height": arguments.side,
+            "width": arguments.side,
+            "num_inference_steps": arguments.steps,
+            "output_type": "latent",
+        }
+
+        def draw_theirs(prompt: str = prompt, images: list = images, given: dict[str, Any] = given) -> Any:
+            from PIL import Image
+
+            pictures = [[Image.fromarray(image) for image in images]] if images else None
+            return theirs([prompt], pictures, **given)
+
+        def draw_ours(prompt: str = prompt, images: list = images, given: dict[str, Any] = given) -> Any:
+            return ours(prompt, images, **given)
+
+        seconds = best({"ours": draw_ours, "diffusers": draw_theirs}, arguments.rounds)
+        print(
+            f"{count} references: ours {seconds['ours']:.2f} s, diffusers {seconds['diffusers']:.2f} s: "
+            f"{seconds['diffusers'] / seconds['ours']:.2f} times as fast"
+        )
+
+
+def forecast(pipeline: OmniGenPipeline, arguments: argparse.Namespace) -> None:
+    """Prints, by interval and order, the steps that are computed, and how far latents and pictures move."""
+
+    def draw(steps: int = arguments.steps, **given: Any) -> list[torch.Tensor]:
+        size: dict[str, Any] = {
+            "height": arguments.side,
+            "width": arguments.side,
+            "num_images_per_prompt": arguments.seeds,
+        }
+        return list(pipeline(PROMPTS[0], num_inference_steps=steps, output_type="latent", **size, **given).images)
+
+    exact = draw()
+    pictures = pipeline.decode(exact)
+    fewer = ("half the steps", draw(-(-arguments.steps // 2)))
+    found = [(f"interval {n}, order {k}", draw(cache_interval=n, cache_order=k)) for n, k in FORECASTS]
+    for name, latents in [*found, fewer]:
+        errors = [float((a - b).norm() / b.norm()) for a, b in zip(latents, exact)]
+        differences = [(np.asarray(a, np.float64) - b) ** 2 for a, b in zip(pipeline.decode(latents), pictures)]
+        psnr = [10 * np.log10(255**2 / max(float(each.mean()), 1e-9)) for each in differences]
+        print(f"{name:22} latents {np.mean(errors):.2%} (most {max(errors):.2%}), pictures {np.mean(psnr):.1f} dB")
+
+
+def photographs(side: int, count: int) -> list[np.ndarray]:
+    """Returns `count` images of noise."""
+    return [
+        np.random.Generator(np.random.Philox(number)).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        for number in range(count)
+    ]
+
+
+def best(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Returns the best seconds of each; they take turns."""
+    seconds = dict.fromkeys(contenders, float("inf"))
+    for _ in range(rounds):
+        for name, function in contenders.items():
+            begun = time.perf_counter()
+            function()
+            seconds[name] = min(seconds[name], time.perf_counter() - begun)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from omnigen.commands.progress import progress
 from omnigen.configurations import find_configuration
 from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from omnigen.train.config import TrainingConfig
 
 RUNS = Path("runs")
 
@@ -74,6 +77,7 @@ def command(
 
     On several GPUs: torchrun --nproc-per-node 8 -m omnigen.cli train CONFIG --set parallel.mode=fsdp
     """
+    from omnigen.train.class_pictures import class_folder
     from omnigen.train.config import load_config
     from omnigen.train.finetune import finetune_config
     from omnigen.train.run import estimate as estimate_run
@@ -93,8 +97,10 @@ def command(
     else:
         assert init is not None
         name, class_shards = "finetune", list(class_data or [])
+        folder = None
         if class_prompt is not None and not (estimate or plan):
-            class_shards.append(_class_pictures(init, class_prompt, class_number, class_steps, out or RUNS / name))
+            folder = class_folder(out or RUNS / name, class_prompt, class_number)
+            class_shards.append(str(folder))
         settings = finetune_config(
             init,
             data or [],
@@ -105,19 +111,24 @@ def command(
             class_shards=class_shards,
             needs_data=not plan,
         )
+        if class_prompt is not None and folder is not None:
+            _draw_class_pictures(settings, class_prompt, class_number, class_steps, folder)
     if estimate or plan:
         typer.echo(plan_run(settings, mfu) if plan else estimate_run(settings))
         return
     train_settings(settings, resume, out or RUNS / name)
 
 
-def _class_pictures(init: Path, prompt: str, number: int, steps: int, run: Path) -> str:
-    """Returns the folder of class pictures, which are drawn if they are not there."""
+def _draw_class_pictures(settings: TrainingConfig, prompt: str, number: int, steps: int, folder: Path) -> None:
+    """Draws the class pictures that are not there yet, as large as they are trained on."""
     from omnigen.generate.find_model import find_model
     from omnigen.generate.options import GenerationOptions
-    from omnigen.train.class_pictures import class_folder, draw_class_pictures
+    from omnigen.images import TOKEN_PIXELS
+    from omnigen.train.class_pictures import draw_class_pictures
+    from omnigen.train.resolve import resolve_folder
 
-    folder = class_folder(run, prompt, number)
+    assert settings.model.init is not None
+    side = resolve_folder(settings)[0].data.max_side // TOKEN_PIXELS * TOKEN_PIXELS
+    options = GenerationOptions(height=side, width=side, steps=steps)
     with progress("class pictures") as advance:
-        draw_class_pictures(find_model(init), prompt, number, folder, GenerationOptions(steps=steps), advance)
-    return str(folder)
+        draw_class_pictures(find_model(Path(settings.model.init)), prompt, number, folder, options, advance)

@@ -21,6 +21,9 @@ from omnigen.network.rope import Rotation
 Checkpointing = Literal["none", "selective", "full"]
 
 
+RECOMPILE_LIMIT = 64
+"""Of torch.compile, whose own 8 would be used up by modes that differ: gradients or none, adapters, precisions. Beyond
+it torch computes uncompiled, and says so in a line of its log only."""
 PIECE = 4096
 """Tokens that a CPU takes through what is around attention at once. What is written on the way stays small enough for
 the allocator to keep and the cache to hold part of: a twelfth of the time of a step with 26,000 tokens.
@@ -111,6 +114,7 @@ def compile_blocks(model: nn.Module) -> None:
     Attention stays outside, so that a pack's segments, which change with every pack, never lead to compiling again. All
     blocks share the two graphs. Parameters keep their names. Compile after wrapping (LoRA, sharding), before training.
     """
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
     for block in model.modules():
         if isinstance(block, Block):
             block.before_attention = torch.compile(block.before_attention, dynamic=True)  # type: ignore[method-assign]

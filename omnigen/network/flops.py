@@ -141,6 +141,7 @@ def train_memory(
     frozen_bytes: int = FP32,
     quantized_bytes: float | None = None,
     shards: int = 1,
+    whole_gradients: bool = False,
     average: bool = True,
     accumulates: bool = True,
 ) -> TrainMemory:
@@ -149,7 +150,8 @@ def train_memory(
     precision: of the matrix products; parameters that are trained are fp32 either way. lora: only this adapter's
     matrices are trained, and the rest is frozen in `frozen_bytes` an element; quantized_bytes: of the layers' matrices
     instead, which one at a time become whole again. shards: devices that share parameters,
-    gradients and optimizer (FSDP); 1 for a single device or replicas (DDP). average: whether an EMA is held.
+    gradients and optimizer (FSDP); 1 for a single device or replicas (DDP). whole_gradients: each device holds
+    all of them between its packs. average: whether an EMA is held.
     accumulates: a device computes several packs a step.
     """
     compute = BF16 if precision == "bf16" else FP32
@@ -171,7 +173,7 @@ def train_memory(
     recomputed = _layer_activations(config, compute, "none", lora) * tokens
     return TrainMemory(
         parameters=(trained * FP32 + frozen) // shards,
-        gradients=trained * FP32 // shards,
+        gradients=trained * FP32 // (1 if whole_gradients and accumulates else shards),
         optimizer=ADAM_MOMENTS * trained * FP32 // shards,
         average=trained * FP32 // shards if average else 0,
         compute_copies=copies,

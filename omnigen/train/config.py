@@ -213,11 +213,14 @@ class ParallelConfig:
     """How the ranks of a run share the network.
 
     mode: ddp keeps it whole on every rank; fsdp shards weights, gradients, optimizer and average over all ranks; hsdp
-    shards over groups of `shard` ranks, each group holding the whole. shard: ranks per group, for hsdp.
+    shards over groups of `shard` ranks, each group holding the whole. shard: ranks per group, for hsdp. sync: when a
+    sharded network's gradients are reduced: after each pack, or once a step, for which every rank holds all of them
+    (4 bytes a parameter) while it computes its packs.
     """
 
     mode: Literal["ddp", "fsdp", "hsdp"] = "ddp"
     shard: NotNegative = 0
+    sync: Literal["pack", "step"] = "pack"
 
     def is_sharded(self, world: int) -> bool:
         """Returns whether each of `world` ranks holds a part of the network only."""

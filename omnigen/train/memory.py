@@ -72,6 +72,7 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
                 frozen_bytes=frozen_bytes(config),
                 quantized_bytes=quantized_bytes(config),
                 shards=shards,
+                whole_gradients=config.parallel.sync == "step",
                 accumulates=phase.train.packs_per_step > world,
             )
             for phase in run_phases(config)

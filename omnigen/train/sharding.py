@@ -84,6 +84,14 @@ def reshard(model: nn.Module) -> None:
             module.reshard()
 
 
+def sync_gradients(model: nn.Module, wanted: bool) -> None:
+    """Says whether the next backward pass reduces a sharded network's gradients over the ranks, or keeps them whole."""
+    from torch.distributed.fsdp import FSDPModule
+
+    assert isinstance(model, FSDPModule)
+    model.set_requires_gradient_sync(wanted)
+
+
 def local(tensor: Tensor) -> Tensor:
     """Returns this rank's part of a sharded tensor; any other tensor as it is. Changes to it change the tensor."""
     to_local: Callable[[], Tensor] | None = getattr(tensor, "to_local", None)

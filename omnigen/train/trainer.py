@@ -27,7 +27,7 @@ from omnigen.train.phases import phase_at
 from omnigen.train.run_folder import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunFolder
 from omnigen.train.sample_grid import write_grid
 from omnigen.train.setup import PhaseParts, Setup
-from omnigen.train.sharding import whole
+from omnigen.train.sharding import sync_gradients, whole
 from omnigen.train.step_metrics import BAD, SAMPLES, STOP, StepMetrics, report
 from omnigen.train.throughput import Throughput
 from x2i.errors import RunError, UserError
@@ -174,7 +174,9 @@ class Trainer:
         tokens = self.ranks.sum(torch.tensor(float(count_tokens(packs)), dtype=torch.float64)).item()
         self.optimizer.zero_grad(set_to_none=True)
         done: list[tuple[FlowPack, SampleLosses]] = []
-        for pack in packs:
+        for number, pack in enumerate(packs, 1):
+            if setup.sharded and self.config.parallel.sync == "step":
+                sync_gradients(setup.model, number == len(packs))
             with setup.autocast():
                 losses = sample_losses(setup.model, pack, config.attention, config.checkpointing)
             (losses.weighted_S.sum() / max(tokens, 1.0)).backward()  # type: ignore[no-untyped-call]

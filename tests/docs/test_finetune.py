@@ -29,6 +29,8 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     if words[0] == "x2i":
         return typed(words, folder, "--executor", "inline")
     quick = () if "--from" in words else QUICK.get(words[1], ())
+    if "--class-prompt" in words:
+        quick = (*quick, "--class-steps", "1")
     return subprocess.run(
         [sys.executable, "-m", "omnigen.cli", *words[1:], *quick],
         cwd=folder,

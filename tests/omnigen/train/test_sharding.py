@@ -68,6 +68,15 @@ def test_groups_of_two_of_four_ranks_equal_one_rank(config, tmp_path):
     assert_equal_runs(tmp_path / "four", tmp_path / "one")
 
 
+def test_gradients_reduced_once_a_step_are_the_same(config, tmp_path):
+    four = ("--set", "train.packs_per_step=4", "--set", "train.steps=3", "--set", "log.sample_every=0")
+    whole = train(config, tmp_path / "one", *four)
+    assert whole.returncode == 0, whole.stderr
+    result = train(config, tmp_path / "two", *four, *FSDP, "--set", "parallel.sync=step", ranks=2)
+    assert result.returncode == 0, result.stderr
+    assert_equal_runs(tmp_path / "two", tmp_path / "one")
+
+
 def test_groups_that_do_not_divide_the_ranks_are_refused(config, tmp_path):
     wrong = ("--set", "parallel.mode=hsdp", "--set", "parallel.shard=3")
     result = train(config, tmp_path / "run", *wrong, ranks=2)
