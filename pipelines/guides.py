@@ -11,6 +11,7 @@ GUIDES: Mapping[str, str] = {
     "filter": "guides/scores.md",
     "dedup": "guides/duplicates.md",
     "semantic-dedup": "guides/duplicates.md",
+    "entity-clusters": "guides/embeddings.md",
     "subject-entities": "guides/subjects.md",
     "subject-frames": "guides/subjects.md",
     "frame-pairs": "guides/subjects.md",

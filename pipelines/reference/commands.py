@@ -40,37 +40,6 @@ def click_command(load: Callable[[], Any]) -> Any:
     return load()
 
 
-def command_pages() -> Iterator[tuple[str, str]]:
-    """Yields (file name, text) of an index of each program's commands, and of a page per command."""
-    for program in PROGRAMS:
-        lines = command_lines(program)
-        rows = [f"| [{program} {name}]({name}.md) | {cell(lines[name][1])} |" for name in lines]
-        head = [f"# {program}", "", f"The commands of `{program}`.", "", "| command | what it does |", "|---|---|"]
-        yield f"{program}/index.md", "\n".join([*head, *rows]) + "\n"
-        for name, (load, _) in lines.items():
-            yield f"{program}/{name}.md", "\n".join(command_page(f"{program} {name}", click_command(load))) + "\n"
-
-
-def command_lines(program: str) -> dict[str, tuple[Callable[[], Any], str]]:
-    """Returns, of each command by name, how to load it, and its line in the overview."""
-    if program == "omnigen":
-        from omnigen.cli import COMMANDS as LINES
-        from omnigen.cli import _load as load_omnigen
-
-        return {name: (lambda name=name: load_omnigen(name), line) for name, line in LINES.items()}  # type: ignore[misc]
-    from pipelines.cli import COMMANDS, _load
-
-    listed = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
-    return {name: (lambda name=name: _load(name), line) for name, line in listed.items()}  # type: ignore[misc]
-
-
-def click_command(load: Callable[[], Any]) -> Any:
-    """Returns the click command of a typer application of one command."""
-    from typer.main import get_command
-
-    return get_command(load())
-
-
 def command_page(name: str, command: Any) -> Iterator[str]:
     """Yields the lines of the page about a command. name: with its program, such as `x2i crawl`."""
     yield f"# {name}"
