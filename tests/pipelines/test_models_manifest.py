@@ -23,7 +23,7 @@ from x2i.store.verify.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-KILLS = int(os.environ.get("X2I_KILLS", "3"))
+KILLS = int(os.environ.get("X2I_KILLS", "2"))
 """How often the build is killed before it may end; X2I_KILLS=10 for more."""
 X2I = str(Path(sys.executable).with_name("x2i"))
 
