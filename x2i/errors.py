@@ -21,6 +21,7 @@ class RunError(Exception):
 EXTRAS = {
     "torch": "train",
     "tensorboard": "train",
+    "tokenizers": "train",
     "ray": "ray",
     "skimage": "demo",
     "transformers": "models",
@@ -32,6 +33,7 @@ EXTRAS = {
     "av": "video",
     "datasets": "datasets",
     "gradio": "ui",
+    "bitsandbytes": "quant",
 }
 """Optional package -> the extra of x2i that brings it."""
 

@@ -6,6 +6,11 @@ from pathlib import Path
 from pipelines.gallery.dataset import build
 from pipelines.gallery.page import write_page
 
-folder = Path(sys.argv[1])
-dataset, scenes, missing = build(Path(sys.argv[2]))
-sys.stdout.write(f"{write_page(dataset, scenes, missing, folder)}\n")
+
+def main(folder: Path, work: Path) -> None:
+    dataset, scenes, missing = build(work)
+    sys.stdout.write(f"{write_page(dataset, scenes, missing, folder)}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

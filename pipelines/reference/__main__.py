@@ -5,5 +5,11 @@ from pathlib import Path
 
 from pipelines.reference import write_reference
 
-for path in write_reference(Path(sys.argv[1])):
-    sys.stdout.write(f"{path}\n")
+
+def main(folder: Path) -> None:
+    for path in write_reference(folder):
+        sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -77,7 +77,8 @@ def test_every_import_is_of_a_required_package_or_of_an_optional_one() -> None:
 
 def test_every_module_of_the_data_half_can_be_imported(folder: Path) -> None:
     files = {path for package in ("x2i", "pipelines") for path in (REPOSITORY / package).rglob("*.py")}
-    files -= {REPOSITORY / "x2i/store/torch_samples.py"}  # a class of torch's kind; only Dataset.to_torch imports it
+    # Classes of torch's kind; what uses them imports them where torch is there.
+    files -= {REPOSITORY / "x2i/store/torch_samples.py", REPOSITORY / "x2i/models/groundingdino/text_encoder.py"}
     names = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in files]
     ended = python_without_extras(folder, f"for name in {names!r}: __import__(name.removesuffix('.__init__'))")
     assert ended.returncode == 0, ended.stderr

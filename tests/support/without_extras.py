@@ -16,6 +16,7 @@ OPTIONAL = (
     "webdataset",
     "pandas",
     "fastwarc",
+    "groundingdino",
     "pdqhash",
     "pillow_heif",
     "onnxruntime",

@@ -26,14 +26,12 @@ def hugging_face_images(rows: ImageRows) -> Any:
     schema = rows.schema()
     plain = pa.schema([field.with_type(pa.string()) if field.type == pa.uint64() else field for field in schema])
     features = Features({**Features.from_arrow_schema(plain), **{name: Image() for name in image_fields(schema)}})
-    options = {"root": str(rows.dataset.root), "columns": tuple(rows.columns), "where": rows.where}
-    return Dataset.from_generator(_images, features=features, gen_kwargs={**options, "state": (tuple(rows.state()),)})
+    # `datasets` keeps what it made under the digest of these arguments
+    arguments = {"rows": rows, "state": (tuple(rows.state()),)}
+    return Dataset.from_generator(_images, features=features, gen_kwargs=arguments)
 
 
-def _images(root: str, columns: tuple[str, ...], where: str | None, state: object) -> Iterator[dict[str, Any]]:
-    from x2i.store.dataset import Dataset
-
-    rows = ImageRows(Dataset.open(root), columns, where)
+def _images(rows: ImageRows, state: object) -> Iterator[dict[str, Any]]:
     hashes = [field.name for field in rows.schema() if field.type == pa.uint64()]
     for row in rows.rows():
         yield {**row, **{name: f"{row[name]:016x}" for name in hashes if row[name] is not None}}
