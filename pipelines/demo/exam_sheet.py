@@ -51,8 +51,9 @@ def write_sheet(
     if photographs is not None and photographs.is_file():
         parts.append(_title("Beside it, held-out photographs", "too few photographs, and too little time", width))
         with Image.open(photographs) as opened:
-            below = opened.convert("RGB")
-        parts.append(below.crop((0, 0, width, below.height)))
+            below = Image.new("RGB", (width, opened.height), "white")
+            below.paste(opened.convert("RGB"), (0, 0))
+        parts.append(below)
     sheet = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
     top = 0
     for part in parts:

@@ -175,11 +175,13 @@ def _holes(dataset: Dataset) -> Iterator[str]:
     """Names what this dataset does not have: tables that recipes are made from, abilities that no backend serves."""
     from x2i.models.registry import Ability, available
     from x2i.recipes import RECIPES
-    from x2i.recipes.plan import missing_tables
+    from x2i.recipes.plan import makers
 
     if dataset.image_commits():
-        recipes = [RECIPES.get(name)() for name in RECIPES]
-        yield from sorted({hole for recipe in recipes if (hole := missing_tables(dataset, recipe))})
+        views, made_by = list_views(dataset), makers()
+        read = {table.name for name in RECIPES for table in RECIPES.get(name)().reads() if not table.optional}
+        for name in sorted(read - set(views)):
+            yield f"{name} has not been made" + (f": run `x2i {made_by[name]}` first" if name in made_by else "")
     else:
         yield "no images: run `x2i crawl`"
     if not dataset.shards():
