@@ -134,7 +134,7 @@ def _tell(out: Path, data: Path, scenes: Path, sheet: Path, seconds: float) -> N
     losses = _losses(summary)
     if losses["trained"] >= losses["mean_predictor"]:
         raise UserError(
-            f"the network has learnt nothing: a held-out loss of {losses['trained']:.3f}, where predicting the mean "
+            f"the network has learned nothing: a held-out loss of {losses['trained']:.3f}, where predicting the mean "
             f"gives {losses['mean_predictor']:.3f}; please report this"
         )
 

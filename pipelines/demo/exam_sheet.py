@@ -44,7 +44,7 @@ def write_sheet(
         parts.append(_title(words, f"color and side right: {share:.0%}", width))
         parts += [_row([_prompt(one) for one in row], width) for row in _rows(of_pairs, COLUMNS)]
     words = (
-        f"the asked color covers the thing (IoU of {ENOUGH} or more): {found['recolored']:.0%}; edits are learnt last"
+        f"the asked color covers the thing (IoU of {ENOUGH} or more): {found['recolored']:.0%}; edits are learned last"
     )
     parts.append(_title("Held-out scenes recolored: input, answer", words, width))
     parts += [_row([_edit(one) for one in row], width) for row in _rows(edited, COLUMNS // 2)]
