@@ -22,7 +22,6 @@ from omnigen.network.config import PRESETS, ModelConfig
 from omnigen.network.flops import peak_flops, train_flops, train_memory
 from omnigen.network.layout import PackLayout
 from omnigen.network.model import OmniGen
-from omnigen.train.config import OptimizationConfig
 from omnigen.train.ema import Average
 from omnigen.train.objective import FlowPack, sample_losses
 from omnigen.train.optimizer import build_optimizer
@@ -124,7 +123,7 @@ def _rows(plan: Plan, cases: Sequence[Case], device: torch.device, toy: bool) ->
         model = OmniGen(plan.config)
         model.init_buffers()
     average = Average(model, 0.9999) if plan.average else None
-    optimizer = build_optimizer(model, OptimizationConfig())
+    optimizer = build_optimizer(model, 1e-4)
     if cases[0].compiled:
         compile_blocks(model)
     for case in cases:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,17 +22,23 @@ SCALE = "lr_scale"
 """Of a parameter group: the factor of its learning rate."""
 
 
-def build_optimizer(model: nn.Module, config: OptimizationConfig) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float = 0.0,
+    lr_scales: Mapping[str, float] = MappingProxyType({}),
+    kind: str = "adamw",
+) -> torch.optim.Optimizer:
     """Returns AdamW over the parameters of `model`, which must be fp32; only matrices decay, not norms and biases.
 
-    Parameters of one factor in config.lr_scales are a group, those without any the first. On CUDA it is torch's fused
-    kernel: a third of the time, and no temporary as large as the parameters. Raises UserError for a factor of no
-    parameter, or without the library that config.optimizer needs.
+    lr_scales: as in `OptimizationConfig`; parameters of one factor are a group, those without any the first. kind:
+    "adamw" or "adamw8bit". On CUDA it is torch's fused kernel: a third of the time, and no temporary as large as the
+    parameters. Raises UserError for a factor of no parameter, or without the library that `kind` needs.
     """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert all(parameter.dtype == torch.float32 for _, parameter in named), "master weights are fp32"
-    scales = {name: _scale_of(name, config.lr_scales) for name, _ in named}
-    for prefix in config.lr_scales:
+    scales = {name: _scale_of(name, lr_scales) for name, _ in named}
+    for prefix in lr_scales:
         if not any(_begins(name, prefix) for name in scales):
             raise UserError(f"train.lr_scales.{prefix}: no parameter that is trained has a name that begins so")
     groups: list[dict[str, Any]] = []
@@ -40,12 +47,12 @@ def build_optimizer(model: nn.Module, config: OptimizationConfig) -> torch.optim
             chosen = [p for name, p in named if scales[name] == scale and (p.ndim >= 2) is matrices]
             if chosen or scale == 1.0:
                 own = {} if scale == 1.0 else {SCALE: scale}
-                groups.append({"params": chosen, "weight_decay": config.weight_decay if matrices else 0.0, **own})
-    if config.optimizer == "adamw8bit":
+                groups.append({"params": chosen, "weight_decay": weight_decay if matrices else 0.0, **own})
+    if kind == "adamw8bit":
         adamw8bit = require_bitsandbytes("train.optimizer: adamw8bit").optim.AdamW8bit
-        return adamw8bit([group for group in groups if group["params"]], lr=config.lr, betas=BETAS)
+        return adamw8bit([group for group in groups if group["params"]], lr=lr, betas=BETAS)
     fused = all(parameter.device.type == "cuda" for _, parameter in named) or None
-    return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=fused)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=fused)
 
 
 def _begins(name: str, prefix: str) -> bool:

@@ -53,7 +53,10 @@ class Trainer:
     def __init__(self, setup: Setup, run: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.setup, self.run_folder, self._should_stop = setup, run, should_stop
         self.config, self.ranks = setup.config, setup.ranks
-        self.optimizer = build_optimizer(setup.model, self.config.train)
+        config = self.config.train
+        self.optimizer = build_optimizer(
+            setup.model, config.lr, config.weight_decay, config.lr_scales, config.optimizer
+        )
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
         self.state = RunState(

@@ -25,7 +25,7 @@ def test_the_rate_warms_up_then_stays_or_falls_along_a_cosine():
 
 def test_only_matrices_decay():
     model = nn.Sequential(nn.Linear(3, 3), nn.RMSNorm(3))
-    groups = build_optimizer(model, OptimizationConfig(weight_decay=0.1)).param_groups
+    groups = build_optimizer(model, 1.0, weight_decay=0.1).param_groups
     decays = {tuple(p.shape): group["weight_decay"] for group in groups for p in group["params"]}
     assert decays == {(3, 3): 0.1, (3,): 0.0}
 
@@ -72,8 +72,7 @@ def test_the_network_has_its_own_weights_back_after_using_the_average():
 def test_groups_of_parameters_have_their_own_rates():
     model = OmniGen.initialized(replace(CONFIG, num_layers=1), 0)
     scales = {"fresh": 5.0, "llm.embed_tokens": 0.1, "final_layer.linear": 2.0}
-    config = OptimizationConfig(lr_scales=scales)
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, 1.0, lr_scales=scales)
     set_learning_rate(optimizer, 1.0)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     found = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
@@ -83,4 +82,4 @@ def test_groups_of_parameters_have_their_own_rates():
     assert found["llm.layers.0.mlp.down_proj.weight"] == found["llm.norm.weight"] == 1.0
     assert optimizer.param_groups[0]["lr"] == 1.0  # the one that is logged
     with pytest.raises(UserError, match=r"train.lr_scales.llm.embed: no parameter"):
-        build_optimizer(model, OptimizationConfig(lr_scales={"llm.embed": 2.0}))
+        build_optimizer(model, 1.0, lr_scales={"llm.embed": 2.0})
