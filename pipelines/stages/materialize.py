@@ -121,13 +121,12 @@ class MaterializeStage(ShardOptions):
         planned = self.own_plan(dataset)
         if self.is_mixed:
             planned = drawn(dataset, self, planned)
-        task = f"{recipe.name}_validation" if self.part == "validation" else recipe.name
         digests, config = _input_digests(dataset, recipe), self._partition_config()
         sizes = expected_bytes(planned.rows, self.max_side, recipe.bytes_per_pixel)
         for number, (start, stop) in enumerate(shard_bounds(sizes, self.shard_size, self.shard_megabytes * MEGABYTE)):
             part = planned.rows.slice(start, stop - start).combine_chunks()
             yield PlannedPartition(
-                id=shard_name(task, recipe.num_inputs, number),
+                id=shard_name(recipe.name, recipe.num_inputs, number, validation=self.part == "validation"),
                 rows=part,
                 config=config,
                 inputs=_inputs_of(part, digests),

@@ -98,9 +98,20 @@ class EncodedImage:
     format: str
 
 
-def shard_name(task: str, num_inputs: int, number: int) -> str:
-    """Returns the name of a training shard, which is also its partition id: `canny_to_image-1in-00000`."""
-    return f"{task}-{num_inputs}in-{paths.partition_name(number)}"
+_VALIDATION = "_validation"
+
+
+def shard_name(task: str, num_inputs: int, number: int, validation: bool = False) -> str:
+    """Returns the name of a training shard, which is also its partition id: `canny_to_image-1in-00000`.
+
+    validation: it holds samples that are kept from training, and says so: `canny_to_image_validation-1in-00000`.
+    """
+    return f"{task}{_VALIDATION if validation else ''}-{num_inputs}in-{paths.partition_name(number)}"
+
+
+def is_validation_shard(name: str) -> bool:
+    """Whether a shard of this name, with or without its folder and suffix, is kept from training."""
+    return Path(name).name.partition("-")[0].endswith(_VALIDATION)
 
 
 class ShardWriter:

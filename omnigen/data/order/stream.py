@@ -27,6 +27,7 @@ from x2i.errors import UserError
 from x2i.seeding import stable_hash, unit_interval
 from x2i.store.files.cache import FileCache
 from x2i.store.files.ranges import MOST_OPEN, RangeReader
+from x2i.store.shards import is_validation_shard
 
 POSITION_BITS = 32
 """A sample's index is the number of its group, shifted by so many bits, plus its position in the group."""
@@ -86,10 +87,14 @@ class ShardStream:
 def split_shards(
     shards: Sequence[FoundShard], fraction: float, split_seed: int
 ) -> tuple[list[FoundShard], list[FoundShard]]:
-    """Returns the shards to train on and those held out, whole: at least one, if `fraction` is above 0.
+    """Returns the shards to train on and those held out, whole: those of the validation part, where there are such;
+    else at least one, if `fraction` is above 0.
 
     Raises UserError if nothing would be left to train on.
     """
+    made_for_it = [shard for shard in shards if is_validation_shard(shard.tar.path.name)]
+    if 0 < len(made_for_it) < len(shards):
+        return [shard for shard in shards if shard not in made_for_it], made_for_it
     if fraction <= 0:
         return list(shards), []
     count = max(1, round(fraction * len(shards)))

@@ -28,7 +28,7 @@ from x2i.errors import UserError
 from x2i.store.files.cache import FileCache, StoredFile, machine_cache
 from x2i.store.files.ranges import RangeReader
 from x2i.store.paths import INDEX_SUFFIX
-from x2i.store.shards import Shard
+from x2i.store.shards import Shard, is_validation_shard
 
 __all__ = ["Catalog", "held_out_uids", "open_cache", "task_weights"]
 CLASS = "class"
@@ -72,8 +72,9 @@ class Catalog:
     ) -> Catalog:
         """Reads and checks the shards under `paths`: dataset folders, folders of shards or tars, local or URLs.
 
-        A sample is held out if any photograph it comes from is; `held_out_uids` says which are. cache: where the
-        indexes of shards on a store, and the made indexes of shards without one, are kept; these need one.
+        A sample is held out if any photograph it comes from is (`held_out_uids` says which are), or if its shard is of
+        the validation part. cache: where the indexes of shards on a store, and the made indexes of shards without one,
+        are kept; these need one.
         Raises UserError naming the file and the remedy if there are no shards, an index is missing, unreadable or lacks
         a column, a tar is missing, truncated, not the one its index describes or not harmless, or a key is duplicated.
         """
@@ -256,7 +257,10 @@ class _Columns:
 
 def _open(found: FoundShard, cache: FileCache | None, fraction: float, split_seed: int) -> _Opened:
     index = _open_shard(found, cache)
-    return _Opened(index, split_shard(index.uids, fraction, split_seed), hash_texts(index.keys))
+    split = split_shard(index.uids, fraction, split_seed)
+    if is_validation_shard(found.tar.path.name):  # `x2i materialize --part validation` made it to be held out
+        split = replace(split, held_out=np.ones(len(index.uids), np.bool_))
+    return _Opened(index, split, hash_texts(index.keys))
 
 
 def _open_shard(found: FoundShard, cache: FileCache | None) -> ShardIndex:

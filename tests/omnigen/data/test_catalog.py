@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omnigen.data.order.stream import split_shards
 from omnigen.data.shards.catalog import Catalog, held_out_uids, task_weights
+from omnigen.data.shards.find import find_training_shards
 from omnigen.data.shards.index import read_shard_index
 from omnigen.data.shards.sample_ref import IMAGE, SampleRef, SampleTable
 from omnigen.data.shards.unique_keys import hash_texts
@@ -43,6 +45,19 @@ def test_a_row_leads_to_the_pixels(dataset):
         for offset, count, width, height in row.images:
             assert decode(read_range(row.tar, offset, count)).shape == (height, width, 3)
         assert row.num_inputs == (1 if row.task == "colorize" else 0)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3])
+def test_shards_of_the_validation_part_are_held_out_whatever_the_fraction(dataset, fraction):
+    for path in (dataset / "shards").glob("colorize-*"):
+        path.rename(path.with_name(path.name.replace("colorize-", "colorize_validation-")))
+    catalog = Catalog.open([dataset], fraction)
+    assert catalog.validation_rows()["colorize"].size == 6
+    assert not catalog.training_rows()["colorize"].size
+    assert "text_to_image" in catalog.training_rows()
+    training, held_out = split_shards(find_training_shards([dataset]), fraction, 0)
+    assert [shard.tar.path.name.split("-")[0] for shard in training] == ["text_to_image"]
+    assert [shard.tar.path.name.split("-")[0] for shard in held_out] == ["colorize_validation"]
 
 
 def test_a_number_that_no_sample_has_is_an_error(dataset):
