@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from pipelines.engine.options import StorePath, dataset_path
 from x2i.errors import UserError
-from x2i.store import paths
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,6 +73,7 @@ def command(
 
 def _repaired(console: Console, report: VerifyReport, dry_run: bool) -> VerifyReport:
     """Repairs a dataset, or says what would be done; returns what is then found."""
+    from x2i.store import paths
     from x2i.store.files.locks import WHOLE, exclusive_lock
     from x2i.store.verify import repair as repairing
     from x2i.store.verify.verify import verify

@@ -24,7 +24,7 @@ STAGES = (
     ("filter", "ROOT"),
     ("dedup", "ROOT"),
     ("caption", "ROOT"),
-    ("cvtasks", "ROOT"),
+    ("materialize", "ROOT", "--recipe", "canny_to_image", "--recipe", "deblur", "--recipe", "text_to_image"),
 )
 
 

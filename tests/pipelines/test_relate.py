@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
 from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.relate.duplicates import DuplicatesStage
 from pipelines.stages.relate.subjects import SubjectsStage
+from tests.support.command_line import typed
 from tests.support.photographs import detail_shot, photograph
 from tests.support.stored_images import Given, store
 from x2i.annotate.embeddings import Embeddings
@@ -125,12 +125,10 @@ def test_the_relations_are_the_same_bytes_again(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["filter", "caption", "detect", "embed", "dedup", "subjects"])
-def test_every_command_teaches_with_an_example(name):
-    from pipelines.cli import _load
-
-    result = CliRunner().invoke(_load(name), ["--help"], env={"COLUMNS": "200"})
-    assert result.exit_code == 0
-    assert f"x2i {name} my-dataset" in result.output
+def test_every_command_teaches_with_an_example(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert typed(name, "--help") == 0
+    assert f"x2i {name} my-dataset" in capsys.readouterr().out
 
 
 def test_a_wrong_model_is_a_user_error_on_the_command_line(dataset, capsys):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import yaml
@@ -81,9 +83,11 @@ def test_most_of_our_own_phrasings_let_a_plain_caption_be_mirrored():
     for path in sorted(Path(instructions).parent.glob("*.yaml")):
         if path.stem in RECIPES and not RECIPES.get(path.stem).mirrorable:
             continue  # its samples are never mirrored, whatever the words
+        if path.stem == "mirror_object":
+            continue  # mirroring is what its words are about
         phrasings = yaml.safe_load(path.read_text())["phrasings"]
         texts = [entry if isinstance(entry, str) else entry["phrasing"] for entry in phrasings]
-        telling = [text for text in texts if telling_word(text.replace("{", " ").replace("}", " "))]
+        telling = [text for text in texts if telling_word(re.sub(r"\{.*?\}", "it", text))]
         assert len(telling) <= len(texts) // 10, path.name
         told.extend(telling)
     assert "Reverse the blurring of {image} and keep everything else as it is." in told

@@ -298,6 +298,8 @@ class TwoBatches(Embeddings):
         annotator, log = super().load(), self.set["log"]
 
         class Logged:
+            embedder = annotator.embedder
+
             def annotate(self, images):
                 with Path(log).open("a") as stream:
                     stream.write(" ".join(f"{i.key}:{i.pixels.shape[1]}x{i.pixels.shape[0]}" for i in images) + "\n")

@@ -75,7 +75,7 @@ def test_the_threshold_cuts(folder):
 
 def test_a_model_that_is_nowhere_or_of_another_kind_is_told_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="model 'nobody/nothing': neither a folder here nor"):
+    with pytest.raises(UserError, match="model 'nobody/nothing': no such folder"):
         backend(Ability.DETECTOR, "hf:nobody/nothing").resolve()
     with pytest.raises(UserError, match="cannot be loaded as AutoModelForZeroShotObjectDetection: Unrecognized"):
         load(Ability.DETECTOR, f"hf:{save_depth_model(tmp_path / 'depth')}")

@@ -123,7 +123,7 @@ def test_a_model_that_is_nowhere_or_of_another_kind_is_told_in_words(ability, mo
     from tests.support.tiny_models import save_depth_model
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="model 'nobody/nothing': neither a folder here nor"):
+    with pytest.raises(UserError, match="model 'nobody/nothing': no such folder"):
         backend(Ability[ability], "hf:nobody/nothing").resolve()
     with pytest.raises(UserError, match="cannot be loaded as \\w+: .+") as caught:
         load(Ability[ability], f"hf:{save_depth_model(tmp_path / 'depth')}")

@@ -55,5 +55,5 @@ def test_a_batch_is_as_its_images_alone(folders, name):
 
 def test_a_model_that_is_nowhere_is_told_in_words(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="model 'nobody/nothing': neither a folder here nor"):
+    with pytest.raises(UserError, match="model 'nobody/nothing': no such folder"):
         backend(Ability.SEGMENTER, "hf:nobody/nothing").resolve()

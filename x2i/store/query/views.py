@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from x2i.errors import UserError
+from x2i.errors import UserError, damaged_file
 from x2i.store import paths
 from x2i.store.commits import list_commits, list_stages
 from x2i.store.files.cache import local_copy
@@ -140,7 +140,6 @@ def connect(
     """
     import duckdb
     import pyarrow.dataset
-    import pyarrow.parquet
 
     if IMAGES not in views:
         raise UserError(f"{dataset.root}: no images yet: run `x2i crawl` or `x2i import` first")
@@ -150,8 +149,8 @@ def connect(
     connection = duckdb.connect(":memory:")
     for name, view in views.items():
         files = [local_copy(file) for file in view.files]
-        schema = without_half_floats(pyarrow.parquet.read_schema(files[0]))
-        rows = pyarrow.dataset.dataset(files, format="parquet", schema=schema)
+        rows = pyarrow.dataset.dataset(files, format="parquet")  # names the file if it is damaged
+        rows = rows.replace_schema(without_half_floats(rows.schema))
         connection.register(_ATTEMPTS if name == IMAGES else name, rows)
     connection.execute(f"CREATE VIEW {IMAGES} AS SELECT * FROM {_ATTEMPTS} WHERE status = 'ok'")
     connection.execute("SET enable_progress_bar = false")
@@ -204,6 +203,8 @@ def select(
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
+        if damaged := damaged_file(error):
+            raise damaged from error
         raise UserError(f"selection: DuckDB says: {error}\n{describe_tables(connection)}") from error
 
 
