@@ -150,7 +150,8 @@ def connect(
     for name, view in views.items():
         files = [local_copy(file) for file in view.files]
         rows = pyarrow.dataset.dataset(files, format="parquet")  # names the file if it is damaged
-        rows = rows.replace_schema(without_half_floats(rows.schema))
+        if (schema := without_half_floats(rows.schema)) != rows.schema:
+            rows = pyarrow.dataset.dataset(files, format="parquet", schema=schema)
         connection.register(_ATTEMPTS if name == IMAGES else name, rows)
     connection.execute(f"CREATE VIEW {IMAGES} AS SELECT * FROM {_ATTEMPTS} WHERE status = 'ok'")
     connection.execute("SET enable_progress_bar = false")
