@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import pyarrow as pa
@@ -29,15 +30,15 @@ class RelationStage:
         """Raises UserError if a backend that an option names does not exist; nothing is loaded."""
 
 
-class RelationWorker:
+class RelationWorker(ABC):
     """Makes a relation from the planned images and writes it. A subclass says how, in `relate`."""
 
     def __init__(self, dataset: Dataset, stage: Any) -> None:
         self._dataset, self._stage = dataset, stage
 
+    @abstractmethod
     def relate(self, images: pa.Table) -> pa.Table:
         """Returns the rows of the relation among `images`, the planned rows."""
-        raise NotImplementedError
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         table = self.relate(rows)

@@ -1,4 +1,4 @@
-"""Model, objective, packing and sampler belong together: a network learns samples by heart and draws them again."""
+"""Model, objective, packing and sampler belong together: a network overfits eight samples and draws them again."""
 
 from __future__ import annotations
 

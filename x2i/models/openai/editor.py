@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import cv2
 
-from x2i.errors import UserError
 from x2i.image import ResizeMode, decode, encode, resize
 from x2i.models.abilities import ImageEditor, RgbImage
-from x2i.models.backend import Backend
-from x2i.models.openai.client import Answer, ChatClient, RequestRefusedError, default_cache
+from x2i.models.openai.client import Answer, ChatClient, RequestRefusedError
+from x2i.models.openai.server import ServerBackend
 from x2i.options import Option
 from x2i.reasons import Dropped, DroppedError, Reason
 
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ServerEditor(Backend):
+class ServerEditor(ServerBackend):
     """model: URL#MODEL, such as http://localhost:8000/v1#Qwen/Qwen-Image-Edit; several URLs with commas.
 
     Answers must hold the image itself (b64_json), no address. They are kept on disk, so that a run that was killed
@@ -33,44 +30,11 @@ class ServerEditor(Backend):
     """
 
     title: ClassVar[str] = "Edits by a server with the OpenAI image interface"
-    open_names: ClassVar[bool] = True
-
     concurrency: Annotated[int, Option("Requests under way at once.", ge=1, decides=False)] = 8
-    retries: Annotated[int, Option("Further attempts of one request.", ge=0, decides=False)] = 6
     timeout: Annotated[float, Option("Seconds for one attempt.", gt=0, decides=False)] = 300.0
-    max_side: Annotated[int, Option("Longest side in pixels of the image that is sent.", ge=16)] = 1024
-    key_variable: Annotated[str, Option("Environment variable that holds the API key.", decides=False)] = (
-        "OPENAI_API_KEY"
-    )
-    cache: Annotated[str, Option("Folder of kept answers. Default: ~/.cache/x2i/answers.", decides=False)] = ""
-
-    @property
-    def batch_size(self) -> int:
-        return 2 * self.concurrency
-
-    @property
-    def batches_at_once(self) -> int:
-        return 2
-
-    @property
-    def urls(self) -> list[str]:
-        return [url.rstrip("/") for url in self.model.partition("#")[0].split(",")]
-
-    @property
-    def served(self) -> str:
-        """The model's name at the server."""
-        return self.model.partition("#")[2]
-
-    def resolve(self) -> str:
-        """Returns the model's name: a server does not say which weights it has loaded."""
-        if not self.served or not all(url.startswith(("http://", "https://")) for url in self.urls):
-            raise UserError(f"openai:{self.model}: expected openai:http://host:8000/v1#MODEL")
-        return f"served:{self.served}"
 
     def load(self) -> ImageEditor:
-        folder = Path(self.cache).expanduser() if self.cache else default_cache()
-        key = os.environ.get(self.key_variable, "")
-        return LoadedServer(self, EditClient(self.urls, key, self.concurrency, self.retries, self.timeout, folder))
+        return LoadedServer(self, self.client(EditClient))
 
 
 class EditClient(ChatClient):
