@@ -11,7 +11,7 @@ import numpy as np
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
-from x2i.recipes.masks import Mask, entity_mask
+from x2i.recipes.masks import NAMED_ENTITY, Mask, entity_mask, named_entities
 from x2i.recipes.phrasings.wording import clean, definite
 
 BLUE = (0, 0, 255)
@@ -43,19 +43,10 @@ class ReferringSegmentation(PairRecipe):
         return (Table(self.entities),)
 
     def requires(self) -> Mapping[str, str]:
-        return {
-            "has_phrase": "trim(coalesce(candidate.phrase, '')) <> ''",
-            "has_mask": "coalesce(candidate.mask_counts, '') <> ''",
-            "phrase_is_unique": "candidate.entities_of_phrase = 1",
-        }
+        return NAMED_ENTITY
 
     def query(self, tables: frozenset[str]) -> str:
-        return f"""
-            SELECT [images.key] AS keys, '-e' || entity AS suffix, entity, phrase, mask_size, mask_counts, score,
-                   found.model, segmenter,
-                   count(*) OVER (PARTITION BY found.key, lower(trim(phrase))) AS entities_of_phrase
-            FROM "{self.entities}" AS found JOIN images ON images.key = found.key
-        """
+        return named_entities(self.entities)
 
     def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
         phrase = metadata["phrase"]
