@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support import REPOSITORY
+from tests.support.forked import run_forked
 from tests.support.model_folders import published
 from tests.support.pages import blocks, commands, typed
 from tests.support.training_runs import environment
@@ -31,14 +32,7 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     quick = () if "--from" in words else QUICK.get(words[1], ())
     if "--class-prompt" in words:
         quick = (*quick, "--class-steps", "1")
-    return subprocess.run(
-        [sys.executable, "-m", "omnigen.cli", *words[1:], *quick],
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked(words, *quick, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +19,13 @@ from pipelines.demo.site import write_site
 from pipelines.manifest import load_manifest
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
+from tests.support.forked import ForkedCommand, run_forked
 from tests.support.killing import worker_processes
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.verify.verify import verify
 
 ORIGINALS = {photograph.stem for photograph in PHOTOGRAPHS}
-X2I = str(Path(sys.executable).with_name("x2i"))
 MANIFEST = """
 name: test
 steps:
@@ -66,11 +65,11 @@ def manifest(tmp_path_factory) -> Iterator[Path]:
 
 
 def build_command(manifest: Path, out: Path, *options: str) -> list[str]:
-    return [X2I, "build", str(manifest), "--out", str(out), *options]
+    return ["x2i", "build", str(manifest), "--out", str(out), *options]
 
 
 def build(manifest: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(build_command(manifest, out, *options), capture_output=True, text=True, check=False)
+    return run_forked(build_command(manifest, out, *options), timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +141,7 @@ def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manife
     rng = random.Random(2)
     for target in (0, 9, last - 4):
         out = tmp_path / f"killed-after-{target}"
-        process = subprocess.Popen(
-            build_command(manifest, out, "--executor", "inline"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = ForkedCommand(build_command(manifest, out, "--executor", "inline"))
         wait_for_commits(out, target, process)
         time.sleep(rng.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
@@ -158,8 +155,7 @@ def test_sigkill_at_any_moment_then_the_same_command_gives_the_same_bytes(manife
 @pytest.mark.timeout(600)
 def test_sigkill_of_a_worker_and_then_of_the_driver_changes_no_byte(manifest, whole, tmp_path):
     out = tmp_path / "data"
-    command = build_command(manifest, out, "--workers", "2")
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = ForkedCommand(build_command(manifest, out, "--workers", "2"))
     wait_for_commits(out, 4, process)
     workers = worker_processes(process.pid)
     for pid in workers[:1]:
@@ -175,7 +171,7 @@ def test_sigkill_of_a_worker_and_then_of_the_driver_changes_no_byte(manifest, wh
     assert file_sums(out) == file_sums(whole)
 
 
-def wait_for_commits(out: Path, count: int, process: subprocess.Popen) -> None:
+def wait_for_commits(out: Path, count: int, process: ForkedCommand) -> None:
     """Waits until `count` partitions are committed, or, for 0, until anything at all was written."""
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
@@ -190,6 +186,7 @@ def wait_for_commits(out: Path, count: int, process: subprocess.Popen) -> None:
 def test_the_demo_manifest_makes_150_samples_of_ten_tasks_from_15_photographs(manifest, tmp_path):
     address = manifest.read_text().split("sources: [")[1].split("/things.html")[0]
     overrides = [f"crawl.sources=[{address}/index.html, {manifest.parent}/urls.csv]", "inspect.gallery=false"]
+    overrides += ["crawl.max_side=192", "materialize.max_side=96"]  # the same work on fewer pixels
     options = [part for override in overrides for part in ("--set", override)]
     result = build(
         REPOSITORY / "manifests/demo.yaml", tmp_path / "data", "--executor", "inline", "--no-train", *options

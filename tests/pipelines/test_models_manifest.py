@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from tests.support import REPOSITORY, tiny_detectors, tiny_models
 from tests.support.command_line import file_sums
+from tests.support.forked import ForkedCommand, run_forked
 from x2i.store import Dataset
 from x2i.store.verify.verify import verify
 
@@ -85,17 +86,13 @@ def manifest(tmp_path_factory) -> Iterator[Path]:
         yield folder / "models.yaml"
 
 
-def start(manifest: Path, out: Path) -> subprocess.Popen:
-    command = [X2I, "build", str(manifest), "--out", str(out), "--executor", "inline", "--no-train"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def command(manifest: Path, out: Path) -> list[object]:
+    return ["x2i", "build", manifest, "--out", out, "--executor", "inline", "--no-train"]
 
 
-def build(manifest: Path, out: Path) -> str:
-    process = start(manifest, out)
-    shown = process.communicate()[0]
-    assert process.returncode == 0, shown
-    return shown
+def build(manifest: Path, out: Path) -> None:
+    done = run_forked(command(manifest, out), timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +126,13 @@ def test_a_build_that_is_killed_again_and_again_ends_with_the_same_bytes(manifes
     wanted, out = file_sums(whole), tmp_path / "data"
     total = len(list(whole.glob("commits/*/*.json")))
     for number in range(KILLS):
-        process = start(manifest, out)
+        process = ForkedCommand(command(manifest, out))
         target = (number + 1) * total // (KILLS + 1)
         while process.poll() is None and len(list(out.glob("commits/*/*.json"))) < target:
             time.sleep(0.02)
         assert process.poll() is None, "it was finished before it was killed"
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
         assert file_sums(out) != wanted
     build(manifest, out)
     assert file_sums(out) == wanted

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.forked import run_forked
 from tests.support.photographs import photograph
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from x2i.image import encode
@@ -18,7 +18,6 @@ from x2i.store.files import cache
 from x2i.store.files.cache import CACHE_FOLDER, CACHE_GIGABYTES, local_copy
 from x2i.store.files.remote import dataset_path
 
-X2I = str(Path(sys.executable).with_name("x2i"))
 STAGES = (
     ("crawl", "SOURCE", "--out", "ROOT", "--max-side", "256", "--partition-size", "2"),
     ("filter", "ROOT"),
@@ -39,7 +38,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 def x2i(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([X2I, *arguments], capture_output=True, text=True, check=False)
+    return run_forked(["x2i", *arguments])
 
 
 def build(photos: Path, root: str, *options: str) -> None:

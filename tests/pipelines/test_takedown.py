@@ -6,7 +6,6 @@ import itertools
 import json
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from pipelines.stages.imports import ImportShards
 from pipelines.stages.relate.duplicates import DuplicatesStage
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support.crawling import url_table
+from tests.support.forked import ForkedCommand, run_forked
 from tests.support.s3 import bucket  # noqa: F401  a fixture
 from tests.support.takedown_site import (
     CAPTION,
@@ -269,7 +269,7 @@ def test_sigkill_at_any_moment_and_again_gives_the_same_bytes(root, site, tmp_pa
         copy = tmp_path / f"killed-{attempt}"
         shutil.copytree(root, copy)
         options = ["--url", site.url(COFFEE), "--key", "00002-00001", "--by", "Ada", "--reason", SIGNED["reason"]]
-        process = subprocess.Popen([X2I, "takedown", copy, *options], stdout=subprocess.DEVNULL)
+        process = ForkedCommand(["x2i", "takedown", copy, *options])
         deadline = time.monotonic() + 60
         while not list(copy.glob("takedowns/*.pending")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -294,12 +294,12 @@ def without_records(sums: dict[str, str]) -> dict[str, str]:
 
 def test_nothing_found_changes_nothing_and_says_so(root):
     before = file_sums(root)
-    asked = [X2I, "takedown", root, "--url", "http://elsewhere.example/a.jpg", "--by", "Ada", "--reason", "x"]
-    result = subprocess.run(asked, capture_output=True, text=True, check=False)
+    asked = ["x2i", "takedown", root, "--url", "http://elsewhere.example/a.jpg", "--by", "Ada", "--reason", "x"]
+    result = run_forked(asked)
     assert result.returncode == 1
     assert "nothing of this is in the dataset" in result.stdout
     assert file_sums(root) == before
-    assert subprocess.run([*asked, "--keep-out"], capture_output=True, check=False).returncode == 0
+    assert run_forked(asked, "--keep-out").returncode == 0
     assert url_uid("http://elsewhere.example/a.jpg") in Tombstones.load(root).uids
     assert b"elsewhere" not in (root / "takedowns/00001.json").read_bytes()
 
@@ -310,7 +310,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path, mark):
     (tmp_path / "uids.txt").write_text(url_uid(site.url("grass.jpg")) + "\n")
     before = file_sums(root)
     asked = [
-        X2I,
+        "x2i",
         "takedown",
         root,
         "--from",
@@ -320,7 +320,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path, mark):
         "--dry-run",
         "--json",
     ]
-    result = subprocess.run(asked, capture_output=True, text=True, check=True)
+    result = run_forked(asked)
     told: dict[str, Any] = json.loads(result.stdout)
     assert told["keys"] == ["00000-00001", "00001-00002", "00002-00000"]
     assert told["stored_images"] == 3
@@ -339,7 +339,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path, mark):
     ],
 )
 def test_mistakes_are_named(whole, arguments, words):
-    result = subprocess.run([X2I, "takedown", whole, *arguments], capture_output=True, text=True, check=False)
+    result = run_forked(["x2i", "takedown", whole, *arguments])
     assert result.returncode == 2
     assert words in result.stderr
 

@@ -17,7 +17,7 @@ from tests.support.training_runs import REPOSITORY, TASKS, environment, steps_wr
 from tests.support.training_shards import make_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-STEPS = 30
+STEPS = 12
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_run_on_two_workers_one_of_which_is_killed_equals_one_rank(config: Pat
     assert alone.returncode == 0, alone.stderr
     run = tmp_path / "ray"
     driver = on_ray(config, run)
-    while driver.poll() is None and steps_written(run) < 6:
+    while driver.poll() is None and steps_written(run) < 4:
         time.sleep(0.01)
     killed = rank_processes(driver.pid)
     assert len(killed) == 2

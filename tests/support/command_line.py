@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
-from tests.support import REPOSITORY
+from tests.support.forked import ForkedCommand
 
 CLOCKS = ("logs", "locks")
 
@@ -30,8 +28,7 @@ def kill_when(condition: Callable[[], bool], *arguments: object) -> bool:
 
     Returns False if it ended before.
     """
-    command = [str(Path(sys.executable).with_name("x2i")), *(str(argument) for argument in arguments)]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = ForkedCommand(["x2i", *arguments])
     while process.poll() is None:
         if condition():
             process.send_signal(signal.SIGKILL)

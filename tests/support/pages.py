@@ -6,10 +6,10 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.support import REPOSITORY
+from tests.support.forked import run_forked
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
@@ -39,8 +39,5 @@ def commands(page: str) -> list[list[str]]:
 def typed(words: list[str], folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """Runs `x2i ...` in `folder`, with the folder's own modules importable."""
     assert words[0] == "x2i", words
-    code = "from pipelines.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *words[1:], *more], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    return run_forked(words, *more, folder=folder, environment=environment)

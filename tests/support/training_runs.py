@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import yaml
 
 from omnigen.cli import main
 from tests.support import REPOSITORY
+from tests.support.forked import ForkedCommand, run_forked
 
 TASKS = ("text_to_image", "colorize", "denoise", "few_shot")
 
@@ -49,10 +48,9 @@ def write_config(path: Path, shards: Path, phases: Sequence[object] = (), **sect
     return path
 
 
-def command(config: Path, run: Path, *options: str, ranks: int = 1) -> list[str]:
-    """Returns the command line that trains `config` in `run`, by torchrun if on several ranks."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    return [sys.executable, *launcher, "-m", "omnigen.cli", "train", str(config), "--out", str(run), *options]
+def command(config: Path, run: Path, *options: str) -> list[str]:
+    """Returns the command line that trains `config` in `run`."""
+    return ["omnigen", "train", str(config), "--out", str(run), *options]
 
 
 def environment() -> dict[str, str]:
@@ -61,93 +59,35 @@ def environment() -> dict[str, str]:
 
 
 def train(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    """Trains to the end by the command line and keeps what it prints: one rank in this process, several by torchrun.
-
-    A process of its own would import PyTorch anew, which takes ten times as long as six steps of these networks.
-    """
-    if ranks > 1:
-        return train_apart(config, run, *options, ranks=ranks)
+    """Trains to the end by the command line and keeps what it prints: one rank in this process, several forked."""
     line = command(config, run, *options)
+    if ranks > 1:
+        return run_forked(line, environment=environment(), ranks=ranks)
     printed, complained = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complained):
         try:
-            main(line[3:])
+            main(line[1:])
             status = 0
         except SystemExit as end:
             status = int(end.code or 0)
     return subprocess.CompletedProcess(line, status, printed.getvalue(), complained.getvalue())
 
 
-def train_apart(config: Path, run: Path, *options: str, ranks: int = 1) -> subprocess.CompletedProcess[str]:
-    """Trains to the end in processes of their own."""
-    line = command(config, run, *options, ranks=ranks)
-    return subprocess.run(
-        line, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, timeout=240, check=False
-    )
+def train_apart(config: Path, run: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Trains to the end in a process of its own, and keeps what it prints."""
+    return run_forked(command(config, run, *options), environment=environment())
 
 
-def start(
-    config: Path, run: Path, *options: str, ranks: int = 1, output: Path | None = None
-) -> TrainingProcess | subprocess.Popen[bytes]:
-    """Begins to train in a process group of its own (torchrun's, whose ranks have their own), and returns at once.
-
-    What it says goes to `output`, if given.
-    """
-    line = command(config, run, *options, ranks=ranks)
-    if ranks == 1:
-        return TrainingProcess(line[3:], output)
-    with open(output or os.devnull, "wb") as stream:
-        return subprocess.Popen(line, cwd=REPOSITORY, env=environment(), stdout=stream, start_new_session=True)
+def start(config: Path, run: Path, *options: str, output: Path | None = None) -> ForkedCommand:
+    """Begins to train in a process group of its own, and returns at once. What it says goes to `output`, if given."""
+    return ForkedCommand(command(config, run, *options), environment=environment(), output=output)
 
 
-class TrainingProcess:
-    """A process that runs `omnigen`, forked from one that has imported PyTorch; as much of a Popen as tests use."""
-
-    def __init__(self, line: Sequence[str], output: Path | None) -> None:
-        if output is not None:
-            output.write_bytes(b"")
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch._dynamo", "torch.utils.tensorboard", "omnigen.train.run", __name__])
-        with patched_environment():
-            self._process = context.Process(target=_run, args=(list(line), output))
-            self._process.start()
-        self.pid = self._process.pid or 0
-
-    def poll(self) -> int | None:
-        return self._process.exitcode
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        self._process.join(timeout)
-        return self._process.exitcode
-
-    def send_signal(self, number: int) -> None:
-        if self._process.exitcode is None:
-            os.kill(self.pid, number)
-
-
-@contextlib.contextmanager
-def patched_environment() -> Iterator[None]:
-    """One thread for the fork server, should it begin here; its processes have its environment."""
-    before = dict(os.environ)
-    os.environ.update(environment())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _run(line: Sequence[str], output: Path | None) -> None:
-    os.setsid()
-    os.chdir(REPOSITORY)
-    stream = os.open(output or os.devnull, os.O_WRONLY)
-    os.dup2(stream, 1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # the fork server ignores it
-    main(line)
+def start_torchrun(config: Path, run: Path, ranks: int) -> subprocess.Popen[bytes]:
+    """Begins to train by torchrun in a process group of its own; its ranks have their own."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    line = [*launcher, "-m", "omnigen.cli", *command(config, run)[1:]]
+    return subprocess.Popen(line, cwd=REPOSITORY, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def steps_written(run: Path) -> int:

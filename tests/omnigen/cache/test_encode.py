@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -35,7 +33,7 @@ from omnigen.data.loading.sample import (
 from omnigen.data.shards.catalog import Catalog
 from omnigen.images import to_tensor
 from omnigen.tokenizer import ByteTokenizer, load_tokenizer
-from tests.support import REPOSITORY
+from tests.support.forked import ForkedCommand
 from tests.support.tiny_vae import save_tiny_vae
 from tests.support.training_shards import make_sample, make_shards
 from x2i.image import encode as encode_image
@@ -184,7 +182,7 @@ def test_killed_anywhere_and_continued_the_bytes_are_those_of_one_run(tmp_path):
     sizes = ((256, 256), (200, 256))
     dataset = make_shards(tmp_path / "data", (*TASKS, "denoise", "inpaint"), names=names, sizes=sizes)
     options = ["--codec", "dct:24", "--side", "256,128", "--tokenizer", "bytes", "--dtype", "fp32", "--device", "cpu"]
-    command = [sys.executable, "-m", "omnigen.cli", "encode", str(dataset), *options]
+    command = ["omnigen", "encode", str(dataset), *options]
 
     def files(pattern: str) -> int:
         return len(list((dataset / "encoded").rglob(pattern)))
@@ -192,10 +190,10 @@ def test_killed_anywhere_and_continued_the_bytes_are_those_of_one_run(tmp_path):
     # Once while a file is being written, once between two shards.
     for pattern in ("*.safetensors.tmp-*", "*.json"):
         before = files(pattern)
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = ForkedCommand(command)
         while process.poll() is None and files(pattern) <= before:
             time.sleep(0.001)
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert 1 <= files("*.json") < 15

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -23,6 +21,7 @@ from omnigen.codecs.sdxl import SdxlCodec
 from omnigen.images import prepare_image, to_tensor, to_uint8
 from omnigen.network.config import PRESETS
 from tests.support import REPOSITORY
+from tests.support.forked import run_forked
 from tests.support.tiny_vae import save_tiny_vae
 from tests.support.training_runs import write_config
 from tests.support.training_shards import make_shards
@@ -153,9 +152,8 @@ def test_a_codec_of_a_package_outside_trains_encodes_and_generates(tmp_path: Pat
     config = write_config(tmp_path / "run.yaml", data, **settings)
 
     def omnigen(*arguments: object) -> str:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
-        command = [sys.executable, "-m", "omnigen.cli", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, check=False)
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+        done = run_forked(["omnigen", *arguments], environment=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -10,7 +8,8 @@ import yaml
 
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.train.objective import copied_share
-from tests.support.training_runs import REPOSITORY, environment, write_config
+from tests.support.forked import run_forked
+from tests.support.training_runs import environment, write_config
 
 
 def test_a_copy_and_an_edit_are_told_apart_where_something_changes():
@@ -49,8 +48,8 @@ def test_every_arm_is_trained_once_and_the_table_tells_them_apart(shards, tmp_pa
     ]  # fmt: skip
     path = tmp_path / "ablations.yaml"
     path.write_text(yaml.safe_dump({"base": "base.yaml", "comparisons": comparisons}, sort_keys=False))
-    command = [sys.executable, "-m", "omnigen.cli", "ablate", str(path), "--out", str(tmp_path / "out")]
-    first = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    command = ["omnigen", "ablate", str(path), "--out", str(tmp_path / "out")]
+    first = run_forked(command, environment=environment())
     assert first.returncode == 0, first.stderr
     assert "start: left out" in first.stdout
     outcomes = json.loads((tmp_path / "out" / "ablations.json").read_text())["outcomes"]
@@ -65,6 +64,6 @@ def test_every_arm_is_trained_once_and_the_table_tells_them_apart(shards, tmp_pa
     assert outcomes[2]["values"] != outcomes[3]["values"]
     assert len(list((tmp_path / "out").glob("*/*/summary.json"))) == 4, "an arm that two comparisons share is one run"
     assert not (tmp_path / "out" / "images" / "causal-0" / "model").exists()
-    again = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=False)
+    again = run_forked(command, environment=environment())
     assert again.stdout.count("nothing to do") == 5
     assert again.stdout.splitlines()[-10:] == first.stdout.splitlines()[-10:]

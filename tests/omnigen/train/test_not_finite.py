@@ -60,7 +60,7 @@ def test_a_loss_that_is_not_finite_names_the_sample_and_no_innocent_one(encoded,
     steps = len(read_lines(run / "metrics.jsonl"))
     message = f"step {steps + 1}: the loss of these samples is not finite: {key}. Look at"
     assert result.stderr.count(message) == ranks
-    assert ranks > 1 or "Traceback" not in result.stderr  # of torchrun itself
+    assert "Traceback" not in result.stderr
     assert 0 < steps < 60
     kept = sorted(path.parent.name for path in run.rglob("COMPLETE"))
     assert kept[-1] in (f"step-{steps:07d}", f"step-{steps - 1:07d}")  # the last may have been on its way

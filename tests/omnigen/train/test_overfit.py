@@ -1,4 +1,4 @@
-"""Model, objective, packing and sampler belong together: a network overfits eight samples and draws them again."""
+"""Model, objective, packing and sampler belong together: a network overfits four samples and draws them again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from tests.support.training_shards import NAMES, make_sample
 from x2i.image import decode
 from x2i.store.shards import shard_name, training_shard
 
-TASKS = (
-    "text_to_image", "canny_to_image", "colorize", "denoise", "inpaint", "deblur", "few_shot", "text_to_image",
-)  # fmt: skip
+TASKS = ("text_to_image", "canny_to_image", "few_shot", "text_to_image")
 # Not the astronaut: 32 of 64 frequencies give that picture back at 23 dB, which leaves the network nothing to err.
 PICTURES = ("clock", *NAMES[1:])
 SIDE = 64
@@ -32,7 +30,7 @@ def peak_signal_to_noise(image: np.ndarray, original: np.ndarray) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp_path: Path):
+def test_the_sampler_gives_back_four_samples_without_one_and_three_inputs_learned_by_heart(tmp_path: Path):
     samples = [make_sample(task, name, (SIDE, SIDE)) for task, name in zip(TASKS, PICTURES)]
     by_task = groupby(sorted(samples, key=lambda made: made[0].task), key=lambda made: made[0].task)
     for task, made in by_task:
@@ -45,7 +43,7 @@ def test_the_sampler_gives_back_eight_samples_of_seven_tasks_learnt_by_heart(tmp
         # 32 channels, 128 numbers a token: the network's width must exceed them, or noise does not pass through it.
         "model": {"preset": "tiny", "codec": "dct:32"},
         "train": {
-            "steps": 300, "packs_per_step": 1, "pack_tokens": 1024, "lr": 2e-3, "warmup": 30, "schedule": "cosine",
+            "steps": 300, "packs_per_step": 1, "pack_tokens": 640, "lr": 2e-3, "warmup": 30, "schedule": "cosine",
             "min_lr_ratio": 0.02, "ema_decay": 0.98, "dropout_text": 0.0, "dropout_images": 0.0, "dropout_both": 0.0,
             "edit_weighting": False,
         },

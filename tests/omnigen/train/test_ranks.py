@@ -1,4 +1,4 @@
-"""Real gloo ranks under torchrun: who computes changes, what is computed does not."""
+"""Real gloo ranks: who computes changes, what is computed does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from omnigen.train.metrics import read_lines
 from omnigen.train.run import train as train_here
 from pipelines.engine.interrupt import descendants
-from tests.support.training_runs import start, steps_written, train, write_config
+from tests.support.training_runs import start_torchrun, steps_written, train, write_config
 from x2i.image import decode
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_run_stopped_by_signals_goes_on_on_other_numbers_of_ranks(shards, tmp_
 
 def stopped(config: Path, run: Path, ranks: int, signalled: slice, begun: int = 0) -> int:
     """Goes on with a run, and sends SIGTERM to some of its ranks after a few steps; returns the steps that are done."""
-    process = start(config, run, ranks=ranks)
+    process = start_torchrun(config, run, ranks)
     try:
         while steps_written(run) < begun + 3 and process.poll() is None:
             time.sleep(0.01)

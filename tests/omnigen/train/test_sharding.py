@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,8 @@ from omnigen.train.metrics import read_lines
 from omnigen.weights import load_model
 from omnigen.weights.lora import add_lora, load_adapter, load_lora_state, merge_lora
 from tests.omnigen.train.test_ranks import assert_equal_runs
-from tests.support.training_runs import REPOSITORY, environment, train
+from tests.support.forked import run_forked
+from tests.support.training_runs import environment, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 FSDP = ("--set", "parallel.mode=fsdp")
@@ -125,17 +124,11 @@ def test_a_picture_is_drawn_with_the_adapter_of_a_run(config, alone, tmp_path):
     lora = ("--set", "lora.rank=2", "--set", f"model.init={alone}", "--set", "train.steps=2")
     result = train(config, run, *lora)
     assert result.returncode == 0, result.stderr
-    drawing = ["generate", "--model", str(run), "--prompt", "a cat", "--steps", "2", "--out", str(tmp_path / "cat.png")]
-    drawn = subprocess.run(
-        [sys.executable, "-m", "omnigen.cli", *drawing],
-        cwd=REPOSITORY,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    picture = tmp_path / "cat.png"
+    drawing = ["omnigen", "generate", "--model", run, "--prompt", "a cat", "--steps", 2, "--out", picture]
+    drawn = run_forked(drawing, environment=environment())
     assert drawn.returncode == 0, drawn.stderr
-    assert (tmp_path / "cat.png").is_file()
+    assert picture.is_file()
 
 
 def test_an_adapter_beside_nothing_is_refused(config, tmp_path):

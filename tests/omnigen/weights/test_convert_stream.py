@@ -22,6 +22,7 @@ from omnigen.weights.convert import convert
 from omnigen.weights.options import Conversion, parse_size
 from omnigen.weights.tensor_reader import in_memory, open_safetensors
 from omnigen.weights.writer import assign_files, write
+from tests.support.forked import ForkedCommand, run_forked
 from tests.support.model_folders import equal, tensors
 from tests.support.tiny_network import CONFIG, random_model
 from x2i.errors import UserError
@@ -93,8 +94,8 @@ def test_a_killed_conversion_leaves_nothing_and_gives_the_same_bytes_when_run_ag
     whole, out = tmp_path / "whole", tmp_path / "out"
     convert(large, whole, Conversion("diffusers", max_shard_size=10**8))
     arguments = ["convert", large, out, "--to", "diffusers", "--max-shard-size", "100MB"]
-    command = [sys.executable, "-m", "omnigen.cli", *map(str, arguments)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ["omnigen", *arguments]
+    process = ForkedCommand(command)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out.tmp-*/transformer/*")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -102,7 +103,7 @@ def test_a_killed_conversion_leaves_nothing_and_gives_the_same_bytes_when_run_ag
     process.wait()
     assert not out.exists()
     assert len(list(tmp_path.glob("out.tmp-*"))) == 1
-    subprocess.run(command, check=True, capture_output=True)
+    assert run_forked(command).returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
     files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(out) for path in out.rglob("*") if path.is_file())
