@@ -3,12 +3,12 @@
     python benchmarks/crawl.py [--count 2000] [--megapixels 12] [--photos FOLDER] [--repeats 3]
 
 Longest side to 512, JPEG quality 95, tars out. img2dataset runs two processes of 32 threads; x2i runs as it chooses
-(on two cores: two) and once more through Ray. img2dataset gets an environment of its own, made on first use in
---peer-env; nginx must be installed. Photographs are those of scikit-image, cropped and scaled to 0.3 to 3 megapixels
-(or to --megapixels), unless --photos names a folder of JPEGs; a --count beyond its files asks for them again under
-other URLs. All must keep the same images at the same sizes. Times are of whole commands, the start of Python and of Ray
-included, from compiled bytecode, as after any installation; memory is the peak of the summed proportional set size of
-all their processes.
+(on two cores: two) and once more through Ray. img2dataset and x2i get environments of their own, as `pip install` makes
+them, made on first use in --peer-env and --our-env; Ray runs from this one. nginx must be installed. Photographs are
+those of scikit-image, cropped and scaled to 0.3 to 3 megapixels (or to --megapixels), unless --photos names a folder of
+JPEGs; a --count beyond its files asks for them again under other URLs. All must keep the same images at the same sizes.
+Times are of whole commands, the start of Python and of Ray included, from compiled bytecode, as after any installation;
+memory is the peak of the summed proportional set size of all their processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ import x2i
 from x2i.image import ResizeMode, encode, resize
 from x2i.store import Dataset
 
-PEER = "img2dataset==1.47.0"
+PEER = ("img2dataset==1.47.0", "setuptools<81")  # before 81 it has the pkg_resources that a dependency imports
+REPOSITORY = Path(__file__).resolve().parents[1]
 SIDE = 512
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina")
 NGINX = """
@@ -105,13 +106,19 @@ def serve(photos: Path, folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def peer_environment(folder: Path) -> Path:
-    """Returns the img2dataset command of an environment at `folder`, made if there is none."""
-    command = folder / "bin" / "img2dataset"
-    if not command.exists():
+def environment(folder: Path, command: str, *packages: str) -> Path:
+    """Returns a command of the environment at `folder`, which is made with `packages` if there is none."""
+    if not (folder / "bin" / command).exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        # setuptools before 81 still has the pkg_resources that one of its dependencies imports.
-        subprocess.run([folder / "bin" / "pip", "install", "-q", PEER, "setuptools<81"], check=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-q", *packages], check=True)
+    return folder / "bin" / command
+
+
+def our_environment(folder: Path) -> Path:
+    """Returns the x2i command of an environment at `folder` that has this checkout and what it requires, no extras."""
+    command = environment(folder, "x2i", str(REPOSITORY))
+    again = [folder / "bin" / "pip", "install", "-q", "--no-deps", "--force-reinstall", str(REPOSITORY)]
+    subprocess.run(again, check=True)
     return command
 
 
@@ -162,8 +169,8 @@ def _session_megabytes(root: int) -> float:
     return total / 1024
 
 
-def crawl_ours(table: Path, out: Path, executor: str) -> Measurement:
-    command = [Path(sys.executable).with_name("x2i"), "crawl", table, "--out", out, "--max-side", SIDE, "--quality", 95]
+def crawl_ours(program: Path, table: Path, out: Path, executor: str) -> Measurement:
+    command = [program, "crawl", table, "--out", out, "--max-side", SIDE, "--quality", 95]
     limits = ["--allow-net", "127.0.0.0/8", "--per-host", 64, "--partition-size", 1000, "--executor", executor]
     return measure([str(part) for part in (*command, *limits)])
 
@@ -219,9 +226,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer-env", type=Path, default=Path(tempfile.gettempdir()) / "x2i-bench-img2dataset")
+    parser.add_argument("--our-env", type=Path, default=Path(tempfile.gettempdir()) / "x2i-bench-x2i")
     options = parser.parse_args()
-    peer = peer_environment(options.peer_env)
-    for package in (pipelines, x2i):  # as pip has done for the peer's
+    peer, ours = environment(options.peer_env, "img2dataset", *PEER), our_environment(options.our_env)
+    for package in (pipelines, x2i):  # as pip has done in the other environments
         compileall.compile_dir(package.__path__[0], quiet=1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -240,11 +248,11 @@ def main() -> None:
                 csv.writer(stream).writerows([("url", "text"), *((f"{address}/{name}", name) for name in names)])
             for number in range(options.repeats):
                 outs = work / f"auto-{number}", work / f"ray-{number}", work / f"peer-{number}"
-                runs["x2i"].append(crawl_ours(table, outs[0], "auto"))
-                runs["x2i ray"].append(crawl_ours(table, outs[1], "ray"))
+                runs["x2i"].append(crawl_ours(ours, table, outs[0], "auto"))
+                runs["x2i ray"].append(crawl_ours(Path(sys.executable).with_name("x2i"), table, outs[1], "ray"))
                 runs["img2dataset"].append(crawl_peer(peer, table, outs[2]))
-                for ours in outs[:2]:
-                    require_same(kept_by_ours(ours), kept_by_peer(outs[2]), len(names))
+                for out in outs[:2]:
+                    require_same(kept_by_ours(out), kept_by_peer(outs[2]), len(names))
                 for out in outs:
                     shutil.rmtree(out)
     seconds, memory = {}, {}
