@@ -16,16 +16,27 @@ _GIF_C2PA = b"\x21\xff\x0bC2PA_GIF"
 def metadata_carriers(data: bytes, image_format: str) -> Iterator[bytes]:
     """Yields the bytes of a file in which XMP packets and C2PA boxes can be found by searching.
 
-    The file itself comes first: in most formats both lie there in one piece. What its format cuts up or packs follows,
-    put together again. Damaged metadata is passed over.
+    The file itself comes first, of a JPEG what lies before its scans and after its end: in most formats both lie there
+    in one piece. What its format cuts up or packs follows, put together again. Damaged metadata is passed over.
     """
-    yield data
     if image_format == "jpeg":
+        yield from _around_scans(data)
         yield from _jpeg(data)
-    elif image_format == "png":
+        return
+    yield data
+    if image_format == "png":
         yield from _png(data)
     elif image_format == "gif" and (start := data.find(_GIF_C2PA)) >= 0:
         yield _gif_blocks(data, start + 14)
+
+
+def _around_scans(data: bytes) -> Iterator[bytes]:
+    scans = next((start for marker, start, _ in jpeg_segments(data) if marker == 0xDA), None)
+    if scans is None:
+        yield data
+    else:
+        yield data[:scans]
+        yield data[data.rfind(b"\xff\xd9", scans) + 2 :]
 
 
 def _jpeg(data: bytes) -> Iterator[bytes]:

@@ -16,9 +16,9 @@ from x2i.settings import with_set
 SOURCES: Registry[SourceKind] = Registry(
     "source kind",
     {
-        "scenes": "x2i.crawl.sources.scenes:SceneSource",
         "table": "x2i.crawl.sources.tables.table:TableSource",
         "page": "x2i.crawl.sources.pages.site:PageSource",
+        "scenes": "x2i.crawl.sources.scenes:SceneSource",
         "folder": "x2i.crawl.sources.folder:FolderSource",
         "saved_page": "x2i.crawl.sources.pages.saved_page:SavedPageSource",
         "wat": "x2i.crawl.sources.archives.wat:WatSource",
@@ -38,13 +38,12 @@ def kind_of(source: str) -> type[SourceKind]:
     path, _ = _split(source)
     if path:
         return SOURCES.get(path)
-    kinds = [SOURCES.get(name) for name in SOURCES]
-    for kind in kinds:
-        if kind.accepts(source):
+    for name in SOURCES:  # one after the other, since most need a library of their own
+        if (kind := SOURCES.get(name)).accepts(source):
             return kind
     if not Path(source).exists():
         raise UserError(f"source {source!r}: no such file or folder, and no http(s) URL")
-    expected = "; ".join(f"{kind.title} ({kind.looks_like})" for kind in kinds)
+    expected = "; ".join(f"{kind.title} ({kind.looks_like})" for kind in map(SOURCES.get, SOURCES))
     raise UserError(
         f"source {source!r}: unknown kind {Path(source).suffix!r}; expected one of: {expected}; or "
         "mypackage.module:Class=ARGUMENT for a kind of your own"

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fsspec.utils import merge_offset_ranges
-
 from x2i.errors import UserError
 from x2i.store.files.remote import is_remote
 from x2i.store.files.retry import RequestError, with_retries
@@ -162,6 +160,8 @@ def join_ranges(ranges: Sequence[Range]) -> dict[Range, list[Range]]:
     A request is for one file. It covers gaps of up to LARGEST_GAP bytes, and has at most LARGEST_REQUEST bytes unless
     one range alone has more.
     """
+    from fsspec.utils import merge_offset_ranges
+
     by_path: dict[Path, list[Range]] = {}
     for part in ranges:
         by_path.setdefault(part[0], []).append(part)

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import tenacity
-
 from x2i.errors import UserError
 
 ATTEMPTS = 4
@@ -31,6 +29,8 @@ def with_retries(request: Callable[[], Answer], failure: str) -> Answer:
 
     Raises UserError, "PATH: FAILURE, N attempts: PROBLEM", after a final RequestError or after ATTEMPTS of them.
     """
+    import tenacity
+
     pause = tenacity.wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE)
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS),
