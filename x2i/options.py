@@ -15,6 +15,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
+from functools import cache
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -80,9 +81,19 @@ class OptionField:
         return self.default is MISSING
 
 
+@cache
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def option_fields(kind: Any) -> tuple[OptionField, ...]:
     """Returns the options of a dataclass, those of its groups in place. Fields without an `Option` are not options."""
-    hints = get_type_hints(kind, include_extras=True)
+    return _option_fields(kind)
+
+
+@cache
+def _option_fields(kind: Any) -> tuple[OptionField, ...]:
+    hints = _hints(kind)
     found: list[OptionField] = []
     for field in fields(kind):
         if not field.init:
@@ -103,7 +114,7 @@ def option_fields(kind: Any) -> tuple[OptionField, ...]:
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
     """Returns a `kind` from option values by name, groups filled; names that are missing keep their defaults."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(cast("Any", kind))
     arguments: dict[str, Any] = {}
     for field in fields(cast("Any", kind)):
         hint = hints[field.name]

@@ -8,8 +8,9 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -101,9 +102,19 @@ def parse_yaml(text: str, origin: str) -> Any:
         raise UserError(f"{origin}: not valid YAML: {error}") from error
 
 
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+_hints = cache(get_type_hints)
+
+
 def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
     """Returns the dataclass `kind` built from `document`; `file` is named in errors (see `load_settings`)."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
         text = json.dumps(document)
@@ -112,7 +123,7 @@ def build_settings(kind: type[T], document: dict[str, Any], file: str) -> T:
     mistakes = list(_unknown_keys(kind, document, ()))
     try:
         # Strict in JSON mode: "8" is no number, and a list is a tuple.
-        settings = TypeAdapter(kind).validate_json(text, strict=True)
+        settings = _adapter(cast("Any", kind)).validate_json(text, strict=True)
     except ValidationError as error:
         mistakes += [_describe(entry) for entry in error.errors()]
     else:
@@ -168,7 +179,7 @@ def _unknown_keys(kind: Any, value: Any, path: tuple[str, ...]) -> Iterator[str]
         for index, child in enumerate(value):
             yield from _unknown_keys(get_args(kind)[0], child, (*path, str(index)))
     elif is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
+        hints = _hints(cast("Any", kind))
         valid = [field.name for field in fields(kind) if field.init]
         for name, child in value.items():
             if name not in valid:

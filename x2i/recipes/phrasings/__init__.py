@@ -165,9 +165,12 @@ def _file(kind: type, name: Any) -> Path | None:
     return next((path for folder in folders if (path := folder / f"{name}.yaml").exists()), None)
 
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not readable as YAML: {error}") from error
 
