@@ -34,6 +34,7 @@ class Ability(StrEnum):
     FACE_EMBEDDER = "face embedder"
     TEXT_DETECTOR = "text detector"
     INSTANCE_MATCHER = "instance matcher"
+    TRACKER = "tracker"
     EDGE_DETECTOR = "edge detector"
     DEPTH_ESTIMATOR = "depth estimator"
     NORMAL_ESTIMATOR = "normal estimator"
@@ -85,6 +86,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.segmenter:HfSegmenter",
     },
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
+    Ability.TRACKER: {
+        "classic:flow": "x2i.models.classic.flow:FlowTracker",
+        "hf": "x2i.models.hf.tracker:HfTracker",
+    },
     Ability.EDGE_DETECTOR: {
         "classic:canny": "x2i.models.classic.canny:Canny",
         "classic:xdog": "x2i.models.classic.xdog:Xdog",
