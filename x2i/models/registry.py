@@ -63,6 +63,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.captioner:HfCaptioner",
         "openai": "x2i.models.openai.captioner:ServerCaptioner",
     },
+    Ability.JUDGE: {  # asked in words, as captioners are
+        "hf": "x2i.models.hf.captioner:HfCaptioner",
+        "openai": "x2i.models.openai.captioner:ServerCaptioner",
+    },
     Ability.IMAGE_CLASSIFIER: {
         "onnx:opennsfw": "x2i.models.onnx.opennsfw:OpenNsfw",
         "hf": "x2i.models.hf.classifier:HfClassifier",
