@@ -111,6 +111,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "diffusers": "x2i.models.diffusers.editor:DiffusersEditor",
         "openai": "x2i.models.openai.editor:ServerEditor",
     },
+    Ability.REPAINTER: {
+        "diffusers": "x2i.models.diffusers.editor:DiffusersEditor",
+        "openai": "x2i.models.openai.editor:ServerEditor",
+    },
     Ability.INPAINTER: {
         "classic:exemplar": "x2i.models.classic.exemplar:Exemplar",
         "classic:telea": "x2i.models.classic.telea:Telea",
