@@ -4,7 +4,8 @@
 
 geometry: the photographs of scikit-image, two detail shots of each (35 to 60% of the area, perspective, light, JPEG),
 and one object composed onto other photographs; pairs of one photograph are to be found, all others are look-alikes or
-strangers. crops: the same pictures, compared by an embedder alone, at the threshold whose precision is 0.95 or more.
+strangers. crops: the same pictures, compared by an embedder alone, at the threshold whose precision is 0.95 or more
+(`--embedder benchmarks.efficientnet:EfficientNetLite` has trained weights that a package holds).
 faces: two people from different shots, boxes by the packaged face detector, and faces cut from other photographs.
 scale: candidates among synthetic embeddings and descriptors of `rows` images, and caps on the rows found: seconds and
 the peak of memory. One JSON line a part; one thread.

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     NO_ENTITY = "no_entity"
     NOTHING_FOUND = "nothing_found"
     NO_PAIR = "no_pair"
+    JUDGED_DIFFERENT = "judged_different"
     BAD_INSTRUCTION = "bad_instruction"
     MISALIGNED = "misaligned"
     UNSUITABLE_IMAGE = "unsuitable_image"

@@ -19,14 +19,15 @@ from pipelines.stages.relate.frames import FramePairsStage, SubjectFramesStage
 from tests.support.crawling import crawl_stage
 from tests.support.photos import commit, ellipse, photo
 from x2i.image.rle import decode_mask, encode_mask
-from x2i.relate.tracking import follow, still_blocks
+from x2i.models.classic.flow import follow
+from x2i.relate.camera import still_blocks
 from x2i.store import Dataset
 from x2i.store.columns import write_column
 from x2i.store.query.views import list_views
 from x2i.tables import TableSpec
 
 INLINE = RunOptions(executor=Executor.INLINE)
-WIDTH, HEIGHT, RATE, SECONDS = 320, 240, 12, 3
+WIDTH, HEIGHT, RATE, SECONDS = 320, 240, 8, 10
 MOVES, COMES, PANS = 0, 1, 2
 BACKGROUNDS = ("coffee", "rocket", "chelsea")
 
@@ -66,7 +67,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             file.mux(stream.encode(shown))
         file.mux(stream.encode())
     dataset = Dataset.create(folder / "data")
-    stage = crawl_stage(sources=(str(folder / "film.mp4"),), frame_interval=0.5, partition_size=64)
+    stage = crawl_stage(sources=(str(folder / "film.mp4"),), frame_interval=1.0, partition_size=64)
     assert execute([stage], dataset, INLINE)[0].failed == {}
     write_entities(dataset)
     for stage in (SubjectFramesStage(every=2, similarity=(0.3, 0.995)), FramePairsStage(span=3)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from pipelines.engine.run import execute
 from pipelines.stages.annotate import AnnotateStage
 from pipelines.stages.relate.duplicates import DuplicatesStage
 from pipelines.stages.relate.subjects import SubjectsStage
+from tests.support.chat_server import ChatServer
 from tests.support.command_line import typed
 from tests.support.photographs import detail_shot, photograph
 from tests.support.stored_images import Given, store
@@ -96,6 +98,33 @@ def test_pairs_join_photographs_with_their_details_and_nothing_else(dataset):
 def test_images_without_a_partner_are_counted(dataset):
     counts = next(iter(list_commits(dataset.root, "subject_pairs"))).counts
     assert (counts.ok, counts.filtered) == (4, {"duplicate": 2, "no_pair": 3})
+
+
+def test_pairs_that_a_judge_denies_are_no_pairs_and_counted_as_such(dataset, tmp_path):
+    copied = Dataset.open(shutil.copytree(dataset.root, tmp_path / "d"))
+    answers = [("yes", "stop"), ("No.", "stop"), ("Yes.", "stop"), ("no", "stop")]  # in the order of the targets
+    with ChatServer(answers) as server:
+        model = f"openai:{server.url}#judge"
+        options = {"concurrency": 1, "cache": str(tmp_path / "answers")}
+        judged = SubjectsStage(judge=model, judge_set=options)
+        again = RunOptions(executor=Executor.INLINE, overwrite=True)
+        assert execute([judged], copied, again)[0].failed == {}
+        assert len(server.answered) == 4
+        assert execute([judged], copied, INLINE)[0].ran == 0
+    rows = copied.relation("subject_pairs").to_pylist()
+    assert {(*row["inputs"], row["target"]) for row in rows} == {
+        ("00000-00001", "00001-00001"), ("00001-00001", "00000-00001")
+    }  # fmt: skip
+    for row in rows:
+        assert row["yes_rate"] == 1
+        assert json.loads(row["evidence"])["judge"] == {"yes": [1], "asked": [1]}
+    counts = next(iter(list_commits(copied.root, "subject_pairs"))).counts
+    assert (counts.ok, counts.filtered) == (2, {"duplicate": 2, "no_pair": 3, "judged_different": 2})
+
+
+def test_a_judge_that_describes_no_pictures_is_refused():
+    with pytest.raises(UserError, match="available: hf:MODEL, openai:MODEL"):
+        SubjectsStage(judge="alt-text").check_models()
 
 
 def test_subjects_says_what_must_run_first(tmp_path):

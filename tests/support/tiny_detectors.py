@@ -106,18 +106,49 @@ def save_sam(folder: Path, seed: int = 0) -> Path:
 def save_sam2(folder: Path, seed: int = 0) -> Path:
     """Saves a SAM2 of some ten thousand weights."""
     import torch
-    from transformers import (
-        Sam2Config,
-        Sam2HieraDetConfig,
-        Sam2ImageProcessor,
-        Sam2MaskDecoderConfig,
-        Sam2Model,
-        Sam2Processor,
-        Sam2PromptEncoderConfig,
-        Sam2VisionConfig,
-    )  # fmt: skip
+    from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
 
     torch.manual_seed(seed)
+    Sam2Model(Sam2Config(**_sam2_parts(16))).save_pretrained(folder)
+    images = Sam2ImageProcessor(size=SAM2_SQUARE, mask_size={"height": 32, "width": 32})
+    Sam2Processor(images).save_pretrained(folder)
+    return folder
+
+
+def save_sam2_video(folder: Path, seed: int = 0) -> Path:
+    """Saves a SAM2 for films of some hundred thousand weights, which sees its objects in every frame."""
+    import torch
+    from transformers import (
+        Sam2ImageProcessor,
+        Sam2VideoConfig,
+        Sam2VideoModel,
+        Sam2VideoProcessor,
+        Sam2VideoVideoProcessor,
+    )
+
+    torch.manual_seed(seed)
+    hidden = 128  # twice the size of the memories, which the library fixes at 64
+    memory = {
+        "memory_attention_hidden_size": hidden, "memory_attention_num_layers": 1,
+        "memory_attention_feed_forward_hidden_size": 16, "memory_attention_rope_feat_sizes": [8, 8],
+        "memory_encoder_hidden_size": hidden, "memory_encoder_output_channels": 64,
+        "mask_downsampler_embed_dim": hidden, "memory_fuser_embed_dim": hidden, "memory_fuser_intermediate_dim": 16,
+        "memory_fuser_num_layers": 1,
+    }  # fmt: skip
+    model = Sam2VideoModel(Sam2VideoConfig(image_size=128, **_sam2_parts(hidden), **memory))
+    torch.nn.init.constant_(model.mask_decoder.pred_obj_score_head.proj_out.bias, 2.0)
+    model.save_pretrained(folder)
+    images = Sam2ImageProcessor(size=SAM2_SQUARE, mask_size={"height": 32, "width": 32})
+    Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=SAM2_SQUARE)).save_pretrained(folder)
+    return folder
+
+
+SAM2_SQUARE = {"height": 128, "width": 128}
+
+
+def _sam2_parts(hidden: int) -> dict[str, Any]:
+    from transformers import Sam2HieraDetConfig, Sam2VisionConfig
+
     hiera = Sam2HieraDetConfig(
         hidden_size=8, num_attention_heads=1, image_size=[128, 128], blocks_per_stage=[1, 1, 2, 1],
         embed_dim_per_stage=[8, 16, 24, 32], num_attention_heads_per_stage=[1, 1, 1, 1],
@@ -125,19 +156,15 @@ def save_sam2(folder: Path, seed: int = 0) -> Path:
         window_positional_embedding_background_size=[4, 4], global_attention_blocks=[3],
     )  # fmt: skip
     vision = Sam2VisionConfig(
-        backbone_config=hiera, backbone_channel_list=[32, 24, 16, 8], fpn_hidden_size=16,
+        backbone_config=hiera, backbone_channel_list=[32, 24, 16, 8], fpn_hidden_size=hidden,
         backbone_feature_sizes=[[32, 32], [16, 16], [8, 8]],
     )  # fmt: skip
-    prompts = Sam2PromptEncoderConfig(hidden_size=16, image_size=128, patch_size=16, mask_input_channels=4)
-    decoder = Sam2MaskDecoderConfig(
-        hidden_size=16, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=16, iou_head_depth=2
-    )
-    config = Sam2Config(vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder)
-    Sam2Model(config).save_pretrained(folder)
-    square = {"height": 128, "width": 128}
-    images = Sam2ImageProcessor(size=square, mask_size={"height": 32, "width": 32})
-    Sam2Processor(images).save_pretrained(folder)
-    return folder
+    decoder = {
+        "hidden_size": hidden, "mlp_dim": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "iou_head_hidden_dim": 16, "iou_head_depth": 2,
+    }  # fmt: skip
+    prompts = {"hidden_size": hidden, "image_size": 128, "patch_size": 16, "mask_input_channels": 4}
+    return {"vision_config": vision, "prompt_encoder_config": prompts, "mask_decoder_config": decoder}
 
 
 def save_groundingdino(folder: Path, seed: int = 0) -> dict[str, str]:

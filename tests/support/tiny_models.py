@@ -202,6 +202,12 @@ def annotation_options(name: str, folder: Path) -> dict[str, Any]:
         save |= {"matting": tiny_maps.save_vitmatte, "pose": tiny_maps.save_vitpose}
         people = {"detector": "classic:saliency", "least_box": 0} if name == "pose" else {}
         return {"model": f"hf:{save[name](folder / name)}", **people}
+    if name == "repaints":
+        from tests.support.tiny_editors import save_pix2pix
+
+        small = {"side": 64, "steps": 1, "device": "cpu"}
+        loose = {"similarity": [-1.0, 1.01], "share": [0.001, 1.0], "least_score": 0.0}
+        return {"model": f"diffusers:{save_pix2pix(folder / name)}", "set": small, "side": 64, **loose}
     if name == "text":
         return {"set": {"short_side": 256}}  # its own 736 takes seconds for each image
     return {}

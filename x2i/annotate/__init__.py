@@ -34,6 +34,7 @@ ANNOTATIONS: Registry[Annotation] = Registry(
         "edges": "x2i.annotate.edges:Edges",
         "inpainting": "x2i.annotate.inpainting:Inpainting",
         "edits": "x2i.annotate.edits:Edits",
+        "repaints": "x2i.annotate.repaints:Repaints",
         "matting": "x2i.annotate.matting:Matting",
         "scenes": "x2i.annotate.scenes:Scenes",
         "scene_entities": "x2i.annotate.scenes:SceneEntities",

@@ -7,7 +7,7 @@ thread or the calls before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -320,6 +320,31 @@ class ImageEditor(Protocol):
         self, images: Sequence[RgbImage], instructions: Sequence[str], seeds: Sequence[int]
     ) -> Sequence[RgbImage | Dropped]:
         """Returns each image changed as its instruction says, or why not; seeds: of what it draws at random."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """An object in a later frame. mask_HW: of the frame's size, True on it. score: the tracker's own, at most 1."""
+
+    mask_HW: NDArray[np.bool_]
+    score: float
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 of the mask in pixels, half-open."""
+        rows, columns = np.nonzero(self.mask_HW)
+        return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+class Tracker(Protocol):
+    """Follows objects through the frames of a clip."""
+
+    def track(self, frames: Iterable[RgbImage], masks: Sequence[NDArray[np.bool_]]) -> Iterator[list[Tracked | None]]:
+        """Yields where each object is in each frame but the first, None where it is lost.
+
+        frames: of one size, read as they are needed. masks: of the objects in the first frame, in its size.
+        """
         ...
 
 

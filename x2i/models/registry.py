@@ -34,6 +34,7 @@ class Ability(StrEnum):
     FACE_EMBEDDER = "face embedder"
     TEXT_DETECTOR = "text detector"
     INSTANCE_MATCHER = "instance matcher"
+    TRACKER = "tracker"
     EDGE_DETECTOR = "edge detector"
     DEPTH_ESTIMATOR = "depth estimator"
     NORMAL_ESTIMATOR = "normal estimator"
@@ -62,6 +63,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.captioner:HfCaptioner",
         "openai": "x2i.models.openai.captioner:ServerCaptioner",
     },
+    Ability.JUDGE: {  # asked in words, as captioners are
+        "hf": "x2i.models.hf.captioner:HfCaptioner",
+        "openai": "x2i.models.openai.captioner:ServerCaptioner",
+    },
     Ability.IMAGE_CLASSIFIER: {
         "onnx:opennsfw": "x2i.models.onnx.opennsfw:OpenNsfw",
         "hf": "x2i.models.hf.classifier:HfClassifier",
@@ -85,6 +90,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
         "hf": "x2i.models.hf.segmenter:HfSegmenter",
     },
     Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
+    Ability.TRACKER: {
+        "classic:flow": "x2i.models.classic.flow:FlowTracker",
+        "hf": "x2i.models.hf.tracker:HfTracker",
+    },
     Ability.EDGE_DETECTOR: {
         "classic:canny": "x2i.models.classic.canny:Canny",
         "classic:xdog": "x2i.models.classic.xdog:Xdog",
@@ -99,6 +108,10 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.DEPTH_ESTIMATOR: {"hf": "x2i.models.hf.depth:HfDepth"},
     Ability.IMAGE_EDITOR: {
         "onnx:style": "x2i.models.onnx.style:OnnxStyle",
+        "diffusers": "x2i.models.diffusers.editor:DiffusersEditor",
+        "openai": "x2i.models.openai.editor:ServerEditor",
+    },
+    Ability.REPAINTER: {
         "diffusers": "x2i.models.diffusers.editor:DiffusersEditor",
         "openai": "x2i.models.openai.editor:ServerEditor",
     },

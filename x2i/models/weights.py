@@ -16,9 +16,12 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".onnx")
 def digest_of(path: Path) -> str:
     """Returns the sha256, in hex, of a weight file, or of all weight files and JSON of a folder.
 
-    Raises UserError if there is nothing to read.
+    A pipeline of diffusers has them in folders of its folder. Raises UserError if there is nothing to read.
     """
-    files = [path] if path.is_file() else sorted(p for p in path.glob("*") if p.suffix in (*WEIGHT_SUFFIXES, ".json"))
+    pattern = "**/*" if (path / "model_index.json").is_file() else "*"
+    files = (
+        [path] if path.is_file() else sorted(p for p in path.glob(pattern) if p.suffix in (*WEIGHT_SUFFIXES, ".json"))
+    )
     if not any(file.suffix in WEIGHT_SUFFIXES for file in files):
         raise UserError(f"{path}: no weights there (expected one of {', '.join(WEIGHT_SUFFIXES)})")
     return digest_of_files(files)

@@ -24,6 +24,7 @@ RECIPES: Registry[Recipe] = Registry(
         "three_entities_to_image": "x2i.recipes.subjects.entities:ThreeEntitiesToImage",
         "entity_and_edges_to_image": "x2i.recipes.composition:EntityAndEdgesToImage",
         "remove_two_damages": "x2i.recipes.composition:RemoveTwoDamages",
+        "restore_and_edit": "x2i.recipes.composition:RestoreAndEdit",
         "frame_subject_to_image": "x2i.recipes.subjects.pair:FrameSubjectToImage",
         "two_frame_subjects_to_image": "x2i.recipes.subjects.pair:TwoFrameSubjectsToImage",
         "frame_edit": "x2i.recipes.frames:FrameEdit",
@@ -135,6 +136,8 @@ RECIPES: Registry[Recipe] = Registry(
         "stylize": "x2i.recipes.edits.instruction:Stylize",
         "instruction_edit": "x2i.recipes.edits.instruction:InstructionEdit",
         "few_shot": "x2i.recipes.few_shot:FewShot",
+        "two_shot": "x2i.recipes.few_shot:TwoShot",
+        "three_shot": "x2i.recipes.few_shot:ThreeShot",
     },
 )
 

@@ -137,7 +137,10 @@ class Recipe(ABC):
         return {f"{name}_is_known": f'"{name}".key IS NOT NULL' for name in maps}
 
     def combine(self, selected: pa.Table) -> tuple[pa.Table, Mapping[str, int]]:
-        """Returns the candidates to make of the `selected` rows of `query`, and how many were left out, by name."""
+        """Returns the candidates to make of the `selected` rows of `query`, and how many were left out, by name.
+
+        A column `sample_name` names the samples in place of the keys of their images and the suffix.
+        """
         return selected, {}
 
     @abstractmethod

@@ -145,12 +145,13 @@ def _of_part(connection: duckdb.DuckDBPyConnection, kept: pa.Table, parts: pa.Ta
 
 def _rows(connection: duckdb.DuckDBPyConnection, recipe: Recipe, kept: pa.Table, max_samples: int | None) -> pa.Table:
     """Returns the plan rows of the candidates `kept`. They stay in DuckDB: a plan may have millions."""
-    names = [name for name in kept.column_names if name not in ("keys", "suffix")]
+    names = [name for name in kept.column_names if name not in ("keys", "suffix", "sample_name")]
+    named = "sample_name" if "sample_name" in kept.column_names else "array_to_string(keys, '-') || suffix"
     metadata = ", ".join(f"'{name}', \"{name}\"" for name in names)
     connection.register("kept", kept)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE planned AS SELECT '{recipe.name}-' || array_to_string(keys, '-') || suffix "
-        f"AS key, keys, json_object({metadata})::VARCHAR AS metadata FROM kept"
+        f"CREATE OR REPLACE TEMP TABLE planned AS SELECT '{recipe.name}-' || {named} AS key, "
+        f"keys, json_object({metadata})::VARCHAR AS metadata FROM kept"
     )
     [wrong] = connection.execute(
         "SELECT count(*) - count(DISTINCT key), count(*) FILTER (NOT regexp_full_match(key, ?)) FROM planned",

@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from x2i.image.rle import decode_mask
 from x2i.models.abilities import RgbImage
+from x2i.models.classic.flow import Followed, follow
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation, count_used
+from x2i.relate.camera import changed_share, still_blocks
 from x2i.relate.frames import Frame
-from x2i.relate.tracking import Followed, changed_share, follow, still_blocks
 from x2i.tables import TableSpec
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from x2i.annotate.base import settings
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
@@ -57,10 +58,20 @@ class SubjectPairs(Relation):
     people: Annotated[bool, Option("Pair images of the same person, by the vectors of the column `faces`.")] = False
     faces: Annotated[str, Option("The column of faces for `people`.")] = "faces"
     same_person: Annotated[float, Option("Cosine from which two faces are one person's.", ge=0, le=1)] = 0.45
-    references: Annotated[int, Option("Pictures of a person that a group photo is compared with.", ge=1)] = 5
+    references: Annotated[
+        int, Option("Pictures of a person that a group photo is compared with, and that the judge is shown.", ge=1)
+    ] = 5
     yes_rate: Annotated[
-        float, Option("Share of them that must agree, for each person of a group photo.", gt=0, le=1)
+        float, Option("Share of them that must agree, for each person of a group photo; also of the judge.", gt=0, le=1)
     ] = 0.6
+    judge: Annotated[
+        str,
+        Option("A vision-language model, hf:MODEL or openai:URL#MODEL, that must say yes to a pair. Default: none."),
+    ] = ""
+    judge_set: Annotated[
+        Mapping[str, Any],
+        Option("An option of the judge, as key=value; may be repeated.", metavar="KEY=VALUE", parse=settings),
+    ] = field(default_factory=dict)
     per_image: Annotated[int, Option("Rows with one target at most.", ge=1)] = 10
     per_subject: Annotated[int, Option("Rows of one subject at most.", ge=1)] = 200
     per_page: Annotated[int, Option("Rows whose targets come from one page at most.", ge=1)] = 200

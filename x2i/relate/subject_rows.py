@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("inliers", pa.int32()),
         ("inlier_ratio", pa.float32()),
         ("area_ratio", pa.float32()),  # of the image where it is smaller: share that the agreeing places span
+        ("yes_rate", pa.float32()),  # share of a judge's answers that are yes, for its least certain input; null: none
         ("evidence", pa.string()),  # JSON: what else proves it
     ]
 )
@@ -45,7 +46,7 @@ class SubjectInput:
 
 @dataclass(frozen=True)
 class SubjectRow:
-    """One row. scores: similarity, phash_distance, inliers, inlier_ratio, area_ratio, those that were measured."""
+    """One row. scores: similarity, phash_distance, inliers, inlier_ratio, area_ratio, yes_rate, those measured."""
 
     target: str
     inputs: tuple[SubjectInput, ...]

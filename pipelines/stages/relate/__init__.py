@@ -10,11 +10,14 @@ import pyarrow.compute as pc
 
 from pipelines.engine.stage import Outcome
 from x2i.errors import UserError
+from x2i.models.backend import Backend
+from x2i.models.registry import resolved
 from x2i.options import as_config
 from x2i.reasons import Status
 from x2i.registry import Registry
 from x2i.store import Dataset
 from x2i.store.columns import write_relation
+from x2i.store.commits import Counts
 from x2i.store.query.views import list_views
 
 PARTITION = "00000"
@@ -40,10 +43,15 @@ class RelationWorker(ABC):
     def relate(self, images: pa.Table) -> pa.Table:
         """Returns the rows of the relation among `images`, the planned rows."""
 
+    def counts(self, images: pa.Table, table: pa.Table) -> Counts:
+        """Returns what became of the planned `images` in `table`, what `relate` made of them."""
+        found: Counts = self._stage.count(self._dataset, images, table)
+        return found
+
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         table = self.relate(rows)
         path = write_relation(self._dataset.root, self._stage.spec.name, table, self._stage.spec)
-        return Outcome((path,), self._stage.count(self._dataset, rows, table))
+        return Outcome((path,), self.counts(rows, table))
 
 
 RELATION_STAGES: Registry[Any] = Registry(
@@ -73,6 +81,11 @@ def stored_images(dataset: Dataset, fields: list[str]) -> pa.Table:
 def image_inputs(dataset: Dataset) -> dict[str, str]:
     """Returns the digests of all partitions of the image store, by name."""
     return {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
+
+
+def model_config(found: Backend) -> list[Any]:
+    """Returns what decides the results of a backend, as JSON values: its revision, and its options."""
+    return [resolved(found), as_config(found)]
 
 
 def table_inputs(dataset: Dataset, *names: str) -> dict[str, str]:

@@ -23,13 +23,14 @@ class SubjectEntitiesStage(RelationStage, SubjectEntities):
 
     Writes the relation `subject_entities`, from which the recipes entity_to_image, two_entities_to_image and
     three_entities_to_image cut the objects. Run `x2i detect` first, best with `--phrases-from captions`: then the words
-    of the caption are tied to the pictures.
+    of the caption are tied to the pictures. `x2i annotate repaints` has a model draw the objects anew, so that inputs
+    are no literal cut-outs.
 
     x2i subject-entities my-dataset --most 2
     """
 
     name = SubjectEntities.spec.name
-    format_version = 1
+    format_version = 2
     writes = name
 
     @property

@@ -11,13 +11,23 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.engine.stage import PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
+from pipelines.stages.relate import (
+    PARTITION,
+    RelationStage,
+    RelationWorker,
+    image_inputs,
+    model_config,
+    stored_images,
+    table_inputs,
+)
 from x2i.models import registry
 from x2i.models.abilities import RgbImage
+from x2i.models.backend import Backend, fetched_once
 from x2i.relate.frame_pairs import FramePairs
 from x2i.relate.frames import Frame, clips
 from x2i.relate.subject_frames import SubjectFrames
 from x2i.relate.subject_rows import subject_table
+from x2i.resources import Resources
 from x2i.store import Dataset
 from x2i.store.images import read_stored_image
 from x2i.store.paths import image_partition
@@ -46,11 +56,13 @@ class SubjectFramesStage(ClipsStage, SubjectFrames):
 
     Writes the relation `subject_frames`: the objects as the last frame shows them in which all remain, and the base
     frame as the target. Crawl videos with a short `--frame-interval`, such as 0.5, and run `x2i detect` first.
+    With `--tracker hf:facebook/sam2.1-hiera-tiny` SAM2 follows the objects in place of optical flow.
 
     x2i subject-frames my-dataset --span 8
     """
 
     name = SubjectFrames.spec.name
+    format_version = 2
     writes = name
 
     @property
@@ -68,6 +80,18 @@ class SubjectFramesStage(ClipsStage, SubjectFrames):
 
     def check_models(self) -> None:
         registry.backend(registry.Ability.IMAGE_EMBEDDER, self.embedder)
+        self.tracker_backend()
+
+    def tracker_backend(self) -> Backend:
+        """Returns the tracker, not loaded. Raises UserError for a faulty name or option."""
+        return registry.backend(registry.Ability.TRACKER, self.tracker, self.tracker_set)
+
+    @property
+    def resources(self) -> Resources:
+        return self.tracker_backend().resources
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "tracker_set": model_config(self.tracker_backend())}
 
     def worker(self, root: Path) -> SubjectFramesWorker:
         return SubjectFramesWorker(Dataset.open(root), self)
@@ -104,6 +128,8 @@ class SubjectFramesWorker(RelationWorker):
     def __init__(self, dataset: Dataset, stage: SubjectFramesStage) -> None:
         super().__init__(dataset, stage)
         self._embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, stage.embedder)
+        fetched_once(stage.tracker_backend())
+        self._tracker = stage.tracker_backend().load()
 
     def relate(self, images: pa.Table) -> pa.Table:
         options, frames = self._stage, Frames(self._dataset)
@@ -114,7 +140,7 @@ class SubjectFramesWorker(RelationWorker):
         found_rows = [
             row
             for clip in clips(images.to_pylist())
-            for row in options.find(clip, entities, captions, frames.read, self._embedder)
+            for row in options.find(clip, entities, captions, frames.read, self._embedder, self._tracker)
         ]
         return subject_table(found_rows)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.engine.stage import PlannedPartition
-from pipelines.stages.relate import PARTITION, RelationStage, RelationWorker, image_inputs, stored_images, table_inputs
+from pipelines.stages.relate import (
+    PARTITION,
+    RelationStage,
+    RelationWorker,
+    image_inputs,
+    model_config,
+    stored_images,
+    table_inputs,
+)
 from x2i.errors import UserError
 from x2i.models import registry
 from x2i.models.abilities import InstanceMatcher, RgbImage
+from x2i.models.backend import Backend, fetched_once
+from x2i.reasons import Reason
 from x2i.relate.caps import capped
 from x2i.relate.duplicates import Duplicates
 from x2i.relate.names import name_groups
 from x2i.relate.subject_pairs import SubjectPairs, unique_images
 from x2i.relate.subject_rows import SubjectRow, subject_table
+from x2i.resources import Resources
 from x2i.store import Dataset
+from x2i.store.commits import Counts
 from x2i.store.images import read_stored_image
 from x2i.store.paths import image_partition
 from x2i.store.query.views import list_views
@@ -31,6 +44,8 @@ from x2i.store.query.views import list_views
 BATCH = 16
 FEATURES_KEPT = 8192
 """Images whose features are held: about 1.2 GB of SIFT's. The others' are made again when they are compared."""
+IMAGES_KEPT = 32
+"""Decoded images that are held for the judge, who sees those with one target one after another."""
 GROUPS = ("page", "host", "names")
 
 
@@ -40,14 +55,14 @@ class SubjectsStage(RelationStage, SubjectPairs):
 
     Writes the relation `subject_pairs`. A pair must agree on one geometry over a good part of both images;
     `--crops` and `--people` add pairs of alike objects, and of the same person where you turned them on. Duplicates,
-    near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. Run
-    `x2i dedup` and `x2i embed` first.
+    near-duplicates and plain cut-outs with the same light are not pairs: they would teach a model to copy. With
+    `--judge` a vision-language model has to confirm each pair. Run `x2i dedup` and `x2i embed` first.
 
     x2i subjects my-dataset --matcher classic:sift --neighbors 10
     """
 
     name = SubjectPairs.spec.name
-    format_version = 2
+    format_version = 3
     writes = name
 
     def __post_init__(self) -> None:
@@ -64,8 +79,24 @@ class SubjectsStage(RelationStage, SubjectPairs):
         more = [name for name, wanted in ((self.faces, self.people), (self.entities, bool(self.crops))) if wanted]
         return (Duplicates.spec.name, self.embeddings, *more)
 
+    @property
+    def resources(self) -> Resources:
+        return self.judge_backend().resources if self.judge else Resources()
+
+    def judge_backend(self) -> Backend:
+        """Returns the judge, not loaded. Raises UserError for a faulty name or option."""
+        from x2i.relate.subject_judge import PROMPT
+
+        options = {"prompt": PROMPT, "max_tokens": 64, **self.judge_set}
+        return registry.backend(registry.Ability.JUDGE, self.judge, options)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "judge_set": model_config(self.judge_backend()) if self.judge else []}
+
     def check_models(self) -> None:
         registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
+        if self.judge:
+            self.judge_backend()
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)
@@ -107,6 +138,7 @@ class SubjectsWorker(RelationWorker):
         cv2.setNumThreads(1)
         super().__init__(dataset, stage)
         self._matcher = registry.load(registry.Ability.INSTANCE_MATCHER, stage.matcher)
+        self._unconfirmed: dict[str, Reason] = {}
 
     def relate(self, images: pa.Table) -> pa.Table:
         pairs = self._stage
@@ -122,7 +154,34 @@ class SubjectsWorker(RelationWorker):
         found = pairs.find(images, features, embeddings_ND, read_image, self._matcher, groups)
         found += self._alike_objects(images, read_image) + self._people(images)
         pages = dict(zip(images["key"].to_pylist(), images["page_url"].to_pylist()))
-        return subject_table(capped(found, pages, pairs.per_image, pairs.per_subject, pairs.per_page))
+        rows = capped(found, pages, pairs.per_image, pairs.per_subject, pairs.per_page)
+        return subject_table(self._judged(rows, images, read_image))
+
+    def counts(self, images: pa.Table, table: pa.Table) -> Counts:
+        """Counts as the relation does, and of the images without a pair those whose pairs the judge did not confirm."""
+        paired = set(self._stage.spec.images_in(table).to_pylist())
+        lost = Counter(str(reason) for key, reason in self._unconfirmed.items() if key not in paired)
+        found = super().counts(images, table)
+        filtered = Counter(found.filtered) - Counter({str(Reason.NO_PAIR): lost.total()}) + lost
+        return replace(found, filtered=dict(filtered))
+
+    def _judged(
+        self, rows: list[SubjectRow], images: pa.Table, read_image: Callable[[int], RgbImage]
+    ) -> list[SubjectRow]:
+        if not self._stage.judge or not rows:
+            return rows
+        from x2i.relate.subject_judge import JudgeRule, judged_rows
+
+        backend, place = self._stage.judge_backend(), _places(images)
+        fetched_once(backend)
+        rule = JudgeRule(self._stage.references, self._stage.yes_rate, backend.batch_size)
+        read = lru_cache(IMAGES_KEPT)(lambda key: read_image(place[key]))
+        kept, lost = judged_rows(rows, read, backend.load(), rule)
+        for row, reason in lost:
+            for key in row.keys:
+                if self._unconfirmed.get(key) is not Reason.JUDGED_DIFFERENT:
+                    self._unconfirmed[key] = reason
+        return kept
 
     def _groups(self, kind: str, images: pa.Table) -> list[str]:
         if kind != "names":
@@ -141,7 +200,7 @@ class SubjectsWorker(RelationWorker):
         from x2i.relate.subject_crops import crop_rows
 
         embedder = registry.load(registry.Ability.IMAGE_EMBEDDER, self._stage.crops)
-        place = {key: number for number, key in enumerate(images["key"].to_pylist())}
+        place = _places(images)
         objects = self._rows_about(self._stage.entities, images).to_pylist()
         bounds = (self._stage.same_crop, self._stage.most_similar)
         neighbors = self._stage.neighbors
@@ -190,6 +249,11 @@ class FeaturesOnDemand(Sequence[Any]):
         else:
             self._held.move_to_end(row)
         return self._held[row]
+
+
+def _places(images: pa.Table) -> dict[str, int]:
+    """Returns image key -> its row."""
+    return {key: number for number, key in enumerate(images["key"].to_pylist())}
 
 
 def _sizes(images: pa.Table) -> dict[str, tuple[int, int]]:

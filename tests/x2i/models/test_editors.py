@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from x2i.annotate.edits import Edits
 from x2i.errors import UserError
 from x2i.image import decode, encode
 from x2i.image.alignment import AlignmentKind, measure_alignment
-from x2i.models.registry import Ability, load
+from x2i.models.registry import Ability, backend, load
 from x2i.reasons import Dropped, Reason
 
 
@@ -37,6 +38,19 @@ def test_a_diffusers_pipeline_edits_each_image_as_if_it_were_alone(pix2pix: Path
         assert np.array_equal(made, alone)
     (other,) = editor.edit(images[:1], told[:1], [3])
     assert not np.array_equal(other, together[0])
+
+
+def test_the_digest_of_a_pipeline_is_that_of_the_weights_in_its_folders(pix2pix: Path, tmp_path: Path) -> None:
+    def digest(folder: Path) -> str:
+        return backend(Ability.IMAGE_EDITOR, f"diffusers:{folder}").resolve()
+
+    changed = Path(shutil.copytree(pix2pix, tmp_path / "changed"))
+    assert digest(changed) == digest(pix2pix)
+    weights = next((changed / "unet").glob("*.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert digest(changed) != digest(pix2pix)
 
 
 def test_styles_change_the_look_and_keep_the_frame() -> None:

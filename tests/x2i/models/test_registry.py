@@ -8,6 +8,7 @@ import pytest
 
 from x2i.errors import UserError
 from x2i.models.registry import BACKENDS, Ability, available, backend, load
+from x2i.registry import Registry
 
 
 def test_a_name_is_a_row_a_family_with_a_model_or_an_import_path():
@@ -29,13 +30,18 @@ def test_a_name_is_a_row_a_family_with_a_model_or_an_import_path():
         (Ability.DEPTH_ESTIMATOR, "hf", "which model"),
         (Ability.DEPTH_ESTIMATOR, "hf:", "which model"),
         (Ability.INSTANCE_MATCHER, "classic:sift@v2", "has no revisions: write classic:sift"),
-        (Ability.REPAINTER, "hf:anything", "this version has no backend for that ability"),
         (Ability.DETECTOR, "nowhere.at.all:Detector", "no module 'nowhere'"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused_with_what_exists(ability, name, message):
     with pytest.raises(UserError, match=message):
         backend(ability, name)
+
+
+def test_an_ability_without_backends_says_so(monkeypatch):
+    monkeypatch.setitem(BACKENDS, Ability.MATTER, Registry("none", {}))
+    with pytest.raises(UserError, match="this version has no backend for that ability"):
+        backend(Ability.MATTER, "hf:anything")
 
 
 @pytest.mark.parametrize("ability", Ability)

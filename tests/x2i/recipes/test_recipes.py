@@ -318,7 +318,7 @@ def test_few_shot_shows_on_another_image_just_what_it_asks_for(base: str) -> Non
     query, example = (Source(photo(name), of_base.sources[0].maps) for name in ("astronaut", "coffee"))
     known = json.dumps(dict(of_base.metadata))
     for k in range(8):
-        made = FewShot().make([example, query], {"base": base, "example": known, "query": known}, generator(k))
+        made = FewShot().make([example, query], {"base": base, "examples": [known], "query": known}, generator(k))
         assert isinstance(made, Rendered), made
         example_input, example_output, query_input = made.inputs
         assert made.parameters["base"] == base

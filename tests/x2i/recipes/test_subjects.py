@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from tests.support.photos import ellipse, keys, photo
+from tests.support.photos import column, ellipse, keys, photo, png_field, write_all
+from x2i.errors import UserError
+from x2i.image import decode
 from x2i.reasons import Dropped
 from x2i.recipes import make_recipe
 from x2i.recipes.base import Rendered
@@ -17,6 +22,7 @@ from x2i.sample import placeholder
 from x2i.seeding import generator
 from x2i.store import Dataset
 from x2i.store.query.views import Selection
+from x2i.tables import IMAGE_TYPE
 
 ONE, TWO = placeholder(1), placeholder(2)
 STILL = Varied(0, 0.9, ((0.0, 0.0),) * 4, 1, 1, (1, 1, 1), False, (0.5, 0.5), 255)
@@ -127,3 +133,50 @@ def test_two_damages_are_named_and_both_were_done() -> None:
     assert made.slots["damage"] == "haze and JPEG artifacts"
     assert [drawn["recipe"] for drawn in made.parameters["damages"]] == ["remove_haze", "remove_jpeg_artifacts"]
     assert made.inputs[0].std() < photo("coffee").std()
+
+
+def test_a_repainted_object_is_the_input_and_no_literal_one(tmp_path: Path) -> None:
+    dataset = write_all(tmp_path)
+    side, columns = 64, {"objects": pa.list_(pa.int32()), "painted": IMAGE_TYPE, "told": pa.list_(pa.string())}
+    columns |= {"similarity": pa.list_(pa.float32()), "model": pa.string()}
+    sheet = np.vstack([np.full((side, side, 3), color, np.uint8) for color in ((250, 10, 10), (10, 10, 250))])
+    row = {"objects": [7, 0], "painted": png_field(sheet), "told": ["a", "b"], "similarity": [0.5, 0.75], "model": "m"}
+    column(tmp_path, "annotate", "repaints", {"coffee": row}, columns)
+    column(tmp_path, "annotate", "of_others", {"coffee": {**row, "objects": [7, 8]}}, columns)
+    made = {}
+    for name in ("repaints", "of_others"):
+        recipe = make_recipe("entity_to_image", {"background": "plain", "repaints": name})
+        planned = plan_samples(dataset, recipe, Selection())
+        [sample] = SampleRenderer(tmp_path, recipe, 128, 95).render(planned.rows.to_pylist())
+        made[name] = sample.sample.recipe.parameters["inputs"][0], decode(sample.inputs[0].data)
+    said, shown = made["repaints"]
+    assert said == {"literal": False, "repainter": "m", "told": "b", "similarity": 0.75}
+    assert shown.shape == (side, side, 3)
+    assert np.abs(shown.astype(int) - [10, 10, 250]).max() < 8
+    assert made["of_others"][0]["literal"]
+
+
+@pytest.mark.parametrize("edit", ["relight", "recolor_object"])
+def test_a_restoration_and_an_edit_are_asked_for_at_once(edit: str) -> None:
+    recipe = make_recipe("restore_and_edit", {"edit": edit, "restorations": ["remove_gaussian_noise"]})
+    example = recipe.example([photo("coffee"), photo("astronaut")])
+    made = recipe.make(example.sources, example.metadata, generator("both"))
+    assert isinstance(made, Rendered)
+    alone = make_recipe(edit).make(example.sources, example.metadata, generator("both"))
+    assert np.array_equal(made.output, alone.output)
+    noise = made.inputs[0].astype(float) - alone.inputs[0]
+    assert noise.std() > 3
+    assert abs(noise.mean()) < 0.3 * noise.std()
+    words = recipe.instruction("key", made)
+    assert "Gaussian noise" in words
+    assert alone.parameters["request"] in words
+    assert made.parameters["damage"]["recipe"] == "remove_gaussian_noise"
+
+
+def test_only_edits_and_restorations_are_composed() -> None:
+    with pytest.raises(UserError, match="deblur is no edit"):
+        make_recipe("restore_and_edit", {"edit": "deblur"}).reads()
+    recipe = make_recipe("restore_and_edit", {"restorations": ["relight"]})
+    example = recipe.example([photo("coffee"), photo("astronaut")])
+    with pytest.raises(UserError, match="relight is no restoration"):
+        recipe.make(example.sources, example.metadata, generator("wrong"))

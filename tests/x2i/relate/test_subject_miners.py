@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.support.photographs import photograph
+from benchmarks.efficientnet import EfficientNetLite
+from tests.support.photographs import detail_shot, photograph
 from x2i.models.classic.hog_color import HogColor
 from x2i.relate.candidates import EXACT_ROWS, GROUP_BLOCK, embedding_pairs, group_pairs
 from x2i.relate.caps import capped
@@ -131,6 +132,18 @@ def test_alike_objects_are_joined_and_others_are_not() -> None:
     assert {(row.inputs[0].key, row.target) for row in rows} == {("c1", "c2"), ("c2", "c1")}
     other = [{**row, "label": "cup" if row["key"] == "c1" else "glass"} for row in objects]
     assert crop_rows(other, sizes, images.__getitem__, HogColor(), 5, 0.85, 0.9999) == []
+
+
+def test_trained_vectors_join_detail_shots_of_one_thing_and_no_look_alikes() -> None:
+    names = ("chelsea.png", "coffee.png", "coins.png", "motorcycle_left.png", "rocket.jpg")
+    images = {name: photograph(name, 256) for name in names}
+    images |= {f"{name}#": detail_shot(image, name, 0) for name, image in images.items()}
+    whole = {"entity": 0, "label": "thing", "x0": 0, "y0": 0, "area_share": 1.0, "mask_counts": None}
+    objects = [{**whole, "key": key, "x1": image.shape[1], "y1": image.shape[0]} for key, image in images.items()]
+    sizes = {key: image.shape[:2] for key, image in images.items()}
+    rows = crop_rows(objects, sizes, images.__getitem__, EfficientNetLite().load(), 9, 0.444, 0.999)
+    found = {(row.inputs[0].key, row.target) for row in rows}
+    assert {tuple(sorted(pair)) for pair in found} == {(name, f"{name}#") for name in names}
 
 
 def entity(number: int, label: str, box: tuple[int, int, int, int], **said: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from x2i.recipes.base import Recipe, Rendered, RgbImage, Source, Table
 from x2i.recipes.phrasings.binding import bound
 from x2i.recipes.phrasings.wording import caption_slots, definite
 
-SCORES = ("similarity", "phash_distance", "inliers", "inlier_ratio")
+SCORES = ("similarity", "phash_distance", "inliers", "inlier_ratio", "yes_rate")
 
 
 @dataclass(frozen=True)

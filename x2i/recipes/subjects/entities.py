@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from x2i.image import ResizeMode, resize
 from x2i.image.rle import encode_mask
 from x2i.options import Option
 from x2i.reasons import Dropped
-from x2i.recipes.base import Example, RgbImage, Source
+from x2i.recipes.base import Example, RgbImage, Source, Table
 from x2i.recipes.cutouts import Varied, around, cut_out
 from x2i.recipes.masks import entity_mask
 from x2i.recipes.subjects.base import Subjects
@@ -21,13 +22,15 @@ from x2i.recipes.subjects.base import Subjects
 class EntityToImage(Subjects):
     """An object is shown turned, scaled, tilted, mirrored and in another light, since a literal crop teaches copying.
 
-    The parameters say what was drawn, and `literal`: that the input was made from the target itself, not painted anew.
+    Where a model has drawn the object anew (`x2i annotate repaints`), that picture is the input. The parameters say
+    what was drawn at random, and whether the input is `literal`: made from the target's own pixels.
     """
 
     name = "entity_to_image"
     title = "An object cut out of a photograph to the photograph"
 
     relation: Annotated[str, Option("Relation of photographs and their objects.")] = "subject_entities"
+    repaints: Annotated[str, Option("Column of the objects that a model has drawn anew, if there is one.")] = "repaints"
     background: Annotated[
         Literal["plain", "original", "both"], Option("What is around the object; both: either, drawn by chance.")
     ] = "both"
@@ -40,9 +43,24 @@ class EntityToImage(Subjects):
     light: Annotated[float, Option("How far brightness, gamma and color may go, 0 for not at all.", ge=0, le=1)] = 0.25
     mirror: Annotated[float, Option("Share of the objects that are mirrored.", ge=0, le=1)] = 0.3
 
+    def reads(self) -> tuple[Table, ...]:
+        return (*super().reads(), Table(self.repaints, optional=True, images=True))
+
+    def query(self, tables: frozenset[str]) -> str:
+        rows = super().query(tables)
+        if self.repaints not in tables:
+            return rows
+        return f"""
+            SELECT chosen.*, painted.objects AS repainted
+            FROM ({rows}) AS chosen LEFT JOIN "{self.repaints}" AS painted ON painted.key = chosen.keys[1]
+        """
+
     def shown(
         self, source: Source, number: int, metadata: Mapping[str, Any], random: np.random.Generator
     ) -> tuple[RgbImage, Mapping[str, Any]] | Dropped:
+        repainted = metadata.get("repainted") or []
+        if metadata["entities"][number] in repainted:
+            return self.repaint(source, repainted.index(metadata["entities"][number]))
         entity = {"mask_counts": metadata["masks"][number], "mask_size": metadata["sizes"][number]}
         mask = entity_mask(entity, *source.pixels.shape[:2])
         varied = Varied.drawn(random, self.rotation, self.scale, self.tilt, self.light, self.mirror)
@@ -56,6 +74,18 @@ class EntityToImage(Subjects):
         if isinstance(cropped, Dropped):
             return cropped
         return varied.relit(varied.mirrored(cropped[0])), {**said, **cropped[1]}
+
+    def repaint(self, source: Source, place: int) -> tuple[RgbImage, Mapping[str, Any]]:
+        """Returns what a model has drawn of an object, no larger than the photograph. place: in the stored picture."""
+        found = source.maps[self.repaints]
+        side = found.values.shape[1]
+        square = np.asarray(found.values[place * side : (place + 1) * side], np.uint8)
+        said = {name: found.fields[name][place] for name in ("told", "similarity")}
+        return resize(square, ResizeMode.LONGEST, max(source.pixels.shape[:2])), {
+            "literal": False,
+            "repainter": found.fields["model"],
+            **said,
+        }
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
         height, width = photographs[0].shape[:2]

@@ -67,14 +67,23 @@ def find_clips(thumbnails: Iterable[FrameThumbnail], interval: float, threshold:
 def difference(one: np.ndarray, other: np.ndarray) -> float:
     """Returns how different two thumbnails are: 0 for equal ones, 100 and more for two unlike pictures.
 
-    The mean of two measures: the mean absolute difference of luma (0 to 255), and the percentage of the histograms of
-    luma and chroma (32 bins each) that does not overlap, which movement hardly changes.
+    The mean of two measures: the mean absolute difference of luma (0 to 255), and `recolored`.
     """
+    return (_moved(one, other) + recolored(one, other)) / 2
+
+
+def _moved(one: np.ndarray, other: np.ndarray) -> float:
     import cv2
 
-    moved = float(cv2.absdiff(one[0], other[0]).mean())
-    recolored = float(np.abs(_histogram(one) - _histogram(other)).sum()) * 50
-    return (moved + recolored) / 2
+    return float(cv2.absdiff(one[0], other[0]).mean())
+
+
+def recolored(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the percentage of two thumbnails' histograms of luma and chroma (32 bins each) that does not overlap.
+
+    Movement hardly changes it.
+    """
+    return float(np.abs(_histogram(one) - _histogram(other)).sum()) * 50
 
 
 def sharpness(thumbnail: np.ndarray) -> float:
@@ -91,11 +100,14 @@ def _histogram(thumbnail: np.ndarray) -> np.ndarray:
 
 
 class _CutDetector:
-    """Judges frame by frame whether a cut lies just before it."""
+    """Judges frame by frame whether a cut lies just before it: the difference, or that of colors, must stand out.
+
+    The latter finds cuts after something moved fast.
+    """
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._before: deque[float] = deque(maxlen=BEFORE)
+        self._before: deque[tuple[float, float]] = deque(maxlen=BEFORE)
         self._last: np.ndarray | None = None
         self._last_cut = 0.0
 
@@ -103,10 +115,12 @@ class _CutDetector:
         last, self._last = self._last, frame_thumbnail.thumbnail
         if last is None or not self._threshold:
             return False
-        found = difference(frame_thumbnail.thumbnail, last)
-        usual = float(np.median(self._before)) if self._before else 0.0
+        colors = recolored(frame_thumbnail.thumbnail, last)
+        found = (_moved(frame_thumbnail.thumbnail, last) + colors) / 2, colors
+        usual = np.median(self._before, axis=0).tolist() if self._before else [0.0, 0.0]
         self._before.append(found)
-        if found < max(self._threshold, CUT_RATIO * usual) or frame_thumbnail.seconds - self._last_cut < SHORTEST_CLIP:
+        stands_out = any(here >= CUT_RATIO * before for here, before in zip(found, usual))
+        if found[0] < self._threshold or not stands_out or frame_thumbnail.seconds - self._last_cut < SHORTEST_CLIP:
             return False
         self._last_cut = frame_thumbnail.seconds
         return True

@@ -1,14 +1,17 @@
-"""Following an object from one frame to another by OpenCV, and whether the camera stood still between the two."""
+"""`classic:flow`: objects are followed from frame to frame by optical flow, and by local features where it fails."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.abilities import RgbImage
+from x2i.models.abilities import RgbImage, Tracked
+from x2i.models.backend import Backend
 
 POINTS, LEAST_POINTS = 200, 8
 WINDOW = (21, 21)
@@ -17,28 +20,35 @@ TOLERANCE = 3.0
 LEAST_INLIERS = 0.5
 LEAST_LIKENESS = 0.6
 LEAST_VISIBLE = 0.85
-SIDE, BLOCKS, BINS = 256, 8, 16
-SAME_BLOCK = 0.85
 
 
 @dataclass(frozen=True)
-class Followed:
-    """Where an object is in another frame.
+class Followed(Tracked):
+    """Where an object is in another frame; its score is the correlation of its luma in both, -1 to 1.
 
-    mask_HW: its mask there. matrix_23: maps pixels of the first frame to it: turned, scaled, shifted.
-    likeness: correlation of the object's luma in both, -1 to 1. visible: share of it inside of the picture.
+    matrix_23: maps pixels of the first frame to it: turned, scaled, shifted. visible: share of it in the picture.
     """
 
-    mask_HW: NDArray[np.bool_]
     matrix_23: NDArray[np.float64]
-    likeness: float
     visible: float
 
-    @property
-    def box(self) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 of the mask in pixels, half-open."""
-        rows, columns = np.nonzero(self.mask_HW)
-        return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+@dataclass(frozen=True)
+class FlowTracker(Backend):
+    """Each step from one frame to the next is small; an object that is lost once is not looked for again."""
+
+    title: ClassVar[str] = "Objects followed by optical flow and SIFT; no weights"
+
+    def track(self, frames: Iterable[RgbImage], masks: Sequence[NDArray[np.bool_]]) -> Iterator[list[Tracked | None]]:
+        """Yields where each object is in each frame but the first, whose masks are given."""
+        before: RgbImage | None = None
+        now: list[NDArray[np.bool_] | None] = list(masks)
+        for pixels in frames:
+            if before is not None:
+                found = [None if mask_HW is None else follow(before, pixels, mask_HW) for mask_HW in now]
+                yield list(found)
+                now = [None if one is None else one.mask_HW for one in found]
+            before = pixels
 
 
 def follow(one: RgbImage, other: RgbImage, mask_HW: NDArray[np.bool_]) -> Followed | None:
@@ -62,26 +72,6 @@ def follow(one: RgbImage, other: RgbImage, mask_HW: NDArray[np.bool_]) -> Follow
         if found is not None:
             return found
     return None
-
-
-def still_blocks(one: RgbImage, other: RgbImage) -> NDArray[np.bool_]:
-    """Returns which of 8 x 8 blocks hold the same colors in both frames: (8, 8).
-
-    Most do where the camera stood still, whatever moves before it; hardly any where it turned.
-    """
-    histograms = [_block_histograms(_small(image)) for image in (one, other)]
-    shared = np.minimum(*histograms).sum(axis=-1)
-    return np.asarray(shared >= SAME_BLOCK)
-
-
-def changed_share(one: RgbImage, other: RgbImage, least: float = 18.0) -> float:
-    """Returns the share of the pixels that differ by more than `least` levels after a slight blur."""
-    small = [cv2.GaussianBlur(_small(image), (5, 5), 0) for image in (one, other)]
-    return float((cv2.absdiff(*small).max(axis=2) > least).mean())
-
-
-def _small(image: RgbImage) -> RgbImage:
-    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _by_flow(
@@ -126,13 +116,4 @@ def _seen(
     there = other[moved_HW].astype(np.float64)
     spread = warped.std() * there.std()
     likeness = float(((warped - warped.mean()) * (there - there.mean())).mean() / spread) if spread > 1 else 0.0
-    return Followed(moved_HW, matrix_23, likeness, min(1.0, visible)) if likeness >= LEAST_LIKENESS else None
-
-
-def _block_histograms(image: RgbImage) -> NDArray[np.float64]:
-    """Returns the shares of luma's and chroma's BINS in each block: (8, 8, 3 * BINS), each summing to 1."""
-    side = image.shape[0] // BLOCKS
-    planes = (cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb) // (256 // BINS)).reshape(BLOCKS, side, BLOCKS, side, 3)
-    onehot = planes[..., None] == np.arange(BINS, dtype=np.uint8)
-    counts = onehot.sum(axis=(1, 3)).reshape(BLOCKS, BLOCKS, 3 * BINS)
-    return np.asarray(counts / (3 * side * side))
+    return Followed(moved_HW, likeness, matrix_23, min(1.0, visible)) if likeness >= LEAST_LIKENESS else None
