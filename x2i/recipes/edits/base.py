@@ -13,8 +13,9 @@ from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
 from x2i.recipes.masks import NAMED_ENTITY, Mask, entity_mask, example_entity, named_entities
+from x2i.recipes.phrasings import filled
 from x2i.recipes.phrasings.wording import clean, definite
-from x2i.recipes.restoration.base import Range
+from x2i.recipes.restoration.base import Range, one_of
 
 CHANGED_LEVELS = 18
 """A pixel has changed if one of its values differs by more; the public edit weights (UniWorld) use the same."""
@@ -70,7 +71,7 @@ class Edit(PairRecipe):
 
     def said(self, random: np.random.Generator, **slots: str) -> str:
         """Returns one of the `requests`, its slots filled."""
-        return self.requests[int(random.integers(len(self.requests)))].format(**slots)
+        return filled(one_of(self.requests, random), slots)
 
     def measured(self, edited: Edited) -> Rendered | Dropped:
         """Returns the sample with its masks and measures, or says which of the measures it fails."""

@@ -107,6 +107,8 @@ class Stylize(InstructionEdit):
         "paint it as {style}",
         "show the scene as {style}",
         "render it in the style of {style}",
+        "redraw everything as {style}",
+        "make {style} of it",
     )
 
     changed: Annotated[

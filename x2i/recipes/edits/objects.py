@@ -14,6 +14,16 @@ from x2i.recipes.edits.filled import FilledEdit
 from x2i.recipes.masks import Mask
 from x2i.recipes.phrasings.wording import indefinite
 
+REMOVALS = (
+    "remove {phrase}",
+    "take {phrase} away",
+    "erase {phrase}",
+    "get rid of {phrase}",
+    "remove {phrase} and fill in the background",
+    "clear {phrase} away",
+    "paint over {phrase} with the background",
+)
+
 
 @dataclass(frozen=True)
 class RemoveObject(FilledEdit):
@@ -22,7 +32,7 @@ class RemoveObject(FilledEdit):
     name = "remove_object"
     title = "Photograph to the photograph without an object"
     operation = "removing an object"
-    requests = ("remove {phrase}", "take {phrase} away", "erase {phrase}", "get rid of {phrase}")
+    requests = REMOVALS
 
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
@@ -42,7 +52,15 @@ class AddObject(FilledEdit):
     name = "add_object"
     title = "Photograph without an object to the photograph with it"
     operation = "adding an object"
-    requests = ("add {phrase}", "insert {phrase}", "paint in {phrase}", "include {phrase}")
+    requests = (
+        "add {phrase}",
+        "insert {phrase}",
+        "paint in {phrase}",
+        "include {phrase}",
+        "place {phrase}",
+        "put {phrase} into the scene",
+        "draw {phrase}",
+    )
 
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator

@@ -12,6 +12,7 @@ from x2i.options import Option
 from x2i.reasons import Dropped
 from x2i.recipes.base import Example, Rendered, RgbImage, Source
 from x2i.recipes.edits.base import Edited, ObjectEdit, found_by, phrase_of, soft
+from x2i.recipes.edits.objects import REMOVALS
 from x2i.recipes.masks import Mask
 from x2i.recipes.restoration.base import Range, draw
 
@@ -27,7 +28,7 @@ class RemovePastedObject(ObjectEdit):
     name = "remove_pasted_object"
     title = "Photograph with a foreign object to the photograph"
     operation = "removing a foreign object"
-    requests = ("remove {phrase}", "take {phrase} away", "erase {phrase}", "get rid of {phrase}")
+    requests = REMOVALS
     phrasings = "remove_object"
 
     height: Annotated[Range, Option("Height of the object as a share of the shorter side.", gt=0, le=1)] = (0.25, 0.6)
