@@ -34,7 +34,7 @@ class FilledEdit(ObjectEdit):
     inpainting: Annotated[str, Option("Column of the photographs without the object.")] = "inpainting"
     max_seam: Annotated[
         float, Option("Samples are dropped whose filled place steps off by more, in levels of 255.", gt=0)
-    ] = 40.0
+    ] = 30.0
 
     def reads(self) -> tuple[Table, ...]:
         return (Table(self.entities), Table(self.inpainting, images=True))

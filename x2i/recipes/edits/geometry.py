@@ -54,7 +54,7 @@ class GeometricEdit(FilledEdit):
         back = bool(random.random() < self.natural_output)
         word = OPPOSITE.get(found.word, found.word) if back else found.word
         sides = (moved, image, there, here) if back else (image, moved, here, there)
-        phrase = phrase_of(metadata)
+        phrase = phrase_of(metadata, after_mask if back else None)
         return Edited(
             *sides,
             self.said(random, phrase=phrase, word=word),

@@ -51,10 +51,10 @@ class RemovePastedObject(ObjectEdit):
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Edited:
-        host, phrase = metadata["host"], phrase_of(metadata)
+        host = metadata["host"]
         share, place = draw(self.height, random), random.uniform(size=2)
         before, there = pasted_from(image, mask, host, share, place)
-        parameters = {**found_by(metadata), "height": share}
+        phrase, parameters = phrase_of(metadata, there), {**found_by(metadata), "height": share}
         nowhere = np.zeros_like(there)
         return Edited(before, host, there, nowhere, self.said(random, phrase=phrase), {"phrase": phrase}, parameters)
 
