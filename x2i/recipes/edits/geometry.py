@@ -35,6 +35,8 @@ class Transform:
 class GeometricEdit(FilledEdit):
     """The object is pasted elsewhere, or in another size, where it was is filled. Either side may be the photograph."""
 
+    version = 2
+
     natural_output: Annotated[float, Option("Chance that the photograph is the output.", ge=0, le=1)] = 0.5
 
     @abstractmethod

@@ -106,6 +106,7 @@ class Stylize(InstructionEdit):
 
     name = "stylize"
     title = "Photograph to a painting of it, or back"
+    version = 2
     operation = "changing the style"
     phrasings = "stylize"
     requests = (

@@ -51,6 +51,7 @@ class AddObject(FilledEdit):
 
     name = "add_object"
     title = "Photograph without an object to the photograph with it"
+    version = 2
     operation = "adding an object"
     requests = (
         "add {phrase}",

@@ -27,6 +27,7 @@ class RemovePastedObject(ObjectEdit):
 
     name = "remove_pasted_object"
     title = "Photograph with a foreign object to the photograph"
+    version = 2
     operation = "removing a foreign object"
     requests = REMOVALS
     phrasings = "remove_object"
