@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Option:
     """What an `Annotated` field says about itself.
 
-    help: one line for `--help` and the reference. ge, le, gt, lt: bounds of numbers (for a list, of each item).
+    help: one line for `--help` and the reference. ge, le, gt, lt: bounds of numbers, or of each of a list or mapping.
     flag: its spelling on the command line where that is not `--field-name`; a second spelling may follow a slash.
     metavar: what stands for its value in the help. parse: makes the value of the texts typed on the command line; a
     function of the module, since a lambda in an annotation does not see the module's names.
@@ -47,6 +47,8 @@ class Option:
 
     def problem(self, value: Any) -> str | None:
         """Returns what is wrong with `value`, as "expected at least 1, found 0"; None if it lies within the bounds."""
+        if isinstance(value, Mapping):
+            value = list(value.values())
         if isinstance(value, (list, tuple)):
             return next((problem for item in value if (problem := self.problem(item))), None)
         if isinstance(value, bool) or not isinstance(value, (int, float)):

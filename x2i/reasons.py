@@ -48,6 +48,8 @@ class Reason(StrEnum):
     JUDGED_DIFFERENT = "judged_different"
     BAD_INSTRUCTION = "bad_instruction"
     MISALIGNED = "misaligned"
+    TEXT_UNREADABLE = "text_unreadable"
+    JUDGED_WRONG = "judged_wrong"
     UNSUITABLE_IMAGE = "unsuitable_image"
     BACKEND_ERROR = "backend_error"
     ANSWER_TRUNCATED = "answer_truncated"

@@ -35,6 +35,8 @@ def command(
         x2i pairs imported --out more --alignment drop --lint drop --derive inverse --derive between
 
         x2i pairs imported --out asked --writer openai:http://localhost:8000/v1#MODEL
+
+        x2i pairs data --out passed --text drop --judge openai:http://localhost:8000/v1#MODEL --judged drop
     """
     from pipelines.commands.reshard import refuse_own_shards
     from pipelines.engine.run import dataset_for_ingest, run_stages

@@ -86,6 +86,11 @@ class MaterializeStage(ShardOptions):
         return {"recipe": dict(own.config()), "weight": self.weight, "samples": self.samples}
 
     @property
+    def side(self) -> int:
+        """The longest side of the images in its shards, in pixels."""
+        return self.max_sides.get(self.made_recipe().num_inputs, self.max_side)
+
+    @property
     def is_mixed(self) -> bool:
         """Whether how many samples it makes depends on the mixture."""
         return bool(self.mixture_config()) or self.samples is not None
@@ -122,7 +127,7 @@ class MaterializeStage(ShardOptions):
         if self.is_mixed:
             planned = drawn(dataset, self, planned)
         digests, config = _input_digests(dataset, recipe), self._partition_config()
-        sizes = expected_bytes(planned.rows, self.max_side, recipe.bytes_per_pixel)
+        sizes = expected_bytes(planned.rows, self.side, recipe.bytes_per_pixel)
         for number, (start, stop) in enumerate(shard_bounds(sizes, self.shard_size, self.shard_megabytes * MEGABYTE)):
             part = planned.rows.slice(start, stop - start).combine_chunks()
             yield PlannedPartition(
@@ -135,7 +140,7 @@ class MaterializeStage(ShardOptions):
         yield PlanCounts({"candidates": planned.candidates, **left_out})
 
     def worker(self, root: Path) -> MaterializeWorker:
-        return MaterializeWorker(root, self.made_recipe(), self.max_side, self.quality)
+        return MaterializeWorker(root, self.made_recipe(), self.side, self.quality)
 
     def _partition_config(self) -> dict[str, Any]:
         from x2i.recipes.phrasings import read_pool
@@ -146,7 +151,7 @@ class MaterializeStage(ShardOptions):
             "recipe_version": recipe.version,
             "options": recipe.config(),
             "phrasings": read_pool(type(recipe)).digest,
-            "max_side": self.max_side,
+            "max_side": self.side,
             "quality": self.quality,
         }
 

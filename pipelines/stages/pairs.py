@@ -14,6 +14,7 @@ from x2i.errors import UserError
 from x2i.options import Option, as_config
 from x2i.pairs.algebra import RULES, Rule
 from x2i.pairs.check import PairChecks
+from x2i.pairs.gates import Gates
 from x2i.settings import nearest
 from x2i.store.files.remote import dataset_path
 
@@ -39,6 +40,7 @@ class PairOptions:
     """What `x2i pairs` does."""
 
     checks: PairChecks = field(default_factory=PairChecks)
+    gates: Gates = field(default_factory=Gates)
     derive: Annotated[
         tuple[Rule, ...],
         Option(
@@ -139,6 +141,7 @@ class PairsWorker:
             for shard in source_shards(source)
         }
         self._writer = _writer(stage.options.writer)
+        self._gates = stage.options.gates.loaded()
 
     def __call__(self, partition: str, rows: pa.Table) -> Outcome:
         from x2i.reasons import DroppedError
@@ -181,6 +184,7 @@ class PairsWorker:
 
         if self._options.checks.active:
             sample, inputs, output = self._options.checks.check(sample, inputs, output)
+        sample = self._gates.check(sample, inputs, output)
         if self._writer is not None and sample.num_inputs == 1:
             pair = decode(inputs[0].data), decode(output.data)
             (found,) = ask_again(self._writer, [pair], [bare_words(sample.instruction)])

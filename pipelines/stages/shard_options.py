@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from x2i.errors import UserError
 from x2i.options import Option
 
 
@@ -14,6 +15,17 @@ def parse_where(texts: list[str]) -> dict[str, str]:
     from x2i.store.query.views import Selection
 
     return dict(Selection.parse(texts).predicates)
+
+
+def parse_sides(texts: list[str]) -> dict[int, int]:
+    """Returns sides by number of inputs from texts such as `3=512`."""
+    found = {}
+    for text in texts:
+        inputs, _, side = text.partition("=")
+        if not (inputs.isdigit() and side.isdigit()):
+            raise UserError(f"--max-side-of {text}: expected a number of input images and pixels, such as 3=512")
+        found[int(inputs)] = int(side)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +47,16 @@ class ShardOptions:
     ] = field(default_factory=dict)
     max_samples: Annotated[int | None, Option("At most N samples per recipe, an even choice by hash.", ge=1)] = None
     max_side: Annotated[int, Option("Longest side of the images in shards, in pixels.", ge=32)] = 1024
+    max_sides: Annotated[
+        Mapping[int, int],
+        Option(
+            "Longest side for recipes of so many input images, instead of --max-side; repeatable.",
+            ge=32,
+            flag="--max-side-of",
+            metavar="INPUTS=PIXELS",
+            parse=parse_sides,
+        ),
+    ] = field(default_factory=dict)
     quality: Annotated[int, Option("JPEG quality; maps and masks are PNG.", ge=1, le=100)] = 95
     shard_size: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
     shard_megabytes: Annotated[float, Option("Expected megabytes per shard at most.", gt=0)] = 256

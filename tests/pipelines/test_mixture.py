@@ -12,6 +12,7 @@ from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.planning import preview_plan
 from pipelines.engine.run import execute
 from pipelines.stages.materialize import manifest_stages
+from pipelines.stages.shard_options import parse_sides
 from tests.support import photos
 from x2i.errors import UserError
 from x2i.store import Dataset
@@ -89,3 +90,15 @@ def test_parts_are_shards_of_their_own(dataset: Dataset) -> None:
     assert names == {"image_to_palette-1in", "image_to_palette_validation-1in"}
     keys = [sample.key for sample, _ in dataset.samples()]
     assert len(keys) == len(set(keys)) == len(photos.CAPTIONS)
+
+
+def test_recipes_of_other_numbers_of_inputs_have_sides_of_their_own(dataset: Dataset) -> None:
+    recipes = {"image_to_palette": {"max_samples": 2}, "text_to_image": {"max_samples": 2}}
+    execute(stages(recipes=recipes, max_side=96, max_sides={0: 48}), dataset, INLINE)
+    longest = {sample.task: max(max(size) for size in sample.sizes) for sample, _ in dataset.samples()}
+    assert longest == {"image_to_palette": 96, "text_to_image": 48}
+    with pytest.raises(UserError, match="max_sides: expected at least 32, found 8"):
+        stages(recipes=recipes, max_sides={0: 8})
+    with pytest.raises(UserError, match="expected a number of input images and pixels"):
+        parse_sides(["wide"])
+    assert parse_sides(["0=48", "3=512"]) == {0: 48, 3: 512}

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from x2i.errors import UserError
 from x2i.importers.base import Importer, ImportRecord, Rejected, Remark, SourceImage
-from x2i.importers.columns import ColumnChoice, cell_text
+from x2i.importers.columns import FILE_NAME, ColumnChoice, cell_text
 from x2i.importers.example import picture
 from x2i.importers.locations import Location, inside
 from x2i.importers.metadata_files import METADATA, metadata_rows
@@ -26,7 +26,8 @@ class HuggingFaceImages(Importer):
 
     PATH is a Parquet file, a folder of Parquet files, what `datasets.save_to_disk` wrote, or an image folder, with or
     without metadata.jsonl, metadata.csv or metadata.parquet (`file_name`). The columns of images and captions are found
-    by type and name, and the command says which it took. Captions are kept as they are.
+    by type and name, and the command says which it took. Captions are kept as they are. Images of one row of metadata,
+    such as person_file_name and garment_file_name, have its `group` and their `role` in `extra`.
     """
 
     name: ClassVar[str] = "hf-images"
@@ -127,12 +128,17 @@ class HuggingFaceImages(Importer):
             if row is None:
                 yield Rejected(relative, number, "no JSON object")
                 continue
-            located = [self._located(row[name], relative, number) for name in choice.files if row.get(name)]
-            refused = [where for where in located if isinstance(where, Rejected)]
+            located = {name: self._located(row[name], relative, number) for name in choice.files if row.get(name)}
+            refused = [where for where in located.values() if isinstance(where, Rejected)]
             if refused or not located:
                 yield refused[0] if refused else Rejected(relative, number, f"{choice.image}: names no file")
                 continue
-            images = tuple(self._image(where, choice, row, {}) for where in located if isinstance(where, Location))
+            group = {"group": f"{source.name}/{relative}:{number}"} if len(located) > 1 else {}
+            images = tuple(
+                self._image(where, choice, row, {**group, "role": name.removesuffix(f"_{FILE_NAME}")} if group else {})
+                for name, where in located.items()
+                if isinstance(where, Location)
+            )
             yield ImportRecord(relative, number, images)
 
     def _located(self, value: object, file: str, line: int) -> Location | Rejected:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from x2i.errors import UserError
-from x2i.models.abilities import Caption
+from x2i.models.abilities import Caption, PageText
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 
@@ -45,7 +45,11 @@ class Question:
     """Options of every backend that is asked in words."""
 
     prompt: Annotated[
-        str, Option(f"What to ask: {', '.join(PROMPTS)}, the path of a .txt file, or the words themselves.")
+        str,
+        Option(
+            f"What to ask: {', '.join(PROMPTS)}, the path of a .txt file, or the words themselves, in which {{words}} "
+            "stands for the image's own."
+        ),
     ] = "short"
     max_tokens: Annotated[int, Option("Longest answer in tokens; a longer one is cut and not used.", ge=1)] = 256
     schema: Annotated[
@@ -63,6 +67,11 @@ class Question:
             return Path(self.prompt).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"prompt {self.prompt}: cannot be read: {error}") from error
+
+
+def asked(prompt: str, text: PageText) -> str:
+    """Returns a prompt with the words that a source has beside the image in the place of {words}."""
+    return prompt.replace("{words}", text.alt)
 
 
 def caption_of(answer: str, finish: str, schema: str) -> Caption | Dropped:

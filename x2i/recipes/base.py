@@ -184,11 +184,11 @@ class PairRecipe(Recipe):
         return self.pair(sources[0], metadata, random)
 
 
-def captioned_images(captions: str, tables: frozenset[str]) -> str:
-    """Returns the query for every image with its caption: NULL where it has none, or where the column is not made."""
+def captioned(query: str, captions: str, tables: frozenset[str]) -> str:
+    """Returns `query` with the caption of each row's first image: NULL where it has none, or without the column."""
     if captions not in tables:
-        return "SELECT [key] AS keys, NULL::VARCHAR AS caption FROM images"
-    return (
-        f"SELECT [images.key] AS keys, found.caption AS caption "
-        f'FROM images LEFT JOIN "{captions}" AS found ON found.key = images.key'
-    )
+        return f"SELECT *, NULL::VARCHAR AS caption FROM ({query})"
+    return f"""
+        SELECT candidates.*, words.caption AS caption FROM ({query}) AS candidates
+        LEFT JOIN "{captions}" AS words ON words.key = candidates.keys[1]
+    """

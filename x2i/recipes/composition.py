@@ -39,7 +39,7 @@ class EntityAndEdgesToImage(EntityToImage):
         shown = self.shown(sources[-1], 0, metadata, random)
         if isinstance(shown, Dropped):
             return shown
-        edges = CannyToImage().draw(sources[-1], random)
+        edges = CannyToImage().draw(sources[-1], metadata, random)
         if isinstance(edges, Dropped):
             return edges
         slots = {name: text for name, text in self.words(metadata).items() if name != "bound"}

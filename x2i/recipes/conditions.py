@@ -15,19 +15,10 @@ import numpy as np
 
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import (
-    Example,
-    ImageMap,
-    PairRecipe,
-    Rendered,
-    RgbImage,
-    Source,
-    Table,
-    captioned_images,
-)
+from x2i.recipes.base import Example, ImageMap, PairRecipe, Rendered, RgbImage, Source, Table, captioned
 from x2i.recipes.maps import to_rgb8
 from x2i.recipes.phrasings.nouns import condition_slots
-from x2i.recipes.phrasings.wording import caption_slots
+from x2i.recipes.phrasings.wording import caption_slots, clean
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,8 @@ class Condition(PairRecipe):
     noun: ClassVar[str]
 
     @abstractmethod
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
-        """Returns the map of `source`, or says why it is of no use."""
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        """Returns the map of `source`, or says why it is of no use. metadata: as in `make`."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +58,10 @@ class MapToImage(Condition):
         return (*super().reads(), Table(self.captions, optional=True))
 
     def query(self, tables: frozenset[str]) -> str:
-        return captioned_images(self.captions, tables)
+        return captioned(super().query(tables), self.captions, tables)
 
     def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        drawn = self.draw(source, random)
+        drawn = self.draw(source, metadata, random)
         if isinstance(drawn, Dropped):
             return drawn
         slots = {**condition_slots(self.noun), **caption_slots(metadata.get("caption"))}
@@ -78,7 +69,7 @@ class MapToImage(Condition):
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
         example = super().example(photographs)
-        return Example(example.sources, {"caption": "A thing in a place."})
+        return Example(example.sources, {**example.metadata, "caption": "A thing in a place."})
 
 
 @dataclass(frozen=True)
@@ -89,10 +80,14 @@ class ImageToMap(Condition):
     lossless = ("output",)
 
     def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        drawn = self.draw(source, random)
+        drawn = self.draw(source, metadata, random)
         if isinstance(drawn, Dropped):
             return drawn
-        return Rendered((source.pixels,), drawn.pixels, condition_slots(self.noun), drawn.parameters, drawn.scores)
+        return Rendered((source.pixels,), drawn.pixels, self.slots(), drawn.parameters, drawn.scores)
+
+    def slots(self) -> Mapping[str, str | None]:
+        """Returns the slots of the phrasings."""
+        return condition_slots(self.noun)
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class Canny(Condition):
         tuple[float, float], Option("Share of edge pixels; maps with fewer or more are dropped.", ge=0, le=1)
     ] = (0.005, 0.35)
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         from x2i.models.classic.canny import Canny as CannyDetector
 
         spread = round(float(random.uniform(*self.spread)), 3)
@@ -132,7 +127,7 @@ class StoredMap(Condition):
     def reads(self) -> tuple[Table, ...]:
         return (Table(self.column, images=True),)
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         stored = source.maps[self.column]
         pixels = to_rgb8(stored.values, *source.pixels.shape[:2], exact=self.exact)
         full = int(np.iinfo(stored.values.dtype).max)
@@ -148,6 +143,41 @@ class StoredMap(Condition):
 
 
 @dataclass(frozen=True)
+class FoundObjects(Condition):
+    """A map of the objects that were found in a photograph.
+
+    selected, where: the fields of their rows that `draw` gets as `metadata["objects"]`, and which rows, in SQL.
+    """
+
+    shown_by_example = False  # which objects count is up to the detector
+    bytes_per_pixel = 0.5
+    selected: ClassVar[str]
+    where: ClassVar[str]
+
+    entities: Annotated[str, Option("Column of found entities.")] = "entities"
+    most: Annotated[int, Option("Pictures with more objects are dropped.", ge=1)] = 12
+
+    def reads(self) -> tuple[Table, ...]:
+        return (Table(self.entities),)
+
+    def query(self, tables: frozenset[str]) -> str:
+        return f"""
+            SELECT [images.key] AS keys, images.width AS width, images.height AS height, found.objects
+            FROM images JOIN (
+                SELECT key, list(struct_pack(label := label, {self.selected}) ORDER BY entity) AS objects
+                FROM "{self.entities}" WHERE {self.where} GROUP BY key
+            ) AS found ON found.key = images.key
+        """
+
+    def objects(self, metadata: Mapping[str, Any]) -> Sequence[Mapping[str, Any]] | Dropped:
+        """Returns the rows of the objects with clean labels; Dropped if there is none, or too many."""
+        found = metadata["objects"] or []
+        if not 1 <= len(found) <= self.most:
+            return Dropped(Reason.NO_ENTITY, f"{len(found)} objects")
+        return [{**entry, "label": clean(entry["label"] or "") or "object"} for entry in found]
+
+
+@dataclass(frozen=True)
 class Depth(StoredMap):
     """Depth as gray, near is bright; `range` in the parameters is that of the stored map, 0 (far) to 1 (near)."""
 
@@ -155,8 +185,8 @@ class Depth(StoredMap):
 
     column: Annotated[str, Option("Column of the depth maps, near is bright.")] = "depth"
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
-        drawn = super().draw(source, random)
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        drawn = super().draw(source, metadata, random)
         if isinstance(drawn, Drawn) and np.ptp(drawn.pixels) == 0:
             return Dropped(Reason.UNSUITABLE_IMAGE, "the depth map is flat")
         return drawn

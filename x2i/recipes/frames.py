@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,11 +11,10 @@ import numpy as np
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, Recipe, Rendered, RgbImage, Source, Table
-from x2i.recipes.phrasings.wording import caption_slots, definite
+from x2i.recipes.phrasings.wording import caption_slots, definite, without_place
 
 SAID_SHIFT, SAID_SCALE = 0.08, 1.2
 """Shifts (shares of the sides) and scales below these are not spoken of."""
-_PLACE = re.compile(r" (on the (left|right)|(in|at) the (center|top|bottom))\b.*")
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class FrameEdit(Recipe):
         if before.shape != after.shape:
             return Dropped(Reason.UNSUITABLE_IMAGE, "frames of two sizes")
         shift = (float(metadata["right"]), float(metadata["down"]))
-        slots = {"subject": _without_place(metadata["phrase"]), **motion(shift, float(metadata["scale"]))}
+        slots = {"subject": definite(without_place(metadata["phrase"])), **motion(shift, float(metadata["scale"]))}
         parameters = {"shift": [round(part, 4) for part in shift], "scale": round(float(metadata["scale"]), 4)}
         parameters |= {"phrase": metadata["phrase"], "seconds": metadata["seconds"]}
         scores = {f"{self.pairs}.{name}": metadata[name] for name in ("still", "changed")}
@@ -79,11 +77,6 @@ def motion(shift: Sequence[float], scale: float) -> dict[str, str | None]:
     if abs(shift[1]) >= SAID_SHIFT:
         words.append("down" if shift[1] > 0 else "up")
     return {"direction": " and ".join(words) or "a little", "nearer": None}
-
-
-def _without_place(phrase: str) -> str:
-    """Returns a phrase without where the object was: that is not where it goes."""
-    return _PLACE.sub("", definite(phrase))
 
 
 @dataclass(frozen=True)

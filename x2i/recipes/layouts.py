@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Palette(Layout):
 
     tiles: Annotated[int, Option("Tiles along each side.", ge=1, le=64)] = 8
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         height, width = source.pixels.shape[:2]
@@ -49,7 +50,7 @@ class ColorLayout(Layout):
 
     tile: Annotated[float, Option("Side of a tile in pixels at a longer side of 512.", ge=2, le=256)] = 64.0
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         height, width = source.pixels.shape[:2]
@@ -68,7 +69,7 @@ class LowResolution(Layout):
 
     factors: Annotated[tuple[int, ...], Option("Factors of reduction, with equal chance.", ge=2, le=64)] = (8, 16)
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         height, width = source.pixels.shape[:2]
@@ -89,7 +90,7 @@ class Blurred(Layout):
         24.0,
     )
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         sigma = round(float(random.uniform(*self.sigma)) * max(source.pixels.shape[:2]) / 512, 3)

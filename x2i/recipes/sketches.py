@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Xdog(Sketch):
 
     threshold: Annotated[tuple[float, float], Option("Threshold in gray levels.", ge=1, le=255)] = (24.0, 48.0)
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         threshold = round(float(random.uniform(*self.threshold)), 3)
@@ -68,7 +69,7 @@ class Scribble(Sketch):
     )
     shake: Annotated[float, Option("How far lines stray, in such pixels.", ge=0)] = 4.0
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         height, width = source.pixels.shape[:2]
@@ -104,7 +105,7 @@ class SoftEdges(Sketch):
         tuple[float, float], Option("Share of pixels that are not black; others are dropped.", ge=0, le=1)
     ] = (0.01, 0.8)
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         gray = cv2.cvtColor(source.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -129,7 +130,7 @@ class LineSegments(Sketch):
     shortest: Annotated[float, Option("Least length as a share of the shorter side.", ge=0, le=1)] = 0.05
     least: Annotated[int, Option("Photographs with fewer segments are dropped.", ge=1)] = 6
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
         import cv2
 
         gray = cv2.cvtColor(source.pixels, cv2.COLOR_RGB2GRAY)

@@ -10,7 +10,7 @@ import numpy as np
 
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import Example, Recipe, Rendered, RgbImage, Source, Table, captioned_images
+from x2i.recipes.base import Example, Recipe, Rendered, RgbImage, Source, Table, captioned
 from x2i.recipes.phrasings.wording import caption_slots, clean
 
 
@@ -33,7 +33,7 @@ class TextToImage(Recipe):
         return {"has_caption": "candidate.caption IS NOT NULL"}
 
     def query(self, tables: frozenset[str]) -> str:
-        return captioned_images(self.captions, tables)
+        return captioned(super().query(tables), self.captions, tables)
 
     def make(
         self, sources: Sequence[Source], metadata: Mapping[str, Any], random: np.random.Generator

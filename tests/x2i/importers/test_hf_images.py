@@ -112,6 +112,8 @@ def test_several_files_a_row_share_its_words(tmp_path: Path) -> None:
     (folder / "metadata.jsonl").write_text(json.dumps(line) + "\n")
     images, _, _ = read(folder)
     assert_words_stand_by_their_pictures(images, folder, ["in red", "in red"])
+    assert [image.extra["role"] for image in images] == ["source", "edited"]
+    assert images[0].extra["group"] == images[1].extra["group"]
 
 
 def test_images_that_no_metadata_names_come_last_without_words(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from x2i.recipes.base import Rendered, Source
 from x2i.recipes.restoration.base import at_severity, psnr
 from x2i.recipes.restoration.blur import GLASS, fading_kernel, scatter, shake, walk_kernel
 from x2i.recipes.restoration.kernels import disc_kernel, generalized_kernel, sinc_kernel
+from x2i.recipes.restoration.real_world import covariance_noise
 from x2i.recipes.restoration.sensor_noise import Camera
 from x2i.seeding import generator
 
@@ -178,3 +179,35 @@ def test_real_world_super_resolution_says_what_was_done_and_differs_from_sample_
     assert {sample.parameters["factor"] for sample in made} == {2.0, 4.0}
     if name.endswith("bsrgan"):
         assert all(taken[-2].startswith("jpeg") for taken in steps)
+
+
+def test_bsrgan_s_steps_come_in_random_order_with_its_chances() -> None:
+    image, runs = photo("astronaut", 64), 400
+    taken = [damaged("super_resolution_bsrgan", image, key=f"{k}").parameters["steps"] for k in range(runs)]
+    words = [[step.split(" ") for step in steps] for steps in taken]
+    noises = [step[1] for steps in words for step in steps if step[0] == "noise"]
+    assert len(noises) == runs
+    for kind, chance in (("color", 0.4), ("gray", 0.4), ("covariance", 0.2)):
+        assert noises.count(kind) / runs == pytest.approx(chance, abs=0.08)
+    levels = [float(step[2]) for steps in words for step in steps if step[0] == "noise"]
+    assert (min(levels), max(levels), np.mean(levels)) == pytest.approx((2, 25, 13.5), abs=1)
+    shots = [float(step[1]) for steps in words for step in steps if step[0] == "sensor"]
+    assert len(shots) / runs == pytest.approx(0.25, abs=0.08)
+    assert 1e-4 <= min(shots) < max(shots) <= 0.012
+    assert sum(step[0] == "jpeg" for steps in words for step in steps) / runs == pytest.approx(1.9, abs=0.08)
+    blur_first = np.mean([[step[0] for step in steps].index("noise") > 1 for steps in words])
+    assert 0.2 < blur_first < 0.9
+    before = [[step[0] for step in steps if step[0] in ("noise", "sensor")] for steps in words]
+    assert {tuple(steps) for steps in before} == {("noise",), ("noise", "sensor"), ("sensor", "noise")}
+
+
+def test_noise_with_a_covariance_ties_the_channels_together_up_to_its_level() -> None:
+    variances, ties = [], []
+    for k in range(60):
+        noise = covariance_noise(GRAY, 20.0, generator("covariance", k)).astype(float) - 120
+        covariance = np.cov(noise.reshape(-1, 3).T)
+        variances += np.linalg.eigvalsh(covariance).tolist()
+        ties.append(abs(np.corrcoef(noise.reshape(-1, 3).T)[0, 1]))
+    assert max(variances) < 1.1 * 20**2
+    assert np.mean(variances) == pytest.approx(20**2 / 2, rel=0.15)
+    assert np.median(ties) > 0.1

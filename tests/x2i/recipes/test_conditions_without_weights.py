@@ -125,11 +125,11 @@ def test_boxes_can_be_read_back_by_their_colors() -> None:
 def test_boxes_follow_the_size_of_the_picture() -> None:
     image = photo("coffee", 128)
     metadata = {"width": 2 * image.shape[1], "height": 2 * image.shape[0], "caption": None}
-    metadata["boxes"] = [{"label": "cup", "box": [40, 20, 100, 80]}, {"label": "cup", "box": [4, 4, 30, 30]}]
+    metadata["objects"] = [{"label": "cup", "box": [40, 20, 100, 80]}, {"label": "cup", "box": [4, 4, 30, 30]}]
     sample = made("boxes_to_image", image, metadata)
     assert [entry["box"] for entry in sample.parameters["objects"]] == [[20, 10, 50, 40], [2, 2, 15, 15]]
     assert len({tuple(entry["rgb"]) for entry in sample.parameters["objects"]}) == 1
-    metadata["boxes"] *= 10
+    metadata["objects"] *= 10
     assert isinstance(make_recipe("boxes_to_image").make([Source(image)], metadata, generator("k")), Dropped)
 
 

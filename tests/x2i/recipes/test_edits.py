@@ -15,8 +15,8 @@ from x2i.annotate.edits import Edits
 from x2i.annotate.inpainting import Inpainting
 from x2i.image.rle import decode_mask, encode_mask
 from x2i.recipes import RECIPES, make_recipe
-from x2i.recipes.base import Rendered, Source
-from x2i.recipes.edits.base import CHANGED_LEVELS, Edit
+from x2i.recipes.base import ImageMap, Rendered, Source
+from x2i.recipes.edits.base import CHANGED_LEVELS, Edit, place_of
 from x2i.recipes.edits.colors import color_labs, color_name, lab, without_color
 from x2i.recipes.edits.lettering import INKS
 from x2i.recipes.edits.translations import LANGUAGES, TRANSLATIONS
@@ -207,3 +207,30 @@ def test_samples_are_planned_and_rendered_from_a_dataset(name: str, edit_dataset
         assert sample.recipe.parameters["mask_size"]
         assert sample.num_inputs == 1
         assert len(set(sample.source.uids)) == len(sample.source.uids)
+
+
+@pytest.mark.parametrize("name", ["move_object", "remove_pasted_object", "add_object"])
+def test_a_place_in_the_words_is_where_the_object_is_in_the_picture_they_are_about(name: str) -> None:
+    recipe = make_recipe(name)
+    example = recipe.example([photo("coffee", 128), photo("rocket", 128)])
+    metadata = {**example.metadata, "phrase": "a thing on the left of the rest"}
+    samples = [recipe.make(example.sources, metadata, generator(key)) for key in "abcdefgh"]
+    made = [sample for sample in samples if isinstance(sample, Rendered)]
+    assert made
+    for sample in made:
+        phrase, (before, _) = sample.slots["phrase"], masks(sample)
+        if name == "remove_pasted_object":
+            assert phrase == f"the thing {place_of(before)}"
+        elif name == "add_object":
+            assert (phrase, sample.parameters["place"]) == ("a thing", "in the middle")
+        else:
+            assert ("of the rest" in phrase) == (sample.parameters["photograph"] == "input")
+
+
+def test_a_painting_whose_strokes_lie_a_few_pixels_off_is_kept_and_a_cropped_one_is_not() -> None:
+    image = photo("coffee", 256)
+    for offset, kept in ((3, True), (40, False)):
+        shifted = np.ascontiguousarray(np.roll(image, offset, 1) // 2 + 60)
+        told = {"instruction": "a pale print", "model": "m"}
+        made = make_recipe("stylize").make([Source(image, {"stylized": ImageMap(shifted, told)})], told, generator("k"))
+        assert isinstance(made, Rendered) == kept

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.support.recipe_checks import made
 from x2i.errors import UserError
 from x2i.recipes import RECIPES, make_recipe
-from x2i.recipes.phrasings import FOLDER, Pool, choose, parse_pool, read_pool
+from x2i.recipes.phrasings import FOLDER, Pool, choose, filled, parse_pool, read_pool
 from x2i.recipes.phrasings.nouns import condition_slots
 from x2i.recipes.phrasings.wording import caption_slots, definite
 from x2i.recipes.restoration.deblur import Deblur
 from x2i.sample import PLACEHOLDER_PATTERN, placeholder
 
-GOOD = {"requires": ["image"], "phrasings": [f"Do it {k} times to {{image}}." for k in range(20)]}
+GOOD = {"requires": ["image"], "phrasings": [f"Do it {k} times to {{image}}." for k in range(30)]}
 
 
 def pool(name: str) -> Pool:
@@ -64,7 +64,7 @@ def test_every_phrasing_that_fits_is_chosen_and_by_the_key_alone(name: str) -> N
     images = {slot: placeholder(number) for number, slot in enumerate(recipe.image_slots, start=1)}
     values = {slot: text for slot, text in {**images, **sample.slots}.items() if text is not None}
     fitting = [phrasing for phrasing in pool(name).phrasings if phrasing.fits(frozenset(values))]
-    assert set(said) == {phrasing.text.format(**values) for phrasing in fitting}
+    assert set(said) == {filled(phrasing.text, values) for phrasing in fitting}
     assert recipe.instruction("key-7", sample) == recipe.instruction("key-7", sample)
 
 
@@ -115,7 +115,7 @@ class Lost(Deblur):
 
 def test_words_are_inherited_until_a_recipe_says_otherwise() -> None:
     assert read_pool(Softer).phrasings == pool("deblur").phrasings
-    with pytest.raises(UserError, match="recipe alone: 5 phrasings .*; at least 20"):
+    with pytest.raises(UserError, match="recipe alone: 5 phrasings .*; at least 30"):
         read_pool(Alone)
     with pytest.raises(UserError, match=r"Lost: no phrasings nowhere\.yaml"):
         read_pool(Lost)
@@ -196,3 +196,8 @@ def test_a_noun_phrase_becomes_definite(phrase: str, expected: str) -> None:
 def test_a_caption_is_fitted_into_a_sentence(caption: str, scene: str | None) -> None:
     assert caption_slots(caption)["scene"] == scene
     assert str(caption_slots(caption)["sentence"])[-1] in ".!?"
+
+
+def test_an_article_before_a_slot_fits_what_fills_it() -> None:
+    assert filled("A {color} cup, a {color} backdrop", {"color": "orange"}) == "An orange cup, an orange backdrop"
+    assert filled("a {color} dot on {image}", {"color": "red", "image": "x"}) == "a red dot on x"

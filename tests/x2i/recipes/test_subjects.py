@@ -118,7 +118,7 @@ def test_edges_are_those_of_the_target_and_the_words_name_both_images() -> None:
     example = recipe.example([photo("coffee"), photo("astronaut")])
     made = recipe.make(example.sources, example.metadata, generator("both"))
     assert isinstance(made, Rendered)
-    edges = make_recipe("canny_to_image").draw(example.sources[0], generator("both"))
+    edges = make_recipe("canny_to_image").draw(example.sources[0], {}, generator("both"))
     assert set(np.unique(made.inputs[1])) == {0, 255}
     assert np.mean((made.inputs[1] > 0) == (edges.pixels > 0)) > 0.9
     assert np.array_equal(made.output, photo("coffee"))

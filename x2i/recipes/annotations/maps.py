@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -45,8 +45,8 @@ class PoseMap(StoredMap):
 
     column: Annotated[str, Option("Column of the poses.")] = "pose"
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
-        drawn = super().draw(source, random)
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        drawn = super().draw(source, metadata, random)
         if isinstance(drawn, Dropped):
             return drawn
         stored, fields = source.maps[self.column], source.maps[self.column].fields
@@ -81,8 +81,8 @@ class ClassMap(StoredMap):
 
     column: Annotated[str, Option("Column of the segmentation.")] = "segmentation"
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
-        drawn = super().draw(source, random)
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        drawn = super().draw(source, metadata, random)
         if isinstance(drawn, Dropped):
             return drawn
         fields = source.maps[self.column].fields
@@ -116,8 +116,8 @@ class EdgeMap(StoredMap):
     column: Annotated[str, Option("Column of the edges.")] = "edges"
     steps: Annotated[int, Option("Gray levels above black.", ge=1, le=255)] = 2
 
-    def draw(self, source: Source, random: np.random.Generator) -> Drawn | Dropped:
-        drawn = super().draw(source, random)
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        drawn = super().draw(source, metadata, random)
         if isinstance(drawn, Dropped):
             return drawn
         level = np.minimum(drawn.pixels.astype(np.int32) * (self.steps + 1) // 256, self.steps)

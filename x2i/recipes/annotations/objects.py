@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -13,51 +13,31 @@ from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
 from x2i.recipes.boxes import CLASS_COLORS
-from x2i.recipes.conditions import Drawn
+from x2i.recipes.conditions import Drawn, FoundObjects, ImageToMap, MapToImage
 from x2i.recipes.masks import entity_mask, example_entity
-from x2i.recipes.phrasings.nouns import condition_slots, plural
-from x2i.recipes.phrasings.wording import caption_slots, clean
+from x2i.recipes.phrasings.nouns import plural
+from x2i.recipes.phrasings.wording import clean
 
 DOT_COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0)}
 
 
 @dataclass(frozen=True)
-class Instances(PairRecipe):
+class Instances(FoundObjects):
     """Found objects, each in a color of its own on black; the smaller lies above. The parameters hold label, color and
     run lengths of what is seen of each.
     """
 
     family = "annotations"
-    mirrorable = True
-    computer_vision = True
-    shown_by_example = False  # which objects count is up to the detector
-    bytes_per_pixel = 0.5
-    noun: ClassVar[str] = "instance segmentation map"
+    noun = "instance segmentation map"
+    selected = "mask_size := mask_size, mask_counts := mask_counts"
+    where = "coalesce(mask_counts, '') <> ''"
 
-    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
-    captions: Annotated[str, Option("Column of the captions.")] = "captions"
     most: Annotated[int, Option("Pictures with more objects are dropped.", ge=1, le=len(CLASS_COLORS))] = 12
 
-    def reads(self) -> tuple[Table, ...]:
-        return (Table(self.entities), Table(self.captions, optional=True))
-
-    def query(self, tables: frozenset[str]) -> str:
-        caption = "NULL::VARCHAR"
-        if self.captions in tables:
-            caption = f'(SELECT any_value(caption) FROM "{self.captions}" AS c WHERE c.key = images.key)'
-        return f"""
-            SELECT [images.key] AS keys, {caption} AS caption, found.objects FROM images JOIN (
-                SELECT key, list(struct_pack(label := label, mask_size := mask_size, mask_counts := mask_counts)
-                                 ORDER BY entity) AS objects
-                FROM "{self.entities}" WHERE coalesce(mask_counts, '') <> '' GROUP BY key
-            ) AS found ON found.key = images.key
-        """
-
-    def drawn(self, source: Source, metadata: Mapping[str, Any]) -> Drawn | Dropped:
-        """Returns the picture of the objects; Dropped if there is none, or too many."""
-        found = metadata["objects"]
-        if not 1 <= len(found) <= self.most:
-            return Dropped(Reason.NO_ENTITY, f"{len(found)} objects")
+    def draw(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Drawn | Dropped:
+        found = self.objects(metadata)
+        if isinstance(found, Dropped):
+            return found
         masks = [entity_mask(entry, *source.pixels.shape[:2]) for entry in found]
         canvas = np.zeros_like(source.pixels)
         for number in sorted(range(len(masks)), key=lambda number: -int(masks[number].sum())):
@@ -66,50 +46,29 @@ class Instances(PairRecipe):
         for color, entry in zip(CLASS_COLORS, found):
             seen = (canvas == color).all(axis=2)
             if seen.any():
-                label = clean(entry["label"] or "") or "object"
-                objects.append({"label": label, "rgb": list(color), "mask_counts": encode_mask(seen)})
+                objects.append({"label": entry["label"], "rgb": list(color), "mask_counts": encode_mask(seen)})
         return Drawn(canvas, {"objects": objects, "mask_size": list(canvas.shape[:2])})
 
     def example(self, photographs: Sequence[RgbImage]) -> Example:
-        return Example(
-            (Source(photographs[0]),),
-            {"objects": [{"label": "thing", **example_entity(photographs[0])}], "caption": "A thing in a place."},
-        )
+        return Example((Source(photographs[0]),), {"objects": [{"label": "thing", **example_entity(photographs[0])}]})
 
 
 @dataclass(frozen=True)
-class InstancesToImage(Instances):
+class InstancesToImage(MapToImage, Instances):
     """The picture of the objects in, the photograph out; with the photograph's caption where it has one."""
 
     name = "instances_to_image"
     title = "Instance segmentation and caption to photograph"
     operation = "turning an instance map into a photo"
-    phrasings = "map_to_image"
-    lossless = ("input_1",)
-
-    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        drawn = self.drawn(source, metadata)
-        if isinstance(drawn, Dropped):
-            return drawn
-        slots = {**condition_slots(self.noun), **caption_slots(metadata.get("caption"))}
-        return Rendered((drawn.pixels,), source.pixels, slots, drawn.parameters)
 
 
 @dataclass(frozen=True)
-class ImageToInstances(Instances):
+class ImageToInstances(ImageToMap, Instances):
     """The photograph in, the picture of the objects out."""
 
     name = "image_to_instances"
     title = "Photograph to instance segmentation"
     operation = "giving each object a color"
-    phrasings = "image_to_map"
-    lossless = ("output",)
-
-    def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        drawn = self.drawn(source, metadata)
-        if isinstance(drawn, Dropped):
-            return drawn
-        return Rendered((source.pixels,), drawn.pixels, condition_slots(self.noun), drawn.parameters)
 
 
 @dataclass(frozen=True)

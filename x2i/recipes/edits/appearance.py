@@ -36,6 +36,8 @@ class RecolorObject(ObjectEdit):
         "turn {phrase} {color}",
         "paint {phrase} {color}",
         "recolor {phrase} in {color}",
+        "give {phrase} the color {color}",
+        "use {color} for {phrase}",
     )
 
     natural_output: Annotated[
@@ -95,6 +97,9 @@ class ChangeMaterial(ObjectEdit):
         "turn {phrase} into {material}",
         "change the material of {phrase} to {material}",
         "render {phrase} in {material}",
+        "rebuild {phrase} from {material}",
+        "give {phrase} a surface of {material}",
+        "let {phrase} look like {material}",
     )
 
     materials: Annotated[tuple[str, ...], Option("Of gold, silver, copper, wood, marble, stone, ice, clay.")] = (

@@ -30,6 +30,8 @@ class PlainBackground(ObjectEdit):
         "replace the background of {phrase} by plain {color}",
         "change the background to {color} and keep {phrase}",
         "show {phrase} in a studio with a {color} backdrop",
+        "cut {phrase} out and use a plain {color} background",
+        "make everything behind {phrase} {color}",
     )
 
     changed: Annotated[

@@ -13,8 +13,9 @@ from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
 from x2i.recipes.masks import NAMED_ENTITY, Mask, entity_mask, example_entity, named_entities
-from x2i.recipes.phrasings.wording import clean, definite
-from x2i.recipes.restoration.base import Range
+from x2i.recipes.phrasings import filled
+from x2i.recipes.phrasings.wording import clean, definite, without_place
+from x2i.recipes.restoration.base import Range, one_of
 
 CHANGED_LEVELS = 18
 """A pixel has changed if one of its values differs by more; the public edit weights (UniWorld) use the same."""
@@ -70,7 +71,7 @@ class Edit(PairRecipe):
 
     def said(self, random: np.random.Generator, **slots: str) -> str:
         """Returns one of the `requests`, its slots filled."""
-        return self.requests[int(random.integers(len(self.requests)))].format(**slots)
+        return filled(one_of(self.requests, random), slots)
 
     def measured(self, edited: Edited) -> Rendered | Dropped:
         """Returns the sample with its masks and measures, or says which of the measures it fails."""
@@ -132,9 +133,29 @@ class ObjectEdit(Edit):
         return Example((Source(photographs[0]),), {**example_entity(photographs[0]), "entities_of_phrase": 1})
 
 
-def phrase_of(metadata: Mapping[str, Any]) -> str:
-    """Returns the entity's phrase as it stands in a request: "a red cup" as "the red cup"."""
-    return definite(metadata["phrase"])
+def phrase_of(metadata: Mapping[str, Any], mask: Mask | None = None) -> str:
+    """Returns the entity's phrase as it stands in a request: "a red cup" as "the red cup".
+
+    mask: where the entity is in the picture that the request is about, if that is not where it was found. A phrase
+    that says where it was then says where it is.
+    """
+    bare = without_place(metadata["phrase"])
+    if mask is None or bare == clean(metadata["phrase"]):
+        return definite(metadata["phrase"])
+    return f"{definite(bare)} {place_of(mask)}"
+
+
+def place_of(mask: Mask) -> str:
+    """Returns where mask_HW lies, as a picture is divided into thirds: "at the top left"."""
+    ys, xs = np.nonzero(mask)
+    row = int(3 * (ys.mean() + 0.5) / mask.shape[0])
+    column = int(3 * (xs.mean() + 0.5) / mask.shape[1])
+    rows, columns = ("top", "", "bottom"), ("left", "", "right")
+    if row == column == 1:
+        return "in the middle"
+    if row == 1:
+        return f"on the {columns[column]}"
+    return " ".join(f"at the {rows[row]} {columns[column]}".split())
 
 
 def found_by(metadata: Mapping[str, Any]) -> dict[str, Any]:

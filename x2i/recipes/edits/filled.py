@@ -30,11 +30,11 @@ class FilledEdit(ObjectEdit):
 
     coverage: Annotated[
         tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
-    ] = (0.003, 0.3)
+    ] = (0.003, 0.2)
     inpainting: Annotated[str, Option("Column of the photographs without the object.")] = "inpainting"
     max_seam: Annotated[
         float, Option("Samples are dropped whose filled place steps off by more, in levels of 255.", gt=0)
-    ] = 40.0
+    ] = 30.0
 
     def reads(self) -> tuple[Table, ...]:
         return (Table(self.entities), Table(self.inpainting, images=True))

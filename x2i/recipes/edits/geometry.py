@@ -35,6 +35,8 @@ class Transform:
 class GeometricEdit(FilledEdit):
     """The object is pasted elsewhere, or in another size, where it was is filled. Either side may be the photograph."""
 
+    version = 2
+
     natural_output: Annotated[float, Option("Chance that the photograph is the output.", ge=0, le=1)] = 0.5
 
     @abstractmethod
@@ -54,7 +56,7 @@ class GeometricEdit(FilledEdit):
         back = bool(random.random() < self.natural_output)
         word = OPPOSITE.get(found.word, found.word) if back else found.word
         sides = (moved, image, there, here) if back else (image, moved, here, there)
-        phrase = phrase_of(metadata)
+        phrase = phrase_of(metadata, after_mask if back else None)
         return Edited(
             *sides,
             self.said(random, phrase=phrase, word=word),
@@ -72,7 +74,14 @@ class MoveObject(GeometricEdit):
     name = "move_object"
     title = "Photograph to the photograph with an object elsewhere"
     operation = "moving an object"
-    requests = ("move {phrase} {to}", "shift {phrase} {to}", "put {phrase} farther {to}")
+    requests = (
+        "move {phrase} {to}",
+        "shift {phrase} {to}",
+        "put {phrase} farther {to}",
+        "slide {phrase} {to} and repair the background",
+        "move {phrase} {to}, at the same size",
+        "drag {phrase} {to}",
+    )
 
     distance: Annotated[
         tuple[float, float], Option("How far, as a share of the picture's width or height.", gt=0, le=0.8)
@@ -110,7 +119,14 @@ class ResizeObject(GeometricEdit):
     name = "resize_object"
     title = "Photograph to the photograph with a larger or smaller object"
     operation = "resizing an object"
-    requests = ("make {phrase} {word}", "resize {phrase} so that it is {word}", "show {phrase} {word} than it is")
+    requests = (
+        "make {phrase} {word}",
+        "resize {phrase} to be {word}",
+        "show {phrase} {word} than now",
+        "scale {phrase} to look {word}",
+        "let {phrase} appear {word}",
+        "redraw {phrase} in a {word} size",
+    )
 
     factor: Annotated[tuple[float, float], Option("How many times as large or as small.", gt=1, le=4)] = (1.25, 1.7)
 
@@ -133,7 +149,7 @@ class MirrorObject(GeometricEdit):
     requests = (
         "mirror {phrase}",
         "flip {phrase} horizontally",
-        "turn {phrase} around so that it faces the other way",
+        "turn {phrase} around to face the other way",
         "swap the left and the right side of {phrase}",
     )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.image.alignment import AlignmentKind, measure_alignment
+from x2i.image.alignment import Alignment, AlignmentKind, measure_alignment
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
 from x2i.recipes.base import Example, ImageMap, RgbImage, Source, Table
@@ -18,6 +18,8 @@ from x2i.recipes.masks import Mask
 from x2i.recipes.phrasings.wording import clean
 from x2i.recipes.restoration.base import Range
 
+PAINTED = 0.03
+"""Of a side: what the features of a painting are off by at most, where its frame is the photograph's."""
 LEAST_REGION = 0.3
 """Regions smaller than this share of all that changed are noise of the model's, as in UniWorld's edit masks."""
 
@@ -60,7 +62,7 @@ class InstructionEdit(Edit):
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
         before, made = source.pixels, np.asarray(source.maps[self.edits].values, np.uint8)
         found = measure_alignment(before, made)
-        if found.kind in (AlignmentKind.CROP, AlignmentKind.STRETCH) or found.agreement < self.least_agreement:
+        if self.is_moved(found, made.shape) or found.agreement < self.least_agreement:
             return Dropped(Reason.MISALIGNED, found.reason or f"agreement {found.agreement:.2f}")
         after = resized(made, before.shape[1], before.shape[0])
         region = changed_region(before, after)
@@ -68,6 +70,10 @@ class InstructionEdit(Edit):
         request, sentence = said[:1].lower() + said[1:], f"{said[:1].upper()}{said[1:]}"
         parameters = {"editor": metadata["model"], "alignment": found.as_json()}
         return self.sides(before, after, region, request, {"instruction": sentence}, parameters, random)
+
+    def is_moved(self, found: Alignment, shape: tuple[int, ...]) -> bool:
+        """Returns whether the frame of a changed image of `shape` (height, width, ...) is another one."""
+        return found.kind in (AlignmentKind.CROP, AlignmentKind.STRETCH)
 
     def sides(
         self,
@@ -100,6 +106,7 @@ class Stylize(InstructionEdit):
 
     name = "stylize"
     title = "Photograph to a painting of it, or back"
+    version = 2
     operation = "changing the style"
     phrasings = "stylize"
     requests = (
@@ -107,6 +114,8 @@ class Stylize(InstructionEdit):
         "paint it as {style}",
         "show the scene as {style}",
         "render it in the style of {style}",
+        "redraw everything as {style}",
+        "make {style} of it",
     )
 
     changed: Annotated[
@@ -117,6 +126,11 @@ class Stylize(InstructionEdit):
     ] = 255.0
     edits: Annotated[str, Option("Column of the painted images.")] = "stylized"
     natural_output: Annotated[float, Option("Chance that the photograph is the output.", ge=0, le=1)] = 0.25
+
+    def is_moved(self, found: Alignment, shape: tuple[int, ...]) -> bool:
+        """Strokes lie beside the edges that they paint, so that shifts of a few pixels are no other frame."""
+        shift = max(abs(found.offset_x) / shape[1], abs(found.offset_y) / shape[0], abs(found.anisotropy))
+        return super().is_moved(found, shape) and shift > PAINTED
 
     def sides(
         self,

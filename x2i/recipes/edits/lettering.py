@@ -138,6 +138,8 @@ class AddText(TextEdit):
         'add the text "{text}" in {color} {place}',
         'write "{text}" {place} in {color}',
         'put the words "{text}" {place} in {color} letters',
+        'print "{text}" {place} in {color}',
+        'add a line {place} in {color} that says "{text}"',
     )
 
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited:
@@ -208,6 +210,8 @@ class TranslateText(ReplaceText):
         "translate the text into {language}",
         'translate "{text}" into {language}',
         "change the words to {language}",
+        'put "{text}" into {language}',
+        "replace the words by their {language} translation",
     )
 
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
@@ -230,6 +234,8 @@ class RecolorText(TextEdit):
         'change the color of the text "{text}" to {color}',
         'make the words "{text}" {color}',
         "turn the lettering {color}",
+        'recolor "{text}" in {color}',
+        "use {color} for the letters",
     )
 
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited:

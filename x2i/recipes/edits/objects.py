@@ -9,10 +9,20 @@ from typing import Any
 import numpy as np
 
 from x2i.recipes.base import RgbImage
-from x2i.recipes.edits.base import Edited, found_by, phrase_of
+from x2i.recipes.edits.base import Edited, found_by, phrase_of, place_of
 from x2i.recipes.edits.filled import FilledEdit
 from x2i.recipes.masks import Mask
-from x2i.recipes.phrasings.wording import indefinite
+from x2i.recipes.phrasings.wording import indefinite, without_place
+
+REMOVALS = (
+    "remove {phrase}",
+    "take {phrase} away",
+    "erase {phrase}",
+    "get rid of {phrase}",
+    "remove {phrase} and fill in the background",
+    "clear {phrase} away",
+    "paint over {phrase} with the background",
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class RemoveObject(FilledEdit):
     name = "remove_object"
     title = "Photograph to the photograph without an object"
     operation = "removing an object"
-    requests = ("remove {phrase}", "take {phrase} away", "erase {phrase}", "get rid of {phrase}")
+    requests = REMOVALS
 
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
@@ -41,13 +51,22 @@ class AddObject(FilledEdit):
 
     name = "add_object"
     title = "Photograph without an object to the photograph with it"
+    version = 2
     operation = "adding an object"
-    requests = ("add {phrase}", "insert {phrase}", "paint in {phrase}", "include {phrase}")
+    requests = (
+        "add {phrase}",
+        "insert {phrase}",
+        "paint in {phrase}",
+        "include {phrase}",
+        "place {phrase}",
+        "put {phrase} into the scene",
+        "draw {phrase}",
+    )
 
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Edited:
-        without, phrase, place = metadata["plate"], indefinite(metadata["phrase"]), place_of(mask)
+        without, phrase, place = metadata["plate"], indefinite(without_place(metadata["phrase"])), place_of(mask)
         request = self.said(random, phrase=phrase) + (f" {place}" if random.random() < 0.7 else "")
         return Edited(
             without.pixels,
@@ -65,16 +84,3 @@ class AddObject(FilledEdit):
 def seam_of(metadata: Mapping[str, Any]) -> dict[str, float]:
     """Returns the score that a sample keeps of how its object's place was filled."""
     return {"inpainting.seam": round(float(metadata["seam"]), 3)}
-
-
-def place_of(mask: Mask) -> str:
-    """Returns where mask_HW lies, as a picture is divided into thirds: "at the top left"."""
-    ys, xs = np.nonzero(mask)
-    row = int(3 * (ys.mean() + 0.5) / mask.shape[0])
-    column = int(3 * (xs.mean() + 0.5) / mask.shape[1])
-    rows, columns = ("top", "", "bottom"), ("left", "", "right")
-    if row == column == 1:
-        return "in the middle"
-    if row == 1:
-        return f"on the {columns[column]}"
-    return " ".join(f"at the {rows[row]} {columns[column]}".split())

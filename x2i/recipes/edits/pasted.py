@@ -12,6 +12,7 @@ from x2i.options import Option
 from x2i.reasons import Dropped
 from x2i.recipes.base import Example, Rendered, RgbImage, Source
 from x2i.recipes.edits.base import Edited, ObjectEdit, found_by, phrase_of, soft
+from x2i.recipes.edits.objects import REMOVALS
 from x2i.recipes.masks import Mask
 from x2i.recipes.restoration.base import Range, draw
 
@@ -26,8 +27,9 @@ class RemovePastedObject(ObjectEdit):
 
     name = "remove_pasted_object"
     title = "Photograph with a foreign object to the photograph"
+    version = 2
     operation = "removing a foreign object"
-    requests = ("remove {phrase}", "take {phrase} away", "erase {phrase}", "get rid of {phrase}")
+    requests = REMOVALS
     phrasings = "remove_object"
 
     height: Annotated[Range, Option("Height of the object as a share of the shorter side.", gt=0, le=1)] = (0.25, 0.6)
@@ -50,10 +52,10 @@ class RemovePastedObject(ObjectEdit):
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Edited:
-        host, phrase = metadata["host"], phrase_of(metadata)
+        host = metadata["host"]
         share, place = draw(self.height, random), random.uniform(size=2)
         before, there = pasted_from(image, mask, host, share, place)
-        parameters = {**found_by(metadata), "height": share}
+        phrase, parameters = phrase_of(metadata, there), {**found_by(metadata), "height": share}
         nowhere = np.zeros_like(there)
         return Edited(before, host, there, nowhere, self.said(random, phrase=phrase), {"phrase": phrase}, parameters)
 

@@ -44,6 +44,8 @@ class Relight(Edit):
         "change the lighting to {light}",
         "relight it with {light}",
         "show the scene in {light}",
+        "let {light} fall on the scene",
+        "make it look as if taken in {light}",
     )
 
     changed: Annotated[Range, Option("Share of the pixels that the edit changes visibly.", ge=0, le=1)] = (0.2, 1.0)

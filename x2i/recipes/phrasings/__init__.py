@@ -28,12 +28,14 @@ from typing import Any
 import yaml
 
 from x2i.errors import UserError
+from x2i.recipes.phrasings.nouns import indefinite
 from x2i.sample import PLACEHOLDER_PATTERN, canonical_json
 from x2i.seeding import stable_hash
 
 FOLDER = Path(__file__).parent
-MINIMUM_PHRASINGS = 20
+MINIMUM_PHRASINGS = 30
 SLOT_PATTERN = re.compile(r"\{([a-z0-9_]*)\}")
+_ARTICLE_AND_SLOT = re.compile(r"(?:\b([Aa]) )?\{([a-z0-9_]*)\}")
 MARKER_PATTERN = re.compile(r"<\|[^<>|]*\|>|</?img>", re.IGNORECASE)
 _KEYS = frozenset({"requires", "prefers", "may_use", "phrasings", "family"})
 
@@ -90,9 +92,19 @@ def choose(pool: Pool, key: str, **slots: str | None) -> str:
     remaining = stable_hash("instruction", pool.task, key) % sum(phrasing.weight for phrasing in usable)
     for phrasing in usable:
         if remaining < phrasing.weight:
-            return SLOT_PATTERN.sub(lambda match: values[match.group(1)], phrasing.text)
+            return filled(phrasing.text, values)
         remaining -= phrasing.weight
     raise AssertionError("weights do not add up")
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Returns `text` with its slots filled; an article before a slot fits what fills it: "an orange", "a red"."""
+
+    def value(match: re.Match[str]) -> str:
+        article, slot = match.groups()
+        return f"{article}{indefinite(values[slot])[1:]}" if article else values[slot]
+
+    return _ARTICLE_AND_SLOT.sub(value, text)
 
 
 @cache

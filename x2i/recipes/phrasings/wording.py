@@ -14,6 +14,7 @@ _LOWERABLE = frozenset(
 )
 _DETERMINERS = frozenset({"the", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their"})
 _ARTICLES = frozenset({"a", "an"})
+_PLACE = re.compile(r" ((on|to|at) the (left|right)|(in|at) the (middle|center|top|bottom))\b.*")
 _SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
 LONGEST_SCENE = 200
 
@@ -69,6 +70,11 @@ def indefinite(phrase: str) -> str:
         return " ".join(words)
     article = "an" if words[0][0].lower() in "aeiou" and not words[0].lower().startswith(("uni", "eu", "one")) else "a"
     return " ".join([article, *words])
+
+
+def without_place(phrase: str) -> str:
+    """Returns a noun phrase without where its thing is: "a red cup on the left" as "a red cup"."""
+    return _PLACE.sub("", clean(phrase))
 
 
 def clean(text: str) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 
 from x2i.options import Option
 from x2i.recipes.base import RgbImage, Source
-from x2i.recipes.restoration.base import Damaged, Restoration, to_uint8
+from x2i.recipes.restoration.base import Damaged, Restoration, draw_log, one_of, to_uint8
 from x2i.recipes.restoration.denoise import gaussian, jpeg
 from x2i.recipes.restoration.kernels import Kernel, convolve, generalized_kernel, sinc_kernel
 from x2i.recipes.restoration.noise import photon_counts
+from x2i.recipes.restoration.sensor_noise import with_sensor_noise
 
 SINC_CHANCE, GRAY_CHANCE = 0.1, 0.4
 KERNELS = (  # name, oblong, chance
@@ -91,14 +92,15 @@ class SuperResolutionRealEsrgan(RealWorldSuperResolution):
 
 @dataclass(frozen=True)
 class SuperResolutionBsrgan(RealWorldSuperResolution):
-    """Two blurs, two reductions, noise and JPEG in random order, JPEG always at the end; ranges of BSRGAN.
+    """Two blurs, two reductions, noise, JPEG and sensor noise in random order, JPEG always at the end, as in BSRGAN.
 
-    The second reduction stays after the first. BSRGAN's noise of full covariance is taken as noise on luma alone,
-    and its camera pipeline is left out.
+    The second reduction stays after the first. Ranges and chances are BSRGAN's. Noise with a covariance between the
+    channels has the level that was drawn; there it always has the largest.
     """
 
     name = "super_resolution_bsrgan"
     title = "Photograph degraded in random order to full resolution"
+    version = 2
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
         image = source.pixels
@@ -113,7 +115,8 @@ class SuperResolutionBsrgan(RealWorldSuperResolution):
             "blur_2": lambda: steps.bsrgan_blur(factor),
             "reduce_1": lambda: steps.bsrgan_reduce(factor),
             "reduce_2": lambda: steps.resize(small),
-            "noise": lambda: steps.noise((2.0, 25.0)),
+            "noise": steps.bsrgan_noise,
+            "sensor": lambda: steps.sensor_noise() if random.random() < 0.25 else None,
             "jpeg": lambda: steps.apply("jpeg", jpeg, int(random.integers(30, 96))) if random.random() < 0.9 else None,
         }
         order = [list(actions)[number] for number in random.permutation(len(actions))]
@@ -193,6 +196,20 @@ class Steps:
         else:
             self.photon_noise(stage.poisson)
 
+    def sensor_noise(self) -> None:
+        shot = draw_log((1e-4, 0.012), self.random, 6)
+        self.image = with_sensor_noise(self.image, shot, self.random).pixels
+        self.taken.append(f"sensor {shot:g}")
+
+    def bsrgan_noise(self) -> None:
+        level = round(float(self.random.uniform(2.0, 25.0)), 2)
+        kind = one_of(("color", "color", "gray", "gray", "covariance"), self.random)
+        if kind == "covariance":
+            self.image = covariance_noise(self.image, level, self.random)
+        else:
+            self.image = gaussian(self.image, level, kind == "gray", self.random)
+        self.taken.append(f"noise {kind} {level:g}")
+
     def bsrgan_blur(self, factor: float) -> None:
         random, size = self.random, _odd(self.random, 7, 25)
         if random.random() < 0.5:
@@ -214,6 +231,13 @@ class Steps:
         step = max(1, round(factor))
         self.image = np.ascontiguousarray(self.image[::step, ::step])
         self.taken.append(f"every pixel number {step}")
+
+
+def covariance_noise(image: RgbImage, level: float, random: np.random.Generator) -> RgbImage:
+    """Adds normal noise whose channels go together: random axes of RGB, variances of 0 to `level` squared on each."""
+    axes_33, _ = np.linalg.qr(random.standard_normal((3, 3)))
+    spread_33 = level * axes_33 * np.sqrt(random.uniform(size=3))
+    return to_uint8(image + random.standard_normal(image.shape, np.float32) @ spread_33.T.astype(np.float32))
 
 
 def _odd(random: np.random.Generator, low: int, high: int) -> int:

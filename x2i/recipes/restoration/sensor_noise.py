@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.options import Option
-from x2i.recipes.base import Source
+from x2i.recipes.base import RgbImage, Source
 from x2i.recipes.restoration.base import Damaged, Range, draw_log, to_uint8
 from x2i.recipes.restoration.noise import Noisy
 
@@ -50,15 +50,18 @@ class RemoveSensorNoise(Noisy):
     )
 
     def damage(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Damaged:
-        shot = draw_log(self.shot, random, 6)
-        read = float(np.exp(2.18 * np.log(shot) + 1.20 + random.normal(0, 0.26)))
-        camera = Camera.draw(random)
-        sensor = camera.sensor(source.pixels)
-        deviation = np.sqrt(np.float32(shot) * np.maximum(sensor, 0) + np.float32(read))
-        noisy = sensor + deviation * random.standard_normal(sensor.shape, np.float32)
-        change = camera.develop(noisy) - camera.develop(sensor)  # only the noise, no error of going back and forth
-        parameters = {"shot": shot, "read": round(read, 9), **camera.parameters()}
-        return Damaged(to_uint8(source.pixels + change), parameters)
+        return with_sensor_noise(source.pixels, draw_log(self.shot, random, 6), random)
+
+
+def with_sensor_noise(image: RgbImage, shot: float, random: np.random.Generator) -> Damaged:
+    """Returns the image_HWC with the noise of a random camera. shot: variance a unit of linear light, 0 to 1."""
+    read = float(np.exp(2.18 * np.log(shot) + 1.20 + random.normal(0, 0.26)))
+    camera = Camera.draw(random)
+    sensor = camera.sensor(image)
+    deviation = np.sqrt(np.float32(shot) * np.maximum(sensor, 0) + np.float32(read))
+    noisy = sensor + deviation * random.standard_normal(sensor.shape, np.float32)
+    change = camera.develop(noisy) - camera.develop(sensor)  # only the noise, no error of going back and forth
+    return Damaged(to_uint8(image + change), {"shot": shot, "read": round(read, 9), **camera.parameters()})
 
 
 @dataclass(frozen=True)
