@@ -220,10 +220,11 @@ def test_cutouts_are_pasted_at_their_places_with_exact_masks(cutouts: Path) -> N
         assert abs(x - front.x) < 0.02
         assert abs(y - front.y) < 0.02
         height, width = (int(mask.any(axis).sum()) for axis in (1, 0))
-        assert abs(max(height, width) - front.size * scene.size) <= 2
+        assert abs(max(height, width) - front.size * scene.size) <= 3
         assert front.kind in caption(scene)
         if front.kind == "tile":
-            inner = cv2.erode(mask.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(bool)
+            within = np.pad(mask.astype(np.uint8), 1)  # a thing may touch the picture's border
+            inner = cv2.erode(within, np.ones((7, 7), np.uint8))[1:-1, 1:-1].astype(bool)
             assert (drawn.pixels[inner] == (0, 200, 0)).all()
         assert Scene.from_json(scene.to_json()) == scene
         assert RecolorThing().edit(scene, np.random.default_rng(0)) is None
