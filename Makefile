@@ -15,7 +15,7 @@ CONFIG ?= manifests/train/tiny.yaml
 PYTEST_ARGS ?=
 FUZZ ?= 3000
 
-.PHONY: help setup demo test fuzz lint format bench x2i train inspect clean reference gallery docs
+.PHONY: help setup demo learn test fuzz lint format bench x2i train inspect clean reference gallery docs
 
 help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
@@ -25,6 +25,10 @@ setup: $(VENV)/.demo ## create .venv and install what the demo needs
 
 demo: $(VENV)/.demo $(if $(EXTRA),$(VENV)/.$(EXTRA)) ## build a small dataset from real photographs over HTTP, train on it, generate (OUT=demo; EXTRA=models: with models of the Hub)
 	$(BIN)/python -m pipelines.demo --out $(OUT) --port $(DEMO_PORT) --workers $(WORKERS) --manifest $(or $(EXTRA),demo)
+
+learn: OUT = learn
+learn: $(VENV)/.demo ## train a network on drawn scenes and photographs for half an hour, and examine it (OUT=learn)
+	$(BIN)/python -m pipelines.learn --out $(OUT) --workers $(WORKERS)
 
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
 test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,12 +13,13 @@ import typer
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
+from pipelines.demo.typed_commands import finish, run, start
 from x2i.errors import UserError, missing_extra
 
 SCENES = "scenes"
 PROMPT = "a purple ring on the left, on white"
 PROMPTS, EDITS = 24, 6
-GUIDANCE = 2.5  # so short a training knows the words better than it dares to show
+GUIDANCE = 2.5
 
 
 def demo(
@@ -40,81 +40,54 @@ def demo(
     data, scenes = out / "data", out / "scenes"
     site, address = out / "site", site_address(port)
     write_site(site, address)
-    drawing = _start(out / "scenes.log", "x2i", "build", SCENES, "--out", str(scenes), "--workers", "1")
+    drawing = start(out / "scenes.log", "x2i", "build", SCENES, "--out", str(scenes), "--workers", "1")
     with serve_site(site, port):
         typer.echo(f"A web site with {len(PHOTOGRAPHS)} real photographs is up at {address}/index.html")
         sources = f"crawl.sources=[{address}/index.html, {site}/urls.csv]"
-        _run("x2i", "build", manifest, "--out", str(data), "--executor", "ray", "--workers", str(workers),
-             "--set", sources)  # fmt: skip
-    _finish(drawing, out / "scenes.log")
-    _run("omnigen", "generate", "--model", str(scenes / "run"), "--prompt", PROMPT, "--guidance", str(GUIDANCE),
-         "--out", str(out / "generated.png"))  # fmt: skip
+        run("x2i", "build", manifest, "--out", str(data), "--executor", "ray", "--workers", str(workers),
+            "--set", sources)  # fmt: skip
+    finish(drawing, out / "scenes.log")
+    run("omnigen", "generate", "--model", str(scenes / "run"), "--prompt", PROMPT, "--guidance", str(GUIDANCE),
+        "--out", str(out / "generated.png"))  # fmt: skip
     sheet = _examine(scenes / "run", data / "run")
-    _run("x2i", "report", str(scenes), "--html", str(scenes / "report.html"))
+    run("x2i", "report", str(scenes), "--html", str(scenes / "report.html"))
     _tell(out, data, scenes, sheet, time.monotonic() - started)
 
 
-def _examine(run: Path, photographs: Path) -> Path:
-    """Asks the network of `run` for held-out scenes, adds the scores to its summary, and returns the sheet."""
+def _examine(trained: Path, photographs: Path) -> Path:
+    """Asks the network of a run for held-out scenes, adds the scores to its summary, and returns the sheet."""
     from omnigen.generate.pipeline import OmniGenPipeline
-    from pipelines.demo.exam import add_to_summary, answer, prompts, recolorings, scores
-    from pipelines.demo.exam_sheet import write_sheet
+    from pipelines.exam.asking import add_to_summary, describe_training
+    from pipelines.exam.scenes import answer, prompt_scores, prompts, recoloring_scores, recolorings
+    from pipelines.exam.sections import edit_section, prompt_sections
+    from pipelines.exam.sheet import Section, write_sheet
 
-    pipeline = OmniGenPipeline.from_pretrained(run)
-    size = pipeline.max_side
-    drawn = answer(pipeline, prompts(PROMPTS, size), GUIDANCE)
-    edited = answer(pipeline, recolorings(EDITS, size), GUIDANCE)
-    found = scores(drawn, edited)
-    add_to_summary(run, found)
-    summary = json.loads((run / "summary.json").read_text())
-    trained = (
-        f"{summary['parameters'] / 1e6:.1f} million weights, from random ones, {summary['steps']} steps on "
-        f"{summary['training_samples']} samples; no scene below was among them"
-    )
-    path = run / "samples" / "exam.png"
-    write_sheet(path, drawn, edited, found, trained, max((photographs / "samples").glob("*.png"), default=None))
+    pipeline = OmniGenPipeline.from_pretrained(trained)
+    drawn = answer(pipeline, prompts(PROMPTS, pipeline.max_side))
+    edited = answer(pipeline, recolorings(EDITS, pipeline.max_side))
+    add_to_summary(trained, scenes={**prompt_scores(drawn), **recoloring_scores(edited)})
+    sections = [
+        *prompt_sections(drawn, f"{describe_training(trained)}; no scene below was among them"),
+        edit_section("Held-out scenes recolored", edited, "; edits are learned last"),
+    ]
+    if beside := max((photographs / "samples").glob("*.png"), default=None):
+        too_little = "too few photographs, and too little time"
+        sections.append(Section("Beside it, held-out photographs", too_little, picture=beside))
+    path = trained / "samples" / "exam.png"
+    write_sheet(path, sections)
     return path
-
-
-def _run(*arguments: str) -> None:
-    """Runs one of this environment's commands as a user would, and ends with its status if it fails."""
-    typer.secho(f"\n$ {' '.join(arguments)}", bold=True)
-    status = subprocess.run(_command(*arguments), check=False).returncode
-    if status:
-        sys.exit(status)
-
-
-def _start(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """Starts a command beside what follows: training takes one core, and so does most of the rest."""
-    typer.secho(f"\n$ {' '.join(arguments)} > {log} &", bold=True)
-    with log.open("wb") as output:
-        return subprocess.Popen(_command(*arguments), stdout=output, stderr=subprocess.STDOUT)
-
-
-def _finish(running: subprocess.Popen[bytes], log: Path) -> None:
-    """Waits for what `_start` began; ends with its status and its words if it fails."""
-    typer.secho("\n$ wait", bold=True)
-    if status := running.wait():
-        typer.echo(log.read_text(errors="replace"))
-        sys.exit(status)
-    typer.echo("\n".join(log.read_text(errors="replace").splitlines()[-6:]))
-
-
-def _command(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).with_name(arguments[0])), *arguments[1:]]
 
 
 def _tell(out: Path, data: Path, scenes: Path, sheet: Path, seconds: float) -> None:
     """The last ten lines: what was made and where to look."""
     from x2i.store import Dataset
 
-    run = data / "run"
     dataset = Dataset.open(data)
     rows = dataset.images(["status"])["status"].to_pylist()
     shards = dataset.shards()
     counts = {shard.name: shard.index(["key"]).num_rows for shard in shards}
     tasks = {name.rsplit("-", 2)[0] for name in counts}
-    summary = json.loads((run / "summary.json").read_text())
+    summary = json.loads((data / "run" / "summary.json").read_text())
     lines = [
         f"Done in {seconds:.0f} s. {len(rows)} image addresses were tried, {rows.count('ok')} images kept.",
         f"{sum(counts.values())} samples of {len(tasks)} tasks in {len(shards)} training shards:  {data}/shards",

@@ -54,12 +54,12 @@ class MaterializeStage(ShardOptions):
 
     @property
     def reads(self) -> frozenset[str]:
-        """The columns and relations that it uses where they exist."""
+        """Images, and the columns and relations that it uses where they exist."""
         from x2i.store.query.views import Selection
 
         own = {table.name for table in self.made_recipe().reads()} | Selection(self.select).tables()
         more = set(RELATIONS.names()) if self.part != "all" else set()
-        return frozenset(own | more).union(*(other.reads for other in self.others))
+        return frozenset({"images"} | own | more).union(*(other.reads for other in self.others))
 
     def made_recipe(self) -> Recipe:
         """Returns the recipe with its options."""

@@ -22,7 +22,10 @@ MAY_USE_OMNIGEN = tuple(
         "commands/build",
         "commands/train",
         "demo/__main__",
-        "demo/exam",
+        "exam/asking",
+        "exam/photographs",
+        "exam/scenes",
+        "learn/examine",
         "reference/commands",
         "reference/training_keys",
     )

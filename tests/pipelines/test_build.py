@@ -243,13 +243,14 @@ steps:
   - subjects: {}
   - embed: {}
   - dedup: {}
+  - materialize: {recipes: {denoise: {}}}
   - crawl: {sources: [a]}
 """)
     manifest = load_manifest(path, ["captions_two.set={}", "caption.model=alt-text", "crawl.partition_size=7"])
     groups = [[stage.name for stage in group] for group in manifest.stage_groups()]
     assert groups == [
         ["crawl"],
-        ["captions_two", "captions", "embeddings", "duplicates"],
+        ["captions_two", "captions", "embeddings", "duplicates", "materialize-denoise"],
         ["image_text", "subject_pairs"],
     ]
     assert manifest.stages[-1].partition_size == 7

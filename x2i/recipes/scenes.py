@@ -87,8 +87,13 @@ class SceneEdit(SceneRecipe):
     def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
         """Returns the changed scene and the slots that say how it was changed; None if it cannot be."""
 
+    def named(self, scene: Scene) -> list[int]:
+        """Returns the numbers of the things whose names no other thing has."""
+        names = [name_of(thing) for thing in scene.things]
+        return [number for number, name in enumerate(names) if names.count(name) == 1]
+
     def another_color(self, thing: Thing, random: np.random.Generator) -> str | None:
-        """Returns a color that the thing does not have."""
+        """Returns a color that the thing does not have; None where no pair is left."""
         colors = [color for color in COLORS if color != thing.color and are_drawn(self.pairs, thing.kind, color)]
         return str(random.choice(colors)) if colors else None
 
@@ -102,7 +107,10 @@ class RecolorThing(SceneEdit):
     operation = "recoloring the named thing"
 
     def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
-        number = int(random.integers(len(scene.things)))
+        named = [number for number in self.named(scene) if not scene.things[number].cutout]
+        if not named:
+            return None
+        number = named[int(random.integers(len(named)))]
         thing = scene.things[number]
         color = self.another_color(thing, random)
         if color is None:
@@ -120,7 +128,10 @@ class RemoveThing(SceneEdit):
     operation = "removing the named thing"
 
     def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
-        number = int(random.integers(len(scene.things)))
+        named = self.named(scene)
+        if not named:
+            return None
+        number = named[int(random.integers(len(named)))]
         rest = scene.things[:number] + scene.things[number + 1 :]
         return replace(scene, things=rest), {"thing": name_of(scene.things[number])}
 
@@ -155,10 +166,10 @@ class MoveThing(SceneEdit):
     operation = "moving the named thing"
 
     def edit(self, scene: Scene, random: np.random.Generator) -> tuple[Scene, Mapping[str, str]] | None:
-        free = _free_places(scene)
-        if not free:
+        free, named = _free_places(scene), self.named(scene)
+        if not free or not named:
             return None
-        number, place = int(random.integers(len(scene.things))), str(random.choice(free))
+        number, place = named[int(random.integers(len(named)))], str(random.choice(free))
         thing, rest = scene.things[number], scene.things[:number] + scene.things[number + 1 :]
         return replace(scene, things=(*rest, thing.put(place))), {"thing": name_of(thing), "place": place}
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from x2i.errors import UserError
 from x2i.scenes.scene import COLORS, GROUNDS, SHAPES, Scene, Thing
 
 FINER = 4
@@ -32,8 +33,11 @@ def draw(scene: Scene) -> Drawn:
     canvas = _colored(ground, scene.texture, side)
     masks: list[NDArray[np.bool_]] = []
     for thing in scene.things:
-        share = coverage(thing, side)
-        colored = _colored(np.array(COLORS[thing.color], np.float64), thing.texture, side)
+        if thing.cutout:
+            colored, share = _pasted(thing, side)
+        else:
+            share = coverage(thing, side)
+            colored = _colored(np.array(COLORS[thing.color], np.float64), thing.texture, side)
         canvas = canvas * (1 - share[..., None]) + colored * share[..., None]
         masks = [mask & (share < 0.5) for mask in masks] + [share >= 0.5]
     return Drawn(np.rint(canvas).astype(np.uint8), tuple(masks))
@@ -47,6 +51,40 @@ def coverage(thing: Thing, side: int) -> NDArray[np.float64]:
     cv2.fillPoly(plane, [outline.astype(np.int32) for outline in outlines], 255)
     share = cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64) / 255
     return np.asarray(share)
+
+
+def _pasted(thing: Thing, side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the colors (side, side, 3) of a cut-out at its place, and how much of each pixel it covers, 0 to 1."""
+    rgba = _cutout(thing.cutout)
+    scale = thing.size * side / max(rgba.shape[:2])
+    x, y = (middle * side - scale * length / 2 for middle, length in zip((thing.x, thing.y), rgba.shape[1::-1]))
+    # A pixel's middle lies half a pixel from its corner, in the cut-out as in the picture.
+    matrix = np.array([[scale, 0, x + scale / 2 - 0.5], [0, scale, y + scale / 2 - 0.5]])
+    soft = cv2.GaussianBlur(rgba, (0, 0), 0.4 / scale) if scale < 1 else rgba
+    placed = cv2.warpAffine(soft, matrix, (side, side), flags=cv2.INTER_LINEAR).astype(np.float64)
+    share = placed[..., 3]
+    return placed[..., :3] / np.maximum(share, 1e-6)[..., None], share
+
+
+@lru_cache(maxsize=64)
+def _cutout(path: str) -> NDArray[np.float32]:
+    """Returns a PNG as RGB times alpha, 0 to 255, and alpha, 0 to 1: float32 (height, width, 4), empty borders cut off.
+
+    Raises UserError for a file that is no picture, or has nothing in it that is not transparent.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            rgba = np.asarray(opened.convert("RGBA")).astype(np.float32)
+    except OSError as error:
+        raise UserError(f"{path}: no cut-out: {error}") from error
+    alpha = rgba[..., 3:] / 255
+    rows, columns = np.flatnonzero(alpha.any((1, 2))), np.flatnonzero(alpha.any((0, 2)))
+    if not len(rows):
+        raise UserError(f"{path}: nothing in it that is not transparent")
+    whole = np.concatenate([rgba[..., :3] * alpha, alpha], -1)
+    return np.ascontiguousarray(whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
 def template(kind: str, side: int) -> NDArray[np.bool_]:

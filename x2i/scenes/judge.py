@@ -66,6 +66,13 @@ def color_mask(pixels_HWC: Pixels, color: str) -> Mask:
     return np.asarray(distances.argmin(-1) == names.index(color))
 
 
+def nearer_mask(pixels_HWC: Pixels, paint: tuple[int, int, int], before_HWC: Pixels) -> Mask:
+    """Returns where an RGB picture is nearer to one color, `paint`, than to another picture of its size."""
+    lab, painted = _lab(pixels_HWC), _lab(np.array([[paint]], np.uint8))
+    far_from_paint, far_from_before = (np.linalg.norm(lab - other, axis=-1) for other in (painted, _lab(before_HWC)))
+    return np.asarray(far_from_paint < far_from_before)
+
+
 def iou(one: Mask, other: Mask) -> float:
     """Returns intersection over union of two masks, 0 where both are empty."""
     union = int((one | other).sum())

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -70,6 +72,7 @@ class Kinds(StrEnum):
     SHAPES = "shapes"
     LETTERS = "letters"
     DIGITS = "digits"
+    CUTOUTS = "cutouts"
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,33 @@ class SceneOptions:
     seed: Annotated[int, Option("Another seed gives other scenes.")] = 0
     size: Annotated[int, Option("Side of a picture in pixels.", ge=16, le=2048)] = 256
     most: Annotated[int, Option("Things in one scene, at most.", ge=1, le=6)] = 3
-    kinds: Annotated[Kinds, Option("Which kinds of things: shapes, letters, digits or all.")] = Kinds.ALL
+    kinds: Annotated[Kinds, Option("Which kinds of things: shapes, letters, digits, cutouts alone, or all.")] = (
+        Kinds.ALL
+    )
     textures: Annotated[float, Option("Share of things, and of backgrounds, with a texture.", ge=0, le=1)] = 0.2
     pairs: Annotated[Pairs, Option("Pairs of color and kind: all, the seen five sixths, or the unseen sixth.")] = (
         Pairs.ALL
     )
+    alike: Annotated[float, Option("Share of scenes whose things are all of one kind and color.", ge=0, le=1)] = 0.0
+    cutouts: Annotated[
+        str, Option("Folder of PNG files with transparency: kinds of things beside the others, named by their files.")
+    ] = ""
 
     def to_query(self) -> str:
-        """Returns what stands behind the question mark: every option, so that a default may change later."""
-        return urlencode(as_config(self))
+        """Returns what stands behind the question mark: every option, so that a default may change later.
+
+        Those that came later are left out where they change nothing: scenes are seeded by this text.
+        """
+        config = as_config(self)
+        return urlencode({name: value for name, value in config.items() if value or name not in ("alike", "cutouts")})
 
 
 @dataclass(frozen=True)
 class Thing:
     """kind: of SHAPES, LETTERS or DIGITS. color: of COLORS. texture: of TEXTURES, or "plain".
 
-    place: of PLACES. x, y: its middle, and size: its diameter, as shares of the picture's side.
+    place: of PLACES. x, y: its middle, and size: its diameter, as shares of the picture's side. cutout: path of the
+    PNG that it is drawn from; its kind is the file's name then, and its color "".
     """
 
     kind: str
@@ -104,6 +118,7 @@ class Thing:
     x: float
     y: float
     size: float
+    cutout: str = ""
 
     def put(self, place: str) -> Thing:
         """Returns the thing in the middle of another place."""
@@ -126,7 +141,11 @@ class Scene:
         return document
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        document = asdict(self)
+        for thing in document["things"]:
+            if not thing["cutout"]:  # captions are chosen by the hash of this text
+                del thing["cutout"]
+        return json.dumps(document, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Scene:
@@ -135,18 +154,46 @@ class Scene:
 
 
 def draw_lots(options: SceneOptions, number: int) -> Scene:
-    """Returns scene `number` of `options`. Things stand at different places, of different kinds or colors."""
+    """Returns scene `number` of `options`. Things stand at different places, of different kinds or colors.
+
+    Raises UserError if there are no cut-outs in the folder that the options name.
+    """
     random = generator("scene", VERSION, options.to_query(), number)
     count = int(random.integers(1, options.most + 1))
-    kinds = _kinds(options.kinds)
+    is_alike = options.alike > 0 and bool(random.uniform() < options.alike)
+    cutouts = cutouts_in(options.cutouts) if options.cutouts else {}
+    kinds = [*_kinds(options.kinds), *cutouts]
+    if options.kinds is Kinds.CUTOUTS and not is_alike:
+        count = min(count, len(kinds))
     places = random.permutation(list(PLACES) if count > 1 else list(PLACES)[:5])[:count].tolist()
     things: list[Thing] = []
     while len(things) < count:
         kind, color = str(random.choice(kinds)), str(random.choice(list(COLORS)))
-        is_another = not any(thing.kind == kind and thing.color == color for thing in things)
-        if is_another and are_drawn(options.pairs, kind, color):
-            things.append(_thing(kind, color, places[len(things)], count, options, random))
+        if kind in cutouts:
+            color = ""
+        if is_alike and things:
+            kind, color = things[0].kind, things[0].color
+        is_another = is_alike or not any(thing.kind == kind and thing.color == color for thing in things)
+        if is_another and (kind in cutouts or are_drawn(options.pairs, kind, color)):
+            thing = _thing(kind, color, places[len(things)], count, options, random)
+            if is_alike and things:
+                thing = replace(thing, texture=things[0].texture)
+            if kind in cutouts:
+                thing = replace(thing, texture="plain", cutout=cutouts[kind])
+            things.append(thing)
     return Scene(options.size, str(random.choice(list(GROUNDS))), _texture(options, random), tuple(things))
+
+
+@lru_cache(maxsize=16)
+def cutouts_in(folder: str) -> dict[str, str]:
+    """Returns the PNG files of a folder by what they show: the file's name, its underscores as spaces.
+
+    Raises UserError if there is none.
+    """
+    found = {path.stem.replace("_", " ").lower(): str(path) for path in sorted(Path(folder).glob("*.png"))}
+    if not found:
+        raise UserError(f"scenes: cutouts={folder}: no PNG files there; expected one for each thing, such as cat.png")
+    return found
 
 
 def are_drawn(pairs: Pairs, kind: str, color: str) -> bool:
@@ -167,7 +214,7 @@ def _texture(options: SceneOptions, random: np.random.Generator) -> str:
 
 
 def _kinds(kinds: Kinds) -> tuple[str, ...]:
-    by_name = {Kinds.SHAPES: SHAPES, Kinds.LETTERS: LETTERS, Kinds.DIGITS: DIGITS}
+    by_name = {Kinds.SHAPES: SHAPES, Kinds.LETTERS: LETTERS, Kinds.DIGITS: DIGITS, Kinds.CUTOUTS: ()}
     return by_name.get(kinds, (*SHAPES, *LETTERS, *DIGITS))
 
 
@@ -180,6 +227,8 @@ def parse_source(source: str) -> tuple[int, SceneOptions]:
         raise UserError(
             f"source {source!r}: expected how many scenes after the colon, as in scenes:2000?seed=1&size=64"
         )
+    if options.kinds is Kinds.CUTOUTS and not options.cutouts:
+        raise UserError(f"source {source!r}: kinds=cutouts needs their folder, as in &cutouts=pictures")
     return int(count), options
 
 

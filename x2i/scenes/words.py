@@ -23,6 +23,12 @@ ONE = (
     "a {ground} picture with a {thing} {where}",
     "{thing} {where} on {ground}",
 )
+ALIKE = (
+    "{count} {things} on {ground}",
+    "On a {ground} background, {count} {things}.",
+    "a {ground} picture with {count} {things}",
+    "There are {count} {things} on a {ground} background.",
+)
 SEVERAL = (
     "{things}, on {ground}",
     "On a {ground} background: {things}.",
@@ -44,9 +50,23 @@ class Relation:
 
 def name_of(thing: Thing) -> str:
     """Returns what tells a thing from the others of its scene: "red circle", "striped blue letter A"."""
-    kind = f"letter {thing.kind}" if thing.kind in LETTERS else thing.kind
-    kind = f"number {kind}" if kind in DIGITS else kind
-    return " ".join(part for part in (thing.texture, thing.color, kind) if part != "plain")
+    kind = thing.kind
+    if not thing.cutout:
+        kind = f"letter {kind}" if kind in LETTERS else f"number {kind}" if kind in DIGITS else kind
+    return " ".join(part for part in (thing.texture, thing.color, kind) if part not in ("plain", ""))
+
+
+def name_of_several(thing: Thing) -> str:
+    """Returns the name of things that are all like this one: "red circles", "blue letters A"."""
+    name = name_of(thing)
+    if not thing.cutout and thing.kind in (*LETTERS, *DIGITS):
+        return f"{name.removesuffix(f' {thing.kind}')}s {thing.kind}"
+    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"
+
+
+def are_alike(scene: Scene) -> bool:
+    """Returns whether a scene is of several things of one name."""
+    return len(scene.things) > 1 and len({name_of(thing) for thing in scene.things}) == 1
 
 
 def where(place: str) -> str:
@@ -72,12 +92,14 @@ def relations(scene: Scene) -> Iterator[Relation]:
 
 def text_of(scene: Scene) -> str:
     """Returns the letters and digits of a scene from left to right, "" if it has none."""
-    glyphs = [thing for thing in scene.things if thing.kind in (*LETTERS, *DIGITS)]
+    glyphs = [thing for thing in scene.things if not thing.cutout and thing.kind in (*LETTERS, *DIGITS)]
     return "".join(thing.kind for thing in sorted(glyphs, key=lambda thing: thing.x))
 
 
 def caption(scene: Scene) -> str:
     """Returns a caption that says color, kind and place of every thing, or how two stand, and the ground.
+
+    Of things that are all alike it says how many there are.
 
     Which of several wordings is chosen by the hash of the scene.
     """
@@ -87,6 +109,9 @@ def caption(scene: Scene) -> str:
         (thing,) = scene.things
         text = _chosen(ONE, lot).format(thing=name_of(thing), where=where(thing.place), ground=ground)
         return _with_articles(text)
+    if are_alike(scene):
+        count, things = NUMBERS[len(scene.things)], name_of_several(scene.things[0])
+        return _with_articles(_chosen(ALIKE, lot).format(count=count, things=things, ground=ground))
     told = [found for found in relations(scene) if len(scene.things) == 2]
     if told and lot % 3 == 0:
         found = _chosen(told, lot // 3)
@@ -100,8 +125,13 @@ def caption(scene: Scene) -> str:
 
 
 def brief(scene: Scene) -> dict[str, str]:
-    """Returns the fewest words that say a scene: "red circle left", of several things by commas, and the ground."""
+    """Returns the fewest words that say a scene: "red circle left", of several things by commas, and the ground.
+
+    Of things that are all alike, how many: "three red circles".
+    """
     ground = scene.ground if scene.texture == "plain" else f"{scene.texture} {scene.ground}"
+    if are_alike(scene):
+        return {"things": f"{NUMBERS[len(scene.things)]} {name_of_several(scene.things[0])}", "ground": ground}
     return {"things": ", ".join(f"{name_of(thing)} {thing.place}" for thing in scene.things), "ground": ground}
 
 

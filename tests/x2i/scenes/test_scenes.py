@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from skimage.data import chelsea
 
 from x2i.errors import UserError
+from x2i.recipes.scenes import RecolorThing, RemoveThing
 from x2i.scenes.draw import draw
 from x2i.scenes.judge import color_mask, iou, see
 from x2i.scenes.scene import (
@@ -29,7 +33,8 @@ from x2i.scenes.scene import (
     scene_at,
     scene_url,
 )
-from x2i.scenes.words import caption, name_of, relations, text_of, where
+from x2i.scenes.words import NUMBERS as NUMBER_WORDS
+from x2i.scenes.words import brief, caption, name_of, relations, text_of, where
 
 ONE = SceneOptions(seed=5, size=64, most=1, kinds=Kinds.SHAPES, textures=0.0)
 MANY = SceneOptions(seed=5, size=96, most=4, textures=0.5)
@@ -174,3 +179,62 @@ def test_relations_hold_both_ways_and_letters_are_read_from_left_to_right() -> N
         (1, "left of", 0),
     }
     assert text_of(scene) == "AB"
+
+
+def test_alike_things_are_counted_in_words_and_none_of_them_is_named_alone() -> None:
+    options = replace(MANY, alike=1.0)
+    counts = set()
+    for number in NUMBERS:
+        scene = draw_lots(options, number)
+        if len(scene.things) == 1:
+            continue
+        assert len({name_of(one) for one in scene.things}) == 1
+        assert len({one.place for one in scene.things}) == len(scene.things)
+        count = NUMBER_WORDS[len(scene.things)]
+        assert count in caption(scene).lower().split()
+        assert brief(scene)["things"].startswith(f"{count} ")
+        assert RemoveThing().edit(scene, np.random.default_rng(0)) is None, "which of them, the words could not say"
+        counts.add(len(scene.things))
+    assert len(counts) > 1
+
+
+@pytest.fixture
+def cutouts(tmp_path: Path) -> Path:
+    """A folder with a photograph's ellipse on nothing, and with a green square."""
+    rgba = np.zeros((120, 90, 4), np.uint8)
+    rgba[..., :3] = chelsea()[100:220, 150:240]
+    rgba[..., 3] = cv2.ellipse(np.zeros((120, 90), np.uint8), (45, 60), (30, 50), 0, 0, 360, 255, -1)
+    Image.fromarray(rgba).save(tmp_path / "tabby_cat.png")
+    Image.fromarray(np.full((20, 20, 4), (0, 200, 0, 255), np.uint8)).save(tmp_path / "tile.png")
+    return tmp_path
+
+
+def test_cutouts_are_pasted_at_their_places_with_exact_masks(cutouts: Path) -> None:
+    count, options = parse_source(f"scenes:20?seed=3&size=96&most=2&kinds=cutouts&textures=0&cutouts={cutouts}")
+    scenes = [scene_at(scene_url(options, number)) for number in range(count)]
+    assert {one.kind for scene in scenes for one in scene.things} == {"tabby cat", "tile"}
+    for scene in scenes:
+        drawn, front = draw(scene), scene.things[-1]
+        mask = drawn.masks[-1]
+        y, x = np.argwhere(mask).mean(0) / scene.size
+        assert abs(x - front.x) < 0.02
+        assert abs(y - front.y) < 0.02
+        height, width = (int(mask.any(axis).sum()) for axis in (1, 0))
+        assert abs(max(height, width) - front.size * scene.size) <= 3
+        assert front.kind in caption(scene)
+        if front.kind == "tile":
+            within = np.pad(mask.astype(np.uint8), 1)  # a thing may touch the picture's border
+            inner = cv2.erode(within, np.ones((7, 7), np.uint8))[1:-1, 1:-1].astype(bool)
+            assert (drawn.pixels[inner] == (0, 200, 0)).all()
+        assert Scene.from_json(scene.to_json()) == scene
+        assert RecolorThing().edit(scene, np.random.default_rng(0)) is None
+
+
+def test_a_folder_without_cutouts_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no PNG files"):
+        draw_lots(replace(ONE, cutouts=str(tmp_path)), 0)
+    with pytest.raises(UserError, match="needs their folder"):
+        parse_source("scenes:2?kinds=cutouts")
+    Image.new("RGBA", (4, 4)).save(tmp_path / "nothing.png")
+    with pytest.raises(UserError, match="not transparent"):
+        draw(draw_lots(replace(ONE, cutouts=str(tmp_path), kinds=Kinds.CUTOUTS), 0))

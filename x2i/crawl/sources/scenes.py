@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
 from x2i.scenes.draw import draw
-from x2i.scenes.scene import SCHEME, VERSION, draw_lots, parse_source, scene_at, scene_url
+from x2i.scenes.scene import SCHEME, VERSION, cutouts_in, draw_lots, parse_source, scene_at, scene_url
 from x2i.scenes.words import caption
 
 
@@ -41,7 +43,9 @@ class SceneSource(SourceKind):
 
     def digest(self) -> str:
         count, options = parse_source(self.source)
-        return f"{VERSION}: {count} of {options.to_query()}"
+        files = sorted(cutouts_in(options.cutouts).values()) if options.cutouts else ()
+        drawn_from = "".join(f" {path}: {sha256(Path(path).read_bytes()).hexdigest()}" for path in files)
+        return f"{VERSION}: {count} of {options.to_query()}{drawn_from}"
 
     @classmethod
     def read_location(cls, location: Location, max_bytes: int, agent: str) -> LocatedBytes:
