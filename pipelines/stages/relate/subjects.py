@@ -47,7 +47,7 @@ class SubjectsStage(RelationStage, SubjectPairs):
     """
 
     name = SubjectPairs.spec.name
-    format_version = 2
+    format_version = 3
     writes = name
 
     def __post_init__(self) -> None:
