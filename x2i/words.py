@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +18,8 @@ CAPTION_NAMES = (
     *("sentence", "sentences", "instruction", "long_caption", "short_caption", "caption_text", "raw", *LABEL_NAMES),
 )
 """Usual names of fields with captions, in any case, the most usual first."""
+CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".json")
+"""Endings of caption files beside images, in the order in which they are asked for the text."""
 LICENSE_NAMES = ("license", "licence", "license_url", "rights")
 FILE_NAMES = (
     *("file_name", "filename", "file", "path", "filepath", "file_path", "image_path", "image_file", "image_name"),
@@ -24,6 +29,9 @@ FILE_NAMES = (
 WEB_TEXT = "alt"
 """The `text_source` of words that a web page has about an image. All other words were written for their image."""
 _ALT_NAMES = ("alt_text", "alttext", "alt")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z]{2,4})?")
+_DEEPEST = 3
+"""Levels of nested JSON objects that are looked into for a caption."""
 _LIKE_A_CAPTION = re.compile(r"(?!negative)(?:[a-z0-9]+_)*(?:caption|prompt|description|text)s?(?:_[a-z]{2})?")
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -46,7 +54,13 @@ class CaptionLines(StrEnum):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if self is CaptionLines.ALL or len(lines) < 2:
             return text.strip()
-        return lines[0 if self is CaptionLines.FIRST else stable_hash("caption line", name) % len(lines)]
+        return self.choose(lines, name)
+
+    def choose(self, texts: Sequence[str], name: str) -> str:
+        """Returns one of several captions of image `name`, "" of none: the first, or with `one` one by the hash."""
+        if not texts:
+            return ""
+        return texts[stable_hash("caption line", name) % len(texts) if self is CaptionLines.ONE else 0]
 
 
 def caption_fields(found: Sequence[str]) -> list[str]:
@@ -57,15 +71,32 @@ def caption_fields(found: Sequence[str]) -> list[str]:
 
 
 def caption_text(name: str, value: object) -> str:
-    """Returns the caption that field `name` holds, without space around it; of a list the first; "" for none."""
-    if isinstance(value, list | tuple):
-        return next((text for text in (caption_text(name, item) for item in value) if text), "")
+    """Returns the caption that field `name` holds, without space around it; of several the first; "" for none."""
+    return next(iter(caption_texts(name, value)), "")
+
+
+def caption_texts(name: str, value: object) -> list[str]:
+    """Returns the captions that field `name` holds, without space around them.
+
+    A list holds several, also one that was written as text; an object holds them in a field of its own, or one for each
+    language, of which English counts. A number of a class is no caption.
+    """
     if isinstance(value, bytes):
         value = decode_words(value)[0]
-    if value is None or isinstance(value, bool | Mapping) or value != value:
-        return ""
+    if isinstance(value, str):
+        value = _written_list(value)
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in caption_texts(name, item)]
+    if isinstance(value, Mapping):
+        languages = {str(key).lower(): text for key, text in value.items() if isinstance(text, str) and text.strip()}
+        spoken = {key: text for key, text in languages.items() if _LANGUAGE.fullmatch(key)}
+        found = first_caption(value)[1] or spoken.get("en") or next(iter(spoken.values()), "")
+        return [found.strip()] if found else []
+    if value is None or isinstance(value, bool) or value != value:
+        return []
     text = str(value).strip()
-    return "" if _bare(name) in LABEL_NAMES and text.lstrip("+-").replace(".", "", 1).isdecimal() else text
+    is_class = _bare(name) in LABEL_NAMES and text.lstrip("+-").replace(".", "", 1).isdecimal()
+    return [] if is_class or not text else [text]
 
 
 def source_of(name: str, source: str) -> str:
@@ -73,11 +104,19 @@ def source_of(name: str, source: str) -> str:
     return WEB_TEXT if _bare(name) in _ALT_NAMES else source
 
 
-def first_caption(fields: Mapping[str, object]) -> tuple[str, str]:
-    """Returns the first caption among the fields of a JSON object and the name of its field; ("", "") if none."""
+def first_caption(fields: Mapping[str, object], depth: int = 1) -> tuple[str, str]:
+    """Returns the first caption among the fields of a JSON object and the name of its field; ("", "") if none.
+
+    What lies in objects below is looked into after the fields themselves: such a name is written "meta.caption".
+    """
     for name in caption_fields(list(fields)):
         if text := caption_text(name, fields[name]):
             return name, text
+    for name, value in fields.items() if depth < _DEEPEST else ():
+        if isinstance(value, Mapping):
+            below, text = first_caption(value, depth + 1)
+            if text:
+                return f"{name}.{below}", text
     return "", ""
 
 
@@ -98,5 +137,21 @@ def decode_words(data: bytes) -> tuple[str, str]:
         return data.decode("cp1252", "replace"), "Windows-1252"
 
 
+def _written_list(text: str) -> object:
+    """Returns the list of texts that a cell of a text table holds as JSON or as Python writes it, else the text."""
+    bare = text.strip()
+    if bare[:2] not in ('["', "['") or bare[-1:] != "]":
+        return text
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(bare)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and all(isinstance(item, str) for item in found):
+            return found
+    return text
+
+
+@functools.cache
 def _bare(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())

@@ -180,23 +180,26 @@ class VarlenAttention:
         self._groups = [group for group in groups if group is not None]
 
     def __call__(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
         from torch.nn.attention.varlen import varlen_attn
 
         if q_THD.dtype not in (torch.bfloat16, torch.float16):
             raise UserError(f"attention 'varlen' takes bf16 or fp16, found {q_THD.dtype}; use 'flex' or 'segment'")
-        outputs: list[Any] = [
-            varlen_attn(
-                q_THD[group.query_index],
-                k_THD[group.key_index],
-                v_THD[group.key_index],
-                group.query_ends,
-                group.key_ends,
-                group.longest_query,
-                group.longest_key,
-                window_size=(-1, 0) if group.causal else (-1, -1),
-            )
-            for group in self._groups
-        ]
+        # torch would prefer cuDNN on Hopper, whose kernel for ragged sequences was measured wrong and slow.
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            outputs: list[Any] = [
+                varlen_attn(
+                    q_THD[group.query_index],
+                    k_THD[group.key_index],
+                    v_THD[group.key_index],
+                    group.query_ends,
+                    group.key_ends,
+                    group.longest_query,
+                    group.longest_key,
+                    window_size=(-1, 0) if group.causal else (-1, -1),
+                )
+                for group in self._groups
+            ]
         index_T = torch.cat([group.query_index for group in self._groups])
         joined = torch.cat(outputs)
         return torch.empty_like(joined).index_copy(0, index_T, joined)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.annotation_command import annotation_command
+from pipelines.named_command import NAMED, named_command, run_named
 
 
 def command(
@@ -19,9 +20,8 @@ def command(
 
     x2i annotate depth --help
     """
-    app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    app.command()(annotation_command(name))
-    raise typer.Exit(app(args=context.args, prog_name=f"x2i annotate {name}", standalone_mode=False) or 0)
+    command = named_command(annotation_command(name), "reference/annotations.md")
+    run_named(command, context, f"x2i annotate {name}")
 
 
-CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+CONTEXT = NAMED

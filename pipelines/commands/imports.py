@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from pipelines.engine.options import OutOption, RunOptions, StorePath
+from pipelines.named_command import NAMED, named_command, run_named
 from x2i.command_options import with_options
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.importers import IMPORTERS, Importer
 from x2i.store.files.remote import dataset_path
 
@@ -36,13 +38,10 @@ def command(
 
     x2i import hf-images --help
     """
-    app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    app.command()(import_command(name, makes))
-    # Without standalone mode, typer returns the exit status of the inner command.
-    raise typer.Exit(app(args=context.args, prog_name=f"x2i import {name}", standalone_mode=False) or 0)
+    run_named(named_command(import_command(name, makes), "reference/importers.md"), context, f"x2i import {name}")
 
 
-CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+CONTEXT = NAMED
 
 
 def import_command(name: str, makes: str = "") -> Callable[..., None]:
@@ -67,7 +66,12 @@ def import_command(name: str, makes: str = "") -> Callable[..., None]:
         finally:
             for line in () if run.dry_run else stage.remarks(dataset):
                 typer.echo(f"  {line}", err=True)
+        if run.dry_run:
+            return
+        counts = stage.counts(dataset)
+        if counts.failed and not counts.ok:
+            raise RunError(f"{path}: nothing was imported of {counts.total:,} records: the lines above say why")
 
-    command.__doc__ = kind.__doc__
+    command.__doc__ = f"{inspect.cleandoc(kind.__doc__ or '')}\n\nx2i import {name} SOURCE --out my-dataset"
     command.__annotations__ |= {"importer": kind, "output": output_kind}
     return with_options(command)

@@ -53,7 +53,8 @@ def command(
 
     Without options it prints what is there. A contact sheet shows inputs, instruction, output and scores of a few
     samples of every task; where there are no samples yet, the images. The gallery is a folder of plain files that a
-    browser reads without a server.
+    browser reads without a server; without samples it shows the images, the objects, pairs and duplicates found, and
+    what was lost.
 
         x2i inspect data
 
@@ -96,10 +97,7 @@ def command(
         _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     if html is not None:
-        from x2i.inspect.gallery.gallery import write_gallery
-        from x2i.inspect.target import select_samples
-
-        page = write_gallery(target, select_samples(target, task, per_task or GALLERY_PER_TASK, limit), html)
+        page = _write_gallery(target, html, task, per_task or GALLERY_PER_TASK, limit)
         console.print(f"gallery: {page}", soft_wrap=True)
     if key is not None:
         _emit(console, json, _whole(target, key))
@@ -109,14 +107,13 @@ def command(
 
 def draw(dataset: Dataset, sheet: Path | None = None, gallery: Path | None = None, per_task: int | None = None) -> None:
     """Writes the contact sheet and the gallery of `dataset`, each where it is asked for."""
-    from x2i.inspect.gallery.gallery import write_gallery
-    from x2i.inspect.target import Kind, Target, select_samples
+    from x2i.inspect.target import Kind, Target
 
     target = Target(Kind.DATASET, dataset.root, dataset)
     if sheet is not None:
         _write_sheet(target, sheet, None, per_task or SHEET_PER_TASK, None)
     if gallery is not None:
-        write_gallery(target, select_samples(target, None, per_task or GALLERY_PER_TASK), gallery)
+        _write_gallery(target, gallery, None, per_task or GALLERY_PER_TASK, None)
 
 
 def _write_ladder(recipe: str | None, image: Path | None, sheet: Path | None, path: StorePath | None) -> Path:
@@ -138,13 +135,30 @@ def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, li
     from x2i.inspect.target import Kind, select_samples
 
     title = target.dataset.name if target.kind is Kind.DATASET and target.dataset else target.path.name
-    if target.kind is Kind.IMAGES or (target.kind is Kind.DATASET and not target.shards()):
+    if _shows_images(target):
         write_image_sheet(target, path, title, limit or 48)
         return
     selection = select_samples(target, task, per_task, limit)
     if not selection.count:
         raise UserError(f"{target.path}: holds no samples, so there is nothing to put on a sheet")
     write_sheet(selection, path, title)
+
+
+def _write_gallery(target: Target, folder: Path, task: str | None, per_task: int, limit: int | None) -> Path:
+    from x2i.inspect.gallery.gallery import write_gallery
+    from x2i.inspect.gallery.images import write_image_gallery
+    from x2i.inspect.target import select_samples
+
+    if _shows_images(target) and task is None:
+        return write_image_gallery(target, folder, min(per_task, limit or per_task))
+    return write_gallery(target, select_samples(target, task, per_task, limit), folder)
+
+
+def _shows_images(target: Target) -> bool:
+    """Whether a target has images and no samples yet."""
+    from x2i.inspect.target import Kind
+
+    return target.kind is Kind.IMAGES or (target.kind is Kind.DATASET and not target.shards())
 
 
 def _write_column_sheet(target: Target, column: str, path: Path, limit: int | None) -> None:

@@ -32,7 +32,7 @@ class ReshardStage:
     """
 
     sources: tuple[str, ...]
-    samples_per_shard: int = 1000
+    shard_size: int = 1000
     max_bytes: int = 256 * MEGABYTE
     shuffle_seed: int | None = None
     tasks: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class ReshardStage:
 
     def config(self) -> dict[str, Any]:
         return {
-            "samples_per_shard": self.samples_per_shard,
+            "shard_size": self.shard_size,
             "max_bytes": self.max_bytes,
             "shuffle_seed": self.shuffle_seed,
             "tasks": sorted(self.tasks),
@@ -63,7 +63,7 @@ class ReshardStage:
         from x2i.store.reshard import Cut, plan_shards
 
         digests = self.inputs(dataset)
-        cut = Cut(self.samples_per_shard, self.max_bytes)
+        cut = Cut(self.shard_size, self.max_bytes)
         for name, rows in plan_shards(self._folders(), cut, self.shuffle_seed, self.tasks):
             used = {f"{source}/{shard}" for source, shard in _places(rows)}
             yield PlannedPartition(name, rows, {}, {place: digests[place] for place in sorted(used)})
@@ -120,7 +120,7 @@ def command(
     ],
     run: RunOptions,
     out: OutOption,
-    samples_per_shard: Annotated[int, typer.Option(min=1, help="Samples per shard at most.")] = 1000,
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples per shard at most.")] = 1000,
     max_bytes: Annotated[int, typer.Option(min=1, help="Bytes per tar at most; a larger sample stands alone.")] = 256
     * MEGABYTE,
     shuffle_seed: Annotated[
@@ -134,7 +134,7 @@ def command(
     formats, and its index says where each sample comes from. The result is a dataset that `x2i verify` checks and the
     trainer reads. A shuffle puts samples by the hash of (seed, key), so it does not depend on how they were cut before.
 
-        x2i reshard data --out small --samples-per-shard 250
+        x2i reshard data --out small --shard-size 250
 
         x2i reshard data --out shuffled --shuffle-seed 7 --max-bytes 1000000000
 
@@ -147,7 +147,7 @@ def command(
         source_shards(source)  # a mistyped source is told before anything is made
     stage = ReshardStage(
         tuple(str(source.absolute()) for source in sources),
-        samples_per_shard,
+        shard_size,
         max_bytes,
         shuffle_seed,
         tuple(task or ()),

@@ -56,7 +56,7 @@ class PairOptions:
             "A captioner, such as openai:URL#MODEL, that is asked of each pair, mirrored and swapped, what was done."
         ),
     ] = ""
-    samples_per_shard: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
+    shard_size: Annotated[int, Option("Samples per shard at most.", ge=1)] = 1000
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class PairsStage:
         from x2i.store.reshard import Cut, plan_shards
 
         config, digests = self.config(), self.inputs(dataset)
-        size = self.options.samples_per_shard
+        size = self.options.shard_size
         for name, rows in plan_shards(self.folders(), Cut(size, 256 * MEGABYTE)):
             places = set(zip(rows["source"].to_pylist(), rows["shard"].to_pylist()))
             used = sorted(f"{source}/{shard}" for source, shard in places)
@@ -108,8 +108,8 @@ class PairsStage:
         kinds = itertools.groupby(rows, key=lambda row: (row["task"], row["input"]["suffix"], row["output"]["suffix"]))
         for (task, _, _), group in kinds:
             members = list(group)
-            for start in range(0, len(members), self.options.samples_per_shard):
-                part = members[start : start + self.options.samples_per_shard]
+            for start in range(0, len(members), self.options.shard_size):
+                part = members[start : start + self.options.shard_size]
                 places = {(row[side]["source"], row[side]["shard"]) for row in part for side in ("input", "output")}
                 used = sorted(f"{source}/{shard}" for source, shard in places)
                 table = pa.Table.from_pylist(part, schema=DERIVED_SCHEMA)

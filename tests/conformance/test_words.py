@@ -1,4 +1,4 @@
-"""Every place where words may stand: twelve pictures with known captions keep each its own, from crawl to shard."""
+"""Every place where words may stand: two dozen pictures with known captions keep each its own, from crawl to shard."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -29,23 +31,27 @@ from x2i.image import decode, encode
 from x2i.store import Dataset
 from x2i.words import CaptionLines
 
-COUNT = 12
 INLINE = RunOptions(executor=Executor.INLINE)
 WORDS = [
     *("a photo of <sks> dog on grass", "cat", "1girl, solo, smile", "P-51 Mustang", "\u732b", "<s0><s1> portrait"),
     *("C++ logo & more", "Picture frame", "a sign that reads <OPEN>", "caf\u00e9 &amp; bar", "42", "IMG_2041.jpg"),
+    *('He said "hi", twice', "a \U0001f408\u200d\u2b1b on a mat", "5\" wide; 3' high", "a cat, a dog, and a bird"),
+    *("na\u00efve | pipe", '["not a list" yet', "\u201cquoted\u201d", "\u00dcber den D\u00e4chern", "1,5 m", "a=b"),
+    *("'single'", "back\\slash"),
 ]
+"""What people write: trigger words, one word, tags, other scripts; and what tables quote or separators tear apart."""
+COUNT = len(WORDS)
 
 
 def picture(number: int) -> bytes:
     """A picture that shows its number by its brightness, and has structure."""
-    level = 20 + 18 * number
+    level = 16 + 9 * number
     pixels = np.full((48, 64, 3), level, np.uint8) + np.random.default_rng(number).integers(0, 9, (48, 64, 3))
     return encode(pixels.astype(np.uint8), "png")
 
 
 def number_of(data: bytes) -> int:
-    return round((float(decode(data).mean()) - 24) / 18)
+    return round((float(decode(data).mean()) - 20) / 9)
 
 
 @contextmanager
@@ -102,14 +108,81 @@ def beside(name: str, column: str, words: str = "text") -> Callable[[Path, list[
     return make
 
 
+def documents(name: str, make: Callable[[list[str]], Any]) -> Callable[[Path, list[str]], str]:
+    """A JSON document about the images of a folder. make: from the words to what it holds."""
+
+    def write(folder: Path, texts: list[str]) -> str:
+        files(folder, {f"p/{number}.png": picture(number) for number in range(COUNT)})
+        (folder / "p" / name).write_text(json.dumps(make(texts)))
+        return str(folder / "p")
+
+    return write
+
+
+def coco(texts: list[str]) -> dict[str, Any]:
+    images = [{"id": 100 + n, "file_name": f"{n}.png", "license": 2} for n in range(COUNT)]
+    notes = [{"id": n, "image_id": 100 + n, "caption": text} for n, text in reversed(list(enumerate(texts)))]
+    return {"info": {"year": 2014}, "licenses": [{"id": 2, "name": "CC BY"}], "images": images, "annotations": notes}
+
+
+def written(name: str, text: Callable[[Path, list[str]], str], encoding: str = "utf-8") -> Callable[..., str]:
+    """A text file about the images of a folder, as other programs write it."""
+
+    def write(folder: Path, texts: list[str]) -> str:
+        files(folder, {f"p/cats/{number}.png": picture(number) for number in range(COUNT)})
+        (folder / "p" / name).write_bytes(text(folder / "p", texts).encode(encoding))
+        return str(folder / "p")
+
+    return write
+
+
+def excel(folder: Path, texts: list[str]) -> str:
+    """What spreadsheets save: semicolons, quotes doubled, lines that end as on Windows, paths with backslashes."""
+    rows = [f'cats\\{n}.png;"{text.replace(chr(34), chr(34) * 2)}"' for n, text in enumerate(texts)]
+    return "\r\n".join(["File_Name;Caption", *rows, ""])
+
+
+def delimited(header: tuple[str, str], texts: list[str], mark: str = ",") -> str:
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=mark).writerows([header, *((f"cats/{n}.png", text) for n, text in enumerate(texts))])
+    return stream.getvalue()
+
+
+def whole_paths(folder: Path, texts: list[str]) -> str:
+    rows = ({"file_name": f"{folder}/cats/{n}.png", "text": text} for n, text in enumerate(texts))
+    return "\r\n".join(map(json.dumps, rows))
+
+
 def url_list(name: str, column: str) -> Callable[[Path, list[str]], str]:
+    """A table of URLs in which {site} stands for the address of the server."""
+
     def make(folder: Path, texts: list[str]) -> str:
         rows = [{"url": f"{{site}}/{number}.png", column: text} for number, text in enumerate(texts)]
         files(folder, {f"site/{number}.png": picture(number) for number in range(COUNT)})
-        (folder / name).write_text(json.dumps(rows))
-        return str(folder / name)
+        path = folder / name
+        if path.suffix == ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        elif path.suffix == ".json":
+            path.write_text(json.dumps(rows))
+        else:
+            with path.open("w", newline="", encoding="utf-16") as stream:
+                writer = csv.DictWriter(stream, rows[0], delimiter="\t" if path.suffix == ".tsv" else ";")
+                writer.writeheader()
+                writer.writerows(rows)
+        return str(path)
 
     return make
+
+
+def with_site(source: str, site: str) -> None:
+    """Puts the address of the server into a table of URLs."""
+    path = Path(source)
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        pq.write_table(table.set_column(0, "url", pc.replace_substring(table["url"], "{site}", site)), path)
+    elif path.is_file() and path.suffix != ".tar":
+        encoding = "utf-8" if path.suffix == ".json" else "utf-16"
+        path.write_bytes(path.read_bytes().decode(encoding).replace("{site}", site).encode(encoding))
 
 
 def apart(folder: Path, words: list[str]) -> str:
@@ -138,13 +211,20 @@ def in_json(folder: Path, words: list[str]) -> str:
     return shard(folder / "0.tar", [*((f"{n}.png", picture(n)) for n in range(COUNT)), *texts])
 
 
+def other_endings(folder: Path, words: list[str]) -> str:
+    endings = ("JPG", "jpeg", "PNG", "webp")
+    members = [(f"v1.0/{n}.{endings[n % 4]}", picture(n)) for n in range(COUNT)]
+    texts = [(f"v1.0/{n}.{('text', 'TXT', 'caption', 'cap')[n % 4]}", text) for n, text in enumerate(words)]
+    return shard(folder / "0.tar", [*texts, *members])
+
+
 def compound(folder: Path, words: list[str]) -> str:
     texts = [(f"{n}.caption.txt", text) for n, text in enumerate(words)]
     return shard(folder / "0.tar", [*((f"{n}.png", picture(n)) for n in range(COUNT)), *texts])
 
 
 def twice_the_same_keys(folder: Path, words: list[str]) -> str:
-    members = [((f"{n % 6}.png", picture(n)), (f"{n % 6}.txt", text)) for n, text in enumerate(words)]
+    members = [((f"{n % 12}.png", picture(n)), (f"{n % 12}.txt", text)) for n, text in enumerate(words)]
     return shard(folder / "0.tar", [member for pair in members for member in pair])
 
 
@@ -155,16 +235,35 @@ PLACES: dict[str, Callable[[Path, list[str]], str]] = {
     },
     "sidecar in UTF-16": lambda folder, words: sidecars(folder, words, ".txt", "utf-16"),
     "sidecar in UTF-16 without a mark": lambda folder, words: sidecars(folder, words, ".txt", "utf-16-le"),
+    "sidecar in UTF-8 with a mark": lambda folder, words: sidecars(folder, words, ".txt", "utf-8-sig"),
+    "sidecar in UTF-16, big end first": lambda folder, words: sidecars(folder, words, ".caption", "utf-16-be"),
+    "sidecar with lines of Windows": lambda folder, words: sidecars(folder, [f"{text}\r" for text in words], ".txt"),
     "sidecar of .PNG": lambda folder, words: sidecars(folder, words, ".txt", image=".PNG"),
     "metadata.jsonl": beside("metadata.jsonl", "file_name"),
     "metadata.csv": beside("metadata.csv", "file_name", "Prompt"),
     "metadata.parquet": beside("metadata.parquet", "file_name", "caption"),
     "captions.csv": beside("captions.csv", "image", "caption"),
+    "data.json, lists of captions": documents(
+        "data.json", lambda texts: {"d": [{"file_name": f"{n}.png", "captions": [t]} for n, t in enumerate(texts)]}
+    ),
+    "captions.json, by file": documents("captions.json", lambda texts: {f"{n}.png": t for n, t in enumerate(texts)}),
+    "meta.json, by file": documents(
+        "meta.json", lambda texts: {f"./{n}.png": {"tags": "x", "caption": t} for n, t in enumerate(texts)}
+    ),
+    "list.json": documents(
+        "list.json", lambda texts: [{"image": f"{n}.png", "prompt": t} for n, t in enumerate(texts)]
+    ),
+    "captions of COCO": documents("captions_train2017.json", coco),
+    "metadata.csv of a spreadsheet": written("metadata.csv", excel, "utf-8-sig"),
+    "list.tsv in UTF-16": written("list.tsv", lambda _, texts: delimited(("path", "text"), texts, "\t"), "utf-16"),
+    "captions.txt, with a header": written("captions.txt", lambda _, texts: delimited(("image", "caption"), texts)),
+    "metadata.jsonl with whole paths": written("metadata.jsonl", whole_paths),
     "labels.tsv-like list": beside("list.jsonl", "path", "description"),
     **{f"table, column {name}": url_list("list.json", name) for name in ("prompt", "title", "TEXT", "blip_caption")},
+    **{f"table .{kind}": url_list(f"list.{kind}", "Long Caption") for kind in ("csv", "tsv", "parquet")},
     **{
         f"shard, {make.__name__}": make
-        for make in (apart, captions_first, dotted, several, in_json, compound, twice_the_same_keys)
+        for make in (apart, captions_first, dotted, several, other_endings, in_json, compound, twice_the_same_keys)
     },
 }
 
@@ -173,15 +272,50 @@ PLACES: dict[str, Callable[[Path, list[str]], str]] = {
 def test_every_caption_arrives_at_its_own_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    source = PLACES[place](tmp_path, WORDS)
-    with served(tmp_path / "site") as site:
-        if "table" in place:
-            Path(source).write_text(Path(source).read_text().replace("{site}", site))
-        dataset = Dataset.create(tmp_path / "data")
-        stage = crawl_stage(sources=(source,), allow_net=("127.0.0.0/8",), contact="me@example.org")
-        assert execute([stage], dataset, INLINE)[0].counts.ok == COUNT
+    dataset = crawled(PLACES[place](tmp_path, WORDS), tmp_path)
     assert made_of(dataset) == dict(enumerate(WORDS)), capsys.readouterr().err
     assert "have no words" not in capsys.readouterr().err
+
+
+def crawled(source: str, folder: Path) -> Dataset:
+    with served(folder / "site") as site:
+        with_site(source, site)
+        dataset = Dataset.create(folder / "data")
+        stage = crawl_stage(sources=(source,), allow_net=("127.0.0.0/8",), contact="me@example.org")
+        assert execute([stage], dataset, INLINE)[0].counts.ok == COUNT
+    return dataset
+
+
+def bytes_in_parquet(folder: Path, words: list[str]) -> Path:
+    rows = [{"image": {"bytes": picture(n), "path": f"{n}.png"}, "text": text, "n": n} for n, text in enumerate(words)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet", row_group_size=5)
+    return folder / "train.parquet"
+
+
+def binary_column(folder: Path, words: list[str]) -> Path:
+    rows = [{"jpg": picture(n), "caption": [text, "another"]} for n, text in enumerate(words)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train.parquet")
+    return folder / "train.parquet"
+
+
+IMPORTED: dict[str, Callable[[Path, list[str]], Path]] = {
+    "bytes and path in Parquet": bytes_in_parquet,
+    "bytes in Parquet, lists of captions": binary_column,
+    **{
+        f"image folder with {name}": (lambda folder, words, name=name: Path(PLACES[name](folder, words)))
+        for name in ("metadata.jsonl", "metadata.csv", "metadata.parquet", "metadata.csv of a spreadsheet")
+    },
+}
+
+
+@pytest.mark.parametrize("place", IMPORTED)
+def test_every_caption_of_a_hugging_face_dataset_arrives_at_its_own_picture(tmp_path: Path, place: str) -> None:
+    source, words = IMPORTED[place](tmp_path, WORDS), dict(enumerate(WORDS))
+    assert typed("import", "hf-images", source, "--out", tmp_path / "data", "--executor", "inline") == 0
+    dataset = Dataset.open(tmp_path / "data")
+    texts = dataset.images(["key", "text"]).to_pylist()
+    assert {number_of(dataset.image(row["key"])[1]): row["text"] for row in texts} == words
+    assert made_of(dataset) == words
 
 
 def made_of(dataset: Dataset) -> dict[int, str]:
@@ -216,6 +350,36 @@ def made_of(dataset: Dataset) -> dict[int, str]:
         ({"p/a.png": picture(0), "p/m.csv": "url,text\nhttp://a.example/1.jpg,w\n"}, "name none of them"),
         ({"p/a.png": picture(0), "p/a.txt": "caf\u00e9".encode("cp1252")}, "read as Windows-1252"),
         ({"p/a.png": picture(0), "p/a.txt": "one\ntwo"}, "have several lines: all are one caption"),
+        (
+            {"p/a.png": picture(0), "p/a.json": '{"captions": ["x", "y"]}'},
+            "captions are the first of a list in 'captions'",
+        ),
+        (
+            {"p/a.png": picture(0), "p/a.json": '{"text": "x", "caption": "y"}'},
+            "not from other fields that hold words: 'c",
+        ),
+        (
+            {"p/a.png": picture(0), "p/a.json": '{"meta": {"caption": {"en": "x"}}}'},
+            "the field 'meta.caption' of objects",
+        ),
+        (
+            {"p/a.png": picture(0), "p/a.txt": "x", "p/a.caption": "y"},
+            "come from .txt and not from other words for their",
+        ),
+        (
+            {"p/a.png": picture(0), "p/a.txt": "x", "p/m.csv": "image,text\na.png,y\n"},
+            "other words for their image in m.",
+        ),
+        ({"p/a.png": picture(0), "p/a.jpg": picture(1), "p/a.txt": "x"}, "2 images share a caption file"),
+        ({"p/a.png": picture(0), "p/a.json": '{"title": "a.png"}'}, "have no field of captions among title"),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,a cat, lying\n"}, "a separator or quote too many"),
+        ({"p/a.png": picture(0), "p/m.csv": 'file_name,text\na.png,"x" said\n'}, "a separator or quote too many"),
+        (
+            {"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,caf\u00e9\n".encode("cp1252")},
+            "read as Windows-1252",
+        ),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\nC:\\\\p\\\\a.png,x\n"}, "name a file that is not there"),
+        ({"p/a.png": picture(0), "p/b.json": '{"caption": "x"}'}, "lie beside no image of their name, such as b.json"),
     ],
 )
 def test_words_that_do_not_arrive_are_told(
@@ -232,6 +396,7 @@ def test_words_that_do_not_arrive_are_told(
         ([("a.png", picture(0))], "1 images in shards have no words"),
         ([("a.png", picture(0)), ("a.notes.txt", "x")], "belong to no image of their sample, such as a.notes.txt"),
         ([("a.1.png", picture(0)), ("a.2.png", picture(1)), ("a.txt", "x")], "2 images in shards share the words"),
+        ([("a.png", picture(0)), ("a.txt", "x"), ("a.json", '{"caption": "y"}')], "come from .txt and not from other"),
         ([("a.png", picture(0)), ("a.txt", "x"), ("a.png", picture(1)), ("a.txt", "y")], "have a key that came before"),
     ],
 )

@@ -139,7 +139,7 @@ def test_what_would_mix_or_overwrite_is_refused(root: Path, tmp_path: Path, caps
 def test_killed_and_continued_it_writes_the_bytes_of_an_uninterrupted_run(
     root: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    assert typed("reshard", root, "--out", tmp_path / "one", "--samples-per-shard", 1, "--executor", "inline") == 0
+    assert typed("reshard", root, "--out", tmp_path / "one", "--shard-size", 1, "--executor", "inline") == 0
     assert typed("export", tmp_path / "one", "--to", tmp_path / "whole", *options) == 0
     out = tmp_path / "killed"
     for after in (2, 12):

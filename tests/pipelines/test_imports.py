@@ -141,6 +141,15 @@ def published(tmp_path: Path) -> Path:
     return path
 
 
+def test_an_import_that_finds_no_image_fails_and_names_the_folder_and_the_option(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert imported(published, tmp_path / "data", *INLINE) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"files were looked for in {tmp_path} (--images FOLDER names another)" in told
+    assert "nothing was imported of 11 records" in told
+
+
 def test_every_line_that_gives_no_sample_is_counted_and_named(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_result_is_verified_and_read_by_the_trainer(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--samples-per-shard", 3, "--shuffle-seed", 7, *INLINE)
+    options = ("--shard-size", 3, "--shuffle-seed", 7, *INLINE)
     assert typed("reshard", source, "--out", tmp_path / "out", *options, "--json") == 0
     summary = json.loads(capsys.readouterr().out)["stages"][0]
     assert (summary["counts"]["ok"], summary["ran"]) == (22, 12)
@@ -65,7 +65,7 @@ def test_a_mistyped_source_and_an_out_of_use_are_refused(
 
 @pytest.mark.slow
 def test_killed_and_continued_it_writes_the_bytes_of_an_uninterrupted_run(source: Path, tmp_path: Path) -> None:
-    options = ("--samples-per-shard", 1, "--shuffle-seed", 3, *INLINE)
+    options = ("--shard-size", 1, "--shuffle-seed", 3, *INLINE)
     assert typed("reshard", source, "--out", tmp_path / "whole" / "out", *options) == 0
     out = tmp_path / "killed" / "out"
     commits = out / "commits" / "reshard"

@@ -85,6 +85,7 @@ class Importer(ABC):
 
     name: what stages are called after. title: one line for lists. makes: the kinds of output, the usual one first.
     license_note: what is to know about the license of the data, if it is one dataset.
+    root_option: the option that names the folder of images, where there is one.
     version: raised when the same files and options would give other records.
     """
 
@@ -92,6 +93,7 @@ class Importer(ABC):
     title: ClassVar[str]
     makes: ClassVar[tuple[Makes, ...]] = ("images",)
     license_note: ClassVar[str] = ""
+    root_option: ClassVar[str] = ""
     version: ClassVar[int] = 1
 
     @abstractmethod

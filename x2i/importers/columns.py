@@ -11,7 +11,7 @@ import pyarrow as pa
 from x2i.errors import UserError
 from x2i.importers.table_files import holds_images, holds_text
 from x2i.settings import nearest
-from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields
+from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields, caption_texts
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 FILE_NAME = "file_name"
@@ -42,7 +42,16 @@ class ColumnChoice:
         value = row.get(self.caption) if self.caption else None
         if isinstance(value, int) and self.classes:
             return self.classes[value] if 0 <= value < len(self.classes) else ""
-        return cell_text(value)
+        texts = caption_texts(self.caption, value)
+        as_written = value if isinstance(value, list) else [value]
+        return next(
+            (one for one in as_written if isinstance(one, str) and [one.strip()] == texts[:1]), "".join(texts[:1])
+        )
+
+    def remarks_about(self, row: Mapping[str, Any]) -> list[str]:
+        """Returns what people should know about the words of a row."""
+        is_several = self.caption and len(caption_texts(self.caption, row.get(self.caption))) > 1
+        return [f"captions are the first of a list in {self.caption!r}"] if is_several else []
 
     @classmethod
     def of_table(

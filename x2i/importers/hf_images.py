@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,15 @@ from x2i.errors import UserError
 from x2i.importers.base import Importer, ImportRecord, Rejected, Remark, SourceImage
 from x2i.importers.columns import FILE_NAME, ColumnChoice, cell_text
 from x2i.importers.example import picture
-from x2i.importers.locations import Location, inside
+from x2i.importers.locations import Location, inside, local_inside
 from x2i.importers.metadata_files import METADATA, metadata_rows
 from x2i.importers.source_files import IMAGE_SUFFIXES, list_source, relative_name
 from x2i.importers.table_files import TABLE_SUFFIXES, class_names, holds_images, read_groups, read_schema
 from x2i.options import Option
 from x2i.reasons import Reason
+from x2i.words import CAPTION_SUFFIXES
+
+_NOT_READ = "caption files beside the images are not read here: `x2i crawl {} --out DATASET` reads them"
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,13 @@ class HuggingFaceImages(Importer):
                 if is_cell:
                     location = Location(relative, group=group, row=row, field=choice.image)
                 else:
-                    located = self._located(values[choice.image], relative, number)
+                    located = self._located(values[choice.image], relative, number, self.root(source))
                     if isinstance(located, Rejected):
                         yield located
                         continue
                     location = located
                 image = self._image(location, choice, values, {"path": path} if path else {})
+                yield from map(Remark, choice.remarks_about(values))
                 yield ImportRecord(relative, number, (image,))
 
     def _folder(self, source: Path) -> Iterator[ImportRecord | Rejected | Remark]:
@@ -113,6 +118,9 @@ class HuggingFaceImages(Importer):
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
         if not images:
             raise UserError(f"{source}: no images and no tables with images")
+        stems = {file.with_suffix("") for file in images}
+        if any(file.suffix.lower() in CAPTION_SUFFIXES and file.with_suffix("") in stems for file in files):
+            yield Remark(_NOT_READ.format(source))
         for file in images:
             if (relative := relative_name(file, source)) not in named:
                 folder = PurePosixPath(relative).parent.name
@@ -121,14 +129,19 @@ class HuggingFaceImages(Importer):
 
     def _metadata(self, file: Path, source: Path) -> Iterator[ImportRecord | Rejected | Remark]:
         relative = relative_name(file, source)
-        columns = list(dict.fromkeys(key for row in metadata_rows(file) if row is not None for key in row))
+        remarks: Counter[str] = Counter()
+        columns = list(dict.fromkeys(key for row in metadata_rows(file, remarks) if row is not None for key in row))
         choice = ColumnChoice.of_metadata(str(file), columns, self.image, self.caption, self.keep)
-        yield from map(Remark, choice.remarks)
-        for number, row in enumerate(metadata_rows(file), start=1):
+        yield from map(Remark, (*choice.remarks, *remarks))
+        for number, row in enumerate(metadata_rows(file, remarks), start=1):
             if row is None:
-                yield Rejected(relative, number, "no JSON object")
+                yield Rejected(relative, number, "broken JSON, or a separator or quote too many")
                 continue
-            located = {name: self._located(row[name], relative, number) for name in choice.files if row.get(name)}
+            located = {
+                name: self._located(row[name], relative, number, self.root(source))
+                for name in choice.files
+                if row.get(name)
+            }
             refused = [where for where in located.values() if isinstance(where, Rejected)]
             if refused or not located:
                 yield refused[0] if refused else Rejected(relative, number, f"{choice.image}: names no file")
@@ -139,16 +152,18 @@ class HuggingFaceImages(Importer):
                 for name, where in located.items()
                 if isinstance(where, Location)
             )
+            yield from map(Remark, choice.remarks_about(row))
             yield ImportRecord(relative, number, images)
 
-    def _located(self, value: object, file: str, line: int) -> Location | Rejected:
+    def _located(self, value: object, file: str, line: int, source: Path) -> Location | Rejected:
         """Returns where an image lies that `file` names by a path or URL."""
         if not isinstance(value, str) or not value:
             return Rejected(file, line, f"expected the path of an image, found {value!r}"[:200])
         if value.startswith(("http://", "https://")):
             return Location(value)
         try:
-            return Location(inside(value, str(PurePosixPath(file).parent)))
+            local = local_inside(value, source)
+            return Location(inside(local, str(PurePosixPath(file).parent) if local == value else ""))
         except ValueError as error:
             return Rejected(file, line, str(error), Reason.FILE_ERROR)
 

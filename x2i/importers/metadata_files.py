@@ -5,37 +5,96 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from x2i.importers.table_files import read_groups, read_schema
-from x2i.words import decode_words
+from x2i.words import FILE_NAMES, decode_words
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 BESIDE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+WEAK_SUFFIXES = (".json", ".txt")
+"""Files that are tables if what they hold looks like one: more often they are captions."""
+GUESSED = "tables beside the images are not UTF-8 and were read as {}: save them as UTF-8 if that is wrong"
 
 
-def metadata_rows(file: Path) -> Iterator[dict[str, Any] | None]:
-    """Yields the rows of a table beside images; None for a line that is no JSON object.
+def metadata_rows(file: Path, remarks: Counter[str]) -> Iterator[dict[str, Any] | None]:
+    """Yields the rows of a table beside images; None for a line that is no JSON object, or no whole row.
 
-    Raises OSError, and UserError for a damaged Parquet file. Columns of Parquet that hold bytes are left out.
+    Columns of Parquet that hold bytes are left out. remarks: gets what people should know. Raises OSError, and
+    UserError for a damaged Parquet file.
     """
-    if file.suffix.lower() == ".parquet":
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
         schema = read_schema(file)
         names = [field.name for field in schema if not (pa.types.is_binary(field.type) or _holds_bytes(field.type))]
         for table in read_groups(file, names):
             yield from table.to_pylist()
         return
-    text, _ = decode_words(file.read_bytes())
-    if file.suffix.lower() in (".csv", ".tsv"):
-        head = text.partition("\n")[0]
-        mark = "\t" if file.suffix.lower() == ".tsv" else next((m for m in ",;\t|" if m in head), ",")
-        yield from csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
+    text, guess = decode_words(file.read_bytes())
+    if guess:
+        remarks[GUESSED.format(guess)] += 1
+    if suffix in (".csv", ".tsv", ".txt"):
+        yield from _delimited(text, "\t" if suffix == ".tsv" else "")
+    elif suffix == ".json":
+        yield from _document_rows(text)
     else:
         yield from (_object(line) for line in text.split("\n") if line.strip())
+
+
+def _delimited(text: str, mark: str) -> Iterator[dict[str, Any] | None]:
+    """Yields the rows under a header. A row with more cells than it, or with a quote inside a cell, is None."""
+    head = text.lstrip().partition("\n")[0]
+    mark = mark or next((one for one in ",;\t|" if one in head), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    header: list[str] = []
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            yield None
+            continue
+        if cells is None:
+            return
+        if not header:
+            header = [name.strip() for name in cells]
+        elif cells:
+            yield None if any(cells[len(header) :]) else dict(zip(header, cells, strict=False))
+
+
+def _document_rows(text: str) -> Iterator[dict[str, Any] | None]:
+    """Yields the rows of a JSON document: a list of objects, {file: caption or object}, or COCO's images with captions.
+
+    A document of another shape has no rows.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        yield None
+        return
+    if isinstance(document, Mapping) and len(lists := [v for v in document.values() if isinstance(v, list)]) == 1:
+        document = lists[0]  # {"data": [...]}
+    if isinstance(document, list):
+        yield from (item for item in document if isinstance(item, dict))
+    elif isinstance(document, Mapping) and "annotations" in document:
+        images, notes, licenses = (_by_id(document.get(name)) for name in ("images", "annotations", "licenses"))
+        for note in notes.values():
+            image = images.get(note.get("image_id"), {})
+            license = licenses.get(image.get("license"), {})
+            yield {**note, **image, "license": license.get("url") or license.get("name") or ""}
+    elif isinstance(document, Mapping):
+        for name, said in document.items():
+            yield {**(said if isinstance(said, Mapping) else {"caption": said}), FILE_NAMES[0]: name}
+
+
+def _by_id(items: object) -> dict[Any, dict[str, Any]]:
+    return {
+        one.get("id", n): one for n, one in enumerate(items if isinstance(items, list) else []) if isinstance(one, dict)
+    }
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

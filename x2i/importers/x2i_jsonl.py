@@ -41,6 +41,7 @@ class X2IJsonl(Importer):
     name: ClassVar[str] = "x2i-jsonl"
     title: ClassVar[str] = "The training JSONL of OmniGen and X2I"
     makes: ClassVar[tuple[Makes, ...]] = ("shards",)
+    root_option: ClassVar[str] = "--images"
 
     images: Annotated[
         str, Option("Folder where the paths begin. Default: the file's folder.", metavar="FOLDER", decides=False)

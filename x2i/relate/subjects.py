@@ -31,6 +31,8 @@ class SubjectRule:
     near_distance: images with a phash distance up to this are the same picture again and no pair.
     same_brightness, same_spread: an upright cut-out whose colors differ by no more than so many levels in the mean and
     such a share in the standard deviation is a copy and no pair.
+    same_view: two images whose frames lie over each other within this share of the diagonal were taken by one camera
+    that did not move. What agrees is the background, which proves nothing about a subject: no pair.
     neighbors: candidates per image from the embeddings, and as many from the votes of local features and from each kind
     of group. similarity: bounds of the cosine of the two embeddings; outside of them is no pair.
     """
@@ -42,7 +44,8 @@ class SubjectRule:
     min_wider_area: float = 0.15
     near_distance: int = 10
     same_brightness: float = 2.0
-    same_spread: float = 0.1
+    same_spread: float = 0.35
+    same_view: float = 0.03
     neighbors: int = 10
     similarity: tuple[float, float] = (-1.0, 1.0)
 
@@ -98,8 +101,10 @@ def find_pairs(
         match = matcher.match(features[a], features[b])
         if not accepts(rule, match):
             continue
-        if match.homography_33 is not None and is_copy(read_image(a), read_image(b), match.homography_33, rule):
-            continue
+        if match.homography_33 is not None:
+            one, other = read_image(a), read_image(b)
+            if is_same_view(one, other, match.homography_33, rule) or is_copy(one, other, match.homography_33, rule):
+                continue
         pairs.append(SubjectPair(a, b, match, int(distance_P[number]), round(float(similarity_P[number]), 5)))
     yield from sorted(pairs, key=lambda pair: (pair.a, pair.b))
 
@@ -131,6 +136,15 @@ def accepts(rule: SubjectRule, match: Match) -> bool:
         and min(match.area_a, match.area_b) >= rule.min_area
         and max(match.area_a, match.area_b) >= rule.min_wider_area
     )
+
+
+def is_same_view(a: RgbImage, b: RgbImage, a_to_b_33: NDArray[np.float64], rule: SubjectRule) -> bool:
+    """Returns whether the frame of `a` lies over that of `b`, whatever their sizes in pixels."""
+    (height, width), (other_height, other_width) = a.shape[:2], b.shape[:2]
+    corners_42 = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float64)
+    expected_42 = corners_42 * (other_width / width, other_height / height)
+    apart_4 = np.linalg.norm(cv2.perspectiveTransform(corners_42[None], a_to_b_33)[0] - expected_42, axis=1)
+    return float(apart_4.max()) <= rule.same_view * float(np.hypot(other_width, other_height))
 
 
 def is_copy(a: RgbImage, b: RgbImage, a_to_b_33: NDArray[np.float64], rule: SubjectRule) -> bool:

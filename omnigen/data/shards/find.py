@@ -92,12 +92,12 @@ def _single_tar(tar: Path) -> Iterator[FoundShard]:
 def _folder(folder: Path, given: Path) -> Iterator[FoundShard]:
     files = {name: StoredFile(folder / name, *state) for name, state in file_versions(folder).items()}
     tars = {name for name in files if name.endswith(SHARD_SUFFIX)}
-    if not tars:
+    indexed = {name.removesuffix(INDEX_SUFFIX) for name in files if name.endswith(INDEX_SUFFIX)}
+    if not tars and not (indexed and _is_ours(folder)):
         raise UserError(
             f"data.shards: {given}: no training shards (*{SHARD_SUFFIX}) in it or in its folder shards/; give a "
             f"dataset folder or a folder of shards"
         )
-    indexed = {name.removesuffix(INDEX_SUFFIX) for name in files if name.endswith(INDEX_SUFFIX)}
     for name in sorted(indexed):
         if name + SHARD_SUFFIX not in tars:
             raise UserError(

@@ -74,15 +74,21 @@ class ImportStage(ABC):
     def write(self, worker: ImportWorker, partition: str, rows: list[dict[str, Any]]) -> Written:
         """Writes one partition."""
 
+    def counts(self, dataset: Dataset) -> Counts:
+        """Returns what became of the records so far."""
+        return sum((commit.counts for commit in list_commits(dataset.root, self.name)), Counts())
+
     def remarks(self, dataset: Dataset) -> list[str]:
         """Returns lines for people about what was looked for and not found, after a run."""
-        counts = sum((commit.counts for commit in list_commits(dataset.root, self.name)), Counts())
+        counts = self.counts(dataset)
         lost = {**counts.filtered, **counts.failed}
         lines = []
         if lost:
             lines.append(f"what gave nothing is named with file, line and reason in {dataset.root / REJECTED}")
         if Reason.FILE_ERROR in lost:
-            lines.append(f"files were looked for in {self.importer.root(self.source)}")
+            option = self.importer.root_option
+            choice = f" ({option} FOLDER names another)" if option else ""
+            lines.append(f"files were looked for in {self.importer.root(self.source)}{choice}")
         if Reason.URL_ONLY in lost:
             lines.append(f"{lost[Reason.URL_ONLY]:,} images are on the web: `x2i crawl` fetches them")
         return lines

@@ -23,6 +23,7 @@ from tests.support.training_shards import make_sample, make_shards
 from x2i.errors import UserError
 from x2i.image import decode
 from x2i.sample import placeholder
+from x2i.store import Dataset
 from x2i.store.files.tar import read_range
 from x2i.store.shards import SHARD_SCHEMA, find_shards, shard_name, training_shard
 
@@ -204,6 +205,15 @@ def test_a_key_that_stands_twice_is_refused(dataset):
     with training_shard(dataset, shard_name("text_to_image", 0, 1)) as writer:
         writer.add(*make_sample("text_to_image", "chelsea", (32, 32)))
     with pytest.raises(UserError, match="duplicate key 'text_to_image-chelsea-32x32', also in text_to_image-0in-00000"):
+        Catalog.open([dataset])
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_lost_tar_is_named_by_the_index_that_is_there(dataset, lost):
+    Dataset.create(dataset)
+    for shard in find_shards(dataset)[:lost]:
+        shard.tar.unlink()
+    with pytest.raises(UserError, match=r"colorize-1in-00000.tar: missing, though its index .* is there"):
         Catalog.open([dataset])
 
 

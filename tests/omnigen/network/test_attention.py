@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 from omnigen.network.attention import (
     SegmentAttention,
     SequenceGroup,
+    VarlenAttention,
     attention,
     compiled_flex,
     flex_block_mask,
@@ -109,6 +110,19 @@ def test_the_sequences_of_varlen_give_what_dense_gives() -> None:
             mask = segment_mask(len(queries), len(keys), "cpu") if causal else None
             found[queries] = sdpa(q[queries], k[keys], v[keys], mask)
     assert torch.allclose(found, attention(q, k, v, layout, "dense"), atol=1e-12)
+
+
+def test_varlen_asks_for_the_kernels_of_flash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = []
+
+    def stand_in(q_THD: torch.Tensor, *_: object, **__: object) -> torch.Tensor:  # the real one runs on CUDA only
+        enabled.append((torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.cudnn_sdp_enabled()))
+        return q_THD
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", stand_in)
+    layout = PackLayout.build(SAMPLES)
+    VarlenAttention(layout)(*(x.detach().bfloat16() for x in random_qkv(layout.num_tokens)))
+    assert set(enabled) == {(True, False)}
 
 
 @pytest.mark.slow

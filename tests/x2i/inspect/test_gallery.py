@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from x2i.errors import UserError
 from x2i.inspect.gallery.gallery import write_gallery
+from x2i.inspect.gallery.images import write_image_gallery
 from x2i.inspect.html import render_page
 from x2i.inspect.target import open_target, select_samples
 from x2i.store import Dataset
@@ -84,7 +86,7 @@ def test_the_page_asks_nothing_of_the_network(dataset: Dataset, tmp_path: Path) 
 def test_samples_that_are_not_shown_are_counted(dataset: Dataset, tmp_path: Path) -> None:
     text = gallery(dataset, tmp_path, per_task=2).read_text()
     assert "22 samples of 7 tasks; 12 here, 10 not shown" in text
-    assert text.count("2 more of this task are not shown") == 5
+    assert text.count("2 more are not shown") == 5
 
 
 def test_lineage_reaches_the_page(dataset: Dataset, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_a_caption_with_markup_stays_text(hostile: Dataset, tmp_path: Path) -> N
 def test_markup_cannot_leave_the_embedded_data_or_an_instruction() -> None:
     hostile = "</script><!--<script>\u2028&"
     card = {"key": '"><b>', "instruction": ["<b>", 2, "\"'&"], "scores": "<i>", "images": []}
-    section = {"task": "<u>", "cards": [card], "total": 1, "shards": 1}
+    section = {"task": "<u>", "cards": [card], "total": 1, "note": "<u>"}
     values = {"title": hostile, "kind": "gallery", "about": hostile, "sections": [section], "documents": {"a": hostile}}
     text = render_page("gallery.html", "gallery.css", "gallery.js", **values).decode()
     page = Page(text)
@@ -119,10 +121,34 @@ def test_markup_cannot_leave_the_embedded_data_or_an_instruction() -> None:
     assert '&lt;b&gt;<span class="badge c2">2</span>&#34;&#39;&amp;' in text
 
 
-def test_a_dataset_without_samples_is_refused(tmp_path: Path) -> None:
+def test_without_samples_the_images_are_shown_with_what_was_found_in_them(dataset: Dataset, tmp_path: Path) -> None:
+    shutil.copytree(dataset.root, tmp_path / "d")
+    shutil.rmtree(tmp_path / "d/shards")
+    page = Page(write_image_gallery(open_target(tmp_path / "d"), tmp_path / "g", 60).read_text())
+    data = {entry["key"]: entry for entry in json.loads(page.scripts[0])}
+    assert Counter(entry["task"] for entry in data.values()) == {
+        "images": 7,
+        "subject_pairs": 1,
+        "duplicates": 1,
+        "not stored": 8,
+    }
+    cat = data["00000-00001"]
+    assert cat["instruction"] == ["A tabby cat looks straight into the camera"]
+    assert [image["name"] for image in cat["images"]] == ["00000-00001.jpg", "entities: 1"]
+    assert cat["sources"][0]["columns"]["quality"][0]["sharpness"] > 0
+    assert [image["number"] for image in data["subject_pairs-00000"]["images"]] == [1, 0]
+    assert {image["name"] for image in data["duplicates-00001-00002"]["images"]} == {
+        "00000-00000.jpg",
+        "00001-00002.jpg",
+    }
+    named = [image[field] for entry in data.values() for image in entry["images"] for field in ("src", "thumbnail")]
+    assert all((tmp_path / "g" / name).is_file() for name in named)
+
+
+def test_a_dataset_without_anything_is_refused(tmp_path: Path) -> None:
     Dataset.create(tmp_path / "d")
-    with pytest.raises(UserError, match="no samples to show"):
-        gallery(Dataset.open(tmp_path / "d"), tmp_path / "g")
+    with pytest.raises(UserError, match="no samples and no images to show"):
+        write_image_gallery(open_target(tmp_path / "d"), tmp_path / "g", 60)
 
 
 @pytest.mark.browser

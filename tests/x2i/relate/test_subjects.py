@@ -156,6 +156,27 @@ def test_the_same_cut_out_in_another_light_is_a_pair(light):
     assert len(mine([photo, recompress(np.clip(cut * light, 0, 255).astype(np.uint8))])) == 1
 
 
+def test_a_cut_out_of_more_contrast_is_a_copy():
+    photo = photograph("coffee.png")
+    cut = photo[60:330, 60:400].astype(np.float32)
+    stronger = cut.mean(axis=(0, 1)) + 1.2 * (cut - cut.mean(axis=(0, 1)))
+    assert mine([photo, recompress(np.clip(stronger, 0, 255).astype(np.uint8))]) == []
+
+
+@pytest.mark.parametrize("zoom", [1.0, 0.7])
+def test_frames_of_a_camera_that_stood_still_are_no_pair_whatever_moved_before_it(zoom):
+    def frame(visitor: str, at: int) -> Pixels:
+        picture = photograph("motorcycle_left.png").copy()
+        picture[20:220, at : at + 170] = cv2.resize(photograph(visitor), (170, 200), interpolation=cv2.INTER_AREA)
+        return recompress(picture, 90)
+
+    one, other = frame("astronaut.png", 10), frame("chelsea.png", 330)
+    other = cv2.resize(other, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    assert accepts(RULE, MATCHER.match(*MATCHER.features([one, other])))
+    assert mine([one, other]) == []
+    assert len(mine([one, other], replace(RULE, same_view=0.0, same_brightness=0.0, near_distance=0))) == 1
+
+
 def test_a_turned_detail_is_no_copy():
     photo = photograph("chelsea.png")
     height, width = photo.shape[:2]

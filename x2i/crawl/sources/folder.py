@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from x2i.crawl.locations import WHOLE_FILE, Location
@@ -15,16 +15,18 @@ from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import CaptionOptions
 from x2i.crawl.sources.row import UNREADABLE, SourceRow
-from x2i.crawl.sources.sidecar import SIDECAR_SUFFIXES, Caption, caption_of, read_bytes
+from x2i.crawl.sources.sidecar import Caption, caption_of, read_bytes
 from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.crawl.sources.tables_beside import TablesBeside
 from x2i.errors import UserError
-from x2i.importers.metadata_files import BESIDE_SUFFIXES
+from x2i.importers.metadata_files import BESIDE_SUFFIXES, WEAK_SUFFIXES
 from x2i.reasons import Dropped, Reason
 from x2i.store import paths
+from x2i.words import CAPTION_SUFFIXES
 
-_WORDLESS = f"images have no words beside them (looked for A.jpg.txt, A.txt, {' '.join(SIDECAR_SUFFIXES)}, and tables)"
+_WORDLESS = f"images have no words beside them (looked for A.jpg.txt, A.txt, {' '.join(CAPTION_SUFFIXES)}, and tables)"
 _ALONE = "caption files lie beside no image of their name, such as {}"
+_SHARED = "images share a caption file with another image of their name: each gets its words"
 _SKIPPED = "files were skipped: neither images nor captions by their names"
 _DATASETS = "datasets of x2i in it were skipped"
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
@@ -72,14 +74,15 @@ class FolderSource(SourceKind):
 
         Raises UserError if there is no image, or the folder itself cannot be read.
         """
-        tables = TablesBeside()
-        root, listing, count = Path(self.source).resolve(), _Listing(tables=tables), 0
+        root, count = Path(self.source).resolve(), 0
+        tables = TablesBeside(root, self.options.caption_lines)
+        listing = _Listing(tables=tables)
         for image in list_images(root, listing):
             count += 1
             caption = Caption()
             for sidecar in image.sidecars:
-                caption = caption.with_rest_of(self._read(sidecar, image.relative, notes))
-            caption = caption.with_rest_of(tables.about(image.relative))
+                caption = caption.with_rest_of(self._read(sidecar, image.relative, notes), notes.remarks)
+            caption = caption.with_rest_of(tables.about(image.relative), notes.remarks)
             notes.remarks[_WORDLESS] += not caption.text
             url = Path(image.path).as_uri()
             yield SourceRow(
@@ -117,7 +120,8 @@ class FolderSource(SourceKind):
         """Returns the words of the caption file of an image, given by its relative path."""
         lines, is_json = self.options.caption_lines, path.lower().endswith(".json")
         try:
-            return caption_of(read_bytes(path), is_json, lines, image, self.text_source, notes.remarks)
+            found = caption_of(read_bytes(path), is_json, lines, image, self.text_source, notes.remarks)
+            return replace(found, place=os.path.splitext(path)[1].lower())
         except (OSError, ValueError) as error:
             notes.unread.append((_printable(path), Dropped(Reason.FILE_ERROR, _why(error))))
             return Caption(source=UNREADABLE)
@@ -148,11 +152,15 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
         entries = [entry for entry in entries if entry.name not in paths.PREVIEWS]
     captions = _captions(entries)
     alone = _alone(entries, captions)
-    listing.alone += len(alone)
-    listing.first_alone = listing.first_alone or next(iter(alone), "")
+    images = [os.path.splitext(entry.name)[0] for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    listing.remarks[_SHARED] += sum(n for stem, n in Counter(images).items() if n > 1 and _has_caption(stem, captions))
     for entry in entries:
-        if entry.name.lower().endswith(BESIDE_SUFFIXES):
-            _read_table(entry, prefix, listing)
+        is_list = entry.path in alone and entry.name.lower().endswith(WEAK_SUFFIXES)
+        if entry.name.lower().endswith(BESIDE_SUFFIXES) or is_list:
+            is_read = _read_table(entry, prefix, listing)
+            alone -= {entry.path} if is_read else set()
+    listing.alone += len(alone)
+    listing.first_alone = listing.first_alone or min(map(_base_name, alone), default="")
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
@@ -160,7 +168,7 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             elif entry.is_dir():
                 listing.remarks[_NOT_ENTERED] += 1
             elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
-                listing.remarks[_SKIPPED] += not entry.name.lower().endswith((*SIDECAR_SUFFIXES, *BESIDE_SUFFIXES))
+                listing.remarks[_SKIPPED] += not entry.name.lower().endswith((*CAPTION_SUFFIXES, *BESIDE_SUFFIXES))
             elif entry.is_file():
                 yield FolderImage(f"{prefix}{entry.name}", entry.path, _sidecars_of(entry, captions))
             else:
@@ -183,32 +191,37 @@ def _captions(entries: Sequence[os.DirEntry[str]]) -> dict[tuple[str, str], str]
     captions: dict[tuple[str, str], str] = {}
     for entry in entries:
         stem, suffix = os.path.splitext(entry.name)
-        if suffix.lower() in SIDECAR_SUFFIXES:
+        if suffix.lower() in CAPTION_SUFFIXES:
             captions.setdefault((stem, suffix.lower()), entry.path)
     return captions
+
+
+def _has_caption(stem: str, captions: Mapping[tuple[str, str], str]) -> bool:
+    return any((stem, suffix) in captions for suffix in CAPTION_SUFFIXES)
 
 
 def _sidecars_of(entry: os.DirEntry[str], captions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
     """Returns "a.jpg.txt", "a.txt", "a.jpg.caption" ... of "a.jpg", as far as they exist."""
     stems = (entry.name, os.path.splitext(entry.name)[0])
-    keys = [(stem, suffix) for suffix in SIDECAR_SUFFIXES for stem in stems]
+    keys = [(stem, suffix) for suffix in CAPTION_SUFFIXES for stem in stems]
     return tuple(captions[key] for key in keys if key in captions)
 
 
-def _alone(entries: Sequence[os.DirEntry[str]], captions: Mapping[tuple[str, str], str]) -> list[str]:
-    """Returns the names of the caption files that belong to no image among `entries`."""
+def _alone(entries: Sequence[os.DirEntry[str]], captions: Mapping[tuple[str, str], str]) -> set[str]:
+    """Returns the paths of the caption files that belong to no image among `entries`."""
     images = [entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     stems = {*images, *(os.path.splitext(name)[0] for name in images)}
-    return [_printable(os.path.basename(path)) for (stem, _), path in captions.items() if stem not in stems]
+    return {path for (stem, _), path in captions.items() if stem not in stems}
 
 
-def _read_table(entry: os.DirEntry[str], prefix: str, listing: _Listing) -> None:
+def _read_table(entry: os.DirEntry[str], prefix: str, listing: _Listing) -> bool:
+    """Reads a table beside images, where tables are to be read; returns whether it is one that names images."""
     listing.table_files.append(entry.path)
-    if listing.tables is not None:
-        try:
-            listing.tables.read(entry.path, prefix)
-        except (OSError, ValueError) as error:
-            listing.unread.append((_printable(entry.path), _why(error)))
+    try:
+        return listing.tables is not None and listing.tables.read(entry.path, prefix)
+    except (OSError, ValueError) as error:
+        listing.unread.append((_printable(entry.path), _why(error)))
+        return True
 
 
 def _state(path: str) -> bytes:
@@ -226,6 +239,10 @@ def _why(error: Exception) -> str:
 
 def _order(entry: os.DirEntry[str]) -> bytes:
     return os.fsencode(entry.name)
+
+
+def _base_name(path: str) -> str:
+    return _printable(os.path.basename(path))
 
 
 def _printable(path: str) -> str:

@@ -4,81 +4,94 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from x2i.crawl.sources.sidecar import Caption, caption_of_fields
 from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
-from x2i.importers.locations import inside
-from x2i.importers.metadata_files import metadata_rows
-from x2i.words import FILE_NAMES, caption_fields
+from x2i.importers.locations import inside, local_inside
+from x2i.importers.metadata_files import WEAK_SUFFIXES, metadata_rows
+from x2i.words import FILE_NAMES, CaptionLines, caption_fields
 
 NAMES_NONE = "tables beside the images name none of them: if they list URLs, name them as sources of their own"
 NO_COLUMN = "tables beside the images have no column of captions among {}"
 NOT_HERE = "rows of tables beside the images name a file that is not there, such as {!r} in {}"
 AGAIN = "further rows of tables beside the images name an image again: the first row with words counts"
-NO_OBJECT = "lines of tables beside the images are no JSON objects, such as line {} of {}"
+BAD_ROW = (
+    "rows of tables beside the images cannot be read (broken JSON, a separator or quote too many), such as {} of {}"
+)
 _LOOKED_AT = 100
 
 
 class TablesBeside:
     """What the tables read so far say about image files, by their paths from the folder of images."""
 
-    def __init__(self) -> None:
-        self.read_tables: list[str] = []
+    def __init__(self, root: Path, lines: CaptionLines = CaptionLines.ALL) -> None:
         self.remarks: Counter[str] = Counter()
-        self._said: dict[str, tuple[Caption, str]] = {}
+        self._root = root
+        self._lines = lines
+        self._said: dict[str, Caption] = {}
         self._used: set[str] = set()
 
-    def read(self, path: str, prefix: str) -> None:
-        """Reads a table. prefix: its folder from the folder of images, "" or with "/" at its end.
+    def read(self, path: str, prefix: str) -> bool:
+        """Reads a table; returns whether it names images, or is of a kind that is a table in any case.
 
-        Raises OSError, or ValueError if it cannot be read.
+        prefix: its folder from the folder of images, "" or with "/" at its end. Raises OSError, or ValueError if it
+        cannot be read.
         """
         file = Path(path)
+        remarks: Counter[str] = Counter()
+        is_weak = file.suffix.lower() in WEAK_SUFFIXES
         try:
-            rows = list(metadata_rows(file))
+            rows = list(metadata_rows(file, remarks))
         except UserError as error:
             raise ValueError(str(error).removeprefix(f"{path}: ")) from error
         named = [row for row in rows if row is not None]
-        if len(named) < len(rows):
-            self.remarks[NO_OBJECT.format(rows.index(None) + 1, file.name)] += len(rows) - len(named)
-        columns = list(dict.fromkeys(name for row in named for name in row if name is not None))
+        columns = list(dict.fromkeys(name for row in named for name in row))
         files = _file_columns(columns, named[:_LOOKED_AT])
+        if is_weak and not files:
+            return False
+        self.remarks += remarks
+        if len(named) < len(rows):
+            self.remarks[BAD_ROW.format(rows.index(None) + 1, file.name)] += len(rows) - len(named)
         if not files:
             self.remarks[NAMES_NONE] += 1
-            return
+            return True
         others = [name for name in columns if name not in files]
         if not caption_fields(others):
             self.remarks[NO_COLUMN.format(", ".join(others)[:200] or "them")] += 1
         for row in named:
-            said = caption_of_fields({name: row[name] for name in row if name in others}, "metadata")
-            for value in (row[name] for name in files if row.get(name)):
-                self._add(str(value), prefix, said, file.name)
+            fields = {name: row[name] for name in row if name in others}
+            for value in (str(row[name]) for name in files if row.get(name)):
+                said = caption_of_fields(fields, "metadata", self._lines, value, self.remarks)
+                self._add(value, prefix, replace(said, place=file.name))
+        return True
 
     def about(self, relative: str) -> Caption:
         """Returns what the tables say about an image."""
         self._used.add(relative)
-        return self._said.get(relative, (Caption(), ""))[0]
+        return self._said.get(relative, Caption())
 
     def unused(self) -> Counter[str]:
         """Returns the remarks, with how many rows name an image that was not asked about."""
-        missing = [(name, file) for name, (_, file) in self._said.items() if name not in self._used]
+        missing = [(name, said.place) for name, said in self._said.items() if name not in self._used]
         if missing:
             self.remarks[NOT_HERE.format(*missing[0])] += len(missing)
         return self.remarks
 
-    def _add(self, value: str, prefix: str, said: Caption, file: str) -> None:
+    def _add(self, value: str, prefix: str, said: Caption) -> None:
+        local = local_inside(value, self._root)
         try:
-            name = inside(value, prefix)
+            name = inside(local, prefix if local == value else "")
         except ValueError:
             name = value
         before = self._said.get(name)
         if before is not None:
             self.remarks[AGAIN] += 1
-        if before is None or not before[0].text:
-            self._said[name] = (said, file)
+        if before is None or not before.text:
+            self._said[name] = said
 
 
 def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,15 +8,14 @@ from typing import Any
 from x2i.errors import UserError
 from x2i.inspect.formatting import describe_bytes, describe_number
 from x2i.inspect.gallery.lineage import SourceImage, sources_by_uid
-from x2i.inspect.html import instruction_parts, render_page
+from x2i.inspect.gallery.page import THUMBNAIL_SIDE, write_page, write_picture
+from x2i.inspect.html import instruction_parts
 from x2i.inspect.sheet.thumbnails import thumbnail_bytes
 from x2i.inspect.tables import source_document
 from x2i.inspect.target import Kind, SampleView, Selection, Target
 from x2i.reasons import Status
 from x2i.sample import PLACEHOLDER_PATTERN
-from x2i.store.files.atomic import write_bytes
 
-THUMBNAIL_SIDE = 336
 SOURCE_SIDE = 512
 
 
@@ -27,7 +26,7 @@ def write_gallery(target: Target, selection: Selection, folder: Path) -> Path:
     the store they were made of. Raises UserError if there is no sample to show.
     """
     if not selection.count:
-        raise UserError(f"{target.path}: holds no samples to show; `--sheet` shows images where there are none")
+        raise UserError(f"{target.path}: holds no samples to show")
     uids = [uid for views in selection.shown.values() for view in views for uid in view.row["uids"]]
     sources = sources_by_uid(target.dataset, uids) if target.dataset else {}
     pictures = {uid: _write_source(target, source, folder) for uid, source in sources.items()}
@@ -36,34 +35,25 @@ def write_gallery(target: Target, selection: Selection, folder: Path) -> Path:
     for task, views in selection.shown.items():
         cards = [_card(view, _write_images(view, folder)) for view in views]
         documents += [_document(view, sources, pictures) for view in views]
-        shards = selection.shards.get(task, 0)
-        sections.append({"task": task, "cards": cards, "total": selection.totals[task], "shards": shards})
+        total, shards = selection.totals[task], selection.shards.get(task, 0)
+        note = f"{total:,} sample{'s' * (total != 1)} in {shards:,} shard{'s' * (shards != 1)}"
+        sections.append({"task": task, "note": note, "cards": cards, "total": total})
     title = target.dataset.name if target.kind is Kind.DATASET and target.dataset else target.path.name
     hidden = selection.total - selection.count
     about = f"{selection.total:,} samples of {len(selection.totals)} tasks"
-    page = render_page(
-        "gallery.html",
-        "gallery.css",
-        "gallery.js",
-        title=title,
-        kind="gallery",
-        about=f"{about}; {selection.count:,} here, {hidden:,} not shown" if hidden else about,
-        sections=sections,
-        documents=documents,
-    )
-    write_bytes(folder / "index.html", page)
-    return folder / "index.html"
+    about = f"{about}; {selection.count:,} here, {hidden:,} not shown" if hidden else about
+    return write_page(folder, title, about, sections, documents)
 
 
 def _write_images(view: SampleView, folder: Path) -> list[bool]:
     """Writes a sample's images and thumbnails; says of each whether it decodes."""
     decodes = []
     for name, data in zip(view.image_names, view.images):
-        _write_picture(folder / "images" / _file(view, name), data)
+        write_picture(folder / "images" / _file(view, name), data)
         thumbnail = thumbnail_bytes(data, THUMBNAIL_SIDE)
         decodes.append(thumbnail is not None)
         if thumbnail is not None:
-            _write_picture(folder / "thumbs" / f"{_file(view, name)}.jpg", thumbnail)
+            write_picture(folder / "thumbs" / f"{_file(view, name)}.jpg", thumbnail)
     return decodes
 
 
@@ -75,14 +65,8 @@ def _write_source(target: Target, source: SourceImage, folder: Path) -> str | No
     thumbnail = thumbnail_bytes(data, SOURCE_SIDE)
     if thumbnail is None:
         return None
-    _write_picture(folder / "sources" / f"{source.record.key}.jpg", thumbnail)
+    write_picture(folder / "sources" / f"{source.record.key}.jpg", thumbnail)
     return f"sources/{source.record.key}.jpg"
-
-
-def _write_picture(path: Path, data: bytes) -> None:
-    """Writes one picture plainly: a gallery is made again in seconds; an fsync each would take longer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
 
 
 def _file(view: SampleView, name: str) -> str:

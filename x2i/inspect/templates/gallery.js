@@ -96,11 +96,15 @@ function render(sample) {
   const full = make("div", "full");
   full.append(...sample.images.map(figure));
   const facts = make("div", "facts");
-  facts.append(
-    block("Sample", table({ task: sample.task, shard: sample.shard, recipe: sample.recipe })),
-    block("Recipe parameters", table(sample.parameters)),
-    block("Scores", Object.keys(sample.scores).length ? table(sample.scores) : make("p", "faint", "none")),
-  );
+  if (sample.facts) {
+    if (Object.keys(sample.facts).length) facts.append(block("Relation", table(sample.facts)));
+  } else {
+    facts.append(
+      block("Sample", table({ task: sample.task, shard: sample.shard, recipe: sample.recipe })),
+      block("Recipe parameters", table(sample.parameters)),
+      block("Scores", Object.keys(sample.scores).length ? table(sample.scores) : make("p", "faint", "none")),
+    );
+  }
   const sources = sample.sources.map((source, place) => sourceBlock(source, place + 1, sample.sources.length));
   document.getElementById("detail").replaceChildren(said, full, facts, ...sources);
   dialog.scrollTop = 0;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from x2i.crawl.locations import BYTE_RANGE, Location, open_url, stable_name
@@ -161,7 +161,7 @@ class _SampleReader:
             if about is None and stem and stem not in (*CAPTION_NAMES, *IMAGE_SUFFIXES):
                 self.notes.remarks[ALONE.format(member.name)] += 1
                 continue
-            said[about] = said.get(about, Caption()).with_rest_of(self._read(member))
+            said[about] = said.get(about, Caption()).with_rest_of(self._read(member), self.notes.remarks)
         return said
 
     def _read(self, member: Member) -> Caption:
@@ -175,7 +175,7 @@ class _SampleReader:
             found = caption_of(
                 data, is_json, self.options.caption_lines, member.name, ShardSource.text_source, self.notes.remarks
             )
-            return Caption(found.text, found.license, _finite(found.extra), found.source)
+            return replace(found, extra=_finite(found.extra), place=f".{_ending(member.name.lower())}")
         except ValueError as error:
             self.notes.pages += 1
             verdict = Dropped(Reason.FILE_ERROR, str(error)[:200])

@@ -15,10 +15,11 @@ from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import TableOptions
 from x2i.errors import UserError
 from x2i.sample import canonical_json
-from x2i.words import LICENSE_NAMES, caption_fields, caption_text, source_of
+from x2i.words import LICENSE_NAMES, caption_fields, caption_text, caption_texts, source_of
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 NO_CAPTIONS = "tables have no column of captions among {} (--text-col names one)"
+LISTS = "captions are the first of a list in {!r}"
 OTHER_CAPTIONS = "tables have their captions taken from {!r}; not from {} (--text-col and --keep-col choose)"
 
 
@@ -80,9 +81,11 @@ class ColumnMapping:
         """Returns the `text_source` of each caption."""
         return pc.if_else(pc.equal(texts, ""), "", self.text_source)
 
-    def caption(self, value: object) -> str:
-        """Returns the caption in a cell."""
-        return caption_text(self.text, value)
+    def caption(self, value: object, notes: PlanningNotes) -> str:
+        """Returns the caption in a cell; that it is one of several is noted."""
+        texts = caption_texts(self.text, value)
+        notes.remarks[LISTS.format(self.text)] += len(texts) > 1
+        return next(iter(texts), "")
 
     def extra(self, values: Mapping[str, Any]) -> str:
         """Returns the kept columns of one row as JSON; a cell that is missing is null."""

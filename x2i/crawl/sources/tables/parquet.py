@@ -36,19 +36,20 @@ def parquet_rows(file: str, stream: IO[bytes], columns: TableOptions, notes: Pla
             rows = ROWS_OF_KEPT if mapping.keep else ROWS_AT_ONCE
             for batch in parquet.iter_batches(batch_size=rows, columns=mapping.names):
                 if batch.num_rows:
-                    yield _source_table(batch, mapping)
+                    yield _source_table(batch, mapping, notes)
     except pa.ArrowException as error:
         raise UserError(f"{file}: cannot be read as parquet: {error}") from error
     except OSError as error:
         raise UserError(f"{file}: cannot be read as parquet (damaged or cut short?): {error}") from error
 
 
-def _source_table(batch: pa.RecordBatch, mapping: ColumnMapping) -> pa.Table:
+def _source_table(batch: pa.RecordBatch, mapping: ColumnMapping, notes: PlanningNotes) -> pa.Table:
     columns = {"license": _texts(batch.column(mapping.license))} if mapping.license else {}
     if mapping.text:
         column = batch.column(mapping.text)
-        is_text = _is_string(column.type) and not mapping.is_label
-        texts = _texts(column) if is_text else strings([mapping.caption(value) for value in column.to_pylist()])
+        texts = _texts(column) if _is_string(column.type) and not mapping.is_label else None
+        if texts is None or pc.any(pc.starts_with(texts, "[")).as_py():
+            texts = strings([mapping.caption(value, notes) for value in column.to_pylist()])
         columns["text"], columns["text_source"] = texts, mapping.text_sources(texts)
     if mapping.keep:
         kept = batch.select(list(dict.fromkeys(mapping.keep))).to_pylist()

@@ -15,6 +15,7 @@ from x2i.crawl.sources.options import TableOptions
 from x2i.crawl.sources.tables.columns import ColumnMapping, cell_text
 from x2i.crawl.sources.tables.lines import BadLines, RecordLines, TextLines
 from x2i.errors import UserError
+from x2i.words import caption_text
 
 ROWS_AT_ONCE = 32 * 1024
 TEXT_AT_ONCE = 32 * 2**20
@@ -107,8 +108,15 @@ def _delimited(lines: TextLines, columns: TableOptions, bad: BadLines, is_csv: b
             extra = "{}"
             if mapping.keep:
                 extra = mapping.extra({name: cells[n] for name, n in positions.items() if n < len(cells)})
-            caption = mapping.caption(row[text])
+            caption = mapping.caption(row[text] if is_csv else _unquoted(row[text]), bad.notes)
             yield row[url].strip(), caption, mapping.text_source if caption else "", row[license].strip(), extra
+
+
+def _unquoted(cell: str) -> str:
+    """Returns a cell of a .tsv as it is, but without the quotes in which writers put cells that hold quotes."""
+    inner = cell[1:-1]
+    is_quoted = cell[:1] == cell[-1:] == '"' and '""' in inner and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_quoted else cell
 
 
 def _delimiter(header: str) -> str:
@@ -134,11 +142,11 @@ def _cells(
 ) -> Iterator[Cells]:
     for where, row in rows:
         url, text = row.get(mapping.url), row.get(mapping.text)
-        wrong = next((v for v in (url, text) if isinstance(v, dict)), url if isinstance(url, list) else None)
-        if wrong is not None:
+        if isinstance(url, dict | list) or (isinstance(text, dict) and not caption_text(mapping.text, text)):
+            wrong = url if isinstance(url, dict | list) else text
             bad.add(file, where, f"holds {_json_kind(wrong)} where text is expected")
             continue
-        caption = mapping.caption(text)
+        caption = mapping.caption(text, bad.notes)
         source = mapping.text_source if caption else ""
         yield cell_text(url), caption, source, cell_text(row.get(mapping.license)), mapping.extra(row)
 
