@@ -78,13 +78,17 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.DETECTOR: {
         "classic:saliency": "x2i.models.classic.saliency:Saliency",
         "hf": "x2i.models.hf.detector:HfDetector",
+        "hf-instances": "x2i.models.hf.instances:HfInstances",
         "groundingdino-py": "x2i.models.groundingdino.detector:GroundingDino",
     },
     Ability.SEGMENTER: {
         "classic:grabcut": "x2i.models.classic.grabcut:GrabCut",
         "hf": "x2i.models.hf.segmenter:HfSegmenter",
     },
-    Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
+    Ability.INSTANCE_MATCHER: {
+        "classic:sift": "x2i.models.classic.sift:Sift",
+        "hf": "x2i.models.hf.matcher:HfMatcher",
+    },
     Ability.EDGE_DETECTOR: {
         "classic:canny": "x2i.models.classic.canny:Canny",
         "classic:xdog": "x2i.models.classic.xdog:Xdog",

@@ -67,6 +67,10 @@ class SubjectsStage(RelationStage, SubjectPairs):
     def check_models(self) -> None:
         registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
 
+    def config(self) -> dict[str, Any]:
+        found = registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
+        return super().config() | ({"matcher_revision": registry.resolved(found)} if found.model else {})
+
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)
 
