@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from x2i.annotate.base import Annotator, ModelAnnotation, StoredImage, Verdict
 from x2i.models.abilities import Caption, Captioner, PageText
+from x2i.models.prompts import Question
 from x2i.models.registry import Ability
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
@@ -46,6 +47,10 @@ class Captions(ModelAnnotation):
     @property
     def pixels(self) -> bool:
         return bool(getattr(self.backends()["model"], "needs_pixels", True))
+
+    def config(self) -> dict[str, Any]:
+        found = self.backends()["model"]
+        return super().config() | (found.question() if isinstance(found, Question) else {})
 
     def load(self) -> Annotator:
         found = self.backends()["model"]

@@ -64,6 +64,10 @@ class Question:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"prompt {self.prompt}: cannot be read: {error}") from error
 
+    def question(self) -> dict[str, Any]:
+        """Returns what is asked, files read: the words, and the schema of the answer. Raises UserError as `words`."""
+        return {"words": self.words, "answer": _read_schema(self.schema) if self.schema else None}
+
 
 def caption_of(answer: str, finish: str, schema: str) -> Caption | Dropped:
     """Returns the caption that a model's answer holds, or why it holds none: cut, a refusal, not the JSON asked for.
