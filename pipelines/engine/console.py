@@ -20,7 +20,8 @@ class StageSummary:
 
     skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, sightings,
     bad_lines. failed: partition -> error. seconds: of the run. worker_seconds: of all its partitions added up, and
-    busy_seconds those of them in which a model was at work; 0 where nobody measured it.
+    busy_seconds those of them in which a model was at work; 0 where nobody measured it. read_tokens, written_tokens: of
+    a language model, in this run.
     """
 
     stage: str
@@ -34,6 +35,8 @@ class StageSummary:
     seconds: float = 0.0
     worker_seconds: float = 0.0
     busy_seconds: float = 0.0
+    read_tokens: int = 0
+    written_tokens: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,8 +48,10 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
 
     old = f", {summary.done_before} were done before" if summary.done_before else ""
     busy = f". Model busy {summary.busy_seconds / summary.worker_seconds:.0%}" if summary.busy_seconds else ""
-    counts = describe_counts(summary.counts)
-    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}")
+    counts, written = describe_counts(summary.counts), summary.written_tokens
+    rate = f"{written / summary.seconds:,.1f}/s" if summary.seconds else "0/s"
+    tokens = f". {summary.read_tokens:,} tokens read, {written:,} written, {rate}" if written else ""
+    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}{tokens}")
     _print_skipped(console, summary)
     for partition, error in sorted(summary.failed.items())[:5]:
         console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)

@@ -30,7 +30,7 @@ class WorkItem:
 class Result:
     """What became of a work item: its counts, or the error that failed it, with Python's traceback of it.
 
-    seconds, busy_seconds: as in `Outcome`.
+    seconds, busy_seconds, read_tokens, written_tokens: as in `Outcome`.
     """
 
     stage: str
@@ -40,6 +40,8 @@ class Result:
     traceback: str = ""
     seconds: float = 0
     busy_seconds: float = 0
+    read_tokens: int = 0
+    written_tokens: int = 0
 
 
 Batch = tuple[WorkItem, ...]
@@ -86,8 +88,10 @@ class StageWorkers:
             _commit(self._root, self._stages[item.stage], item.entry, outcome)
         except Exception as error:  # noqa: BLE001  as above
             return failed(item, error)
-        seconds, busy = outcome.seconds, outcome.busy_seconds
-        return Result(item.stage, item.entry.id, outcome.counts, seconds=seconds, busy_seconds=busy)
+        return Result(
+            item.stage, item.entry.id, outcome.counts, seconds=outcome.seconds, busy_seconds=outcome.busy_seconds,
+            read_tokens=outcome.read_tokens, written_tokens=outcome.written_tokens,
+        )  # fmt: skip
 
 
 class PartitionRunner:

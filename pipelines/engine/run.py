@@ -87,6 +87,8 @@ def execute(
                     summary.counts += result.counts
                     summary.worker_seconds += result.seconds
                     summary.busy_seconds += result.busy_seconds
+                    summary.read_tokens += result.read_tokens
+                    summary.written_tokens += result.written_tokens
                 progress.advance(rows[result.stage, result.partition], result.counts, result.error)
 
             if items:

@@ -58,6 +58,7 @@ class Outcome:
 
     digests: the sha256, in hex, of those files that were summed up while they were written.
     seconds, busy_seconds: how long it took, and for how much of that a model was at work; 0 where nobody measured it.
+    read_tokens, written_tokens: of a language model.
     """
 
     outputs: tuple[Path, ...]
@@ -65,6 +66,8 @@ class Outcome:
     digests: Mapping[Path, str] = field(default_factory=dict)
     seconds: float = 0
     busy_seconds: float = 0
+    read_tokens: int = 0
+    written_tokens: int = 0
 
 
 class Worker(Protocol):

@@ -193,7 +193,9 @@ class _Filling:
         ok = self._total - filtered.total() - failed.total()
         counts = Counts(ok, dict(sorted(filtered.items())), dict(sorted(failed.items())))
         busy = self._busy / self._annotation.batches_at_once
-        return Outcome((path,), counts, busy_seconds=busy if isinstance(self._annotation, ModelAnnotation) else 0)
+        read, written = (_total(table, name) for name in ("prompt_tokens", "answer_tokens"))
+        busy = busy if isinstance(self._annotation, ModelAnnotation) else 0
+        return Outcome((path,), counts, busy_seconds=busy, read_tokens=read, written_tokens=written)
 
     def _ask(self) -> None:
         """Hands the waiting images to the annotator in batches, and takes what it says until it may be asked again.
@@ -246,6 +248,10 @@ class _Filling:
         self._rows += [{"key": key, **row, **self._stamp} for row in found.rows]
         if found.dropped is not None:
             self._lost[found.dropped.status][str(found.dropped.reason)] += 1
+
+
+def _total(table: pa.Table, field: str) -> int:
+    return int(pc.sum(table[field]).as_py() or 0) if field in table.schema.names else 0
 
 
 def _timed(outcome: Outcome | Exception, started: float) -> Outcome | Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.support.command_line import kill_when, typed
 from tests.support.photos import photo
 from tests.support.stored_images import Given, store
 from x2i.models.openai import client
+from x2i.models.prompts import PROMPTS
 from x2i.store import Dataset
 
 IMAGES = 12
@@ -44,6 +46,16 @@ def test_a_run_that_was_killed_does_not_ask_for_an_answer_again(dataset):
     assert len(asked) == len(captions(dataset)) == IMAGES
     assert before < IMAGES
     assert sum(asked.values()) <= IMAGES + AT_ONCE  # an answer on its way when the run dies is lost
+
+
+def test_the_end_of_a_run_says_how_many_tokens_were_read_and_written(dataset, capsys):
+    with ChatServer() as server:
+        assert typed(*command(dataset, server.url)) == 0
+        rows = dataset.column("captions").to_pylist()
+        assert {(row["source"], row["prompt"], row["finish"]) for row in rows} == {("model", PROMPTS["short"], "stop")}
+        assert re.search(r"480 tokens read, 60 written, [\d.,]+/s", " ".join(capsys.readouterr().err.split()))
+        assert typed(*command(dataset, server.url)) == 0
+    assert "tokens" not in capsys.readouterr().err
 
 
 def test_a_server_that_is_down_is_named_and_a_later_run_goes_on(dataset, monkeypatch, capsys):

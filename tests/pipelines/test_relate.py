@@ -20,11 +20,13 @@ from tests.support.command_line import typed
 from tests.support.photographs import detail_shot, photograph
 from tests.support.stored_images import Given, store
 from x2i.annotate.embeddings import Embeddings
+from x2i.annotate.pdq import Pdq
 from x2i.annotate.quality import Quality
 from x2i.errors import UserError
 from x2i.store import Dataset
 from x2i.store.commits import list_commits
 from x2i.store.verify.verify import Level, verify
+from x2i.takedown.tables import rewrite_rows
 
 INLINE = RunOptions(executor=Executor.INLINE)
 
@@ -233,6 +235,25 @@ def test_other_logos_on_white_are_no_duplicates_and_copies_of_one_are(tmp_path):
     ]
     smaller = [cv2.resize(page, (240, 160), interpolation=cv2.INTER_AREA) for page in pages[:-1]]
     assert _duplicates(tmp_path, *pages, *smaller, quality=80) == [False] * 7 + [True] * 6
+
+
+def test_pdq_hashes_find_copies_and_are_taken_from_the_crawl_or_from_their_score(tmp_path):
+    coffee = photograph("coffee.png")
+    small = cv2.resize(coffee, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    shown = [coffee, small, photograph("rocket.jpg"), _flat((250, 10, 10)), _flat((10, 10, 250))]
+    dataset = store(tmp_path / "d", [Given(image) for image in shown])
+    stage = DuplicatesStage(hash="pdq", max_distance=0)
+    with pytest.raises(UserError, match=r"image 00000-00000 has no PDQ hash: run `x2i filter .* --score pdq`"):
+        execute([stage], dataset, INLINE)
+    execute([AnnotateStage(Pdq())], dataset, INLINE)
+    execute([stage], dataset, INLINE)
+    rows = dataset.relation("duplicates").to_pylist()
+    assert [row["is_duplicate"] for row in rows] == [False, True, False, False, False]
+    hashes = [int(digits, 16) for digits in dataset.column("pdq")["pdq"].to_pylist()]
+    assert rows[1]["distance"] == (hashes[0] ^ hashes[1]).bit_count() <= 31
+    gone = dataset.images()["key"][0].as_py()
+    rewrite_rows(dataset, "relations/duplicates.parquet", {gone})
+    assert not any(row["is_duplicate"] for row in dataset.relation("duplicates").to_pylist())
 
 
 def test_which_image_is_kept_is_said_by_the_preference(tmp_path):

@@ -137,10 +137,12 @@ def _columns(root: Path, photos: list[Photo]) -> None:
             lost = sum(not photo.caption for photo in here) if stage in ("caption", "detect") else 0
             reasons = {"no_caption" if stage == "caption" else "no_entity": lost} if lost else {}
             commit(root, name, partition, [path], Counts(len(here) - lost, reasons))
+    kept = {photo.key: photos[0].key if k == 6 else photo.key for k, photo in enumerate(photos)}
     duplicates = [
-        {"key": p.key, "cluster": photos[0].key if k == 6 else p.key, "is_duplicate": k == 6, "kind": "near" * (k == 6)}
-        for k, p in enumerate(photos)
+        {"key": key, "cluster": of, "is_duplicate": key != of, "kind": "near" * (key != of), "hash_group": of}
+        for key, of in kept.items()
     ]
+    duplicates = [{**row, "rank": rank} for rank, row in enumerate(duplicates)]
     pair = {"target": photos[0].key, "inputs": [photos[5].key], "inliers": 42, "inlier_ratio": 0.7}
     commit(
         root,

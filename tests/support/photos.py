@@ -130,7 +130,10 @@ def write_captions(root: Path) -> None:
 
 def write_duplicates(root: Path) -> None:
     """chelsea is called a duplicate of nothing in particular, so that a selection has something to leave out."""
-    rows = [{"key": key, "cluster": key, "is_duplicate": name == "chelsea"} for name, key in keys().items()]
+    rows = [
+        {"key": key, "cluster": key, "is_duplicate": name == "chelsea", "hash_group": key, "rank": rank}
+        for rank, (name, key) in enumerate(keys().items())
+    ]
     relation(root, Duplicates.spec, rows)
 
 

@@ -119,33 +119,85 @@ def save_dinov2(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def save_dinov3(folder: Path, seed: int = 0) -> Path:
+    """Saves a DINOv3 of some thousand weights with its image processor."""
+    import torch
+    from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTModel
+
+    torch.manual_seed(seed)
+    config = DINOv3ViTConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=16,
+        num_register_tokens=2,
+    )  # fmt: skip
+    DINOv3ViTModel(config).save_pretrained(folder)
+    DINOv3ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+WORDS = (
+    "<pad>", "</s>", "<unk>", "a", "an", "the", "cat", "cup", "coffee", "of", "on", "table", "astronaut", "in", "suit",
+)  # fmt: skip
+TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXT_TOWER = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 12, "pad_token_id": 0, "eos_token_id": 1}
+
+
+def _save_word_tokenizer(folder: Path, inputs: list[str]) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_input_names=inputs
+    ).save_pretrained(folder)
+
+
 def save_siglip(folder: Path, seed: int = 0) -> Path:
     """Saves a SigLIP of some thousand weights with its image processor and a tokenizer of words."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
-    words = [
-        "<pad>",
-        "</s>",
-        "<unk>",
-        *["a", "an", "the", "cat", "cup", "coffee", "of", "on", "table", "astronaut", "in", "suit"],
-    ]
-    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        model_input_names=["input_ids"],  # like SigLIP's own: padding is seen, as in its training
-    ).save_pretrained(folder)
+    _save_word_tokenizer(folder, ["input_ids"])  # like SigLIP's own: padding is seen, as in its training
     torch.manual_seed(seed)
-    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**tower, "vocab_size": len(words), "max_position_embeddings": 12, "pad_token_id": 0, "eos_token_id": 1}
-    vision = {**tower, "image_size": 32, "patch_size": 8}
-    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    vision = {**TOWER, "image_size": 32, "patch_size": 8}
+    SiglipModel(SiglipConfig(text_config=TEXT_TOWER, vision_config=vision)).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def save_siglip2(folder: Path, seed: int = 0) -> Path:
+    """Saves a SigLIP2 that keeps aspect ratios (NaFlex), of some thousand weights, with its processors."""
+    import torch
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    _save_word_tokenizer(folder, ["input_ids", "attention_mask"])
+    torch.manual_seed(seed)
+    vision = {**TOWER, "patch_size": 8, "num_patches": 16}
+    Siglip2Model(Siglip2Config(text_config=TEXT_TOWER, vision_config=vision)).save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+    return folder
+
+
+def save_lightglue(folder: Path, seed: int = 0) -> Path:
+    """Saves a LightGlue with a SuperPoint of some ten thousand weights, and its image processor."""
+    import torch
+    from transformers import LightGlueConfig, LightGlueForKeypointMatching, LightGlueImageProcessor, SuperPointConfig
+
+    torch.manual_seed(seed)
+    points = SuperPointConfig(
+        encoder_hidden_sizes=[8, 8, 16, 16], decoder_hidden_size=16, descriptor_decoder_dim=16, keypoint_threshold=0.0,
+        max_keypoints=64,
+    )  # fmt: skip
+    config = LightGlueConfig(
+        keypoint_detector_config=points, descriptor_dim=16, num_hidden_layers=2, num_attention_heads=2,
+        filter_threshold=0.0,
+    )  # fmt: skip
+    model = LightGlueForKeypointMatching(config)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:  # the library's own start matches hardly a point, even with itself
+            torch.nn.init.normal_(parameter, std=0.5 / parameter[0].numel() ** 0.5)
+    model.save_pretrained(folder)
+    LightGlueImageProcessor(size={"height": 96, "width": 128}).save_pretrained(folder)
     return folder
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from x2i.annotate.base import Annotator, ModelAnnotation, StoredImage, Verdict
 from x2i.models.abilities import Caption, Captioner, PageText
+from x2i.models.prompts import Question
 from x2i.models.registry import Ability
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
@@ -24,13 +25,17 @@ class Captions(ModelAnnotation):
     Of an image from a web page it is the alt text, figcaption or title, cleaned; file names and boilerplate do not
     count (--set clean=all cleans the other words too). An image without usable words keeps a row without a caption,
     and counts as no_caption.
+
+    source: where the words come from. prompt, finish: what a model was asked, in words, and why it stopped, such as
+    "stop". prompt_tokens, answer_tokens: what it read and wrote.
     """
 
     name: ClassVar[str] = "captions"
     title: ClassVar[str] = "A caption of every image"
     made_by: ClassVar[str] = "caption"
+    version: ClassVar[int] = 2
     fields: ClassVar[tuple[pa.Field, ...]] = (
-        *(pa.field(name, pa.string()) for name in ("caption", "source")),
+        *(pa.field(name, pa.string()) for name in ("caption", "source", "prompt", "finish")),
         *(pa.field(name, pa.int32()) for name in ("prompt_tokens", "answer_tokens")),
     )
     kept: ClassVar[str] = "caption IS NOT NULL"
@@ -43,25 +48,30 @@ class Captions(ModelAnnotation):
     def pixels(self) -> bool:
         return bool(getattr(self.backends()["model"], "needs_pixels", True))
 
+    def config(self) -> dict[str, Any]:
+        found = self.backends()["model"]
+        return super().config() | (found.question() if isinstance(found, Question) else {})
+
     def load(self) -> Annotator:
-        return CaptionWriter(self.backends()["model"].load())
+        found = self.backends()["model"]
+        return CaptionWriter(found.load(), getattr(found, "words", ""))
 
 
 class CaptionWriter:
-    def __init__(self, captioner: Captioner) -> None:
-        self._captioner = captioner
+    def __init__(self, captioner: Captioner, prompt: str) -> None:
+        self._captioner, self._prompt = captioner, prompt
 
     def annotate(self, images: Sequence[StoredImage]) -> list[Verdict]:
         texts = [page_text(image.row) for image in images]
         captions = self._captioner.caption([image.pixels for image in images], texts)
-        return [_verdict(caption) for caption in captions]
+        return [_verdict(caption, self._prompt) for caption in captions]
 
 
-def _verdict(found: Caption | Dropped | None) -> Verdict:
+def _verdict(found: Caption | Dropped | None, prompt: str) -> Verdict:
     if not isinstance(found, Caption):
         return found or Dropped(Reason.NO_CAPTION)
-    tokens = {"prompt_tokens": found.prompt_tokens, "answer_tokens": found.answer_tokens}
-    return {"caption": found.text, "source": found.source, **tokens}
+    said = {name: value for name, value in vars(found).items() if name != "text"}
+    return {"caption": found.text, "prompt": prompt, **said}
 
 
 def page_text(row: Mapping[str, Any]) -> PageText:

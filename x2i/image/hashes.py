@@ -57,8 +57,13 @@ def pdq(image: np.ndarray) -> str:
     Davis and Rosen, "The TMK+PDQF video-hashing algorithm and the PDQ image-hashing algorithm" (Facebook, 2019), as
     the package pdqhash computes it; the most significant digit comes first. Raises UserError if that is not installed.
     """
-    bits, _quality = require_pdq().compute(np.ascontiguousarray(image))
-    return np.packbits(bits).tobytes().hex()
+    return pdq_with_quality(image)[0]
+
+
+def pdq_with_quality(image: np.ndarray) -> tuple[str, int]:
+    """Returns the PDQ hash as `pdq` does, and its quality: 0 to 100, low for flat pictures. Raises as `pdq`."""
+    bits, quality = require_pdq().compute(np.ascontiguousarray(image))
+    return np.packbits(bits).tobytes().hex(), int(quality)
 
 
 def require_pdq() -> Any:

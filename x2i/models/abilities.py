@@ -53,13 +53,15 @@ class PageText:
 class Caption:
     """A description of an image. source: where the words come from, "alt" for example, or "model".
 
-    prompt_tokens, answer_tokens: what a language model read and wrote for it; 0 for others.
+    prompt_tokens, answer_tokens: what a language model read and wrote for it; 0 for others. finish: why it stopped,
+    such as "stop"; "" for others.
     """
 
     text: str
     source: str
     prompt_tokens: int = 0
     answer_tokens: int = 0
+    finish: str = ""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,10 @@ class Question:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"prompt {self.prompt}: cannot be read: {error}") from error
 
+    def question(self) -> dict[str, Any]:
+        """Returns what is asked, files read: the words, and the schema of the answer. Raises UserError as `words`."""
+        return {"words": self.words, "answer": _read_schema(self.schema) if self.schema else None}
+
 
 def asked(prompt: str, text: PageText) -> str:
     """Returns a prompt with the words that a source has beside the image in the place of {words}."""
@@ -85,8 +89,8 @@ def caption_of(answer: str, finish: str, schema: str) -> Caption | Dropped:
     if is_refusal(text):
         return Dropped(Reason.ANSWER_REFUSED, text[:80])
     if schema:
-        return _structured(text, schema)
-    return Caption(text, "model") if text else Dropped(Reason.NO_CAPTION, "an empty answer")
+        return _structured(text, finish, schema)
+    return Caption(text, "model", finish=finish) if text else Dropped(Reason.NO_CAPTION, "an empty answer")
 
 
 def is_refusal(text: str) -> bool:
@@ -94,7 +98,7 @@ def is_refusal(text: str) -> bool:
     return _REFUSAL.search(QUOTED.sub(" ", text.replace("\u2019", "'"))) is not None
 
 
-def _structured(text: str, schema: str) -> Caption | Dropped:
+def _structured(text: str, finish: str, schema: str) -> Caption | Dropped:
     import jsonschema
 
     fenced = _FENCE.match(text)
@@ -106,7 +110,7 @@ def _structured(text: str, schema: str) -> Caption | Dropped:
     caption = document.get("caption") if isinstance(document, dict) else None
     if not isinstance(caption, str) or not caption.strip():
         return Dropped(Reason.ANSWER_INVALID, "no field `caption` with text")
-    return Caption(caption.strip(), "model")
+    return Caption(caption.strip(), "model", finish=finish)
 
 
 @lru_cache(maxsize=8)

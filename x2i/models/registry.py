@@ -83,13 +83,17 @@ _ROWS: Mapping[Ability, Mapping[str, str]] = {
     Ability.DETECTOR: {
         "classic:saliency": "x2i.models.classic.saliency:Saliency",
         "hf": "x2i.models.hf.detector:HfDetector",
+        "hf-instances": "x2i.models.hf.instances:HfInstances",
         "groundingdino-py": "x2i.models.groundingdino.detector:GroundingDino",
     },
     Ability.SEGMENTER: {
         "classic:grabcut": "x2i.models.classic.grabcut:GrabCut",
         "hf": "x2i.models.hf.segmenter:HfSegmenter",
     },
-    Ability.INSTANCE_MATCHER: {"classic:sift": "x2i.models.classic.sift:Sift"},
+    Ability.INSTANCE_MATCHER: {
+        "classic:sift": "x2i.models.classic.sift:Sift",
+        "hf": "x2i.models.hf.matcher:HfMatcher",
+    },
     Ability.TRACKER: {
         "classic:flow": "x2i.models.classic.flow:FlowTracker",
         "hf": "x2i.models.hf.tracker:HfTracker",

@@ -67,8 +67,11 @@ def sha256_of_file(path: Path) -> str:
 def hub_commit(model: str, revision: str) -> str:
     """Returns the commit of `model` on the Hub that `revision` ("" for its main branch) means.
 
-    Offline, the commit is that of the copy in the Hub's cache. Raises UserError if neither can be had.
+    Offline, the commit is that of the copy in the Hub's cache. Raises UserError if neither can be had, or if the name
+    is that of a folder, which is not there.
     """
+    if model.startswith(("/", "~", ".")):
+        raise UserError(f"{model}: no such folder")
     from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

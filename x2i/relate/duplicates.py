@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from x2i.errors import UserError
 from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.relate.base import Relation
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 _LOOKED_AT_ONCE = 64
 
-HASHES = ("key", "sha256", "phash", "data_offset", "data_size")
+HASHES = ("key", "sha256", "phash", "pdq", "data_offset", "data_size")
 """The fields of the image index that duplicates are found by."""
+PDQ = "pdq"
+"""The column of PDQ hashes of images for which the crawl computed none."""
 Look = Callable[[Sequence[int]], "Looks"]
 """Returns what the images of some rows look like."""
 
@@ -40,6 +43,12 @@ class Duplicates(Relation):
     max_distance: Annotated[
         int, Option("How many bits of the 64-bit perceptual hash two copies may differ in.", ge=0, le=15)
     ] = 6
+    hash: Annotated[
+        Literal["phash", "pdq"], Option("Which hashes are compared; pdq reads the score `pdq`, or what a crawl stored.")
+    ] = "phash"
+    pdq_distance: Annotated[
+        int, Option("How many bits of the 256-bit PDQ hash two copies may differ in.", ge=0, le=63)
+    ] = 31
     prefer: Annotated[
         tuple[str, ...],
         Option("SQL expression; of a group the image with the largest value is kept; a further one breaks ties."),
@@ -55,7 +64,7 @@ class Duplicates(Relation):
                 ("cluster", pa.string()),  # key of the kept representative
                 ("is_duplicate", pa.bool_()),
                 ("kind", pa.string()),  # "exact": its representative's bytes; "near": looks like it; "": no duplicate
-                ("distance", pa.int32()),  # of the phashes, to the representative
+                ("distance", pa.int32()),  # of the hashes, to the representative
                 ("hash_group", pa.string()),  # key of the first image of those that near hashes link, looks aside
                 ("rank", pa.int64()),  # by preference among all images, 0 is the best
             ]
@@ -68,8 +77,8 @@ class Duplicates(Relation):
     def find(self, images: pa.Table, look: Look) -> pa.Table:
         """Returns the rows for `images` (the fields HASHES and rank), in the order given.
 
-        The image of the best rank is kept; duplicates of it are those with equal bytes, and those with a phash within
-        max_distance that look the same (x2i.relate.looks). So it goes on with the best of the images that are left.
+        The image of the best rank is kept; duplicates of it are those with equal bytes, and those with a hash within
+        the distance that look the same (x2i.relate.looks). So it goes on with the best of the images that are left.
         Only images with a near hash are looked at.
         """
         from x2i.relate.exact import exact_pairs
@@ -77,20 +86,18 @@ class Duplicates(Relation):
 
         keys = np.array(images["key"].to_pylist(), dtype=object)
         digests = np.array(images["sha256"].to_pylist(), dtype=object)
-        hashes = images["phash"].to_numpy().astype(np.uint64)
+        hashes, distance = _words(images, self.hash), self.pdq_distance if self.hash == "pdq" else self.max_distance
         rank = images["rank"].to_numpy().astype(np.int64)
-        pairs_P2 = np.concatenate([exact_pairs(digests.tolist()), near_pairs(hashes, self.max_distance)])
+        pairs_P2 = np.concatenate([exact_pairs(digests.tolist()), near_pairs(hashes, distance)])
         group = clusters(len(keys), pairs_P2)
         kept = np.arange(len(keys))
         for rows in groups(group):
             ordered = rows[np.argsort(rank[rows])]
-            kept[ordered] = ordered[
-                _representatives(digests[ordered], hashes[ordered], self.max_distance, look, ordered)
-            ]
+            kept[ordered] = ordered[_representatives(digests[ordered], hashes[ordered], distance, look, ordered)]
         is_duplicate = kept != np.arange(len(keys))
         kind = np.where(is_duplicate, np.where(digests == digests[kept], "exact", "near"), "")
-        distance = hamming_distances(hashes, hashes[kept])
-        columns = [keys.tolist(), keys[kept].tolist(), is_duplicate.tolist(), kind.tolist(), distance.tolist()]
+        differing = hamming_distances(hashes, hashes[kept])
+        columns = [keys.tolist(), keys[kept].tolist(), is_duplicate.tolist(), kind.tolist(), differing.tolist()]
         return pa.table([*columns, keys[group].tolist(), rank], schema=self.spec.schema)
 
     def without(self, table: pa.Table, keys: AbstractSet[str], dataset: Dataset) -> pa.Table:
@@ -106,6 +113,7 @@ class Duplicates(Relation):
         found = [table.filter(pc.invert(_among(table["key"], mates)))]
         if mates - keys:
             images = _hashes(dataset, mates - keys)
+            images = with_pdq(dataset, images) if self.hash == "pdq" else images
             rank = table["rank"].take(pc.index_in(images["key"], table["key"].combine_chunks()).combine_chunks())
             images = images.append_column("rank", rank)
             found.append(self.find(images, look_at(dataset, images)).cast(table.schema))
@@ -123,6 +131,22 @@ class Duplicates(Relation):
         """Returns the keys of every image in a cluster with one of `keys`, these included."""
         clusters = pc.unique(table.filter(_among(table["key"], keys))["cluster"])
         return frozenset(table.filter(pc.is_in(table["cluster"], clusters))["key"].to_pylist())
+
+
+def with_pdq(dataset: Dataset, images: pa.Table) -> pa.Table:
+    """Returns `images` (the fields HASHES) with the PDQ hashes of the column `pdq` where the index has none.
+
+    Raises UserError if an image has neither.
+    """
+    hashes = pc.if_else(pc.equal(images[PDQ], ""), pa.scalar(None, pa.string()), images[PDQ])
+    if hashes.null_count and PDQ in dataset.columns():
+        column = dataset.column(PDQ)
+        place = pc.index_in(images["key"], column["key"].combine_chunks())
+        hashes = pc.coalesce(hashes, column[PDQ].combine_chunks().take(place.combine_chunks()))
+    if hashes.null_count:
+        key = images["key"].filter(pc.is_null(hashes))[0].as_py()
+        raise UserError(f"{dataset.root}: image {key} has no PDQ hash: run `x2i filter {dataset.root} --score pdq`")
+    return images.set_column(images.schema.names.index(PDQ), PDQ, hashes).combine_chunks()
 
 
 def ranked_anew(table: pa.Table) -> pa.Table:
@@ -155,6 +179,14 @@ def groups(group: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     order = np.argsort(group, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
     return [rows for rows in parts if len(rows) > 1]
+
+
+def _words(images: pa.Table, kind: str) -> NDArray[np.uint64]:
+    """Returns the hashes of a kind, of W words each: (N,) for phash, (N, 4) for PDQ."""
+    if kind == "phash":
+        return np.asarray(images["phash"].to_numpy().astype(np.uint64))
+    digits = "".join(images[PDQ].to_pylist())
+    return np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64).reshape(images.num_rows, -1)
 
 
 def _representatives(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from x2i.tables import TableSpec
 if TYPE_CHECKING:
     from x2i.store import Dataset
 
+EXACT_IMAGES = 100_000
+"""Up to so many, `auto` compares all."""
+
 
 @dataclass(frozen=True)
 class SemanticDuplicates(Relation):
@@ -34,6 +37,16 @@ class SemanticDuplicates(Relation):
     similarity: Annotated[
         float, Option("Images whose embeddings have at least this cosine show the same.", ge=0.5, le=1)
     ] = 0.95
+    search: Annotated[
+        Literal["auto", "exact", "cells"],
+        Option(
+            "exact: all similar pairs, in time that grows with the square of the images; cells: those in the same and "
+            "in near k-means cells; auto: exact up to 100,000 images."
+        ),
+    ] = "auto"
+    cells: Annotated[
+        int, Option("With how many of its nearest k-means cells an image is compared; 1 as in SemDeDup.", ge=1)
+    ] = 8
     prefer: Annotated[
         tuple[str, ...],
         Option("SQL expression; of a group the image with the largest value is kept; a further one breaks ties."),
@@ -67,7 +80,7 @@ class SemanticDuplicates(Relation):
 
         The image of the best rank is kept, and stands for all whose embeddings have at least the similarity to its own;
         so it goes on with the best of those left. Flat images and those without an embedding stand for themselves.
-        Nothing within the similarity is missed: see x2i.relate.similar.
+        How similar pairs are searched for: see x2i.relate.similar.
         """
         from x2i.relate.similar import representatives, similar_groups
         from x2i.relate.vectors import map_unit_vectors
@@ -77,7 +90,8 @@ class SemanticDuplicates(Relation):
         with tempfile.TemporaryFile() as file:
             vectors_ND, known_N = map_unit_vectors(self._blocks(dataset, keys), len(keys), file, self.embeddings)
             compared = np.flatnonzero(known_N & ~images["is_flat"].to_numpy())
-            group_N = similar_groups(vectors_ND, compared, self.similarity)
+            exact = self.search == "exact" or (self.search == "auto" and len(compared) <= EXACT_IMAGES)
+            group_N = similar_groups(vectors_ND, compared, self.similarity, None if exact else self.cells)
             kept_N, cosine_N = np.arange(len(keys)), np.ones(len(keys), np.float32)
             for rows in groups(group_N):
                 ordered = rows[np.argsort(rank_N[rows])]

@@ -1,15 +1,18 @@
-"""Groups of vectors whose cosine is at least a threshold: an exact search, cut down by k-means cells.
+"""Groups of vectors whose cosine is at least a threshold, found with k-means cells: exactly, or in near cells only.
 
 SemDeDup (Abbas, Tirumala, Simig, Ganguli and Morcos, 2023) compares within the cells of a k-means clustering, and
-misses pairs that a border divides. Here a vector is compared with another cell too unless it is so far from the plane
-between the two centers that nothing beyond the plane can be near it: so nothing within the threshold is missed.
+misses pairs that a border divides. The exact search compares a vector with another cell too unless it is so far from
+the plane between the two centers that nothing beyond the plane can be near it: nothing within the threshold is missed,
+but with vectors of many dimensions nearly all cells are near. The search in cells compares a vector with those of its
+C nearest cells, SemDeDup's own with C = 1.
 
-Shapes: N vectors, D dimensions, K cells, P pairs.
+Shapes: N vectors, D dimensions, K cells, P pairs, R rows that take part, C cells that a vector is compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,8 @@ Vectors = NDArray[np.float32]
 
 ROWS_PER_CELL = 2000
 TRAINING_ROWS_PER_CELL = 64
+WHOLE = 1500
+"""Length of vectors in whole numbers: products of two such are exact in float32, so that cells depend on no order."""
 BLOCK = 4096
 """Rows compared at once; with as many others that is 64 MB of cosines."""
 LINKS_KEPT = 1 << 22
@@ -30,32 +35,34 @@ _ROUNDING = 1e-5
 """Of float32 products, which depend on their order: nearer to the threshold than this is computed anew in float64."""
 
 
-def similar_groups(vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float) -> NDArray[np.int64]:
+def similar_groups(
+    vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float, cells: int | None = None
+) -> NDArray[np.int64]:
     """Returns for each of the N vectors the first one it is linked to through cosines of at least `similarity`.
 
-    rows: which of them take part; the others stay alone.
+    rows: which of them take part; the others stay alone. cells: as for `similar_pairs`.
     """
     label_N = np.arange(len(vectors_ND))
     waiting: list[NDArray[np.int64]] = []
-    for pairs_P2 in similar_pairs(vectors_ND, rows, similarity):
+    for pairs_P2 in similar_pairs(vectors_ND, rows, similarity, cells):
         waiting.append(pairs_P2)
         if sum(map(len, waiting)) > LINKS_KEPT:
             label_N, waiting = _joined(label_N, waiting), []
     return _joined(label_N, waiting)
 
 
-def similar_pairs(vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float) -> Iterator[NDArray[np.int64]]:
-    """Yields pairs_P2 of `rows` (i < j), each once: all whose cosine is at least `similarity`."""
-    center_KD, members = _cells(vectors_ND, rows)
-    reach = np.sqrt(max(0.0, 2 - 2 * similarity)) + _ROUNDING  # the longest chord between two similar vectors
-    for cell, own in enumerate(members):
-        yield from _within(vectors_ND, own, similarity)
-        others = np.arange(cell + 1, len(members))
-        near_NK = _reaches(vectors_ND, own, center_KD[cell] - center_KD[others], reach)
-        for other, near_N in zip(others, near_NK.T, strict=True):
-            if near_N.any():
-                back_N1 = _reaches(vectors_ND, members[other], center_KD[[other]] - center_KD[cell], reach)
-                yield from _between(vectors_ND, own[near_N], members[other][back_N1[:, 0]], similarity)
+def similar_pairs(
+    vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float, cells: int | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Yields pairs_P2 of `rows` (i < j), each once: those whose cosine is at least `similarity`.
+
+    cells: with how many of its nearest cells a vector is compared; None finds all pairs.
+    """
+    center_KD = _centers(vectors_ND, rows)
+    if cells is None:
+        yield from _all_pairs(vectors_ND, rows, similarity, center_KD / np.float32(WHOLE))
+    else:
+        yield from _pairs_in_cells(vectors_ND, rows, similarity, center_KD, min(cells, len(center_KD)))
 
 
 def representatives(
@@ -82,19 +89,69 @@ def representatives(
     return rows[kept], _cosines(vectors_ND, rows, rows[kept])
 
 
-def _cells(vectors_ND: Vectors, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
-    """Returns center_KD and the rows of each cell, all of them in one cell where they are few."""
+def _all_pairs(
+    vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float, center_KD: NDArray[np.float32]
+) -> Iterator[NDArray[np.int64]]:
+    own_R = np.concatenate([(vectors_ND[some] @ center_KD.T).argmax(axis=1) for some in _blocks(rows)])
+    members = [rows[own_R == cell] for cell in range(len(center_KD))]
+    reach = np.sqrt(max(0.0, 2 - 2 * similarity)) + _ROUNDING  # the longest chord between two similar vectors
+    for cell, own in enumerate(members):
+        yield from _within(vectors_ND, own, similarity)
+        others = np.arange(cell + 1, len(members))
+        near_NK = _reaches(vectors_ND, own, center_KD[cell] - center_KD[others], reach)
+        for other, near_N in zip(others, near_NK.T, strict=True):
+            if near_N.any():
+                back_N1 = _reaches(vectors_ND, members[other], center_KD[[other]] - center_KD[cell], reach)
+                yield from _between(vectors_ND, own[near_N], members[other][back_N1[:, 0]], similarity)
+
+
+def _pairs_in_cells(
+    vectors_ND: Vectors, rows: NDArray[np.int64], similarity: float, center_KD: NDArray[np.float32], cells: int
+) -> Iterator[NDArray[np.int64]]:
+    nearest_RC = np.concatenate([_nearest_cells(vectors_ND[some], center_KD, cells) for some in _blocks(rows)])
+    own_R = nearest_RC[:, 0]
+    visits = np.argsort(nearest_RC.ravel(), kind="stable")
+    starts = np.searchsorted(nearest_RC.ravel()[visits], np.arange(len(center_KD) + 1))
+    for cell in range(len(center_KD)):
+        visitors = visits[starts[cell] : starts[cell + 1]] // cells
+        lives_here = own_R[visitors] == cell
+        own, guests = visitors[lives_here], visitors[~lives_here]
+        yield from _within(vectors_ND, rows[own], similarity)
+        for some in _blocks(guests):
+            for more in _blocks(own):
+                first, second = np.nonzero(_similar(vectors_ND, rows[some], rows[more], similarity))
+                guest, host = some[first], more[second]
+                visited_back = (nearest_RC[host] == own_R[guest, None]).any(axis=1)
+                new = ~visited_back | (own_R[guest] > cell)  # of pairs that are met in both cells
+                yield _sorted(rows[guest[new]], rows[host[new]])
+
+
+def _centers(vectors_ND: Vectors, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Returns center_KD, whole numbers of about the length WHOLE; a single one where there are few rows."""
     count = min(len(rows) // ROWS_PER_CELL, round(4 * len(rows) ** 0.5))
     if count < 2:
-        return np.zeros((1, vectors_ND.shape[1]), np.float32), [rows]
+        return np.zeros((1, vectors_ND.shape[1]), np.float32)
     import faiss
 
     step = max(1, len(rows) // (count * TRAINING_ROWS_PER_CELL))
-    means = faiss.Kmeans(vectors_ND.shape[1], count, niter=10, seed=0, spherical=True, min_points_per_centroid=1)
-    means.train(np.ascontiguousarray(vectors_ND[rows[::step]]))
-    center_KD = np.asarray(means.centroids)
-    own_N = np.concatenate([(vectors_ND[some] @ center_KD.T).argmax(axis=1) for some in _blocks(rows)])
-    return center_KD, [rows[own_N == cell] for cell in range(count)]
+    means = faiss.Kmeans(vectors_ND.shape[1], count, niter=10, seed=0, int_centroids=True, min_points_per_centroid=1)
+    means.train(_whole(vectors_ND[rows[::step]]))
+    center_KD = np.asarray(means.centroids, np.float64)
+    return _whole(center_KD / np.maximum(np.sqrt((center_KD**2).sum(axis=1, keepdims=True)), 1))
+
+
+def _nearest_cells(vectors_ND: Vectors, center_KD: NDArray[np.float32], cells: int) -> NDArray[np.int32]:
+    """Returns the numbers of each vector's nearest cells, (N, cells), the nearest one first."""
+    count = len(center_KD)
+    nearness_NK = (_whole(vectors_ND) @ center_KD.T).astype(np.float64) * count - np.arange(count)  # no two are equal
+    nearest_NC = np.argpartition(-nearness_NK, cells - 1, axis=1)[:, :cells]
+    order_NC = np.argsort(-np.take_along_axis(nearness_NK, nearest_NC, axis=1), axis=1)
+    return np.take_along_axis(nearest_NC, order_NC, axis=1).astype(np.int32)
+
+
+def _whole(vectors_ND: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns vectors of length 1 as whole numbers, of the length WHOLE."""
+    return np.ascontiguousarray(np.rint(vectors_ND * WHOLE), np.float32)
 
 
 def _reaches(

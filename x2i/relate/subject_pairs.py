@@ -30,7 +30,7 @@ class SubjectPairs(Relation):
     """Among the images that are no duplicates: either image of a pair as the input and the other as the target."""
 
     matcher: Annotated[
-        str, Option("Which matcher decides. classic:sift compares local features and checks the geometry.")
+        str, Option("Which matcher decides. classic:sift compares local features; hf:MODEL is LightGlue and its like.")
     ] = "classic:sift"
     embeddings: Annotated[
         str, Option("The column whose embeddings give candidates beside those that local features vote for.")

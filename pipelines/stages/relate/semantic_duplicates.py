@@ -25,9 +25,9 @@ from x2i.store.query.views import list_views
 class SemanticDuplicatesStage(RelationStage, SemanticDuplicates):
     """Find images that show the same to an embedding model: other shots of a product, posters in other sizes.
 
-    It reads a column of embeddings (`x2i embed`) and the score `flatness` (`x2i filter`). Every pair of images with at
-    least the similarity is found, not only pairs in one cell. Of a group the captioned images are preferred, then the
-    larger ones; `--prefer` says otherwise, with scores for example, the most important first.
+    It reads a column of embeddings (`x2i embed`) and the score `flatness` (`x2i filter`). Of a group the captioned
+    images are preferred, then the larger ones; `--prefer` says otherwise, with scores for example, the most important
+    first. Up to 100,000 images every similar pair is found; of more, those in the same and in near k-means cells.
 
     Writes the relation `semantic_duplicates`: for every image the one to keep in its place. Nothing is deleted; leave
     duplicates out of shards with the selection "NOT semantic_duplicates.is_duplicate".

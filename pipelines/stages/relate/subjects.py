@@ -98,6 +98,10 @@ class SubjectsStage(RelationStage, SubjectPairs):
         if self.judge:
             self.judge_backend()
 
+    def config(self) -> dict[str, Any]:
+        found = registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
+        return super().config() | ({"matcher_revision": registry.resolved(found)} if found.model else {})
+
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)
 

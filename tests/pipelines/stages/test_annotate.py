@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.run import execute
-from pipelines.stages.annotate import AnnotateStage
+from pipelines.stages import decode_ahead
+from pipelines.stages.annotate import SORTED_BATCHES, AnnotateStage
 from tests.support.photographs import photograph
 from tests.support.stored_images import Given, store
 from tests.support.tiny_models import save_depth_model, save_open_clip_model
@@ -23,6 +26,7 @@ from x2i.annotate.captions import Captions, page_text
 from x2i.annotate.depth import Depth
 from x2i.annotate.embeddings import Embeddings
 from x2i.annotate.entities import Entities
+from x2i.annotate.flatness import Flatness
 from x2i.annotate.image_text import ImageText
 from x2i.annotate.quality import Quality
 from x2i.errors import UserError
@@ -249,6 +253,45 @@ def test_a_column_that_is_read_is_part_of_the_fingerprint_and_must_be_there(tmp_
     (commit, _) = list_commits(tmp_path, "brightness")
     (read, _) = list_commits(tmp_path, "captions")
     assert commit.inputs["captions/00000"] == read.outputs_digest
+
+
+def test_annotations_of_one_pass_decode_each_image_once(tmp_path, monkeypatch):
+    dataset, read = store(tmp_path, pictures()), []
+    real = decode_ahead.read_stored_image
+    monkeypatch.setattr(
+        decode_ahead, "read_stored_image", lambda *where: (read.append(where[2]["key"]), real(*where))[1]
+    )
+    for summary in execute([QUALITY, EMBEDDINGS, AnnotateStage(Flatness()), CAPTIONS], dataset, INLINE):
+        assert summary.counts.ok + sum(summary.counts.filtered.values()) == len(OK_KEYS)
+    assert sorted(read) == OK_KEYS
+
+
+def test_decoded_images_in_memory_are_few_however_many_there_are(tmp_path, monkeypatch):
+    count, alive, most = 240, 0, 0
+    lock = threading.Lock()
+    real = decode_ahead.read_stored_image
+
+    def gone() -> None:
+        nonlocal alive
+        with lock:
+            alive -= 1
+
+    def read(*where: Any) -> np.ndarray:
+        nonlocal alive, most
+        image = real(*where)
+        weakref.finalize(image, gone)
+        with lock:
+            alive += 1
+            most = max(most, alive)
+        return image
+
+    monkeypatch.setattr(decode_ahead, "read_stored_image", read)
+    random = np.random.default_rng(0)
+    images = [Given(random.integers(0, 255, (32, 32 + n % 3, 3), np.uint8)) for n in range(count)]
+    dataset = store(tmp_path, images, partition_size=count)
+    for summary in execute([QUALITY, EMBEDDINGS], dataset, INLINE):
+        assert summary.counts.ok == count
+    assert 0 < most <= decode_ahead.AHEAD + SORTED_BATCHES * Embeddings().batch_size + 2
 
 
 def test_two_columns_of_one_annotation_stand_side_by_side(tmp_path):

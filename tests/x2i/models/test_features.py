@@ -7,12 +7,18 @@ import pytest
 import torch
 
 from tests.support.photos import photo
-from tests.support.tiny_models import save_dinov2, save_open_clip_model, save_siglip
+from tests.support.tiny_models import save_dinov2, save_dinov3, save_open_clip_model, save_siglip, save_siglip2
 from x2i.models.registry import Ability, load
 
 NAMES = ("chelsea", "coffee", "astronaut")
 TEXTS = ["a cat", "a cup of coffee on a table", "an astronaut in a suit"]
-SAVED = {"hf dinov2": save_dinov2, "hf siglip": save_siglip, "open_clip": save_open_clip_model}
+SAVED = {
+    "hf dinov2": save_dinov2,
+    "hf dinov3": save_dinov3,
+    "hf siglip": save_siglip,
+    "hf siglip2": save_siglip2,
+    "open_clip": save_open_clip_model,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +42,11 @@ def test_embeddings_are_unit_vectors_that_do_not_depend_on_the_batch(folders, na
     assert np.abs(vectors_ND[0] - vectors_ND[1]).max() > 1e-3
 
 
-def test_dinov2_gives_its_pooled_output(folders):
+@pytest.mark.parametrize("name", ["hf dinov2", "hf dinov3"])
+def test_dino_gives_its_pooled_output(folders, name):
     from transformers import AutoImageProcessor, AutoModel
 
-    folder = folders["hf dinov2"]
+    folder = folders[name]
     model, processor = AutoModel.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
     with torch.no_grad():
         pooled_ND = model(**processor(images=images(), return_tensors="pt")).pooler_output
@@ -47,16 +54,16 @@ def test_dinov2_gives_its_pooled_output(folders):
     assert np.abs(load(Ability.IMAGE_EMBEDDER, f"hf:{folder}").embed(images()) - expected_ND).max() < 1e-5
 
 
-def test_siglip_scores_are_the_cosines_behind_its_logits(folders):
+@pytest.mark.parametrize("name", ["hf siglip", "hf siglip2"])
+def test_siglip_scores_are_the_cosines_behind_its_logits(folders, name):
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-    folder = folders["hf siglip"]
+    folder = folders[name]
     model, processor = AutoModel.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokens = tokenizer(TEXTS, padding="max_length", max_length=12, truncation=True, return_tensors="pt")
     with torch.no_grad():
-        pixels = processor(images=images(), return_tensors="pt")["pixel_values"]
-        logits = model(input_ids=tokens["input_ids"], pixel_values=pixels).logits_per_image.diagonal()
+        logits = model(**tokens, **processor(images=images(), return_tensors="pt")).logits_per_image.diagonal()
         expected = ((logits - model.logit_bias) / model.logit_scale.exp()).numpy()
     scorer = load(Ability.IMAGE_TEXT_SCORER, f"hf:{folder}")
     scores = scorer.score(images(), TEXTS)

@@ -44,6 +44,8 @@ def test_a_model_that_is_nowhere_is_told_in_words(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="model 'nobody/nothing': no such folder"):
         backend(Ability.DEPTH_ESTIMATOR, "hf:nobody/nothing").resolve()
+    with pytest.raises(UserError, match=r"^\./models/nothing: no such folder$"):
+        backend(Ability.DEPTH_ESTIMATOR, "hf:./models/nothing").resolve()
 
 
 def test_options_are_checked_and_named(folder):

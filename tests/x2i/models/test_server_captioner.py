@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.chat_server import ChatServer
 from tests.support.photographs import photograph
+from x2i.annotate.captions import Captions
 from x2i.errors import RunError, UserError
 from x2i.models.abilities import Caption, PageText
 from x2i.models.openai import client
@@ -119,6 +120,22 @@ def test_answers_as_json_are_held_against_the_schema(tmp_path):
         found = ask(server, tmp_path, 3, concurrency=1, schema=str(schema))
     assert found[0].text == "A cup"
     assert [one.reason for one in found[1:]] == [Reason.ANSWER_INVALID] * 2
+
+
+def test_a_prompt_and_a_schema_are_part_of_the_fingerprint_and_are_read_before_anything_is_asked(tmp_path):
+    def config(**options):
+        return Captions(model="openai:http://127.0.0.1:9/v1#tiny", set=options).config()
+
+    prompt, schema = tmp_path / "prompt.txt", tmp_path / "schema.json"
+    for name, file in {"prompt": prompt, "schema": schema}.items():
+        with pytest.raises(UserError, match=rf"{name} {file}: cannot be read"):
+            config(**{name: str(file)})
+    prompt.write_text("What is this?")
+    schema.write_text('{"type": "object"}')
+    before = config(prompt=str(prompt), schema=str(schema))
+    assert before == config(prompt=str(prompt), schema=str(schema))
+    prompt.write_text("What else is this?")
+    assert before != config(prompt=str(prompt), schema=str(schema))
 
 
 def test_what_was_answered_is_never_asked_again(tmp_path):

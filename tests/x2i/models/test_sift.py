@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.photographs import detail_shot, photograph
 from x2i.models.abilities import Match
-from x2i.models.classic.sift import Sift, is_plausible, mutual_matches
+from x2i.models.classic.sift import Sift, mutual_matches
+from x2i.models.correspondences import is_plausible
 
 
 def same(a: Match, b: Match) -> bool:

@@ -1,13 +1,18 @@
-"""Vectors within the similarity are linked, all of them and no others, however the search is cut into cells."""
+"""Vectors within the similarity are linked and no others: all of them, or nearly all where only near cells are met."""
 
 from __future__ import annotations
 
+import tempfile
+import tracemalloc
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from x2i.relate import similar
 from x2i.relate.near import clusters
 from x2i.relate.similar import representatives, similar_groups, similar_pairs
+from x2i.relate.vectors import map_unit_vectors
 from x2i.seeding import generator
 
 
@@ -76,3 +81,69 @@ def test_thousands_of_equal_vectors_are_one_group_without_all_their_pairs_in_mem
 def test_nothing_at_all_has_no_groups() -> None:
     assert similar_groups(np.zeros((0, 4), np.float32), np.arange(0), 0.9).tolist() == []
     assert similar_groups(np.zeros((3, 4), np.float32), np.arange(0), 0.9).tolist() == [0, 1, 2]
+
+
+@pytest.fixture(scope="module")
+def copies() -> np.ndarray:
+    """Unit vectors without any order, a third of them noisy copies of others at cosines around 0.95."""
+    random = generator("copies")
+    values = random.normal(size=(3000, 64))
+    noise = random.uniform(0, 0.4, (1000, 1)) * random.normal(size=(1000, 64))
+    values[:1000] = values[random.integers(1000, 3000, 1000)] + noise
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+
+
+def found_in_cells(values: np.ndarray, cells: int) -> list[tuple[int, int]]:
+    pairs = similar_pairs(values, np.arange(len(values)), 0.95, cells)
+    return [(i, j) for some in pairs for i, j in some.tolist()]
+
+
+def test_near_cells_hold_nearly_all_similar_pairs_and_every_one_they_hold_is_given_once(monkeypatch, copies) -> None:
+    monkeypatch.setattr(similar, "ROWS_PER_CELL", 60)
+    monkeypatch.setattr(similar, "BLOCK", 97)
+    wanted = brute_force(copies, 0.95)
+    assert len(wanted) > 400
+    recall = {}
+    for cells in (1, 8, 50):
+        found = found_in_cells(copies, cells)
+        assert len(found) == len(set(found)), "a pair was given twice"
+        assert set(found) <= wanted
+        recall[cells] = len(found) / len(wanted)
+    assert recall[1] < recall[8] <= recall[50] == 1
+    assert recall[8] >= 0.99
+
+
+def test_the_cells_do_not_depend_on_the_number_of_threads(monkeypatch, copies) -> None:
+    import faiss
+
+    monkeypatch.setattr(similar, "ROWS_PER_CELL", 60)
+    threads = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(1)
+        alone = found_in_cells(copies, 2)
+        faiss.omp_set_num_threads(4)
+        assert found_in_cells(copies, 2) == alone
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def test_memory_does_not_grow_with_the_vectors(monkeypatch) -> None:
+    for name, value in {"ROWS_PER_CELL": 100, "TRAINING_ROWS_PER_CELL": 4, "BLOCK": 256}.items():
+        monkeypatch.setattr(similar, name, value)
+
+    def peak(count: int) -> int:
+        random = generator("memory")
+        blocks = (
+            (np.arange(at, at + 500), pa.FixedSizeListArray.from_arrays(random.random(500 * 512, np.float32), 512))
+            for at in range(0, count, 500)
+        )
+        with tempfile.TemporaryFile() as file:
+            tracemalloc.start()
+            vectors_ND, _ = map_unit_vectors(blocks, count, file, "embeddings")
+            similar_groups(vectors_ND, np.arange(count), 0.99, 4)
+            largest = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return largest
+
+    few, many = peak(1_000), peak(4_000)
+    assert many - few < 3_000 * 512 * 4 / 4, "what is held grows with the vectors"

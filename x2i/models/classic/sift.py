@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import cv2
@@ -12,11 +12,8 @@ from numpy.typing import NDArray
 
 from x2i.models.abilities import Match, RgbImage
 from x2i.models.backend import Backend
+from x2i.models.correspondences import agreement, swapped
 from x2i.options import Option
-
-MIN_POINTS = 8
-MAX_STRETCH = 10.0
-SAME_PLACE = 4.0  # pixels
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Sift(Backend):
     def match(self, a: SiftFeatures, b: SiftFeatures) -> Match:
         """Returns the agreement of two images, by the better of the two geometric models."""
         if _digest(b) < _digest(a):
-            return _swapped(self._match(b, a))
+            return swapped(self._match(b, a))
         return self._match(a, b)
 
     def _features(self, image: RgbImage) -> SiftFeatures:
@@ -87,53 +84,7 @@ class Sift(Backend):
 
     def _match(self, a: SiftFeatures, b: SiftFeatures) -> Match:
         i_M, j_M = mutual_matches(a.descriptors_ND, b.descriptors_ND, self.ratio)
-        count = len(i_M)
-        if count < MIN_POINTS:
-            return Match(matches=count)
-        from_M2, to_M2 = a.points_N2[i_M], b.points_N2[j_M]
-        best = Match(matches=count)
-        for model, inlier_M, homography_33 in (
-            ("homography", *self._homography(a, b, from_M2, to_M2)),
-            ("fundamental", *self._fundamental(a, b, from_M2, to_M2)),
-        ):
-            kept = _distinct(from_M2, to_M2, inlier_M, a.scale, b.scale)
-            # A fundamental matrix binds a point to a line only and so always explains more: it must do so clearly.
-            if len(kept) > best.inliers * (1.25 if best.inliers else 1):
-                best = Match(
-                    matches=count,
-                    inliers=len(kept),
-                    inlier_ratio=float(inlier_M.sum()) / count,
-                    area_a=_hull_share(from_M2[kept], a.size),
-                    area_b=_hull_share(to_M2[kept], b.size),
-                    model=model,
-                    homography_33=homography_33,
-                )
-        return best
-
-    def _homography(
-        self, a: SiftFeatures, b: SiftFeatures, from_M2: NDArray[np.float32], to_M2: NDArray[np.float32]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:
-        nothing = np.zeros(len(from_M2), bool)
-        matrix_33, mask = cv2.findHomography(
-            from_M2 * a.scale, to_M2 * b.scale, cv2.RANSAC, self.tolerance, maxIters=4000, confidence=0.999
-        )
-        if matrix_33 is None or mask is None:
-            return nothing, None
-        matrix_33 = np.diag([1 / b.scale, 1 / b.scale, 1.0]) @ matrix_33 @ np.diag([a.scale, a.scale, 1.0])
-        inlier_M = mask.ravel().astype(bool)
-        if inlier_M.sum() < 4 or not is_plausible(matrix_33, from_M2[inlier_M]):
-            return nothing, None
-        return inlier_M, matrix_33
-
-    def _fundamental(
-        self, a: SiftFeatures, b: SiftFeatures, from_M2: NDArray[np.float32], to_M2: NDArray[np.float32]
-    ) -> tuple[NDArray[np.bool_], None]:
-        matrix_33, mask = cv2.findFundamentalMat(
-            from_M2 * a.scale, to_M2 * b.scale, cv2.FM_RANSAC, self.tolerance / 2, 0.999, 4000
-        )
-        if matrix_33 is None or mask is None or matrix_33.shape != (3, 3):
-            return np.zeros(len(from_M2), bool), None
-        return mask.ravel().astype(bool), None
+        return agreement(a.points_N2[i_M], b.points_N2[j_M], a, b, self.tolerance)
 
 
 def mutual_matches(
@@ -170,47 +121,5 @@ def _two_nearest(
     return nearest_N, first_N, second_N
 
 
-def is_plausible(homography_33: NDArray[np.float64], points_N2: NDArray[np.float32]) -> bool:
-    """Returns False for maps no camera makes around `points_N2`: mirrored, folded, or stretched beyond MAX_STRETCH."""
-    points_3N = np.c_[points_N2.astype(np.float64), np.ones(len(points_N2))].T
-    x_N, y_N, w_N = homography_33 @ points_3N
-    if not (np.all(w_N > 1e-9) or np.all(w_N < -1e-9)):
-        return False
-    # Jacobian of (x/w, y/w), row by row.
-    u_N, v_N = x_N / w_N, y_N / w_N
-    h = homography_33
-    ux, uy = (h[0, 0] - u_N * h[2, 0]) / w_N, (h[0, 1] - u_N * h[2, 1]) / w_N
-    vx, vy = (h[1, 0] - v_N * h[2, 0]) / w_N, (h[1, 1] - v_N * h[2, 1]) / w_N
-    stretch_N2 = np.linalg.svd(np.stack([np.stack([ux, uy], -1), np.stack([vx, vy], -1)], -2), compute_uv=False)
-    upright = bool(np.all(ux * vy - uy * vx > 0))
-    return upright and stretch_N2.max() < MAX_STRETCH and stretch_N2.min() > 1 / MAX_STRETCH
-
-
-def _distinct(
-    from_M2: NDArray[np.float32],
-    to_M2: NDArray[np.float32],
-    inlier_M: NDArray[np.bool_],
-    scale_a: float,
-    scale_b: float,
-) -> NDArray[np.intp]:
-    """Returns one inlier per place: SIFT puts several features on one corner, which prove no more than one."""
-    rows = np.flatnonzero(inlier_M)
-    for points_M2, scale in ((from_M2, scale_a), (to_M2, scale_b)):
-        cells = np.floor(points_M2[rows] * scale / SAME_PLACE).astype(np.int64)
-        rows = rows[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
-    return rows
-
-
-def _hull_share(points_N2: NDArray[np.float32], size: tuple[int, int]) -> float:
-    if len(points_N2) < 3:
-        return 0.0
-    return min(1.0, float(cv2.contourArea(cv2.convexHull(points_N2.astype(np.float32)))) / (size[0] * size[1]))
-
-
 def _digest(features: SiftFeatures) -> tuple[int, bytes]:
     return len(features.points_N2), features.descriptors_ND.tobytes()
-
-
-def _swapped(match: Match) -> Match:
-    homography_33 = None if match.homography_33 is None else np.linalg.inv(match.homography_33).astype(np.float64)
-    return replace(match, area_a=match.area_b, area_b=match.area_a, homography_33=homography_33)

@@ -61,6 +61,7 @@ class GroundingDino(TorchBackend):
     def resolve(self) -> str:
         """Returns the sha256 over the weights, the network's fields and the tokenizer."""
         self.require("groundingdino")
+        weights = sha256_of_file(self.file)
         fields = hashlib.sha256(repr(sorted(self.fields().items())).encode()).hexdigest()
         folder = Path(self.text_encoder).expanduser()
         words = (
@@ -68,7 +69,7 @@ class GroundingDino(TorchBackend):
             if folder.is_dir()
             else hub_commit(self.text_encoder, "")
         )
-        return hashlib.sha256(f"{sha256_of_file(self.file)} {fields} {words}".encode()).hexdigest()
+        return hashlib.sha256(f"{weights} {fields} {words}".encode()).hexdigest()
 
     def fetch(self) -> None:
         if not Path(self.text_encoder).expanduser().is_dir():

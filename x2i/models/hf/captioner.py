@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from x2i.models.abilities import Caption, Captioner, PageText, RgbImage
@@ -64,4 +64,4 @@ class LoadedCaptioner:
         found = caption_of(text, "length" if stop is None else "stop", self._backend.schema)
         if isinstance(found, Dropped):
             return found
-        return Caption(found.text, found.source, asked, len(said))
+        return replace(found, prompt_tokens=asked, answer_tokens=len(said))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import ImageEmbedder, ImageTextScorer, RgbImage
+from x2i.models.hf.batches import on_model
 from x2i.models.torch_backend import HubBackend
 
 
@@ -77,11 +78,11 @@ def _image_features(model: Any, processor: Any, images: Sequence[RgbImage]) -> A
     """Returns L2-normalized features_ND in fp32."""
     import torch
 
-    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(model.device, model.dtype)
+    inputs = on_model(processor(images=list(images), return_tensors="pt"), model)  # SigLIP2 takes patches with a mask
     with torch.inference_mode():
         if hasattr(model, "get_image_features"):
-            return _unit(_tensor(model.get_image_features(pixel_values=pixels)))
-        outputs = model(pixel_values=pixels)
+            return _unit(_tensor(model.get_image_features(**inputs)))
+        outputs = model(**inputs)
         pooled = getattr(outputs, "pooler_output", None)
         return _unit(outputs.last_hidden_state[:, 0] if pooled is None else pooled.flatten(1))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from x2i.image import ResizeMode, encode, resize
@@ -42,7 +42,7 @@ class LoadedServer:
         found = caption_of(answer.text, answer.finish, self._backend.schema)
         if isinstance(found, Dropped):
             return found
-        return Caption(found.text, found.source, answer.prompt_tokens, answer.answer_tokens)
+        return replace(found, prompt_tokens=answer.prompt_tokens, answer_tokens=answer.answer_tokens)
 
     def _request(self, image: RgbImage, words: str) -> dict[str, Any]:
         side = self._backend.max_side

@@ -12,8 +12,10 @@ import json
 import os
 import random
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -131,7 +133,13 @@ class ChatClient:
         if self._session is None:
             limit, timeout = aiohttp.TCPConnector(limit=self._concurrency), aiohttp.ClientTimeout(total=self._timeout)
             self._session = aiohttp.ClientSession(connector=limit, timeout=timeout, headers=self._headers)
+            weakref.finalize(self, _close, self._session, self._loop)
         return self._session
+
+
+def _close(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Closes the session, in the loop that it belongs to; waits for at most a second."""
+    wait_for([asyncio.run_coroutine_threadsafe(session.close(), loop)], timeout=1)
 
 
 def default_cache() -> Path:
