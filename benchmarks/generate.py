@@ -9,14 +9,16 @@ one and two reference images, `together` computes all seeds in one pack whose co
 pipeline for each seed; the two take turns, the best of each counts, and their latents are compared first. What is
 gained on a CPU comes from larger matrix products and fewer small operations, so it shrinks as images grow.
 
---versus gives both pipelines the same weights, prompts, images and number of steps, at batch 1. --forecast compares
-the final latents and pictures with those of all steps. The load of the machine is printed: numbers of a busy one say
-little.
+--versus gives both pipelines the same weights, prompts, images and number of steps, at batch 1; that their latents are
+equal is shown first, for a prompt longer than the negative one (diffusers takes the positions of all rows from the
+first). --forecast compares the final latents and pictures with those of all steps, for the prompts in a file or one of
+its own. The load of the machine is printed: numbers of a busy one say little.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--forecast", type=Path, help="a model or a run")
+    parser.add_argument("--prompts", type=Path, help="with --forecast: a file of prompts, one a line")
     parser.add_argument("--versus", type=Path, help="a model in diffusers' layout")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -111,6 +114,7 @@ def versus(folder: Path, arguments: argparse.Namespace) -> None:
     theirs = TheirPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
     ours = OmniGenPipeline.from_pretrained(folder, device="cpu" if theirs.device.type == "cpu" else "auto")
+    print(f"largest difference of the latents {versus_error(ours, theirs, arguments):.1e}")
     for count, prompt in enumerate(PROMPTS):
         images = photographs(arguments.side, count)
         given: dict[str, Any] = {
@@ -136,8 +140,27 @@ def versus(folder: Path, arguments: argparse.Namespace) -> None:
         )
 
 
+def versus_error(ours: OmniGenPipeline, theirs: Any, arguments: argparse.Namespace) -> float:
+    """Returns the largest difference of the two pipelines' latents over the largest latent, with guidance."""
+    side = arguments.side // ours.codec.downsample
+    given: dict[str, Any] = {
+        "height": arguments.side,
+        "width": arguments.side,
+        "num_inference_steps": arguments.steps,
+        "latents": torch.randn(1, ours.codec.channels, side, side, generator=torch.Generator().manual_seed(0)),
+        "output_type": "latent",
+    }
+    prompt = PROMPTS[0] * 100
+    negative = inspect.signature(theirs.multimodal_processor.__call__).parameters["negative_prompt"].default
+    expected = theirs([prompt], None, **given).images[0]
+    found = ours(prompt, negative_prompt=negative, **given).images[0]
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
 def forecast(pipeline: OmniGenPipeline, arguments: argparse.Namespace) -> None:
     """Prints, by interval and order, the steps that are computed, and how far latents and pictures move."""
+
+    prompts = arguments.prompts.read_text(encoding="utf-8").splitlines() if arguments.prompts else [PROMPTS[0]]
 
     def draw(steps: int = arguments.steps, **given: Any) -> list[torch.Tensor]:
         size: dict[str, Any] = {
@@ -145,7 +168,7 @@ def forecast(pipeline: OmniGenPipeline, arguments: argparse.Namespace) -> None:
             "width": arguments.side,
             "num_images_per_prompt": arguments.seeds,
         }
-        return list(pipeline(PROMPTS[0], num_inference_steps=steps, output_type="latent", **size, **given).images)
+        return list(pipeline(prompts, num_inference_steps=steps, output_type="latent", **size, **given).images)
 
     exact = draw()
     pictures = pipeline.decode(exact)

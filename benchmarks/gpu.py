@@ -28,6 +28,8 @@ import gpu_correctness
 import gpu_step
 import torch
 
+from omnigen.network.recompiling import limit_recompiles
+
 SECTIONS: dict[str, Callable[[torch.device, bool], Iterator[dict[str, Any]]]] = {
     "correctness": gpu_correctness.measure,
     "attention": gpu_attention.measure,
@@ -77,9 +79,8 @@ def main() -> int:
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device; --device cpu --toy shows that the benchmark runs")
-    # Every kernel option of flex compiles anew, each dtype and autocast too, with and without gradients. Beyond the
-    # limit (8) torch would quietly compute the whole score matrix instead.
-    torch._dynamo.config.recompile_limit = 64
+    # Every kernel option of flex compiles anew, each dtype and autocast too, with and without gradients.
+    limit_recompiles()
     print(json.dumps({"section": "machine", **describe(device)}), flush=True)
     results: dict[str, list[dict[str, Any]]] = {}
     failed = []

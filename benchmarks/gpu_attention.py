@@ -6,17 +6,18 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend, restore_flash_attention_impl, sdpa_kernel
 from workload import mixture
 
 from omnigen.network.attention import FLEX_OPTIONS, Attention, FlexAttention, plan_attention, require_device
+from omnigen.network.flash_attention_3 import use_flash_attention_3
 from omnigen.network.flops import visible_pairs
 from omnigen.network.layout import PackLayout, SampleLayout
 from x2i.errors import UserError
@@ -57,7 +58,8 @@ def contenders() -> Iterator[Contender]:
     """Yields every implementation with every kernel and option worth trying."""
     for name, options in FLEX_VARIANTS.items():
         yield Contender("flex", name, partial(FlexAttention, kernel_options=options))
-    yield Contender("varlen", "flash", lambda layout: plan_attention(layout, "varlen"))
+    for name, kernels in (("as torch chooses", nullcontext), ("FlashAttention 3", flash_attention_3)):
+        yield Contender("varlen", name, lambda layout: plan_attention(layout, "varlen"), kernels)
     for name, backend in SDPA_KERNELS.items():
         yield Contender(
             "segment",
@@ -68,11 +70,22 @@ def contenders() -> Iterator[Contender]:
         )
 
 
-def pack_of(tokens: int, side: int) -> PackLayout:
+@contextmanager
+def flash_attention_3() -> Iterator[None]:
+    """Inside the block torch's FlashAttention is version 3. Raises UserError where that is not present."""
+    if not use_flash_attention_3(torch.device("cuda")):
+        raise UserError("FlashAttention 3 is not here: it needs a Hopper GPU and the package flash-attn-3")
+    try:
+        yield
+    finally:
+        restore_flash_attention_impl()
+
+
+def pack_of(tokens: int, side: int, seed: int = 0) -> PackLayout:
     """Returns a pack of at most `tokens` tokens, filled with the mixture until hardly anything more fits."""
     chosen: list[SampleLayout] = []
     room = tokens
-    for sample in mixture(max(10, 20 * tokens // side), side, 32000):
+    for sample in mixture(max(10, 20 * tokens // side), side, 32000, seed):
         if sample.length <= room:
             chosen.append(sample)
             room -= sample.length

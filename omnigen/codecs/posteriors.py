@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from omnigen.codecs.base import Codec
+from omnigen.device_copies import to_device
 from omnigen.images import to_tensor
 
 BATCH_PIXELS = 2 * 1024 * 1024  # of one batch on CUDA: its first layers hold several times 128 fp32 channels a pixel
@@ -30,7 +31,7 @@ def posteriors(images: Sequence[Tensor], codec: Codec, device: torch.device, bat
         most = 1 if device.type == "cpu" else max(1, min(batch or len(equal), BATCH_PIXELS // (height * width)))
         for start in range(0, len(equal), most):
             part = equal[start : start + most]
-            stacked_BCHW = torch.stack([to_tensor(image.numpy()) for image in part]).to(device)
+            stacked_BCHW = to_device(torch.stack([to_tensor(image.numpy()) for image in part]), device)
             found = codec.posterior(stacked_BCHW).to(device)
             encoded |= {id(image): posterior for image, posterior in zip(part, found)}
     return [encoded[id(image)] for image in images]

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from omnigen.device_copies import to_device
 from x2i.errors import UserError
 from x2i.sample import canonical_json
 
@@ -102,7 +103,7 @@ class SdxlCodec:
         latents = mean
         if generator is not None:
             noise = torch.randn(mean.shape, generator=generator, device=generator.device)
-            latents = mean + deviation * noise.to(mean.device)
+            latents = mean + deviation * to_device(noise, mean.device)
         return (latents - self._shift) * self._scaling
 
     def encode(self, images_BCHW: Tensor, generator: torch.Generator | None = None) -> Tensor:

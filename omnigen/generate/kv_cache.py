@@ -13,7 +13,7 @@ from torch import Tensor
 
 from omnigen.network.attention import Attention, plan_attention, sdpa
 from omnigen.network.layout import PackLayout, SampleLayout
-from omnigen.network.model import OmniGen, scatter_tokens
+from omnigen.network.model import OmniGen
 
 
 class KVCache:
@@ -37,7 +37,7 @@ class KVCache:
         conditions = PackLayout.build(samples, conditions_only=True).to(device)
         plan = plan_attention(conditions, attention)
         self._layers = [_KeptKeys(plan, samples, keep_on or device) for _ in range(model.config.num_layers)]
-        hidden_TE = scatter_tokens(
+        hidden_TE = model.stream(
             (
                 (conditions.text_index, model.embed_text(conditions)),
                 (conditions.reference_index, model.embed_references(conditions, references)),
@@ -75,9 +75,7 @@ class CachedTargets:
             (self._time_index, self._model.time_token(timesteps_S)),
             (self._noise_index, self._model.embed_noisy(self._layout, noisy)),
         )
-        # Under autocast time and image tokens come in bf16; in training the text's float32 makes the stream float32.
-        stream_TE = scatter_tokens(parts).to(self._model.llm.embed_tokens.weight.dtype)
-        hidden_TE = self._model.decode(stream_TE, self._angles, self._attends)
+        hidden_TE = self._model.decode(self._model.stream(parts), self._angles, self._attends)
         return self._model.velocities(self._layout, hidden_TE[self._noise_index], timesteps_S)
 
 

@@ -16,24 +16,23 @@ import torch
 from torch import Tensor
 
 from omnigen.codecs.base import Codec, load_codec
+from omnigen.generate.branches import guidance_branches, parse_prompt
 from omnigen.generate.find_model import find_trained
 from omnigen.generate.forecast import ForecastVelocity, Velocity
-from omnigen.generate.guided import Branch, GuidedVelocity, Job
+from omnigen.generate.guided import GuidedVelocity, Job
 from omnigen.generate.input_images import read_image
 from omnigen.generate.loading import Loading, require_fit
 from omnigen.generate.options import GenerationOptions
-from omnigen.generate.sampler import GuidanceWeights, guidance_weights, integrate, schedule
+from omnigen.generate.sampler import integrate, schedule
 from omnigen.images import TOKEN_PIXELS, prepare_image, prepared_size, to_tensor, to_uint8
 from omnigen.network.blocks import compile_blocks
-from omnigen.network.layout import Grid, SampleLayout
+from omnigen.network.layout import Grid
 from omnigen.network.model import OmniGen
-from omnigen.prompt import Prompt, build_prompt, images_only_prompt, unconditional_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.weights import load_model
 from omnigen.weights.quantized import KINDS, quantize_layers
 from x2i.errors import UserError
 from x2i.options import check
-from x2i.sample import placeholder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,8 +238,6 @@ class OmniGenPipeline:
     ) -> Job:
         """Returns what is to be integrated for one prompt. noises: the images' own, instead of those of `seeds`."""
         height, width = self._size(images, options)
-        parsed = build_prompt(prompt, self.tokenizer)
-        _check_marks(parsed, len(images))
         device = self.device
         if noises is None:
             noises = [self._noise(images, options, torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -248,13 +245,16 @@ class OmniGenPipeline:
         for noise in noises:
             if tuple(noise.shape) != shape:
                 raise UserError(f"latents: found {tuple(noise.shape)} for an image, expected {shape}")
+        parsed = parse_prompt(prompt, self.tokenizer, len(images))
         # Not of the image's seed: images of one prompt have the same references.
         generator = torch.Generator().manual_seed(REFERENCE_SEED)
         latents = [self._encode(image, options, generator).to(device) for image in images]
         target = Grid(height // TOKEN_PIXELS, width // TOKEN_PIXELS)
-        weights = guidance_weights(options.guidance, options.image_guidance or None, bool(images))
-        branches = self._branches(weights, parsed, latents, target, options)
-        return Job(tuple(branches), tuple(noise.to(device) for noise in noises))
+        negative = self.negative_prompt if options.negative_prompt is None else options.negative_prompt
+        branches = guidance_branches(
+            parsed, latents, target, options, self.tokenizer, negative, self.model.config.patch_size
+        )
+        return Job(branches, tuple(noise.to(device) for noise in noises))
 
     def integrate(
         self,
@@ -330,46 +330,3 @@ class OmniGenPipeline:
             yield
         finally:
             part.to("cpu")
-
-    def _branches(
-        self,
-        weights: GuidanceWeights,
-        prompt: Prompt,
-        latents: list[Tensor],
-        target: Grid,
-        options: GenerationOptions,
-    ) -> list[Branch]:
-        """Returns the branches that are needed, each as short as its own prompt."""
-        patch = self.model.config.patch_size
-        negative = self.negative_prompt if options.negative_prompt is None else options.negative_prompt
-        nothing = unconditional_prompt(self.tokenizer) if negative is None else build_prompt(negative, self.tokenizer)
-        if nothing.image_numbers:
-            raise UserError("negative_prompt: expected words alone, without the mark of an image")
-        prompts = (
-            (weights.full, prompt, True),
-            (weights.images, images_only_prompt(len(latents), self.tokenizer), False),
-            (weights.unconditional, nothing, False),
-        )
-        partly = options.guidance_start > 0 or options.guidance_end < 1
-        branches = []
-        for weight, each, full in prompts:
-            if weight != 0.0 or (full and partly):
-                references = tuple(latents[number - 1] for number in each.image_numbers)
-                grids = tuple(Grid(latent.shape[1] // patch, latent.shape[2] // patch) for latent in references)
-                branches.append(Branch(weight, SampleLayout(each.pieces, grids, target), references, full))
-        return branches
-
-
-def _check_marks(prompt: Prompt, num_images: int) -> None:
-    marked = len(set(prompt.image_numbers))
-    if marked == num_images:
-        return
-    if num_images and not marked:
-        raise UserError(
-            f"prompt: {num_images} input image(s) were given, but the prompt does not mark where they belong. Mark the "
-            f'first as {placeholder(1)}, for example: "{placeholder(1)} Make it snow."'
-        )
-    raise UserError(
-        f"prompt: it marks {marked} image(s), but {num_images} were given; each image needs a mark, the first "
-        f"{placeholder(1)}, and each mark an image"
-    )

@@ -21,7 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from omnigen.device_copies import to_device
 from omnigen.network.layout import PackLayout, Segment
+from omnigen.network.recompiling import limit_recompiles
 from x2i.errors import UserError
 
 CUDA_ONLY = ("flex", "varlen")
@@ -92,18 +94,21 @@ class PaddedAttention:
     """One call over all samples of the pack, each filled up to the length of the longest with tokens that none sees."""
 
     def __init__(self, layout: PackLayout) -> None:
-        start_S = torch.tensor(layout.starts[:-1], device=layout.device)
-        length_S = torch.tensor(layout.starts[1:], device=layout.device) - start_S
+        start_S = torch.tensor(layout.starts[:-1])
+        length_S = torch.tensor(layout.starts[1:]) - start_S
         self._shape = len(length_S), int(length_S.max())
-        place_L = torch.arange(self._shape[1], device=layout.device)
+        place_L = torch.arange(self._shape[1])
         position_SL = start_S[:, None] + place_L
         # What stands past a sample's end repeats its last token, so that no query is without keys.
-        index_SL = torch.minimum(position_SL, (start_S + length_S - 1)[:, None])
+        last_S = start_S + length_S - 1
+        kept = (place_L < length_S[:, None]).flatten().nonzero().squeeze(1)
+        position_SL, index_SL, self._keep = (
+            to_device(each, layout.device) for each in (position_SL, torch.minimum(position_SL, last_S[:, None]), kept)
+        )
         lo, hi = layout.lo_T[index_SL], layout.hi_T[index_SL]
         key = position_SL[:, None, :]
         self._mask = ((key >= lo[..., None]) & (key < hi[..., None]))[:, None]
         self._fill = index_SL.flatten()
-        self._keep = (place_L < length_S[:, None]).flatten().nonzero().squeeze(1)
 
     def __call__(self, q_THD: Tensor, k_THD: Tensor, v_THD: Tensor) -> Tensor:
         q, k, v = (
@@ -162,10 +167,10 @@ class SequenceGroup:
         queries = torch.tensor([segment.query_end - segment.query_start for segment in segments])
         keys = torch.tensor([segment.key_hi - segment.key_lo for segment in segments])
         return cls(
-            query_index=_runs([segment.query_start for segment in segments], queries).to(layout.device),
-            key_index=_runs([segment.key_lo for segment in segments], keys).to(layout.device),
-            query_ends=F.pad(queries.cumsum(0), (1, 0)).to(layout.device, torch.int32),
-            key_ends=F.pad(keys.cumsum(0), (1, 0)).to(layout.device, torch.int32),
+            query_index=to_device(_runs([segment.query_start for segment in segments], queries), layout.device),
+            key_index=to_device(_runs([segment.key_lo for segment in segments], keys), layout.device),
+            query_ends=to_device(F.pad(queries.cumsum(0), (1, 0)).to(torch.int32), layout.device),
+            key_ends=to_device(F.pad(keys.cumsum(0), (1, 0)).to(torch.int32), layout.device),
             longest_query=int(queries.max()),
             longest_key=int(keys.max()),
             causal=causal,
@@ -285,4 +290,5 @@ def compiled_flex() -> Callable[..., Tensor]:
     """Returns FlexAttention compiled for all pack lengths; once for the process, or every pack would compile again."""
     from torch.nn.attention.flex_attention import flex_attention
 
+    limit_recompiles()
     return torch.compile(flex_attention, dynamic=True)

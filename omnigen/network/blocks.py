@@ -15,15 +15,13 @@ from torch.utils.checkpoint import checkpoint
 from omnigen.network.attention import Attention
 from omnigen.network.config import ModelConfig
 from omnigen.network.fused import RMSNorm, split_and_rotate, swiglu
+from omnigen.network.recompiling import limit_recompiles
 from omnigen.network.rope import Rotation
 
 # What the backward pass computes again instead of keeping: nothing; what follows attention; the whole layer.
 Checkpointing = Literal["none", "selective", "full"]
 
 
-RECOMPILE_LIMIT = 64
-"""Of torch.compile, whose own 8 would be used up by modes that differ: gradients or none, adapters, precisions. Beyond
-it torch computes uncompiled, and says so in a line of its log only."""
 PIECE = 4096
 """Tokens that a CPU takes through what is around attention at once. What is written on the way stays small enough for
 the allocator to keep and the cache to hold part of: a twelfth of the time of a step with 26,000 tokens.
@@ -114,7 +112,7 @@ def compile_blocks(model: nn.Module) -> None:
     Attention stays outside, so that a pack's segments, which change with every pack, never lead to compiling again. All
     blocks share the two graphs. Parameters keep their names. Compile after wrapping (LoRA, sharding), before training.
     """
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, RECOMPILE_LIMIT)
+    limit_recompiles()
     for block in model.modules():
         if isinstance(block, Block):
             block.before_attention = torch.compile(block.before_attention, dynamic=True)  # type: ignore[method-assign]

@@ -17,7 +17,8 @@ from omnigen.weights.lora.config import LoraConfig
 FP32, BF16 = 4, 2
 ADAM_MOMENTS = 2
 TIME_FREQUENCIES = 256
-# Dense bf16 peaks of the makers' data sheets, in operations a second, by a part of the device's name.
+# Dense bf16 peaks, in operations a second, by a part of the device's name: half of what NVIDIA's data sheets
+# (nvidia.com/en-us/data-center/h100, h200, a100 and so on) give with sparsity.
 PEAK_FLOPS: tuple[tuple[str, float], ...] = (
     ("B200", 2250e12),
     ("H200", 989e12),
@@ -184,9 +185,9 @@ def train_memory(
 
 
 def _layer_activations(config: ModelConfig, compute: int, checkpointing: str, lora: LoraConfig | None) -> int:
-    """Returns the bytes of one token that a layer keeps. The stream between the layers is fp32, the rest `compute`."""
+    """Returns the bytes of one token that a layer keeps, all of it in the precision of the matrix products."""
     width, inner = config.hidden_size, config.intermediate_size
-    stream = width * FP32
+    stream = width * compute
     if checkpointing == "full":
         return stream
     trained = {name.rpartition(".")[2] for name in linear_shapes(config) if lora is None or lora.is_target(name)}
@@ -203,6 +204,7 @@ def _layer_activations(config: ModelConfig, compute: int, checkpointing: str, lo
 
 def _outer_activations(config: ModelConfig, compute: int, lora: bool) -> int:
     """Returns the bytes of one token that the embedders and the final layer keep; every token counts as noisy."""
-    rotation, stream = 2 * config.head_dim * FP32, config.hidden_size * FP32
-    trained_need = 2 * stream + config.hidden_size * compute  # the final layer's norm, its modulation, its product
+    rotation, stream = 2 * config.head_dim * FP32, config.hidden_size * compute
+    # The final layer's norm, its modulation, its product.
+    trained_need = config.hidden_size * (FP32 + 2 * compute)
     return rotation + 2 * stream + (0 if lora else trained_need)

@@ -34,13 +34,15 @@ def swiglu(gate_up_TX: Tensor) -> Tensor:
 
 
 class RMSNorm(nn.RMSNorm):
-    """torch's RMSNorm, which has no kernel of its own on the CPU: there it is ten passes, here four."""
+    """torch's RMSNorm, which has no kernel of its own on the CPU: there it is ten passes, here four. What comes out has
+    the dtype of what goes in, under autocast too.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32
-        if plain and not torch.compiler.is_compiling():
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
             return RootMeanSquare.apply(x, self.weight, self.eps)  # type: ignore[no-any-return]
-        return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
 
 
 class SplitAndRotate(torch.autograd.Function):
@@ -84,20 +86,21 @@ class SwiGLU(torch.autograd.Function):
 
 
 class RootMeanSquare(torch.autograd.Function):
-    """x / rms(x) * weight over the last axis; keeps x and one number a row."""
+    """x / rms(x) * weight over the last axis, computed in float32 at least; keeps x and one number a row."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_E: Tensor, eps: float) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=dtype).square_()
         scale = square.div_(x.shape[-1]).add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight_E, scale)
-        return (x * scale).mul_(weight_E)
+        return (x * scale).mul_(weight_E).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, weight_E, scale = ctx.saved_tensors
         normed = x * scale
         grad_weight = (grad * normed).flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
-        grad_normed = grad * weight_E
+        grad_normed = grad * weight_E.to(scale.dtype)
         mean = torch.linalg.vecdot(grad_normed, normed).unsqueeze(-1).div_(x.shape[-1])
-        return grad_normed.sub_(normed.mul_(mean)).mul_(scale), grad_weight, None
+        return grad_normed.sub_(normed.mul_(mean)).mul_(scale).to(x.dtype), grad_weight, None

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from omnigen.device_copies import to_device
+
 
 class TokenKind(IntEnum):
     """What a token of a sequence is made from."""
@@ -151,12 +153,12 @@ class PackLayout:
         seen_T = torch.arange(1, self.num_tokens + 1, dtype=torch.int32, device=self.device)
         return replace(self, hi_T=seen_T, segments=segments)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> PackLayout:
-        """Returns the layout with its tensors on `device`."""
+    def to(self, device: torch.device | str) -> PackLayout:
+        """Returns the layout with its tensors on `device`; the host does not wait."""
         moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+            moved[field.name] = to_device(value, device) if isinstance(value, Tensor) else value
         return PackLayout(**moved)
 
 

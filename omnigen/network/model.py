@@ -41,6 +41,7 @@ class Decoder(nn.Module):
 
 class OmniGen(nn.Module):
     """The network. Works in float32, in float32 under bf16 autocast, and in bf16; velocities come out in float32.
+    Under autocast, as in bf16, what flows from layer to layer is bf16.
 
     Parameters hold torch's defaults after construction: call `init_weights` to train from scratch, or load weights.
     May be constructed on the meta device; after `to_empty` call `init_weights`, or load and call `init_buffers`.
@@ -121,9 +122,21 @@ class OmniGen(nn.Module):
             (layout.time_index, self.time_token(timesteps_S)),
             (layout.noise_index, self.embed_noisy(layout, noisy)),
         )
-        hidden_TE = scatter_tokens(parts)
+        hidden_TE = self.stream(parts)
         hidden_TE = self.decode(hidden_TE, angles, [attend] * self.config.num_layers, checkpointing)
         return self.velocities(layout, hidden_TE[layout.noise_index], timesteps_S)
+
+    def stream(self, parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Returns the tokens that enter the first layer, (T, E), in the precision of the matrix products.
+
+        parts: embeddings of several kinds, each (index, (count, E)); the indices cover 0 to T - 1 once.
+        """
+        device = parts[0][1].device.type
+        autocast = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else self.llm.embed_tokens.weight.dtype
+        index_T = torch.cat([index for index, _ in parts])
+        tokens_TE = torch.cat([tokens.to(dtype) for _, tokens in parts])
+        return torch.empty_like(tokens_TE).index_copy(0, index_T, tokens_TE)
 
     def angles(self, layout: PackLayout) -> Rotation:
         """Returns the rotary angles of every token of the pack."""
@@ -172,10 +185,3 @@ class OmniGen(nn.Module):
             return tokens
         positions = torch.cat([crop_positions(self.pos_embed, grid) for grid in grids])
         return tokens + positions.to(tokens.dtype)
-
-
-def scatter_tokens(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Puts tokens of several kinds, each (index, (count, E)), where they stand; the indices cover 0 to T - 1 once."""
-    index_T = torch.cat([index for index, _ in parts])
-    tokens_TE = torch.cat([tokens for _, tokens in parts])
-    return torch.empty_like(tokens_TE).index_copy(0, index_T, tokens_TE)

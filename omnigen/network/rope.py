@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from omnigen.device_copies import to_device
 from omnigen.network.config import ModelConfig
 
 
@@ -38,10 +39,10 @@ def rotation(config: ModelConfig, position_T: Tensor, sample_T: Tensor, length_S
         frequency = 1.0 / period
         scaling = 1.0
     else:
-        frequency = 1.0 / (torch.tensor(config.rope_short_factors, device=device) * period)
+        frequency = 1.0 / (to_device(torch.tensor(config.rope_short_factors), device) * period)
         scaling = attention_scaling(config)
         if longest > config.original_max_position_embeddings:
-            long = 1.0 / (torch.tensor(config.rope_long_factors, device=device) * period)
+            long = 1.0 / (to_device(torch.tensor(config.rope_long_factors), device) * period)
             is_long_T = (length_S > config.original_max_position_embeddings)[sample_T]
             frequency = torch.where(is_long_T[:, None], long, frequency)
     angle = position_T.float()[:, None] * frequency

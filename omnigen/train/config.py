@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 
 from omnigen.generate.options import GenerationOptions
 from omnigen.images import TOKEN_PIXELS
+from omnigen.train.config_paths import anchor_paths
 from x2i.settings import apply_overrides, build_settings, read_yaml
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, AfterValidator(_require_token)]
-WITH_FOLDER = ("sdxl", "hf", "words")
-"""Codecs and tokenizers whose argument is a folder, or a hub id."""
 Weights = dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -215,12 +214,12 @@ class ParallelConfig:
     mode: ddp keeps it whole on every rank; fsdp shards weights, gradients, optimizer and average over all ranks; hsdp
     shards over groups of `shard` ranks, each group holding the whole. shard: ranks per group, for hsdp. sync: when a
     sharded network's gradients are reduced: after each pack, or once a step, for which every rank holds all of them
-    (4 bytes a parameter) while it computes its packs.
+    (4 bytes a parameter) while it computes its packs; auto: once a step where a fifth of the GPU's memory stays free.
     """
 
     mode: Literal["ddp", "fsdp", "hsdp"] = "ddp"
     shard: NotNegative = 0
-    sync: Literal["pack", "step"] = "pack"
+    sync: Literal["auto", "pack", "step"] = "auto"
 
     def is_sharded(self, world: int) -> bool:
         """Returns whether each of `world` ranks holds a part of the network only."""
@@ -303,14 +302,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainingConfig:
     Raises UserError naming the file, the key path, what was found and what was expected.
     """
     document = read_yaml(path)
-    _anchor_paths(document, path.parent)
+    anchor_paths(document, path.parent)
     return build_config(document, overrides, str(path))
 
 
 def build_config(document: dict[str, Any], overrides: Sequence[str], origin: str) -> TrainingConfig:
     """Like `load_config`, of a document whose paths are absolute or relative to the current folder."""
     document = apply_overrides(document, overrides)
-    _anchor_paths(document, Path.cwd())
+    anchor_paths(document, Path.cwd())
     return build_settings(TrainingConfig, document, origin)
 
 
@@ -327,39 +326,3 @@ def differences(old: TrainingConfig, new: TrainingConfig) -> dict[str, tuple[Any
     if before["phases"] != after["phases"]:
         found["phases"] = (before["phases"], after["phases"])
     return found
-
-
-def _anchor_paths(document: dict[str, Any], folder: Path) -> None:
-    """Makes paths absolute, but for URLs: data.shards, data.class_shards, data.cache_dir, model.init, the folders of
-    codec and tokenizer, and the input images of log.prompts.
-
-    Leaves alone what has a wrong type, which validation reports, and names that may be a hub id.
-    """
-    data, model = document.get("data"), document.get("model")
-    for name in ("shards", "class_shards"):
-        if isinstance(data, dict) and isinstance(data.get(name), str):
-            data[name] = [data[name]]
-        if isinstance(data, dict) and isinstance(data.get(name), list):
-            data[name] = [_anchored(item, folder) for item in data[name]]
-    if isinstance(data, dict) and isinstance(data.get("cache_dir"), str):
-        data["cache_dir"] = _anchored(data["cache_dir"], folder)
-    if isinstance(model, dict) and isinstance(model.get("init"), str):
-        model["init"] = _anchored(model["init"], folder)
-    log = document.get("log")
-    for prompt in log["prompts"] if isinstance(log, dict) and isinstance(log.get("prompts"), list) else ():
-        if isinstance(prompt, dict) and isinstance(prompt.get("input_images"), list):
-            prompt["input_images"] = [_anchored(item, folder) for item in prompt["input_images"]]
-    for name in ("codec", "tokenizer"):
-        if isinstance(model, dict) and isinstance(model.get(name), str):
-            model[name] = _anchored_name(model[name], folder)
-
-
-def _anchored_name(name: str, folder: Path) -> str:
-    """Returns `sdxl:FOLDER` or `hf:FOLDER` with an absolute folder, if there is that folder or it begins with a dot."""
-    family, _, path = name.partition(":")
-    is_folder = path.startswith(("./", "../")) or (folder / path).is_dir()
-    return f"{family}:{_anchored(path, folder)}" if family in WITH_FOLDER and path and is_folder else name
-
-
-def _anchored(path: Any, folder: Path) -> Any:
-    return str((folder / path).resolve()) if isinstance(path, str) and "://" not in path else path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ DEVICES = (24, 48, 80, 141)
 """Memory of common GPUs, in GB."""
 USABLE = 0.92
 """Of a device's memory: the rest is the driver's, the allocator's and the codec's."""
+ROOMY = 0.8
+"""Of a device's memory, where more is taken than need be."""
 RANKS = (1, 2, 4, 8)
 MODES: tuple[Checkpointing, ...] = ("none", "selective", "full")
 
@@ -79,6 +81,20 @@ def training_memory(config: TrainingConfig, network: ModelConfig, world: int, bf
         ),
         key=lambda memory: memory.total,
     )
+
+
+def with_sync(
+    config: TrainingConfig, network: ModelConfig, world: int, bf16: bool, device_bytes: int | None
+) -> TrainingConfig:
+    """Returns the settings with parallel.sync decided: where it is auto, once a step if the estimate then leaves a
+    fifth of `device_bytes` free. None: of a device that does not say how much it has; there after each pack.
+    """
+    if config.parallel.sync != "auto":
+        return config
+    once = replace(config, parallel=replace(config.parallel, sync="step"))
+    if device_bytes is not None and training_memory(once, network, world, bf16).total <= ROOMY * device_bytes:
+        return once
+    return replace(config, parallel=replace(config.parallel, sync="pack"))
 
 
 def frozen_bytes(config: TrainingConfig) -> int:

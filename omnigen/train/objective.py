@@ -19,6 +19,7 @@ from omnigen.codecs.base import Codec
 from omnigen.codecs.posteriors import posteriors
 from omnigen.data.loading.collate import PackBatch
 from omnigen.data.loading.sample import LoadedSample
+from omnigen.device_copies import to_device
 from omnigen.network.blocks import Checkpointing
 from omnigen.network.layout import Grid, PackLayout, SampleLayout
 from omnigen.network.model import OmniGen
@@ -82,21 +83,19 @@ def prepare_pack(
     if batch.layout is None:
         return None
     references: list[Tensor] = []
-    clean, noise, timesteps, weights, counted = [], [], [], [], []
+    edits: list[tuple[Tensor, Tensor] | None] = []
+    clean, noise, timesteps = [], [], []
     for sample, images in zip(batch.samples, image_posteriors(batch.samples, codec, device)):
         generator = sample_generator(config.seed, sample.planned.index, sample.planned.ref.key)
         t = sample_timestep(generator, config.timestep_mean, config.timestep_std, config.timestep_shift)
         target, *shown = (codec.sample(image[None], generator)[0] for image in images)
-        eps = torch.randn(target.shape, generator=generator).to(device)
-        weight, counts = None, True
-        if config.edit_weighting and sample.edit_input is not None:
-            weight, counts = edit_weight(target, shown[0])
         references.extend(shown)
         clean.append(target)
-        noise.append(eps)
+        noise.append(to_device(torch.randn(target.shape, generator=generator), device))
         timesteps.append(t)
-        weights.append(weight)
-        counted.append(counts)
+        weighted = config.edit_weighting and sample.edit_input is not None
+        edits.append((target, shown[0]) if weighted else None)
+    weights, counted = zip(*edit_weights(edits))
     return FlowPack(
         keys=tuple(sample.planned.ref.key for sample in batch.samples),
         tasks=tuple(sample.planned.ref.task for sample in batch.samples),
@@ -104,9 +103,9 @@ def prepare_pack(
         references=references,
         clean=clean,
         noise=noise,
-        timesteps_S=torch.tensor(timesteps, device=device),
-        weights=weights,
-        counted=tuple(counted),
+        timesteps_S=to_device(torch.tensor(timesteps), device),
+        weights=list(weights),
+        counted=counted,
     )
 
 
@@ -175,7 +174,7 @@ def image_posteriors(samples: Sequence[LoadedSample], codec: Codec, device: torc
     pixels = [image for sample, mine in zip(samples, images) if not sample.encoded for image in mine]
     encoded = iter(posteriors(pixels, codec, device))
     return [
-        [image.to(device) for image in mine] if sample.encoded else [next(encoded) for _ in mine]
+        [to_device(image, device) for image in mine] if sample.encoded else [next(encoded) for _ in mine]
         for sample, mine in zip(samples, images)
     ]
 
@@ -188,14 +187,21 @@ def encode_images(
     return target, shown
 
 
-def edit_weight(target: Tensor, source: Tensor) -> tuple[Tensor | None, bool]:
-    """Returns what to weigh each element of an edit's target by (None: 1 everywhere), and whether the sample counts.
+def edit_weights(edits: Sequence[tuple[Tensor, Tensor] | None]) -> list[tuple[Tensor | None, bool]]:
+    """Returns for each (target, source), latents of an edit, what to weigh each element of the target by (None: 1
+    everywhere), and whether the sample counts; for None, which is no edit, (None, True).
 
     With d = |target - source| in latents: mean(d) below 0.001, the sample does not count; up to 0.8, the weight is
-    clip(1 / mean(d), 5, 64) where d > 0.3 and 1 elsewhere; beyond, no edit, no weighting (the authors' recipe).
+    clip(1 / mean(d), 5, 64) where d > 0.3 and 1 elsewhere; beyond, no edit, no weighting (the authors' recipe). The
+    host waits once, for the means of all.
     """
-    difference = (target - source).abs()
-    mean = float(difference.mean())
+    differences = [None if edit is None else (edit[0] - edit[1]).abs() for edit in edits]
+    found = [difference.mean() for difference in differences if difference is not None]
+    means = iter(torch.stack(found).tolist() if found else ())
+    return [(None, True) if each is None else _edit_weight(each, next(means)) for each in differences]
+
+
+def _edit_weight(difference: Tensor, mean: float) -> tuple[Tensor | None, bool]:
     if mean < SAME_BELOW:
         return None, False
     if mean > EDIT_UP_TO:

@@ -52,10 +52,9 @@ class Ranks:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Returns the sum of `values` over all ranks, the same on each."""
+        """Returns the sum of `values`, on the CPU, over all ranks, the same on each; no device waits for it."""
         if self.world > 1:
-            values = values.to(self.device)
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.patient)
         return values
 
     def sum_gradients(self, model: nn.Module) -> None:

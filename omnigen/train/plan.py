@@ -25,7 +25,12 @@ TEXT = 128
 
 @dataclass(frozen=True)
 class Card:
-    """Some GPUs. gigabytes: of each. tflops: the dense bf16 peak of each by its maker's data sheet, for `example`."""
+    """Some GPUs. gigabytes: of each. tflops: the dense bf16 peak of each, summed in fp32, of `example`.
+
+    GeForce: appendix A of NVIDIA's Ada architecture paper (twice the fp32 rate, since sums in fp32 run at half speed),
+    images.nvidia.com/aem-dam/Solutions/geforce/ada/nvidia-ada-gpu-architecture.pdf. H100 SXM: the data sheet, half of
+    the 1,979 that it gives with sparsity, nvidia.com/en-us/data-center/h100.
+    """
 
     count: int
     gigabytes: int

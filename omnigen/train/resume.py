@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omnigen.train.checkpoint_files import MARKER, checkpoint_step, complete_checkpoints
-from omnigen.train.config import WITH_FOLDER, TrainingConfig, differences, load_config
-from omnigen.train.phases import require_same_past, run_phases
+from omnigen.train.config import TrainingConfig, differences, load_config
+from omnigen.train.config_paths import WITH_FOLDER
+from omnigen.train.phases import phase_at, require_same_past, run_phases
 from omnigen.train.run_folder import RunFolder
 from x2i.errors import UserError
+
+if TYPE_CHECKING:
+    from omnigen.train.checkpoint import RunState
 
 # Settings that may change from one life of a run to the next: they do not change what any step computes, but for
 # train.steps, which lengthens a run (and, with the cosine schedule, the way the learning rate falls from there on).
@@ -57,6 +61,42 @@ def checkpoint_to_resume(run: RunFolder, settings: TrainingConfig, resume: str) 
             f"another folder with --out"
         )
     return checkpoint
+
+
+def require_continuable(checkpoint: Path, state: RunState, begun: RunState, config: TrainingConfig) -> None:
+    """Raises UserError unless a run that would begin as `begun` may go on from `checkpoint`, whose state is `state`:
+    the samples, the frozen weights, codec and tokenizer must be the same, and its steps be among those of `config`.
+    """
+    if state.catalog != begun.catalog:
+        raise UserError(
+            f"{checkpoint}: was trained on other samples than data.shards and data.validation_fraction now give; "
+            f"to train on these from its weights, begin a new run with model.init"
+        )
+    if state.base and state.base != begun.base:
+        raise UserError(
+            f"{checkpoint}: its adapter was trained beside other weights than those in model.init "
+            f"({config.model.init}): fingerprint {state.base} there, {begun.base} here. Give the folder that it was "
+            f"begun with, or begin anew with --out elsewhere"
+        )
+    for what in ("codec", "tokenizer"):
+        there, here = getattr(state, what), getattr(begun, what)
+        if there not in ("", here):
+            raise UserError(
+                f"{checkpoint}: was trained with another {what} than that of model.{what} "
+                f"({getattr(config.model, what)}); give the one that it was begun with"
+            )
+    phases = run_phases(config)
+    if state.step > phases[-1].last:
+        raise UserError(
+            f"{checkpoint}: has taken {state.step} steps, the configuration has {phases[-1].last}; lengthen it with "
+            f"train.steps (or the last phase's steps), or resume an earlier checkpoint"
+        )
+    index = phase_at(phases, state.step - 1).index
+    if state.step and index != state.phase:
+        raise UserError(
+            f"{checkpoint}: its last step was of phase {state.phase + 1}, by the configuration it is of phase "
+            f"{index + 1}; restore the phases it was trained with"
+        )
 
 
 def _named(path: Path) -> Path:

@@ -22,12 +22,13 @@ from omnigen.images import TOKEN_PIXELS
 from omnigen.network.attention import CUDA_ONLY
 from omnigen.network.blocks import compile_blocks
 from omnigen.network.config import ModelConfig, preset
+from omnigen.network.flash_attention_3 import use_flash_attention_3
 from omnigen.network.model import OmniGen
 from omnigen.prompt import build_prompt
 from omnigen.tokenizer import Tokenizer, load_tokenizer
 from omnigen.train.config import LogPrompt, LoraSettings, TrainingConfig
 from omnigen.train.ema import Average
-from omnigen.train.memory import describe, sampling_memory, training_memory
+from omnigen.train.memory import describe, sampling_memory, training_memory, with_sync
 from omnigen.train.parallel import Ranks
 from omnigen.train.phases import Phase, run_phases
 from omnigen.train.run_folder import RunFolder
@@ -113,6 +114,7 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
     _require_room(wanted, run_phases(config))
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and ranks.device.type == "cuda")
     sharded = config.parallel.is_sharded(ranks.world)
+    config = with_sync(config, wanted, ranks.world, bf16, _memory_of(ranks.device))
     tell(describe(training_memory(config, wanted, ranks.world, bf16), sampling_memory(config, wanted, ranks.world)))
     data, codec = open_training_data(config.data), codec.to(ranks.device)
     phases = tuple(_open_phase(phase, config, data, tokenizer, codec, ranks) for phase in run_phases(config))
@@ -128,6 +130,8 @@ def assemble(config: TrainingConfig, ranks: Ranks, tell: Callable[[str], object]
         model = build().to(ranks.device)
     if config.train.compile:
         compile_blocks(model)
+    if config.train.attention in ("varlen", "segment"):
+        use_flash_attention_3(ranks.device)
     average = Average(model, config.train.ema_decay)
     base = next(iter(ranks.gather(bases)), "")
     return Setup(config, ranks, data, tokenizer, codec, phases, model, average, sharded, bf16, base)
@@ -213,6 +217,10 @@ def _on_meta(config: ModelConfig, lora: LoraSettings) -> OmniGen:
         if lora.rank:
             _add_adapter(model, lora, 0)
     return model
+
+
+def _memory_of(device: torch.device) -> int | None:
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def _require_usable(config: TrainingConfig, ranks: Ranks) -> None:

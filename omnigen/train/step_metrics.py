@@ -6,23 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from omnigen.train.objective import FlowPack, SampleLosses
+from omnigen.train.objective import FlowPack
 from omnigen.train.validate import bin_names, bin_of
 
-WEIGHTED, SAMPLES, BAD, STOP = "weighted", "samples", "bad", "stop"
+WEIGHTED, SAMPLES, BAD, NOT_FINITE = "weighted", "samples", "bad", "not finite"
 PLANNED, CAPACITY, NORM = "planned", "capacity", "grad_norm"
 TASK, INTERVAL = "task ", "interval "
 
 
 class StepMetrics:
-    """The sums of one step, float64: weighted loss, samples, bad samples, requests to stop; (loss, tokens) by task and
-    by interval of t. tasks: of the whole step, so that every rank has the same vector.
+    """The sums of one step, float64: weighted loss, samples, bad samples, samples whose loss is not finite; (loss,
+    tokens) by task and by interval of t. tasks: of the whole step, so that every rank has the same vector.
     """
 
     def __init__(self, tasks: tuple[str, ...]) -> None:
         pairs = [*(TASK + task for task in tasks), *(INTERVAL + name for name in bin_names())]
-        names = [WEIGHTED, SAMPLES, BAD, STOP, *(f"{pair} {kind}" for pair in pairs for kind in ("loss", "tokens"))]
+        names = [
+            WEIGHTED,
+            SAMPLES,
+            BAD,
+            NOT_FINITE,
+            *(f"{pair} {kind}" for pair in pairs for kind in ("loss", "tokens")),
+        ]
         self._position = {name: position for position, name in enumerate(names)}
         self.sums = torch.zeros(len(names), dtype=torch.float64)
 
@@ -33,15 +40,18 @@ class StepMetrics:
         """Adds `value` to one sum."""
         self.sums[self._position[name]] += value
 
-    def add_pack(self, pack: FlowPack, losses: SampleLosses) -> None:
-        """Adds what a pack came to."""
-        self.add(WEIGHTED, losses.weighted_S.detach().double().sum().item())
+    def add_pack(self, pack: FlowPack, numbers: Tensor) -> list[str]:
+        """Adds what a pack came to, as `BegunStep.read` gives it; returns the keys whose loss is not finite."""
+        weighted_S, plain_S, timesteps_S = numbers
+        self.add(WEIGHTED, weighted_S.double().sum().item())
         self.add(SAMPLES, len(pack.keys))
-        rows = zip(pack.tasks, pack.timesteps_S.tolist(), losses.plain_S.tolist(), pack.tokens)
-        for task, t, loss, tokens in rows:
+        for task, t, loss, tokens in zip(pack.tasks, timesteps_S.tolist(), plain_S.tolist(), pack.tokens):
             for pair in (TASK + task, INTERVAL + bin_names()[bin_of(t)]):
                 self.add(f"{pair} loss", loss)
                 self.add(f"{pair} tokens", tokens)
+        wrong = [key for key, finite in zip(pack.keys, torch.isfinite(weighted_S).tolist()) if not finite]
+        self.add(NOT_FINITE, len(wrong))
+        return wrong
 
     def accumulate(self, before: Mapping[str, float], tokens: int, capacity: int, norm: float) -> dict[str, float]:
         """Returns the interval so far: `before` and this step.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +15,8 @@ from omnigen.network.config import ModelConfig
 from omnigen.network.flops import peak_flops, train_flops
 from omnigen.network.layout import SampleLayout
 from omnigen.train.parallel import Ranks
+
+Item = TypeVar("Item")
 
 
 class Throughput:
@@ -28,12 +32,21 @@ class Throughput:
         """Leaves out the time since `stepped`: validation, pictures, checkpoints."""
         self._mark = time.perf_counter()
 
-    def loaded(self) -> None:
-        """The data of a step is here; what passed was waiting."""
-        self._waiting += self._since_mark()
+    def waited_for(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields `items`; the time until each is here was spent waiting for data."""
+        iterator = iter(items)
+        while True:
+            self._stepping += self._since_mark()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self._waiting += self._since_mark()
+            yield item
 
     def stepped(self, packs: StepPacks) -> None:
-        """The step is done, as far as the losses, which were read, tell."""
+        """The step is done: its losses were read."""
         self._stepping += self._since_mark()
         self._steps += 1
         self._tokens += packs.num_tokens

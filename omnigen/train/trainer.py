@@ -2,35 +2,40 @@
 
 A run's life is a sequence of steps that the configuration determines; a kill at any moment loses only what came after
 the last complete checkpoint, and that is computed again to the same numbers.
+
+The device need not wait for the host: a step's numbers are read when the next one is begun, whose packs were prepared
+meanwhile. Only before a line of the log, an evaluation or a checkpoint is the step before it read to the end.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from omnigen.data.loading.collate import PackBatch
-from omnigen.data.loading.loader import LoadedStep, StepLoader
+from omnigen.data.loading.loader import StepLoader
 from omnigen.data.loading.sample import BadSample
 from omnigen.data.order.packing import PackingState
 from omnigen.train import evaluation
+from omnigen.train.ahead import PreparedAhead
 from omnigen.train.checkpoint import Checkpoints, RunState, load_checkpoint
 from omnigen.train.metrics import RunLog
-from omnigen.train.objective import FlowPack, SampleLosses, count_tokens, idle_pack, prepare_pack, sample_losses
-from omnigen.train.optimizer import build_optimizer, learning_rate, set_learning_rate
+from omnigen.train.optimizer import build_optimizer, learning_rate
 from omnigen.train.phases import phase_at
+from omnigen.train.prepare import PreparedStep, prepare_step
+from omnigen.train.resume import require_continuable
 from omnigen.train.run_folder import BAD_SAMPLES, METRICS, TIMING, VALIDATION, RunFolder
 from omnigen.train.sample_grid import write_grid
 from omnigen.train.setup import PhaseParts, Setup
-from omnigen.train.sharding import sync_gradients, whole
-from omnigen.train.step_metrics import BAD, SAMPLES, STOP, StepMetrics, report
+from omnigen.train.step import BegunStep, Stepper
+from omnigen.train.step_metrics import BAD, NOT_FINITE, SAMPLES, StepMetrics, report
 from omnigen.train.throughput import Throughput
-from x2i.errors import RunError, UserError
+from x2i.errors import RunError
 
 MOST_NAMED = 3
 
@@ -48,7 +53,7 @@ class Event:
 
 
 class Trainer:
-    """Trains `setup` in the run folder `run`. should_stop: asked after every step; True saves and ends the loop."""
+    """Trains `setup` in the run folder `run`. should_stop: asked at every step; True saves and ends the loop."""
 
     def __init__(self, setup: Setup, run: Path, should_stop: Callable[[], bool] = lambda: False) -> None:
         self.setup, self.run_folder, self._should_stop = setup, run, should_stop
@@ -56,6 +61,15 @@ class Trainer:
         config = self.config.train
         self.optimizer = build_optimizer(
             setup.model, config.lr, config.weight_decay, config.lr_scales, config.optimizer
+        )
+        self.stepper = Stepper(
+            setup.model,
+            self.optimizer,
+            setup.average,
+            setup.ranks,
+            setup.autocast,
+            setup.sharded,
+            self.config.parallel.sync == "step",
         )
         keeping = self.config.checkpoint
         self.checkpoints = Checkpoints(RunFolder(run).checkpoints, keeping.keep, setup.ranks, keeping.background)
@@ -78,40 +92,9 @@ class Trainer:
         """
         setup = self.setup
         state = load_checkpoint(checkpoint, setup.model, self.optimizer, setup.average, self.ranks)
-        if state.catalog != self.state.catalog:
-            raise UserError(
-                f"{checkpoint}: was trained on other samples than data.shards and data.validation_fraction now give; "
-                f"to train on these from its weights, begin a new run with model.init"
-            )
-        if state.base and state.base != self.setup.base:
-            raise UserError(
-                f"{checkpoint}: its adapter was trained beside other weights than those in model.init "
-                f"({self.config.model.init}): fingerprint {state.base} there, {self.setup.base} here. Give the folder "
-                f"that it was begun with, or begin anew with --out elsewhere"
-            )
-        for what in ("codec", "tokenizer"):
-            there, here = getattr(state, what), getattr(self.state, what)
-            if there not in ("", here):
-                raise UserError(
-                    f"{checkpoint}: was trained with another {what} than that of model.{what} "
-                    f"({getattr(self.config.model, what)}); give the one that it was begun with"
-                )
-        self._require_fitting_step(checkpoint, state)
+        require_continuable(checkpoint, state, self.state, self.config)
         self.state = replace(state, base=setup.base, codec=self.state.codec, tokenizer=self.state.tokenizer)
         return self.checkpoints.clear_after(state.step)
-
-    def _require_fitting_step(self, checkpoint: Path, state: RunState) -> None:
-        if state.step > self._last:
-            raise UserError(
-                f"{checkpoint}: has taken {state.step} steps, the configuration has {self._last}; lengthen it with "
-                f"train.steps (or the last phase's steps), or resume an earlier checkpoint"
-            )
-        index = phase_at([parts.phase for parts in self.setup.phases], state.step - 1).index
-        if state.step and index != state.phase:
-            raise UserError(
-                f"{checkpoint}: its last step was of phase {state.phase + 1}, by the configuration it is of phase "
-                f"{index + 1}; restore the phases it was trained with"
-            )
 
     def train(self) -> Iterator[Event]:
         """Takes the steps that are left."""
@@ -147,16 +130,36 @@ class Trainer:
     def _train_phase(self, parts: PhaseParts) -> Iterator[Event]:
         throughput = self._throughput
         throughput.resume()
-        for loaded in self._loader(parts):
-            throughput.loaded()
-            stop = self._step(loaded, parts)
-            throughput.stepped(loaded.scheduled)
-            yield from self._after_step(parts, stop)
-            if stop:
-                self.checkpoints.wait()
-                yield Event("stopped", self.state.step, {})
-                return
-            throughput.resume()
+        with closing(iter(self._loader(parts))) as loaded:
+            ahead = PreparedAhead(
+                throughput.waited_for(loaded), lambda step: prepare_step(step, self.setup, parts), self.ranks.device
+            )
+            ahead.fetch()
+            unread: tuple[PreparedStep, BegunStep] | None = None
+            for step in range(self.state.step, parts.phase.last):
+                prepared = ahead.take()
+                assert prepared is not None, "the loader gives every step of the phase"
+                begun = self._begin(prepared, parts, step)
+                stop = bool(self.ranks.sum(torch.tensor(int(self._should_stop())))) and step + 1 < self._last
+                if unread is not None:
+                    self._read(*unread, parts)
+                ahead.fetch()
+                unread = prepared, begun
+                if stop or self._is_due(step + 1, parts):
+                    self._read(*unread, parts)
+                    unread = None
+                    yield from self._after_step(parts, stop)
+                    if stop:
+                        self.checkpoints.wait()
+                        yield Event("stopped", self.state.step, {})
+                        return
+                    throughput.resume()
+
+    def _is_due(self, step: int, parts: PhaseParts) -> bool:
+        """Whether something is to be done after step `step`, for which its numbers or its weights are needed."""
+        log = self.config.log
+        periods = (log.every, log.validate_every, log.sample_every, self.config.checkpoint.every)
+        return step == parts.phase.last or any(_due(step, period) for period in periods)
 
     def _loader(self, parts: PhaseParts) -> StepLoader:
         return StepLoader(
@@ -170,60 +173,35 @@ class Trainer:
             latents=parts.caches.latents,
         )
 
-    def _step(self, loaded: LoadedStep, parts: PhaseParts) -> bool:
-        """Takes one optimizer step and moves the state past it; returns whether some rank was asked to stop."""
-        config, setup = parts.phase.train, self.setup
-        packs = self._prepare(loaded.packs, parts)
-        tokens = self.ranks.sum(torch.tensor(float(count_tokens(packs)), dtype=torch.float64)).item()
-        self.optimizer.zero_grad(set_to_none=True)
-        done: list[tuple[FlowPack, SampleLosses]] = []
-        for number, pack in enumerate(packs, 1):
-            if setup.sharded and self.config.parallel.sync == "step":
-                sync_gradients(setup.model, number == len(packs))
-            with setup.autocast():
-                losses = sample_losses(setup.model, pack, config.attention, config.checkpointing)
-            (losses.weighted_S.sum() / max(tokens, 1.0)).backward()  # type: ignore[no-untyped-call]
-            done.append((pack, losses))
-        if not setup.sharded:
-            self.ranks.sum_gradients(setup.model)
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(setup.trained, config.clip)))
-        self._require_finite(done, norm)
-        phase_step = self.state.step - parts.phase.first
-        set_learning_rate(self.optimizer, learning_rate(phase_step, config))
-        self.optimizer.step()
-        setup.average.update(setup.model, self.state.step)
-        metrics = StepMetrics(loaded.scheduled.tasks)
-        for pack, losses in done:
-            metrics.add_pack(pack, losses)
-        bad = [sample for pack in loaded.packs for sample in pack.bad]
-        metrics.add(BAD, len(bad))
-        metrics.add(STOP, self._should_stop())
-        metrics.sums = self.ranks.sum(metrics.sums).cpu()
-        planned, capacity = loaded.scheduled.num_tokens, parts.phase.tokens_per_step
+    def _begin(self, prepared: PreparedStep, parts: PhaseParts, step: int) -> BegunStep:
+        train = parts.phase.train
+        return self.stepper.begin(prepared.packs, train, step, learning_rate(step - parts.phase.first, train))
+
+    def _read(self, prepared: PreparedStep, begun: BegunStep, parts: PhaseParts) -> None:
+        """Moves the state past a step that was begun. Raises RunError if its numbers are not finite: on every rank, or
+        on none.
+        """
+        norm, packs = begun.read()
+        metrics, wrong = StepMetrics(prepared.scheduled.tasks), list[str]()
+        for pack, numbers in packs:
+            wrong += metrics.add_pack(pack, numbers)
+        metrics.add(BAD, len(prepared.bad))
+        metrics.sums = self.ranks.sum(metrics.sums)
+        if metrics[NOT_FINITE] or not math.isfinite(norm):
+            raise self._not_finite(wrong, [key for pack, _ in packs for key in pack.keys], metrics[NOT_FINITE] > 0)
+        planned, capacity = prepared.scheduled.num_tokens, parts.phase.tokens_per_step
         self.state = replace(
             self.state,
             step=self.state.step + 1,
-            data=loaded.scheduled.state,
+            data=prepared.scheduled.state,
             samples=self.state.samples + int(metrics[SAMPLES]),
-            target_tokens=self.state.target_tokens + int(tokens),
+            target_tokens=self.state.target_tokens + begun.tokens,
             tokens=self.state.tokens + planned,
             sums=metrics.accumulate(self.state.sums, planned, capacity, norm),
         )
+        self._throughput.stepped(prepared.scheduled)
         if metrics[BAD]:
-            self._count_bad(bad)
-        return metrics[STOP] > 0 and self.state.step < self._last
-
-    def _prepare(self, loaded: tuple[PackBatch, ...], parts: PhaseParts) -> list[FlowPack]:
-        """Encodes this rank's packs. Sharded ranks work in step: each has as many, some of which may count nothing."""
-        setup = self.setup
-        prepared = [prepare_pack(pack, setup.codec, parts.phase.train, self.ranks.device) for pack in loaded]
-        packs = [pack for pack in prepared if pack is not None]
-        if self.config.model.image_attention == "causal":
-            packs = [replace(pack, layout=pack.layout.with_causal_images()) for pack in packs]
-        if setup.sharded:
-            wanted = -(-parts.phase.train.packs_per_step // self.ranks.world)
-            packs += [idle_pack(setup.codec.channels, self.ranks.device) for _ in range(wanted - len(packs))]
-        return packs
+            self._count_bad(prepared.bad)
 
     def _after_step(self, parts: PhaseParts, stop: bool) -> Iterator[Event]:
         log, step, last = self.config.log, self.state.step, self.state.step == parts.phase.last
@@ -290,36 +268,29 @@ class Trainer:
             self._log.show("samples", self.state.step, path)
         yield Event("grid", self.state.step, {"path": path})
 
-    def _require_finite(self, done: list[tuple[FlowPack, SampleLosses]], norm: float) -> None:
-        """Before anything is changed: weights and checkpoints stay as they were. Every rank raises, or none."""
-        bad = [
-            key
-            for pack, losses in done
-            for key, finite in zip(pack.keys, torch.isfinite(losses.weighted_S).tolist())
-            if not finite
-        ]
-        found = self.ranks.sum(torch.tensor(float(len(bad)), dtype=torch.float64)).item()
-        if not found and math.isfinite(norm):
-            return
-        keys = self.ranks.gather(bad if found else [key for pack, _ in done for key in pack.keys])
-        what = "the loss of these samples" if found else "the gradient"
-        among = "" if found else "; samples of the step"
-        raise RunError(
+    def _not_finite(self, wrong: list[str], all_keys: list[str], in_loss: bool) -> RunError:
+        """Returns the error of a step with the samples of all ranks whose loss is not finite; of a gradient that is
+        not, with all of the step. Nothing was kept of it: what would keep it reads it first.
+        """
+        keys = self.ranks.gather(wrong if in_loss else all_keys)
+        what = "the loss of these samples" if in_loss else "the gradient"
+        among = "" if in_loss else "; samples of the step"
+        return RunError(
             f"step {self.state.step + 1}: {what} is not finite{among}: {', '.join(keys)}. Look at these samples with "
             f"x2i inspect; if the loss had been rising, lower train.lr. Nothing of this step was kept"
         )
 
-    def _count_bad(self, bad: list[BadSample]) -> None:
+    def _count_bad(self, bad: Sequence[BadSample]) -> None:
         """Logs the samples that were passed over for the first time; too many of them end the run, on every rank."""
         new: dict[str, BadSample] = {}
-        for sample in self.ranks.gather(bad):
+        for sample in self.ranks.gather(list(bad)):
             if sample.key not in self.state.bad:
                 new.setdefault(sample.key, sample)
         for sample in new.values():
             if self._log is not None:
                 values = {"key": sample.key, "tar": sample.tar, "reason": sample.reason}
                 self._log.write(BAD_SAMPLES, self.state.step, values)
-        self._new_bad = list(new.values())
+        self._new_bad += new.values()
         self.state = replace(self.state, bad=(*self.state.bad, *new))
         known = len(self.state.bad)
         if known > self.config.data.bad_samples:

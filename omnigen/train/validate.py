@@ -30,6 +30,7 @@ from omnigen.data.loading.sample import (
 )
 from omnigen.data.order.permutation import permute
 from omnigen.data.shards.catalog import Catalog
+from omnigen.device_copies import to_device
 from omnigen.network.layout import PackLayout
 from omnigen.network.model import OmniGen
 from omnigen.tokenizer import Tokenizer
@@ -95,7 +96,7 @@ class ValidationSet:
                 return found.plain_S
 
             report = self._report(losses)
-            copied_T2 = self.ranks.sum(copied_T2).cpu()
+            copied_T2 = self.ranks.sum(copied_T2)
             rates = {task: _ratio(copied_T2[i]) for i, task in enumerate(self.tasks) if copied_T2[i, 1]}
             return {**report, "copy_rate": _ratio(copied_T2.sum(0)), "copy_rates": rates}
 
@@ -105,7 +106,7 @@ class ValidationSet:
         for pack in self._packs:
             for velocity in _velocities(pack):
                 totals += torch.stack([velocity.sum((1, 2)), torch.ones_like(velocity).sum((1, 2))])
-        totals = self.ranks.sum(totals)
+        totals = self.ranks.sum(totals.cpu()).to(self.ranks.device)
         mean_C11 = (totals[0] / totals[1])[:, None, None]
 
         def losses(pack: FlowPack) -> Tensor:
@@ -125,7 +126,7 @@ class ValidationSet:
                 both = torch.tensor([loss, tokens], dtype=torch.float64)
                 sums_TB2[self.tasks.index(task), bin_of(t)] += both
                 sums_N2[numbers[key]] += both
-        sums_TB2, sums_N2 = self.ranks.sum(sums_TB2).cpu(), self.ranks.sum(sums_N2).cpu()
+        sums_TB2, sums_N2 = self.ranks.sum(sums_TB2), self.ranks.sum(sums_N2)
         return {
             "loss": _ratio(sums_TB2.sum((0, 1))),
             "standard_error": _standard_error(sums_N2),
@@ -165,7 +166,7 @@ class ValidationSet:
             references.extend(shown)
             clean.append(target)
             edit_inputs.append(shown[0] if sample.edit_input is not None else None)
-            noise.append(torch.randn(target.shape, generator=generator).to(device))
+            noise.append(to_device(torch.randn(target.shape, generator=generator), device))
             timesteps.append((number + unit_interval("validation time", self.seed, key, number)) / BINS)
         layout = PackLayout.build([sample.planned.layout for sample, _ in kept]).to(device)
         return FlowPack(

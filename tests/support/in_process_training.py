@@ -11,6 +11,7 @@ import torch
 from omnigen.data.loading.loader import LoadedStep
 from omnigen.train.config import load_config
 from omnigen.train.parallel import Ranks
+from omnigen.train.prepare import prepare_step
 from omnigen.train.setup import PhaseParts, assemble
 from omnigen.train.trainer import Event, Trainer
 
@@ -41,6 +42,12 @@ def go_on(life: Iterator[Event], until: Callable[[Event], bool] = lambda event: 
 def first_step(trainer: Trainer, parts: PhaseParts) -> LoadedStep:
     """Returns the step that a trainer would take next in a phase, loaded."""
     return next(iter(trainer._loader(parts)))
+
+
+def take_step(trainer: Trainer, loaded: LoadedStep, parts: PhaseParts) -> None:
+    """Takes a loaded step to its end."""
+    prepared = prepare_step(loaded, trainer.setup, parts)
+    trainer._read(prepared, trainer._begin(prepared, parts, trainer.state.step), parts)
 
 
 def wake(trainer: Trainer) -> None:

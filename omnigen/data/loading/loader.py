@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -74,7 +74,7 @@ class StepLoader:
         self._dataset = PackDataset(schedule.options.max_side, schedule.sequence.reader(), latents)
         self._workers, self._rank, self._world = workers, rank, world
 
-    def __iter__(self) -> Iterator[LoadedStep]:
+    def __iter__(self) -> Generator[LoadedStep, None, None]:
         prefetcher = self._schedule.sequence.prefetcher()
         if prefetcher is None:
             yield from self._steps()

@@ -90,9 +90,6 @@ class SubjectsStage(RelationStage, SubjectPairs):
         options = {"prompt": PROMPT, "max_tokens": 64, **self.judge_set}
         return registry.backend(registry.Ability.JUDGE, self.judge, options)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "judge_set": model_config(self.judge_backend()) if self.judge else []}
-
     def check_models(self) -> None:
         registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
         if self.judge:
@@ -100,7 +97,8 @@ class SubjectsStage(RelationStage, SubjectPairs):
 
     def config(self) -> dict[str, Any]:
         found = registry.backend(registry.Ability.INSTANCE_MATCHER, self.matcher)
-        return super().config() | ({"matcher_revision": registry.resolved(found)} if found.model else {})
+        revision = {"matcher_revision": registry.resolved(found)} if found.model else {}
+        return {**super().config(), **revision, "judge_set": model_config(self.judge_backend()) if self.judge else []}
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
         return image_inputs(dataset) | table_inputs(dataset, *self._needed, self.captions)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from omnigen.cli import main
 from omnigen.generate.forecast import ForecastVelocity
@@ -102,8 +104,12 @@ def test_few_bits_without_the_library_are_refused(folder: Path, monkeypatch: pyt
         OmniGenPipeline.from_pretrained(folder, precision="nf4")
 
 
-@pytest.mark.slow
-def test_compiled_layers_draw_the_same(folder: Path) -> None:
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_layers_draw_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    """The backend "eager" takes the same graphs from the layers, and spares the C++ compiler's minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     plain, compiled = (OmniGenPipeline.from_pretrained(folder, device="cpu", compile=each) for each in (False, True))
     expected = plain(EDIT, [PHOTO], **SMALL).images[0]
+    counters.clear()
     assert difference(compiled(EDIT, [PHOTO], **SMALL).images[0], expected) < 1e-5
+    assert counters["stats"]["unique_graphs"] == 2, "one before attention, one after, for prompt and targets"

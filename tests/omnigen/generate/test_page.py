@@ -21,7 +21,7 @@ from tests.support.chromium import CHROMIUM, open_tab
 from tests.support.tiny_network import CONFIG, random_model
 from tests.support.training_runs import environment
 
-pytest.importorskip("gradio", reason="needs gradio: pip install 'x2i[ui]' (it wants pillow below 13)")
+pytest.importorskip("gradio", reason="needs gradio, which wants pillow below 13: make test-ui")
 PROMPT = "<img><|image_1|></img> beside <img><|image_2|></img> in the snow"
 
 

@@ -7,11 +7,13 @@ import shutil
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.utils import counters
 
 from omnigen.network.blocks import Checkpointing, compile_blocks
 from omnigen.network.layout import SampleLayout
 from omnigen.network.model import OmniGen
+from omnigen.network.recompiling import RECOMPILE_LIMIT, limit_recompiles
 from tests.support.tiny_network import SAMPLES, inputs, random_model, relative_error
 
 PACKS = (SAMPLES, SAMPLES[:2], SAMPLES[1:4], SAMPLES[4:], SAMPLES[::-1])
@@ -48,3 +50,13 @@ def test_compiling_changes_no_name() -> None:
     compile_blocks(model)
     assert list(model.state_dict()) == names
     assert [name for name, _ in model.named_parameters()] == [name for name, _ in random_model().named_parameters()]
+
+
+def test_compiling_again_too_often_is_an_error_and_no_slow_run() -> None:
+    with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=False):
+        limit_recompiles()
+        added = torch.compile(lambda x, n: x + n, backend="eager", dynamic=False)
+        for n in range(RECOMPILE_LIMIT):
+            added(torch.zeros(1), n)
+        with pytest.raises(FailOnRecompileLimitHit):
+            added(torch.zeros(1), RECOMPILE_LIMIT)

@@ -32,9 +32,9 @@ from tests.support.tiny_network import SAMPLES, inputs, random_model, sample
 
 MODES: tuple[Checkpointing, ...] = ("none", "selective", "full")
 PACK = (
-    sample((40,), (), (12, 12)),
-    sample((20, 15), ((10, 8),), (12, 12)),
-    sample((9, 4, 5), ((6, 8), (8, 8)), (8, 14)),
+    sample((40,), (), (16, 16)),
+    sample((20, 15), ((10, 8),), (16, 16)),
+    sample((9, 4, 5), ((6, 8), (8, 8)), (12, 16)),
 )
 
 

@@ -22,7 +22,16 @@ from omnigen.train.config import (
     build_config,
 )
 from omnigen.train.finetune import finetune_document
-from omnigen.train.memory import GB, USABLE, describe, planned_network, report, sampling_memory, training_memory
+from omnigen.train.memory import (
+    GB,
+    USABLE,
+    describe,
+    planned_network,
+    report,
+    sampling_memory,
+    training_memory,
+    with_sync,
+)
 from omnigen.train.plan import CARDS, fit, plan
 from omnigen.train.setup import _add_adapter
 from tests.support.tiny_network import sample
@@ -54,6 +63,16 @@ def test_an_adapter_is_reckoned_with_the_layers_it_has():
     assert few.gradients == 4 * 32 * 8 * (3072 + 3072)
     assert many.gradients == 4 * 32 * 8 * (4 * 3072 + 6144 + 3072 + 16384 + 8192 + 3072)
     assert many.activations > few.activations
+
+
+def test_gradients_are_reduced_once_a_step_where_there_is_room_for_all_of_them():
+    eight = replace(FSDP, train=replace(FSDP.train, packs_per_step=16, checkpointing="selective"))
+    once = replace(eight, parallel=ParallelConfig("fsdp", sync="step"))
+    assert 0.8 * 80e9 > training_memory(once, NETWORK, 8, True).total > 0.8 * 48e9
+    found = {size: with_sync(eight, NETWORK, 8, True, size * 10**9).parallel.sync for size in (48, 80, 141)}
+    assert found == {48: "pack", 80: "step", 141: "step"}
+    assert with_sync(eight, NETWORK, 8, True, None).parallel.sync == "pack"
+    assert with_sync(once, NETWORK, 8, True, None) == once
 
 
 def test_a_whole_copy_for_pictures_is_told_where_it_is_the_peak():
@@ -122,13 +141,13 @@ def test_the_adapter_of_the_full_network_at_512_pixels_takes_less_than_12_gb_as_
 
 
 def test_the_plan_says_what_each_card_holds_and_how_long_a_run_takes() -> None:
-    config = finetune()
+    config = finetune(pack_tokens=2048)
     small, large = (fit(config, NETWORK, card, config.lora.adapter(), 0.4) for card in (CARDS[0], CARDS[3]))
     for found, card in ((small, CARDS[0]), (large, CARDS[3])):
         for tokens, expected in ((found.longest, True), (found.longest + 64, False)):
             longer = finetune(pack_tokens=tokens, checkpointing="full")
             assert (training_memory(longer, NETWORK, 1, True).total <= USABLE * card.gigabytes * GB) is expected
-    assert small.longest > 1152
+    assert small.longest > 2048
     assert (small.checkpointing, large.checkpointing) == ("selective", "none")
     assert small.hours == pytest.approx(large.hours * CARDS[3].tflops / CARDS[0].tflops)
     assert fit(config, NETWORK, CARDS[3], None, 0.4).longest == 0  # Adam's moments alone take 30 GB, weights 15

@@ -16,7 +16,7 @@ from omnigen.tokenizer import ByteTokenizer
 from omnigen.train.config import OptimizationConfig
 from omnigen.train.objective import (
     count_tokens,
-    edit_weight,
+    edit_weights,
     interpolate,
     prepare_pack,
     sample_generator,
@@ -77,26 +77,26 @@ def test_noise_depends_on_seed_draw_and_key_alone():
 def test_edit_weighting_follows_the_authors_numbers():
     target = torch.zeros(1, 10, 10)
     source = target.clone()
-    assert edit_weight(target, source) == (None, False)  # equal: nothing to learn but copying
+    assert edit_weights([(target, source)])[0] == (None, False)  # equal: nothing to learn but copying
 
     source[0, 0, :] = 1.0  # a tenth of the elements changed by 1: mean(d) = 0.1, weight 10
-    weight, counts = edit_weight(target, source)
+    weight, counts = edit_weights([(target, source)])[0]
     assert counts
     assert weight[0, 0].tolist() == pytest.approx([10.0] * 10)
     assert weight[0, 1:].eq(1).all()
 
     source[:] = 0.0
     source[0, 0, 0] = 0.5  # mean(d) = 0.005: 1 / mean = 200, clipped to 64
-    assert edit_weight(target, source)[0][0, 0, 0] == 64
+    assert edit_weights([(target, source)])[0][0][0, 0, 0] == 64
 
     source[:] = 0.2
     source[0, 0, :] = 1.0  # mean(d) = 0.28: 1 / mean = 3.6, clipped to 5; 0.2 is below the threshold of change
-    weight, _ = edit_weight(target, source)
+    weight, _ = edit_weights([(target, source)])[0]
     assert weight[0, 0, 0] == 5
     assert weight[0, 1, 0] == 1
 
     source[:] = 0.9  # mean(d) above 0.8: not an edit
-    assert edit_weight(target, source) == (None, True)
+    assert edit_weights([(target, source)])[0] == (None, True)
 
 
 def test_only_samples_that_show_one_input_of_the_targets_size_are_weighted(shards):

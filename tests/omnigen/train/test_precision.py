@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from omnigen.train.metrics import read_lines
-from tests.support.in_process_training import first_step, go_on, training, wake
+from tests.support.in_process_training import first_step, go_on, take_step, training, wake
 from tests.support.training_runs import train, write_config
 
 
@@ -42,13 +42,14 @@ def test_in_bf16_losses_are_nearly_those_of_fp32_and_the_weights_stay_fp32(small
     assert half[-1] != whole[-1], "validation is computed as training is"
 
 
-def test_in_bf16_the_matrix_products_are_bf16(small, tmp_path):
+def test_in_bf16_the_matrix_products_are_bf16_and_so_is_what_flows_between_the_layers(small, tmp_path):
     with training(small, tmp_path, "train.precision=bf16") as trainer:
         found = set()
         for layer in trainer.setup.model.llm.layers:
-            layer.self_attn.qkv_proj.register_forward_hook(lambda module, given, out: found.add(out.dtype))
+            for module in (layer, layer.input_layernorm, layer.self_attn.qkv_proj):
+                module.register_forward_hook(lambda module, given, out: found.add((given[0].dtype, out.dtype)))
         go_on(trainer.train(), lambda event: event.kind == "metrics")
-        assert found == {torch.bfloat16}
+        assert found == {(torch.bfloat16, torch.bfloat16)}
 
 
 @pytest.mark.parametrize(("mode", "expected"), [("none", (1, 1)), ("selective", (1, 2)), ("full", (2, 2))])
@@ -62,7 +63,7 @@ def test_checkpointing_computes_again_what_it_says_and_the_loss_is_the_same(smal
         layer, parts = trainer.setup.model.llm.layers[0], trainer.setup.phases[0]
         for name in ("input_layernorm", "post_attention_layernorm"):
             getattr(layer, name).register_forward_hook(lambda *_, name=name: calls.update([name]))
-        trainer._step(first_step(trainer, parts), parts)
+        take_step(trainer, first_step(trainer, parts), parts)
         assert (calls["input_layernorm"], calls["post_attention_layernorm"]) == expected
 
 

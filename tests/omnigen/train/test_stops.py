@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def settings(shards, tmp_path_factory) -> TrainingConfig:
 
 def live(settings: TrainingConfig, run: Path, *, checkpoint: Path | None = None, stop_after: int = 0) -> Trainer:
     """Trains in `run` until the end, or until it has stopped as asked during step `stop_after`."""
-    trainer = Trainer(assemble(settings, CPU), run, lambda: trainer.state.step + 1 == stop_after)
+    steps = count(1)  # the trainer asks once in each
+    trainer = Trainer(assemble(settings, CPU), run, lambda: next(steps) == stop_after)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     last = list(trainer.train())[-1]

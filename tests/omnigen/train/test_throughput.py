@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -51,11 +52,16 @@ def plan() -> StepPacks:
 
 def take(clock: Throughput, now, waiting: float, stepping: float, after: float = 0.0) -> None:
     """A step as the trainer takes it: waiting for data, computing, then what is not the step's."""
+
+    def data() -> Iterator[StepPacks]:
+        now.seconds += waiting
+        yield plan()
+
     clock.resume()
-    now.seconds += waiting
-    clock.loaded()
-    now.seconds += stepping
-    clock.stepped(plan())
+    now.seconds += stepping / 2  # the step before it is still computed
+    (loaded,) = clock.waited_for(data())
+    now.seconds += stepping / 2
+    clock.stepped(loaded)
     now.seconds += after
 
 

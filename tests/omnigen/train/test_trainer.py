@@ -14,11 +14,13 @@ import torch
 
 from omnigen.data.loading.collate import load_pack
 from omnigen.data.loading.sample import ImageReader
+from omnigen.train import trainer as trainer_module
 from omnigen.train.config import load_config
 from omnigen.train.objective import count_tokens, prepare_pack, sample_generator, sample_losses
+from omnigen.train.prepare import prepare_step
 from omnigen.train.setup import assemble
 from omnigen.train.trainer import Event, Trainer
-from tests.support.in_process_training import CPU, first_step, go_on, training, wake
+from tests.support.in_process_training import CPU, first_step, go_on, take_step, training, wake
 from tests.support.training_runs import write_config
 from x2i.errors import RunError
 from x2i.store.shards import find_shards
@@ -49,7 +51,7 @@ def test_a_step_of_unequal_packs_has_the_gradient_of_all_their_samples_in_one_pa
         wake(trainer)
         parts, model = trainer.setup.phases[0], trainer.setup.model
         loaded = first_step(trainer, parts)
-        tokens = [count_tokens([pack]) for pack in trainer._prepare(loaded.packs, parts)]
+        tokens = [count_tokens([pack]) for pack in prepare_step(loaded, trainer.setup, parts).packs]
         assert tokens[0] != tokens[1], "with equal packs, means of each would do"
 
         planned_samples = loaded.scheduled.samples
@@ -59,7 +61,7 @@ def test_a_step_of_unequal_packs_has_the_gradient_of_all_their_samples_in_one_pa
         loss = sample_losses(model, whole).weighted_S.sum() / sum(tokens)
         expected = torch.autograd.grad(loss, trainer.setup.trained)
 
-        trainer._step(loaded, parts)
+        take_step(trainer, loaded, parts)
         found = [parameter.grad for parameter in trainer.setup.trained]
         for mine, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
@@ -128,7 +130,7 @@ def test_timesteps_are_drawn_as_each_stage_says(shards, tmp_path):
     with training(config, tmp_path / "run") as trainer:
         for parts, shift in zip(trainer.setup.phases, (3.0, 0.5), strict=True):
             loaded = first_step(trainer, parts)
-            found = torch.cat([pack.timesteps_S for pack in trainer._prepare(loaded.packs, parts)]).tolist()
+            found = torch.cat([pack.timesteps_S for pack in prepare_step(loaded, trainer.setup, parts).packs]).tolist()
             names = [(planned.index, planned.ref.key) for pack in loaded.scheduled.packs for planned in pack]
             drawn = [
                 torch.randn((), generator=sample_generator(parts.phase.train.seed, *name), dtype=torch.float64).item()
@@ -157,45 +159,78 @@ def keys_of(config: Path) -> set[str]:
     }
 
 
-def trained_to_a_checkpoint(trainer: Trainer) -> Iterator[Event]:
-    """Takes two steps and saves; returns what is still to come."""
+Weights = dict[str, torch.Tensor]
+
+
+def trained_to_a_checkpoint(trainer: Trainer) -> tuple[Iterator[Event], Weights]:
+    """Takes two steps and saves; returns what is still to come, and the weights that were saved."""
     life = trainer.train()
     go_on(life, lambda event: event.kind == "checkpoint")
-    return life
+    return life, copy.deepcopy(trainer.setup.model.state_dict())
 
 
-def assert_refused_unharmed(life: Iterator[Event], trainer: Trainer, config: Path) -> None:
-    """Taking one more step names samples, and changes neither the weights nor the checkpoint of two steps."""
-    before = copy.deepcopy([trainer.setup.model.state_dict(), trainer.setup.average.average])
-    with pytest.raises(RunError, match="not finite") as caught:
+def assert_refused_unharmed(life: Iterator[Event], trainer: Trainer, config: Path, saved: Weights) -> None:
+    """Going on names samples of the third step, and keeps nothing of it: a resumed run has the weights of two steps."""
+    with pytest.raises(RunError, match="step 3: .* not finite") as caught:
         go_on(life)
     assert any(key in str(caught.value) for key in keys_of(config))
     assert trainer.state.step == 2
-    now = [trainer.setup.model.state_dict(), trainer.setup.average.average]
-    torch.testing.assert_close(now, before, rtol=0, atol=0, equal_nan=True)
 
     (checkpoint,) = trainer.checkpoints.complete()
     setup = assemble(load_config(config), CPU)
     again = Trainer(setup, trainer.run_folder)
     again.resume(checkpoint)
-    assert again.state.step == 2
-    assert all(parameter.isfinite().all() for parameter in setup.model.parameters())
+    assert again.state == trainer.state
+    torch.testing.assert_close(dict(setup.model.state_dict()), dict(saved), rtol=0, atol=0)
+    assert all(tensor.isfinite().all() for tensor in setup.average.average.values())
 
 
+SEEN = pytest.mark.parametrize("every", [1, 10], ids=["read at once", "read when the next is begun"])
+
+
+@SEEN
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_ends_the_run_before_anything_is_changed(small, tmp_path, value):
-    with training(small, tmp_path) as trainer:
-        life = trained_to_a_checkpoint(trainer)
+def test_a_loss_that_is_not_finite_ends_the_run_and_nothing_of_it_is_kept(small, tmp_path, value, every):
+    with training(small, tmp_path, f"log.every={every}") as trainer:
+        life, saved = trained_to_a_checkpoint(trainer)
         with torch.no_grad():
             trainer.setup.model.llm.norm.weight[0] = value
-        assert_refused_unharmed(life, trainer, small)
+        assert_refused_unharmed(life, trainer, small, saved)
 
 
-def test_a_gradient_that_is_not_finite_ends_the_run_before_anything_is_changed(small, tmp_path):
-    with training(small, tmp_path) as trainer:
-        life = trained_to_a_checkpoint(trainer)
+@SEEN
+def test_a_gradient_that_is_not_finite_ends_the_run_and_nothing_of_it_is_kept(small, tmp_path, every):
+    with training(small, tmp_path, f"log.every={every}") as trainer:
+        life, saved = trained_to_a_checkpoint(trainer)
         trainer.setup.model.llm.norm.weight.register_hook(lambda gradient: gradient * float("inf"))
-        assert_refused_unharmed(life, trainer, small)
+        assert_refused_unharmed(life, trainer, small, saved)
+
+
+def test_a_step_is_read_when_the_next_is_begun_unless_something_needs_it(small, tmp_path, monkeypatch):
+    with training(small, tmp_path, "train.steps=7", "log.every=5", "checkpoint.every=0") as trainer:
+        order: list[str] = []
+
+        def note(where: object, name: str) -> None:
+            called = getattr(where, name)
+
+            def noted(*arguments: object) -> object:
+                order.append(name)
+                return called(*arguments)
+
+            monkeypatch.setattr(where, name, noted)
+
+        note(trainer_module, "prepare_step")
+        for name in ("_begin", "_read", "_after_step"):
+            note(trainer, name)
+        go_on(trainer.train())
+    assert order == [
+        *("prepare_step", "_begin", "prepare_step"),
+        *("_begin", "_read", "prepare_step") * 4,
+        *("_read", "_after_step"),  # a line of the log
+        *("_begin", "prepare_step"),
+        *("_begin", "_read"),  # there is none to prepare after the last
+        *("_read", "_after_step"),
+    ]
 
 
 def test_a_rate_at_which_the_loss_explodes_ends_the_run_with_its_samples(small, tmp_path):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from omnigen.generate.pipeline import REFERENCE_SEED
 from omnigen.tokenizer import load_tokenizer
 from omnigen.weights import load_model, read_description, save_model
 from omnigen.weights.convert import convert
@@ -134,23 +137,40 @@ def test_every_part_that_the_pipeline_index_names_loads(sources: dict[str, Path]
     assert loaded["scheduler"].timesteps.tolist() == [0, 0.25, 0.5, 0.75]
 
 
-def test_the_diffusers_pipeline_draws_what_we_draw(sources: dict[str, Path]) -> None:
+@pytest.mark.parametrize("shown", [0, 1], ids=["words alone", "an image"])
+def test_the_diffusers_pipeline_draws_what_we_draw(tmp_path: Path, shown: int) -> None:
+    """With guidance and its own negative prompt, which must be shorter than the prompt: diffusers takes the positions
+    of all rows from the first, and the long factors for all if one is long.
+    """
     pytest.importorskip("torchvision", reason="diffusers' OmniGenPipeline needs torchvision")
     from diffusers import OmniGenPipeline
 
     from omnigen.generate.pipeline import OmniGenPipeline as OurPipeline
 
-    pipeline = OmniGenPipeline.from_pretrained(sources["diffusers"])
-    pipeline.set_progress_bar_config(disable=True)
+    official = published(tmp_path / "official")
+    config = json.loads((official / "config.json").read_text())
+    (official / "config.json").write_text(json.dumps({**config, "original_max_position_embeddings": 2000}))
+    convert(official, tmp_path / "diffusers", Conversion("diffusers"))
+    theirs = OmniGenPipeline.from_pretrained(tmp_path / "diffusers")
+    theirs.set_progress_bar_config(disable=True)
+    ours = OurPipeline.from_pretrained(official, device="cpu")
+    tokenizer = theirs.multimodal_processor.text_tokenizer  # the stand-in, unlike the published one, adds no <s>
+    theirs.multimodal_processor.text_tokenizer = lambda text: SimpleNamespace(
+        input_ids=[tokenizer.bos_token_id, *tokenizer(text).input_ids]
+    )
+    # It samples the latents of an input image as torch's global state has it.
+    theirs.encode_input_images = lambda pixels, device: [
+        ours.codec.encode(each, torch.Generator().manual_seed(REFERENCE_SEED)) for each in pixels
+    ]
+    images = [Image.fromarray(np.random.default_rng(n).integers(0, 256, (32, 48, 3), np.uint8)) for n in range(shown)]
+    words = "a cat on the wall of a garden " * 60
+    prompt = f"<img><|image_1|></img> {words}" if shown else words
     noise = torch.randn(1, 4, 4, 6, generator=torch.Generator().manual_seed(0))
-    # Longer than its negative prompt, and without guidance: diffusers takes all positions from its first row.
-    prompt = "a cat on the wall of a garden " * 20
-    options = {"height": 32, "width": 48, "guidance_scale": 1.0, "num_inference_steps": 3}
-    theirs = pipeline(prompt, latents=noise, output_type="np", **options).images[0]
-    our_pipeline = OurPipeline.from_pretrained(sources["official"], device="cpu")
-    ours = our_pipeline(prompt, latents=noise, output_type="np", **options).images[0]
-    assert theirs.shape == ours.shape == (32, 48, 3)
-    assert np.abs(theirs - ours / 255).max() < 2 / 255
+    given = {"height": 32, "width": 48, "num_inference_steps": 3, "latents": noise, "output_type": "latent"}
+    negative = inspect.signature(theirs.multimodal_processor.__call__).parameters["negative_prompt"].default
+    expected = theirs([prompt], [images] if shown else None, **given).images[0]
+    found = ours(prompt, images, negative_prompt=negative, **given).images[0]
+    assert relative_error(found, expected) < 1e-5
 
 
 def test_what_diffusers_saves_itself_is_read(sources: dict[str, Path], tmp_path: Path) -> None:
