@@ -117,8 +117,8 @@ def environment(folder: Path, command: str, *packages: str) -> Path:
 def our_environment(folder: Path) -> Path:
     """Returns the x2i command of an environment at `folder` that has this checkout and what it requires, no extras."""
     command = environment(folder, "x2i", str(REPOSITORY))
-    again = [folder / "bin" / "pip", "install", "-q", "--no-deps", "--force-reinstall", str(REPOSITORY)]
-    subprocess.run(again, check=True)
+    pip = str(folder / "bin" / "pip")
+    subprocess.run([pip, "install", "-q", "--no-deps", "--force-reinstall", str(REPOSITORY)], check=True)
     return command
 
 

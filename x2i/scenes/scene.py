@@ -205,7 +205,8 @@ def are_drawn(pairs: Pairs, kind: str, color: str) -> bool:
 def _thing(kind: str, color: str, place: str, count: int, options: SceneOptions, random: np.random.Generator) -> Thing:
     x, y = np.array(PLACES[place]) + random.uniform(-0.03, 0.03, 2)
     size = random.uniform(0.34, 0.46) if count == 1 else random.uniform(0.26, 0.38)
-    return Thing(kind, color, _texture(options, random), place, *(round(float(share), 4) for share in (x, y, size)))
+    x, y, size = (round(float(share), 4) for share in (x, y, size))
+    return Thing(kind, color, _texture(options, random), place, x, y, size)
 
 
 def _texture(options: SceneOptions, random: np.random.Generator) -> str:
