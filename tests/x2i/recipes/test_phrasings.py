@@ -12,7 +12,7 @@ from x2i.errors import UserError
 from x2i.recipes import RECIPES, make_recipe
 from x2i.recipes.phrasings import FOLDER, Pool, choose, filled, parse_pool, read_pool
 from x2i.recipes.phrasings.nouns import condition_slots
-from x2i.recipes.phrasings.wording import caption_slots, definite
+from x2i.recipes.phrasings.wording import caption_slots, definite, indefinite
 from x2i.recipes.restoration.deblur import Deblur
 from x2i.sample import PLACEHOLDER_PATTERN, placeholder
 
@@ -201,3 +201,20 @@ def test_a_caption_is_fitted_into_a_sentence(caption: str, scene: str | None) ->
 def test_an_article_before_a_slot_fits_what_fills_it() -> None:
     assert filled("A {color} cup, a {color} backdrop", {"color": "orange"}) == "An orange cup, an orange backdrop"
     assert filled("a {color} dot on {image}", {"color": "red", "image": "x"}) == "a red dot on x"
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("the red cup", "a red cup"),
+        ("umbrella", "an umbrella"),
+        ("unicorn on grass", "a unicorn on grass"),
+        ("people", "people"),
+        ("the women with a hat", "women with a hat"),
+        ("glasses", "glasses"),
+        ("two dogs", "two dogs"),
+        ("glass of milk", "a glass of milk"),
+    ],
+)
+def test_a_noun_phrase_becomes_indefinite(phrase: str, expected: str) -> None:
+    assert indefinite(phrase) == expected

@@ -95,9 +95,9 @@ def _head_ends(words: list[str]) -> bool:
     """Whether the noun that the phrase is about is followed by nothing or by what may follow it, not by a verb."""
     end = next((n for n, word in enumerate(words) if n and _may_follow(word)), len(words))
     head = words[:end]
-    is_plural = head[0] in _PLURAL_STARTS or _is_plural(head[0])
-    plurals = [number for number, word in enumerate(head) if _is_plural(word)]
-    if not is_plural and words[0] not in ("the", "my", "your", "his", "her", "its", "our", "their"):
+    many = head[0] in _PLURAL_STARTS or is_plural(head[0])
+    plurals = [number for number, word in enumerate(head) if is_plural(word)]
+    if not many and words[0] not in ("the", "my", "your", "his", "her", "its", "our", "their"):
         return not any(_ends_in_s(word) for word in head[1:])  # "a dog barks"
     if plurals:
         return plurals[0] == len(head) - 1  # "two dogs run"
@@ -108,7 +108,8 @@ def _may_follow(word: str) -> bool:
     return word == "," or word in _ENDS_HEAD or (word.endswith("ing") and len(word) > 5)
 
 
-def _is_plural(word: str) -> bool:
+def is_plural(word: str) -> bool:
+    """Returns whether a noun in small letters looks like a plural: "dogs", "people"."""
     return word in _IRREGULAR_PLURALS or _ends_in_s(word)
 
 

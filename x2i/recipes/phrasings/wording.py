@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from x2i.recipes.phrasings import MARKER_PATTERN
-from x2i.recipes.phrasings.noun_phrase import is_noun_phrase
+from x2i.recipes.phrasings import MARKER_PATTERN, nouns
+from x2i.recipes.phrasings.noun_phrase import is_noun_phrase, is_plural
 
 # first words that are capital only because they begin the caption; other capitals may be names and stay
 _LOWERABLE = frozenset(
@@ -65,11 +65,9 @@ def indefinite(phrase: str) -> str:
         return " ".join([first, *words[1:]])
     elif words[0][0].isupper() and len(words[0]) > 1:
         return " ".join(words)  # may be a name: "Big Ben"
-    head = re.split(r" (?:of|in|on|at|with|near|behind|under|over) ", " ".join(words))[0].lower()
-    if head.endswith("s") and not head.endswith(("ss", "us", "is")):
-        return " ".join(words)
-    article = "an" if words[0][0].lower() in "aeiou" and not words[0].lower().startswith(("uni", "eu", "one")) else "a"
-    return " ".join([article, *words])
+    bare = " ".join(words)
+    head = re.split(r" (?:of|in|on|at|with|near|behind|under|over) ", bare)[0].lower()
+    return bare if is_plural(head.split()[-1]) else nouns.indefinite(bare)
 
 
 def without_place(phrase: str) -> str:
