@@ -107,21 +107,3 @@ def example_entity(image: NDArray[np.uint8]) -> dict[str, Any]:
     box = {"x0": width // 4, "y0": height // 4, "x1": 3 * width // 4, "y1": 3 * height // 4}
     row = {"entity": 0, "phrase": "a thing", "score": 0.5, "model": "example", "segmenter": "box"}
     return {**row, **box, "mask_size": [height, width], "mask_counts": encode_mask(mask)}
-
-
-NAMED_ENTITY: Mapping[str, str] = {
-    "has_phrase": "trim(coalesce(candidate.phrase, '')) <> ''",
-    "has_mask": "coalesce(candidate.mask_counts, '') <> ''",
-    "phrase_is_unique": "candidate.entities_of_phrase = 1",
-}
-"""What a recipe about one object requires of a row of `named_entities`: a mask, and a phrase that fits it alone."""
-
-
-def named_entities(column: str) -> str:
-    """Returns the query of every object in a column of entities, with how many objects of its image bear its phrase."""
-    return f"""
-            SELECT [images.key] AS keys, '-e' || entity AS suffix, entity, phrase, mask_size, mask_counts, score,
-                   found.model, segmenter,
-                   count(*) OVER (PARTITION BY found.key, lower(trim(phrase))) AS entities_of_phrase
-            FROM "{column}" AS found JOIN images ON images.key = found.key
-        """

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 
 from x2i.options import Option
-from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
-from x2i.recipes.masks import NAMED_ENTITY, Mask, entity_mask, named_entities
-from x2i.recipes.phrasings.wording import clean, definite
+from x2i.reasons import Dropped
+from x2i.recipes.base import Rendered, RgbImage, Source
+from x2i.recipes.masks import Mask
+from x2i.recipes.named_object import NamedObject
+from x2i.recipes.phrasings.wording import definite
 
 BLUE = (0, 0, 255)
 
 
 @dataclass(frozen=True)
-class ReferringSegmentation(PairRecipe):
+class ReferringSegmentation(NamedObject):
     """The object is covered by pure blue, so that the mask can be read back from a picture that a model made.
 
     A phrase that fits two entities of one image refers to neither; such entities are not selected.
@@ -34,30 +35,15 @@ class ReferringSegmentation(PairRecipe):
     computer_vision = True
     bytes_per_pixel = 2.0
 
-    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
     coverage: Annotated[
         tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
     ] = (0.005, 0.8)
 
-    def reads(self) -> tuple[Table, ...]:
-        return (Table(self.entities),)
-
-    def requires(self) -> Mapping[str, str]:
-        return NAMED_ENTITY
-
-    def query(self, tables: frozenset[str]) -> str:
-        return named_entities(self.entities)
-
     def pair(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Rendered | Dropped:
-        phrase = metadata["phrase"]
-        if not clean(phrase):
-            return Dropped(Reason.NO_ENTITY, f"nothing is left of the phrase {phrase!r}")
-        image = source.pixels
-        mask = entity_mask(metadata, *image.shape[:2])
-        covered = float(mask.mean())
-        if not self.coverage[0] <= covered <= self.coverage[1]:
-            return Dropped(Reason.UNSUITABLE_IMAGE, f"the object covers {covered:.2%} of the picture")
-        parameters = {"phrase": phrase, **self.said(), "coverage": round(covered, 5)}
+        image, phrase, mask = source.pixels, metadata["phrase"], self.mask_of(source, metadata)
+        if isinstance(mask, Dropped):
+            return mask
+        parameters = {"phrase": phrase, **self.said(), "coverage": round(float(mask.mean()), 5)}
         parameters |= {"detector": metadata["model"], "segmenter": metadata["segmenter"]}
         scores = {} if metadata["score"] is None else {f"{self.entities}.score": metadata["score"]}
         return Rendered((image,), self.shown(image, mask), {"phrase": definite(phrase)}, parameters, scores)
@@ -71,17 +57,6 @@ class ReferringSegmentation(PairRecipe):
         painted = image.copy()
         painted[mask] = BLUE
         return painted
-
-    def example(self, photographs: Sequence[RgbImage]) -> Example:
-        from x2i.image.rle import encode_mask
-
-        height, width = photographs[0].shape[:2]
-        mask = np.zeros((height, width), bool)
-        mask[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = True
-        entity = {"phrase": "a thing", "score": 0.5, "model": "example", "segmenter": "box"}
-        return Example(
-            (Source(photographs[0]),), {**entity, "mask_size": [height, width], "mask_counts": encode_mask(mask)}
-        )
 
 
 @dataclass(frozen=True)

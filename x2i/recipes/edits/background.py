@@ -19,7 +19,21 @@ from x2i.recipes.restoration.base import one_of
 
 
 @dataclass(frozen=True)
-class PlainBackground(ObjectEdit):
+class BackgroundEdit(ObjectEdit):
+    """An edit of all that is not the object."""
+
+    changed: Annotated[
+        tuple[float, float],
+        Option("Share of the pixels that the edit changes visibly; others are dropped.", ge=0, le=1),
+    ] = (0.1, 1.0)
+
+    coverage: Annotated[
+        tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
+    ] = (0.05, 0.8)
+
+
+@dataclass(frozen=True)
+class PlainBackground(BackgroundEdit):
     """The object before a plain studio background with a soft shadow; the photograph is the input."""
 
     name = "plain_background"
@@ -33,15 +47,6 @@ class PlainBackground(ObjectEdit):
         "cut {phrase} out and use a plain {color} background",
         "make everything behind {phrase} {color}",
     )
-
-    changed: Annotated[
-        tuple[float, float],
-        Option("Share of the pixels that the edit changes visibly; others are dropped.", ge=0, le=1),
-    ] = (0.1, 1.0)
-
-    coverage: Annotated[
-        tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
-    ] = (0.05, 0.8)
 
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
@@ -60,7 +65,7 @@ class PlainBackground(ObjectEdit):
 
 
 @dataclass(frozen=True)
-class ReplaceBackground(ObjectEdit):
+class ReplaceBackground(BackgroundEdit):
     """The object before the background of another photograph in, its own photograph, described by its caption, out."""
 
     name = "replace_background"
@@ -72,13 +77,6 @@ class ReplaceBackground(ObjectEdit):
         "put {phrase} into this scene: {caption}",
     )
 
-    changed: Annotated[
-        tuple[float, float],
-        Option("Share of the pixels that the edit changes visibly; others are dropped.", ge=0, le=1),
-    ] = (0.1, 1.0)
-    coverage: Annotated[
-        tuple[float, float], Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
-    ] = (0.05, 0.8)
     captions: Annotated[str, Option("Column of the captions.")] = "captions"
 
     def reads(self) -> tuple[Table, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from x2i.options import Option
 from x2i.reasons import Dropped, Reason
-from x2i.recipes.base import Example, PairRecipe, Rendered, RgbImage, Source, Table
-from x2i.recipes.masks import NAMED_ENTITY, Mask, entity_mask, example_entity, named_entities
+from x2i.recipes.base import PairRecipe, Rendered, RgbImage, Source
+from x2i.recipes.masks import Mask
+from x2i.recipes.named_object import NamedObject
 from x2i.recipes.phrasings import filled
 from x2i.recipes.phrasings.wording import clean, definite, without_place
 from x2i.recipes.restoration.base import Range, one_of
@@ -97,40 +98,18 @@ class Edit(PairRecipe):
 
 
 @dataclass(frozen=True)
-class ObjectEdit(Edit):
+class ObjectEdit(Edit, NamedObject):
     """An edit of one found object, whose phrase fits no other object of the picture."""
 
-    entities: Annotated[str, Option("Column of found entities with masks.")] = "entities"
-    coverage: Annotated[
-        Range, Option("Share of the picture that the object covers; others are dropped.", ge=0, le=1)
-    ] = (0.01, 0.4)
-
-    def reads(self) -> tuple[Table, ...]:
-        return (Table(self.entities),)
-
-    def requires(self) -> Mapping[str, str]:
-        return NAMED_ENTITY
-
-    def query(self, tables: frozenset[str]) -> str:
-        return named_entities(self.entities)
-
     def edit(self, source: Source, metadata: Mapping[str, Any], random: np.random.Generator) -> Edited | Dropped:
-        mask = entity_mask(metadata, *source.pixels.shape[:2])
-        covered = float(mask.mean())
-        if not clean(metadata["phrase"]):
-            return Dropped(Reason.NO_ENTITY, f"nothing is left of the phrase {metadata['phrase']!r}")
-        if not self.coverage[0] <= covered <= self.coverage[1]:
-            return Dropped(Reason.UNSUITABLE_IMAGE, f"the object covers {covered:.2%} of the picture")
-        return self.edit_object(source.pixels, mask, metadata, random)
+        mask = self.mask_of(source, metadata)
+        return mask if isinstance(mask, Dropped) else self.edit_object(source.pixels, mask, metadata, random)
 
     @abstractmethod
     def edit_object(
         self, image: RgbImage, mask: Mask, metadata: Mapping[str, Any], random: np.random.Generator
     ) -> Edited | Dropped:
         """Returns both sides of the edit of the object in mask_HW."""
-
-    def example(self, photographs: Sequence[RgbImage]) -> Example:
-        return Example((Source(photographs[0]),), {**example_entity(photographs[0]), "entities_of_phrase": 1})
 
 
 def phrase_of(metadata: Mapping[str, Any], mask: Mask | None = None) -> str:
