@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make demo` and `make test` do everything on a fresh machine; `make learn` trains for half an hour.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 

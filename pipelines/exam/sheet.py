@@ -69,7 +69,7 @@ def _cell(cell: Cell) -> Image.Image:
     """Returns pictures side by side, the words under them, and what is right about them."""
     width = len(cell.pictures) * (PICTURE + GAP)
     font = ImageFont.load_default(11)
-    lines = _wrapped(PLACEHOLDER_PATTERN.sub("", cell.text).strip(), width - GAP, font)
+    lines = _wrapped(PLACEHOLDER_PATTERN.sub("the image", cell.text), width - GAP, font)
     image = Image.new("RGB", (width, PICTURE + (len(lines) + 1) * LINE + GAP), "white")
     pen = ImageDraw.Draw(image)
     for number, pixels in enumerate(cell.pictures):

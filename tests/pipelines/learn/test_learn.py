@@ -16,7 +16,7 @@ from x2i.store import Dataset
 
 SCENES = "scenes:{}?seed=1&size=32&most={}&kinds=shapes&textures=0&pairs=seen"
 TINY = (
-    "train.steps=1", "train.packs_per_step=1", "train.warmup=0", "data.max_side=32", "log.validation_samples=2",
+    "phases=[{steps: 1}]", "train.packs_per_step=1", "train.warmup=0", "data.max_side=32", "log.validation_samples=2",
     "model.overrides={hidden_size: 32, num_layers: 1, num_heads: 2, intermediate_size: 64, pos_embed_max_size: 2}",
 )  # fmt: skip
 
@@ -29,8 +29,9 @@ def test_the_manifest_builds_the_configuration_trains_and_the_exam_is_held(tmp_p
     options = [part for one in sets for part in ("--set", one)]
     assert typed("build", "learn", "--out", tmp_path / "d", "--executor", "inline", *options) == 0
     config = CONFIGURATIONS / "learn.yaml"
+    weights = yaml.safe_load(config.read_text())["phases"][-1]["weights"]
     tasks = {name.rsplit("-", 2)[0] for name in (shard.name for shard in Dataset.open(tmp_path / "d").shards())}
-    assert tasks == set(yaml.safe_load(config.read_text())["data"]["weights"]), "what is trained on is what is made"
+    assert tasks == set(weights), "what is trained on is what is made"
     train(config, [f"data.shards=[{tmp_path / 'd'}]", *TINY], out=tmp_path / "run")
     manifest = load_manifest(find_manifest(Path("learn")), [])
     sheet = examine(tmp_path / "run", manifest, Length(prompts=2, edits=2, parts=1))
