@@ -112,12 +112,14 @@ def first_caption(fields: Mapping[str, object], depth: int = 1) -> tuple[str, st
     for name in caption_fields(list(fields)):
         if text := caption_text(name, fields[name]):
             return name, text
-    for name, value in fields.items() if depth < _DEEPEST else ():
-        if isinstance(value, Mapping):
-            below, text = first_caption(value, depth + 1)
-            if text:
-                return f"{name}.{below}", text
-    return "", ""
+    below = [
+        (name, item)
+        for name, value in (fields.items() if depth < _DEEPEST else ())
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, Mapping)
+    ]
+    found = ((f"{name}.{inner}", text) for name, item in below for inner, text in [first_caption(item, depth + 1)])
+    return next((pair for pair in found if pair[1]), ("", ""))
 
 
 def decode_words(data: bytes) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def task_pictures(dataset: Dataset, folder: Path) -> dict[str, tuple[Path, str]]
 
 def _task_picture(view: SampleView, path: Path) -> tuple[Path, str]:
     *inputs, output = view.images
-    named = [(data, f"input {number}") for number, data in enumerate(inputs[:4], start=1)]
+    named = [(data, f"input {number}") for number, data in enumerate(inputs, start=1)]
     return write_strip(path, [*named, (output, "output")]), view.sample.instruction
 
 

@@ -89,10 +89,11 @@ def sidecars(folder: Path, words: list[str], suffix: str, encoding: str = "utf-8
     return str(folder / "p")
 
 
-def beside(name: str, column: str, words: str = "text") -> Callable[[Path, list[str]], str]:
+def beside(name: str, column: str, words: str = "text", stem_only: bool = False) -> Callable[[Path, list[str]], str]:
     def make(folder: Path, texts: list[str]) -> str:
         files(folder, {f"p/train/{number}.png": picture(number) for number in range(COUNT)})
-        rows = [{column: f"{number}.png", words: text} for number, text in reversed(list(enumerate(texts)))]
+        ending = "" if stem_only else ".png"
+        rows = [{column: f"{number}{ending}", words: text} for number, text in reversed(list(enumerate(texts)))]
         path = folder / "p/train" / name
         if path.suffix == ".parquet":
             pq.write_table(pa.Table.from_pylist(rows), path)
@@ -146,6 +147,12 @@ def delimited(header: tuple[str, str], texts: list[str], mark: str = ",") -> str
     stream = io.StringIO()
     csv.writer(stream, delimiter=mark).writerows([header, *((f"cats/{n}.png", text) for n, text in enumerate(texts))])
     return stream.getvalue()
+
+
+def spaced(folder: Path, texts: list[str]) -> str:
+    """What people type: a space after each comma, quotes around words."""
+    rows = [f'cats/{n}.png, "{text.replace(chr(34), chr(34) * 2)}"' for n, text in enumerate(texts)]
+    return "\n".join(["image, text", *rows])
 
 
 def whole_paths(folder: Path, texts: list[str]) -> str:
@@ -250,6 +257,11 @@ PLACES: dict[str, Callable[[Path, list[str]], str]] = {
     "meta.json, by file": documents(
         "meta.json", lambda texts: {f"./{n}.png": {"tags": "x", "caption": t} for n, t in enumerate(texts)}
     ),
+    "meta_cap.json, names without endings": documents(
+        "meta_cap.json", lambda texts: {f"{n}": {"tags": "x", "caption": t} for n, t in enumerate(texts)}
+    ),
+    "labels.csv, names without endings": beside("labels.csv", "id", stem_only=True),
+    "metadata.csv with spaces after its commas": written("metadata.csv", spaced),
     "list.json": documents(
         "list.json", lambda texts: [{"image": f"{n}.png", "prompt": t} for n, t in enumerate(texts)]
     ),
@@ -379,6 +391,7 @@ def made_of(dataset: Dataset) -> dict[int, str]:
             "read as Windows-1252",
         ),
         ({"p/a.png": picture(0), "p/m.csv": "file_name,text\nC:\\\\p\\\\a.png,x\n"}, "name a file that is not there"),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text,text\na.png,x,y\n"}, "'text' stands there twice"),
         ({"p/a.png": picture(0), "p/b.json": '{"caption": "x"}'}, "lie beside no image of their name, such as b.json"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from x2i.errors import UserError
 from x2i.importers.table_files import read_groups, read_schema
 from x2i.words import FILE_NAMES, decode_words
 
@@ -26,7 +27,7 @@ def metadata_rows(file: Path, remarks: Counter[str]) -> Iterator[dict[str, Any] 
     """Yields the rows of a table beside images; None for a line that is no JSON object, or no whole row.
 
     Columns of Parquet that hold bytes are left out. remarks: gets what people should know. Raises OSError, and
-    UserError for a damaged Parquet file.
+    UserError for a damaged Parquet file or a column that stands there twice.
     """
     suffix = file.suffix.lower()
     if suffix == ".parquet":
@@ -39,18 +40,19 @@ def metadata_rows(file: Path, remarks: Counter[str]) -> Iterator[dict[str, Any] 
     if guess:
         remarks[GUESSED.format(guess)] += 1
     if suffix in (".csv", ".tsv", ".txt"):
-        yield from _delimited(text, "\t" if suffix == ".tsv" else "")
+        yield from _delimited(file, text, "\t" if suffix == ".tsv" else "")
     elif suffix == ".json":
         yield from _document_rows(text)
     else:
         yield from (_object(line) for line in text.split("\n") if line.strip())
 
 
-def _delimited(text: str, mark: str) -> Iterator[dict[str, Any] | None]:
+def _delimited(file: Path, text: str, mark: str) -> Iterator[dict[str, Any] | None]:
     """Yields the rows under a header. A row with more cells than it, or with a quote inside a cell, is None."""
     head = text.lstrip().partition("\n")[0]
     mark = mark or next((one for one in ",;\t|" if one in head), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    is_spaced = f"{mark} " in head
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=is_spaced)
     header: list[str] = []
     while True:
         try:
@@ -62,6 +64,8 @@ def _delimited(text: str, mark: str) -> Iterator[dict[str, Any] | None]:
             return
         if not header:
             header = [name.strip() for name in cells]
+            if twice := [name for name, count in Counter(header).items() if count > 1]:
+                raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")
         elif cells:
             yield None if any(cells[len(header) :]) else dict(zip(header, cells, strict=False))
 

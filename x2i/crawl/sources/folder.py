@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from x2i.crawl.locations import WHOLE_FILE, Location
 from x2i.crawl.sources.kind import SourceKind
@@ -152,12 +153,12 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
         entries = [entry for entry in entries if entry.name not in paths.PREVIEWS]
     captions = _captions(entries)
     alone = _alone(entries, captions)
-    images = [os.path.splitext(entry.name)[0] for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    images = [_stem(entry.name) for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
     listing.remarks[_SHARED] += sum(n for stem, n in Counter(images).items() if n > 1 and _has_caption(stem, captions))
     for entry in entries:
         is_list = entry.path in alone and entry.name.lower().endswith(WEAK_SUFFIXES)
         if entry.name.lower().endswith(BESIDE_SUFFIXES) or is_list:
-            is_read = _read_table(entry, prefix, listing)
+            is_read = _read_table(entry, prefix, frozenset(images), listing)
             alone -= {entry.path} if is_read else set()
     listing.alone += len(alone)
     listing.first_alone = listing.first_alone or min(map(_base_name, alone), default="")
@@ -190,9 +191,9 @@ def _captions(entries: Sequence[os.DirEntry[str]]) -> dict[tuple[str, str], str]
     """Returns the paths of the caption files among `entries` by the name they caption and their lower-case suffix."""
     captions: dict[tuple[str, str], str] = {}
     for entry in entries:
-        stem, suffix = os.path.splitext(entry.name)
+        suffix = os.path.splitext(entry.name)[1]
         if suffix.lower() in CAPTION_SUFFIXES:
-            captions.setdefault((stem, suffix.lower()), entry.path)
+            captions.setdefault((_stem(entry.name), suffix.lower()), entry.path)
     return captions
 
 
@@ -202,7 +203,7 @@ def _has_caption(stem: str, captions: Mapping[tuple[str, str], str]) -> bool:
 
 def _sidecars_of(entry: os.DirEntry[str], captions: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
     """Returns "a.jpg.txt", "a.txt", "a.jpg.caption" ... of "a.jpg", as far as they exist."""
-    stems = (entry.name, os.path.splitext(entry.name)[0])
+    stems = (normalize("NFC", entry.name), _stem(entry.name))
     keys = [(stem, suffix) for suffix in CAPTION_SUFFIXES for stem in stems]
     return tuple(captions[key] for key in keys if key in captions)
 
@@ -210,15 +211,23 @@ def _sidecars_of(entry: os.DirEntry[str], captions: Mapping[tuple[str, str], str
 def _alone(entries: Sequence[os.DirEntry[str]], captions: Mapping[tuple[str, str], str]) -> set[str]:
     """Returns the paths of the caption files that belong to no image among `entries`."""
     images = [entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
-    stems = {*images, *(os.path.splitext(name)[0] for name in images)}
+    stems = {*(normalize("NFC", name) for name in images), *map(_stem, images)}
     return {path for (stem, _), path in captions.items() if stem not in stems}
 
 
-def _read_table(entry: os.DirEntry[str], prefix: str, listing: _Listing) -> bool:
-    """Reads a table beside images, where tables are to be read; returns whether it is one that names images."""
+def _stem(name: str) -> str:
+    """Returns a file's name without its ending, in one form of Unicode: disks and programs differ in it."""
+    return normalize("NFC", os.path.splitext(name)[0])
+
+
+def _read_table(entry: os.DirEntry[str], prefix: str, stems: Collection[str], listing: _Listing) -> bool:
+    """Reads a table beside images, where tables are to be read; returns whether it is one that names images.
+
+    stems: the names of the images, without their endings.
+    """
     listing.table_files.append(entry.path)
     try:
-        return listing.tables is not None and listing.tables.read(entry.path, prefix)
+        return listing.tables is not None and listing.tables.read(entry.path, prefix, stems)
     except (OSError, ValueError) as error:
         listing.unread.append((_printable(entry.path), _why(error)))
         return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from x2i.crawl.sources.sidecar import Caption, caption_of_fields
 from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
@@ -35,10 +37,11 @@ class TablesBeside:
         self._said: dict[str, Caption] = {}
         self._used: set[str] = set()
 
-    def read(self, path: str, prefix: str) -> bool:
+    def read(self, path: str, prefix: str, stems: Collection[str] = ()) -> bool:
         """Reads a table; returns whether it names images, or is of a kind that is a table in any case.
 
-        prefix: its folder from the folder of images, "" or with "/" at its end. Raises OSError, or ValueError if it
+        prefix: its folder from the folder of images, "" or with "/" at its end. stems: the names of the images in its
+        folder, without their endings, which the table may leave out. Raises OSError, or ValueError if it
         cannot be read.
         """
         file = Path(path)
@@ -50,7 +53,7 @@ class TablesBeside:
             raise ValueError(str(error).removeprefix(f"{path}: ")) from error
         named = [row for row in rows if row is not None]
         columns = list(dict.fromkeys(name for row in named for name in row))
-        files = _file_columns(columns, named[:_LOOKED_AT])
+        files = _file_columns(columns, named[:_LOOKED_AT], stems)
         if is_weak and not files:
             return False
         self.remarks += remarks
@@ -71,8 +74,10 @@ class TablesBeside:
 
     def about(self, relative: str) -> Caption:
         """Returns what the tables say about an image."""
-        self._used.add(relative)
-        return self._said.get(relative, Caption())
+        name = normalize("NFC", relative)
+        stem = os.path.splitext(name)[0]
+        self._used |= {name, stem}
+        return self._said.get(name) or self._said.get(stem) or Caption()
 
     def unused(self) -> Counter[str]:
         """Returns the remarks, with how many rows name an image that was not asked about."""
@@ -87,6 +92,7 @@ class TablesBeside:
             name = inside(local, prefix if local == value else "")
         except ValueError:
             name = value
+        name = normalize("NFC", name)
         before = self._said.get(name)
         if before is not None:
             self.remarks[AGAIN] += 1
@@ -94,14 +100,16 @@ class TablesBeside:
             self._said[name] = said
 
 
-def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]], stems: Collection[str]) -> list[str]:
     """Returns the columns that name image files: `file_name` and `..._file_name`, else the first of a usual name."""
     named = [name for name in columns if name == "file_name" or name.endswith("_file_name")]
     lower = {name.lower(): name for name in reversed(columns)}
     usual = [lower[name] for name in FILE_NAMES if name in lower and lower[name] not in named]
-    return [name for name in named if _holds_files(name, rows)] or [name for name in usual if _holds_files(name, rows)][
-        :1
-    ]
+    for held in (_holds_files, lambda name, rows: any(str(row.get(name)) in stems for row in rows)):
+        found = [name for name in named if held(name, rows)] or [name for name in usual if held(name, rows)][:1]
+        if found:
+            return found
+    return []
 
 
 def _holds_files(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:

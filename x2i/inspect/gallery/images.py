@@ -16,7 +16,7 @@ from x2i.inspect.formatting import describe_bytes
 from x2i.inspect.gallery.lineage import SourceImage, source_by_key
 from x2i.inspect.gallery.page import THUMBNAIL_SIDE, write_page, write_picture
 from x2i.inspect.sheet.drawings import DRAWINGS, draw_rows
-from x2i.inspect.sheet.images import choose_images, image_records
+from x2i.inspect.sheet.images import choose_images, column_captions, image_records
 from x2i.inspect.sheet.thumbnails import THUMBNAIL_QUALITY, Broken, fit, thumbnail_bytes
 from x2i.inspect.tables import source_document
 from x2i.inspect.target import Kind, Target
@@ -34,7 +34,10 @@ MOST_DRAWN = 3
 
 @dataclass(frozen=True)
 class _Entry:
-    """One card and what opens when it is clicked. keys: of the images it shows; inputs: how many of them are inputs."""
+    """One card and what opens when it is clicked. keys: of the images it shows; inputs: how many of them are inputs.
+
+    subjects: of each input, the rows that show what is meant in it (see `draw_rows`).
+    """
 
     name: str
     text: str
@@ -42,6 +45,7 @@ class _Entry:
     inputs: int = 0
     missing: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    subjects: Sequence[Sequence[dict[str, Any]]] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,8 @@ def write_image_gallery(target: Target, folder: Path, most: int) -> Path:
 
 def _sections(dataset: Dataset, records: Sequence[ImageRecord], most: int, is_whole: bool) -> Iterator[_Section]:
     stored = [record for record in records if record.status is Status.OK]
-    entries = [_Entry(one.key, one.text, [one.key]) for one in choose_images(stored, most)]
+    said = column_captions(dataset) if is_whole else {}
+    entries = [_Entry(one.key, said.get(one.key) or one.text, [one.key]) for one in choose_images(stored, most)]
     yield _Section("images", f"{len(stored):,} stored", len(stored), entries)
     for name in dataset.relations() if is_whole else ():
         rows = dataset.relation(name).to_pylist()
@@ -103,7 +108,18 @@ def _related(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[_Entry]:
         elif row.get("target") and row.get("inputs"):
             words = ", ".join(filter(None, row.get("phrases") or ())) or str(row.get("kind") or "one subject")
             keys = [*row["inputs"], row["target"]]
-            yield _Entry(f"{name}-{number:05d}", words, keys, len(row["inputs"]), facts=facts)
+            plain = {name: value for name, value in facts.items() if name not in ("boxes", "masks", "sizes")}
+            subjects = [_subject(row, place) for place in range(len(row["inputs"]))]
+            yield _Entry(f"{name}-{number:05d}", words, keys, len(row["inputs"]), facts=plain, subjects=subjects)
+
+
+def _subject(row: dict[str, Any], place: int) -> list[dict[str, Any]]:
+    """Returns what marks the subject in input `place` of a subject relation's row; nothing if it is the whole image."""
+    box, mask, size = (list(row.get(name) or ()) for name in ("boxes", "masks", "sizes"))
+    if not (box and box[place]):
+        return []
+    corners = dict(zip(("x0", "y0", "x1", "y1"), box[place], strict=True))
+    return [corners | {"mask_counts": mask[place], "mask_size": size[place]}]
 
 
 def _lost(record: ImageRecord) -> _Entry:
@@ -126,6 +142,9 @@ class _Pictures:
         if key not in self._written:
             self._written[key] = self._write(key)
         shown = self._written[key][: 1 if len(entry.keys) > 1 else None]
+        if number <= len(entry.subjects) and entry.subjects[number - 1]:
+            name = f"{entry.name}.{number}"
+            shown = [self._draw(name, entry.subjects[number - 1], *self._dataset.image(key)) or shown[0]]
         return [{**image, "number": number if number <= entry.inputs else 0} for image in shown]
 
     def source(self, key: str) -> SourceImage | None:
@@ -144,24 +163,29 @@ class _Pictures:
         size = {"width": record.width, "height": record.height}
         small = f"thumbs/{name}.jpg" if thumbnail is not None else None
         shown = {"name": name, "src": f"images/{name}", **size, "size": describe_bytes(len(data)), "thumbnail": small}
-        return [shown, *(one for column in self._drawn if (one := self._draw(column, record, data)))]
+        drawn = (self._draw(f"{key}.{name}", self._rows(name, key), record, data, name) for name in self._drawn)
+        return [shown, *(one for one in drawn if one)]
 
-    def _draw(self, column: str, record: ImageRecord, data: bytes) -> dict[str, Any] | None:
-        """Returns a copy of an image with the rows of a column drawn on it, None if there are none."""
-        partition = paths.image_partition(record.key)
+    def _rows(self, column: str, key: str) -> list[dict[str, Any]]:
+        partition = paths.image_partition(key)
         if not paths.column_file(self._dataset.root, column, partition).exists():
-            return None
-        rows = read_column_rows(self._dataset.root, column, partition, [record.key])[record.key]
+            return []
+        return read_column_rows(self._dataset.root, column, partition, [key])[key]
+
+    def _draw(
+        self, name: str, rows: Sequence[dict[str, Any]], record: ImageRecord, data: bytes, column: str = ""
+    ) -> dict[str, Any] | None:
+        """Returns a copy of an image with rows drawn on it, None if there are none."""
         picture = fit(data, DRAWN_SIDE, DRAWN_SIDE)
         if not rows or isinstance(picture, Broken):
             return None
         draw_rows(picture, rows, picture.width / record.width)
         stream = io.BytesIO()
         picture.save(stream, "JPEG", quality=THUMBNAIL_QUALITY)
-        name = f"drawn/{record.key}.{column}.jpg"
-        write_picture(self._folder / name, stream.getvalue())
+        path = f"drawn/{name}.jpg"
+        write_picture(self._folder / path, stream.getvalue())
         size = {"width": picture.width, "height": picture.height, "size": describe_bytes(stream.tell())}
-        return {"name": f"{column}: {len(rows)}", "src": name, "thumbnail": name, **size}
+        return {"name": f"{column}: {len(rows)}" if column else record.key, "src": path, "thumbnail": path, **size}
 
 
 def _drawable(dataset: Dataset) -> Iterator[str]:

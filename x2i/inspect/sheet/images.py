@@ -46,7 +46,7 @@ def write_image_sheet(target: Target, path: Path, title: str, limit: int) -> Non
     """Draws up to `limit` images of an image store to `path`, stored ones first, chosen by the hash of their keys."""
     records = image_records(target)
     chosen = choose_images(records, limit)
-    captions = _captions(target.dataset)
+    captions = column_captions(target.dataset)
     views = [_view(target, record, captions.get(record.key) or record.text) for record in chosen]
     save_sheet(_draw(views, Counter(record.status for record in records), title), path)
 
@@ -55,7 +55,7 @@ def write_sheet_of(dataset: Dataset, keys: Collection[str], path: Path, title: s
     """Draws up to `limit` of the stored images `keys` to `path`, chosen by the hash of their keys."""
     wanted, target = frozenset(keys), Target(Kind.DATASET, dataset.root, dataset)
     records = [record for record in image_records(target) if record.key in wanted]
-    captions = _captions(dataset)
+    captions = column_captions(dataset)
     views = [_view(target, record, captions.get(record.key) or record.text) for record in choose_images(records, limit)]
     save_sheet(_draw(views, Counter(record.status for record in records), title), path)
 
@@ -92,7 +92,8 @@ def _view(target: Target, record: ImageRecord, caption: str) -> ImageView:
     )
 
 
-def _captions(dataset: Dataset | None) -> dict[str, Any]:
+def column_captions(dataset: Dataset | None) -> dict[str, Any]:
+    """Returns the captions of the column `captions` by image, none if it has not been made."""
     if dataset is None or not paths.column_folder(dataset.root, "captions").is_dir():
         return {}
     table = dataset.column("captions")
