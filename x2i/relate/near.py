@@ -44,10 +44,11 @@ def near_pairs(hashes_NW: NDArray[np.uint64], max_distance: int) -> NDArray[np.i
         found = [codes]
         for left_C, right_C in _candidates(band_U[order_U], max_distance // len(bands)):
             distance_C = np.zeros(len(left_C), np.int16)
-            for word_U in sorted_WU:
+            for word_U in (*sorted_WU[word + 1 :], *sorted_WU[: word + 1]):  # the band's own word tells least: last
                 distance_C += np.bitwise_count(word_U[left_C] ^ word_U[right_C])
-            near_C = distance_C <= max_distance
-            found.append(_codes(row_U[left_C[near_C]], row_U[right_C[near_C]], count))
+                near_C = distance_C <= max_distance
+                left_C, right_C, distance_C = left_C[near_C], right_C[near_C], distance_C[near_C]
+            found.append(_codes(row_U[left_C], row_U[right_C], count))
         codes = _distinct_sorted(np.concatenate(found))  # most pairs are near in several bands
     equal = np.flatnonzero(first_U[group_N] != np.arange(count))
     codes = np.sort(np.concatenate([codes, _codes(first_U[group_N[equal]], equal, count)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import tracemalloc
 
+import faiss
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -114,8 +115,6 @@ def test_near_cells_hold_nearly_all_similar_pairs_and_every_one_they_hold_is_giv
 
 
 def test_the_cells_do_not_depend_on_the_number_of_threads(monkeypatch, copies) -> None:
-    import faiss
-
     monkeypatch.setattr(similar, "ROWS_PER_CELL", 60)
     threads = faiss.omp_get_max_threads()
     try:
@@ -145,5 +144,6 @@ def test_memory_does_not_grow_with_the_vectors(monkeypatch) -> None:
             tracemalloc.stop()
         return largest
 
-    few, many = peak(1_000), peak(4_000)
-    assert many - few < 3_000 * 512 * 4 / 4, "what is held grows with the vectors"
+    similar_groups(np.eye(2, dtype=np.float32), np.arange(2), 0.9)  # imports what it needs
+    few, many = peak(500), peak(2_000)
+    assert many - few < 1_500 * 512 * 4 / 4, "what is held grows with the vectors"
