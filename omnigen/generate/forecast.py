@@ -1,7 +1,7 @@
 """Step caching: the network is computed at some steps only, and its velocity forecast between (arXiv 2503.06923).
 
 TaylorSeer forecasts every layer's features by their derivatives; here the last of them alone, the velocity, is
-forecast, so that nothing but a few latents is kept. What it costs in accuracy: benchmarks/generate.py.
+forecast, so that nothing but a few latents is kept. What it costs in accuracy: docs/guides/generate.md.
 """
 
 from __future__ import annotations
