@@ -172,8 +172,6 @@ def available(ability: Ability) -> list[str]:
 
 def _unknown(ability: Ability, name: str) -> str:
     names = available(ability)
-    if not names:
-        return f"{ability} {name!r}: this version has no backend for that ability (your own: mypackage.module:Class)"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"{ability} {name!r}: no such backend; available: {', '.join(names)}, mypackage.module:Class{hint}"

@@ -76,7 +76,6 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     write_json(dataset.root / "failures/embed/00003.json", {"error": "boom"})
     funnel = read_funnel(dataset)
     assert any(hole.startswith("captions has not been made: run `x2i caption` first") for hole in funnel.holes)
-    assert "no backend: judge" in funnel.holes
     assert funnel.failures == {"embed": 1}
     assert "embed 1" in printed(dataset)
 
@@ -105,7 +104,6 @@ def test_the_text_names_every_count_and_reason(dataset: Dataset, run_folder: Pat
         "robots_disallowed 2",
         "timeout 2",
         "no_caption 1",
-        "no backend: judge",
         "22 of 7 tasks",
     ):
         assert words in text

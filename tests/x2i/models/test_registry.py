@@ -8,7 +8,6 @@ import pytest
 
 from x2i.errors import UserError
 from x2i.models.registry import BACKENDS, Ability, available, backend, load
-from x2i.registry import Registry
 
 
 def test_a_name_is_a_row_a_family_with_a_model_or_an_import_path():
@@ -36,12 +35,6 @@ def test_a_name_is_a_row_a_family_with_a_model_or_an_import_path():
 def test_a_name_that_stands_for_nothing_is_refused_with_what_exists(ability, name, message):
     with pytest.raises(UserError, match=message):
         backend(ability, name)
-
-
-def test_an_ability_without_backends_says_so(monkeypatch):
-    monkeypatch.setitem(BACKENDS, Ability.MATTER, Registry("none", {}))
-    with pytest.raises(UserError, match="this version has no backend for that ability"):
-        backend(Ability.MATTER, "hf:anything")
 
 
 @pytest.mark.parametrize("ability", Ability)

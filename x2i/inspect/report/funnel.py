@@ -172,8 +172,7 @@ def _origins(dataset: Dataset) -> tuple[dict[str, int], dict[str, int], int]:
 
 
 def _holes(dataset: Dataset) -> Iterator[str]:
-    """Names what this dataset does not have: tables that recipes are made from, abilities that no backend serves."""
-    from x2i.models.registry import Ability, available
+    """Names what this dataset does not have: images, samples, tables that recipes are made from."""
     from x2i.recipes import RECIPES
     from x2i.recipes.plan import makers
 
@@ -186,9 +185,6 @@ def _holes(dataset: Dataset) -> Iterator[str]:
         yield "no images: run `x2i crawl`"
     if not dataset.shards():
         yield "no samples: run `x2i materialize`"
-    for ability in Ability:
-        if not available(ability):
-            yield f"no backend: {ability}"
 
 
 def _failed(dataset: Dataset) -> list[Any]:
