@@ -21,16 +21,22 @@ def stages_of(kind: str, options: Options, where: str) -> list[Stage]:
     kind: a command, or an annotation by its name or import path. Raises UserError if there is no such step.
     """
     if kind in STEPS:
-        return STEPS[kind](options, where)
+        return STEPS[kind](_mapping(options, where), where)
     if kind in ANNOTATIONS or IMPORT_PATH.fullmatch(kind):
         return [_annotation(kind, options, where)]
     raise UserError(f"{where}: no such step: {nearest(kind, [*STEPS, *ANNOTATIONS])}")
 
 
+def _mapping(options: object, where: str) -> Options:
+    if not isinstance(options, Mapping):
+        raise UserError(f"{where}: expected options such as {{column: NAME}}, found {options!r}")
+    return options
+
+
 def _annotation(name: str, options: Options, where: str) -> Stage:
     from pipelines.stages.annotate import AnnotateStage
 
-    rest = {key: value for key, value in options.items() if key != "column"}
+    rest = {key: value for key, value in _mapping(options, where).items() if key != "column"}
     return AnnotateStage(from_mapping(ANNOTATIONS.get(name), rest, where), str(options.get("column", "")))
 
 

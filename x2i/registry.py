@@ -67,7 +67,9 @@ def load_class(path: str, what: str) -> type:
         module = importlib.import_module(found["module"])
     except ModuleNotFoundError as error:
         if error.name is not None and (found["module"] == error.name or found["module"].startswith(f"{error.name}.")):
-            raise UserError(f"{what}: no module {error.name!r} can be imported here (is it installed?)") from error
+            raise UserError(
+                f"{what}: no module {error.name!r} can be imported here (install it, or put its folder on PYTHONPATH)"
+            ) from error
         raise
     kind = getattr(module, found["name"], None)
     if not isinstance(kind, type):

@@ -10,6 +10,7 @@ import typer
 
 from pipelines.engine.options import OutOption, RunOptions
 from x2i.command_options import with_options
+from x2i.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,9 @@ def command(
 ) -> None:
     """Build a dataset, and train on it, from a manifest, end to end.
 
-    Runs the manifest's steps, each after those whose results it reads, checks the dataset, and draws the contact sheet,
-    the gallery and the report. Run it again and it does only what is missing. --set STEP.option=value changes an option
-    of the steps of that name, or of the step whose column has it.
+    Runs the manifest's steps, each after those whose results it reads, checks the dataset, and, where the manifest says
+    `inspect: {}`, draws the contact sheet, the gallery and the report. Run it again and it does only what is missing.
+    --set STEP.option=value changes an option of the steps of that name, or of the step whose column has it.
 
         x2i build my-manifest.yaml --out data
 
@@ -55,6 +56,7 @@ def command(
     console = Console(stderr=True, highlight=False)
     plan = load_manifest(find_manifest(manifest), list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
+    require_selected(plan, dataset)
     summaries: list[StageSummary] = []
     unmade: set[str] = set()
     with open_executor(run) as executor:
@@ -79,6 +81,20 @@ def command(
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": stages}, indent=2))
     if failed:
         raise typer.Exit(1)
+
+
+def require_selected(plan: Manifest, dataset: Dataset) -> None:
+    """Raises UserError if a selection names a table that no step makes and the dataset does not have."""
+    from pipelines.stages.materialize import MaterializeStage
+    from x2i.recipes.plan import CANDIDATE
+    from x2i.store.query.views import Selection, list_views
+
+    there = {"images", CANDIDATE, *(stage.writes for stage in plan.stages), *list_views(dataset)}
+    for stage in plan.stages:
+        absent = Selection(stage.select).tables() - there if isinstance(stage, MaterializeStage) else frozenset()
+        if absent:
+            made = ", ".join(sorted(there - {"", CANDIDATE}))
+            raise UserError(f"{stage.name}: select names {min(absent)}, which no step makes; there will be: {made}")
 
 
 def runs_of(group: Sequence[Stage], dataset: Dataset, run: RunOptions) -> list[Stage]:

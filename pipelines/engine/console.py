@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from x2i.reasons import Reason
 from x2i.store.commits import Counts
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
     tokens = f". {summary.read_tokens:,} tokens read, {written:,} written, {rate}" if written else ""
     console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}{tokens}")
     _print_skipped(console, summary)
+    if Reason.BACKEND_ERROR in summary.counts.failed:
+        log = escape(str(root / "logs" / f"{summary.stage}.jsonl"))
+        console.print(f"[red]  errors are in {log}[/]; --overwrite runs those partitions again", soft_wrap=True)
     for partition, error in sorted(summary.failed.items())[:5]:
         console.print(f"[red]  partition {partition} failed:[/] {escape(error)}", markup=True, soft_wrap=True)
     if summary.failed:

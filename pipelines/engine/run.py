@@ -28,6 +28,7 @@ from pipelines.engine.planning import (
 )
 from pipelines.engine.refusals import options_changed, results_stale
 from pipelines.engine.stage import Stage
+from x2i.reasons import Reason
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits
 from x2i.store.files.remote import append_log
@@ -118,7 +119,9 @@ def _prepare(dataset: Dataset, stage: Stage, options: RunOptions) -> tuple[Plan,
         plan = write_plan(dataset, stage)
         status = plan_status(dataset, plan)
     if options.overwrite:
-        delete_outputs(dataset, status.stale)
+        failed = [commit for commit in status.done if Reason.BACKEND_ERROR in commit.counts.failed]
+        delete_outputs(dataset, [*status.stale, *failed])
+        status = plan_status(dataset, plan)
     elif status.stale:
         raise results_stale(dataset, plan, status.stale)
     return plan, status

@@ -223,7 +223,7 @@ def test_captions_arrive_verbatim_at_their_own_images(tmp_path: Path, capsys: py
         "": 8,
     }
     assert "images from 'file_name', captions from 'text'" in told.err
-    assert "1 of 10 images came without words" in told.err
+    assert "9 of 10 images have words" in told.err
     assert typed("caption", tmp_path / "data", *INLINE) == 0  # the store is one that annotations read
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from x2i.errors import missing_extra
+from x2i.errors import UserError, missing_extra
 from x2i.store.image_rows import ImageRows
 from x2i.store.shards import Shard
 from x2i.tables import image_fields
 
 
 def hugging_face_images(rows: ImageRows) -> Any:
-    """Returns a `datasets.Dataset` of stored images. Raises UserError if `datasets` is not installed.
+    """Returns a `datasets.Dataset` of stored images. Raises UserError if there is none, or without `datasets`.
 
     Hashes of 64 bits, which `datasets` cannot hold as numbers, are 16 hexadecimal digits.
     """
@@ -23,6 +23,8 @@ def hugging_face_images(rows: ImageRows) -> Any:
         from datasets import Dataset, Features, Image
     except ModuleNotFoundError as error:
         raise missing_extra(error, "Dataset.to_hf") or error from error
+    if next(iter(rows.rows()), None) is None:
+        raise UserError("to_hf: no image is left: check `where`")
     schema = rows.schema()
     plain = pa.schema([field.with_type(pa.string()) if field.type == pa.uint64() else field for field in schema])
     features = Features({**Features.from_arrow_schema(plain), **{name: Image() for name in image_fields(schema)}})

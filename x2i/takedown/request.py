@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -111,14 +112,19 @@ def _host(text: str) -> str:
 
 
 def _expanded(values: Iterable[str]) -> Iterator[str]:
-    """Yields the values as typed; for @FILE, or the name of a file that is there, its lines."""
+    """Yields the values as typed; for @FILE, or the name of a text file that is there, its lines."""
     for value in values:
         if value.startswith("@"):
             yield from _text_lines(Path(value[1:]))
-        elif "://" not in value and len(value) < 256 and Path(value).is_file():
+        elif "://" not in value and len(value) < 256 and _is_list(Path(value)):
             yield from _text_lines(Path(value))
         else:
             yield value
+
+
+def _is_list(path: Path) -> bool:
+    """Whether there is a file of text: an image of a folder that was crawled may be named by its path, too."""
+    return path.is_file() and not (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
 
 
 def _text_lines(path: Path) -> list[str]:

@@ -108,7 +108,8 @@ class ImportImages(ImportStage):
             texts = index.filter(pc.equal(index["status"], str(Status.OK)))["text"]
             images += len(texts)
             wordless += pc.sum(pc.equal(texts, "")).as_py() or 0
-        return [f"{wordless:,} of {images:,} images came without words", *super().remarks(dataset)]
+        words = [f"{images - wordless:,} of {images:,} images have words"] if images else []
+        return [*words, *super().remarks(dataset)]
 
     def _partition_config(self) -> dict[str, Any]:
         stored = {name: value for name, value in as_config(self.output).items() if name != "partition_size"}
