@@ -251,9 +251,7 @@ def manifest_stages(options: Mapping[str, Any], where: str) -> list[Stage]:
     stages: list[MaterializeStage] = []
     for name, settings in recipes.items():
         if not isinstance(settings or {}, Mapping):
-            raise UserError(
-                f"{where}.recipes.{name}: expected options, as {{max_samples: 9}}, found {settings!r}"
-            )
+            raise UserError(f"{where}.recipes.{name}: expected options, as {{max_samples: 9}}, found {settings!r}")
         try:
             stages.append(stage_of(name, settings or {}, shards))
         except UserError as error:
