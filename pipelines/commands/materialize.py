@@ -54,6 +54,9 @@ def materialize(
     dataset = Dataset.open(root)
     recipes = recipe_options(list(dict.fromkeys(asked or default)), options)
     stages, skipped = recipe_stages(dataset, recipes, shards, asked_for=bool(asked))
+    lacking: dict[str, list[str]] = {}
     for name, lack in skipped.items():
-        typer.echo(f"materialize-{name}: skipped: {lack}", err=True)
+        lacking.setdefault(lack.partition(" (there are")[0], []).append(name)
+    for lack, names in lacking.items():
+        typer.echo(f"skipped, {lack}: {', '.join(names)}", err=True)
     run_stages(stages, dataset, run)

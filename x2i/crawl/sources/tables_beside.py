@@ -83,7 +83,10 @@ class TablesBeside:
         """Returns the remarks, with how many rows name an image that was not asked about."""
         missing = [(name, said.place) for name, said in self._said.items() if name not in self._used]
         if missing:
-            self.remarks[NOT_HERE.format(*missing[0])] += len(missing)
+            folded = {name.casefold(): name for name in sorted(self._used)}
+            alike = next((folded[name.casefold()] for name, _ in missing if name.casefold() in folded), None)
+            hint = f" (upper and lower case count: there is {alike!r})" if alike else ""
+            self.remarks[NOT_HERE.format(*missing[0]) + hint] += len(missing)
         return self.remarks
 
     def _add(self, value: str, prefix: str, said: Caption) -> None:
