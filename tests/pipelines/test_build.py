@@ -186,7 +186,7 @@ def wait_for_commits(out: Path, count: int, process: ForkedCommand) -> None:
 def test_the_demo_manifest_makes_150_samples_of_ten_tasks_from_15_photographs(manifest, tmp_path):
     address = manifest.read_text().split("sources: [")[1].split("/things.html")[0]
     overrides = [f"crawl.sources=[{address}/index.html, {manifest.parent}/urls.csv]", "inspect.gallery=false"]
-    overrides += ["crawl.max_side=192", "materialize.max_side=96"]  # the same work on fewer pixels
+    overrides += ["materialize.max_side=96"]  # the same work on fewer pixels
     options = [part for override in overrides for part in ("--set", override)]
     result = build(
         REPOSITORY / "manifests/demo.yaml", tmp_path / "data", "--executor", "inline", "--no-train", *options

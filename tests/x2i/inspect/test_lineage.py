@@ -54,3 +54,12 @@ def test_the_overview_counts_what_is_there(dataset: Dataset) -> None:
 def test_placeholders_become_short_numbers_in_a_line_of_text() -> None:
     assert shorten(f"Take {placeholder(1)}\n and  {placeholder(12)}.", 80) == "Take [1] and [12]."
     assert shorten("x" * 50, 10) == "xxxxxxx..."
+
+
+def test_pictures_of_a_column_are_counted() -> None:
+    picture = {"bytes": b"\x89PNG", "path": None}
+    assert presentable({"map": picture, "fillings": [picture, picture], "none": {"bytes": None, "path": None}}) == {
+        "map": "1 picture",
+        "fillings": "2 pictures",
+        "none": {"bytes": None, "path": None},
+    }

@@ -38,9 +38,13 @@ def source_by_key(dataset: Dataset, key: str) -> SourceImage | None:
 
 
 def presentable(row: dict[str, Any]) -> dict[str, Any]:
-    """Returns a column's row with what no person reads shortened: embeddings, masks; hashes in hex."""
+    """Returns a column's row with what no person reads shortened: embeddings, masks, pictures; hashes in hex."""
     shown: dict[str, Any] = {}
     for name, value in row.items():
+        pictures = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
+        if any(isinstance(one.get("bytes"), bytes) for one in pictures):
+            shown[name] = f"{len(pictures)} picture{'s' * (len(pictures) != 1)}"
+            continue
         if isinstance(value, list) and len(value) > LONG_LIST:
             shown[name] = f"{len(value)} numbers"
         elif name == "mask_counts" and value:
