@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import ImageEmbedder, RgbImage
-from x2i.models.open_clip.model import OpenClip
+from x2i.models.open_clip.model import LoadedOpenClip, OpenClip
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,10 @@ class OpenClipEmbedder(OpenClip):
 
 class LoadedEmbedder:
     def __init__(self, model: Any, transform: Any) -> None:
-        self._model, self._transform = model, transform
+        self._loaded = LoadedOpenClip(model, transform)
         self.dimensions = int(model.text_projection.shape[-1]) if hasattr(model, "text_projection") else 0
 
     def embed(self, images: Sequence[RgbImage]) -> NDArray[np.float32]:
         """Returns embeddings_ND: one L2-normalized row per image."""
-        import torch
-        from PIL import Image
-
-        parameter = next(self._model.parameters())
-        pixels_NCHW = torch.stack([self._transform(Image.fromarray(image)) for image in images])
-        with torch.inference_mode():
-            return np.asarray(
-                self._model.encode_image(pixels_NCHW.to(parameter.device, parameter.dtype), normalize=True)
-                .float()
-                .cpu()
-                .numpy()
-            )
+        image_ND, _ = self._loaded.encoded(images)
+        return np.asarray(image_ND.numpy())

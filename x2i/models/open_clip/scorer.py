@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from x2i.models.abilities import ImageTextScorer, RgbImage
-from x2i.models.open_clip.model import OpenClip
+from x2i.models.open_clip.model import LoadedOpenClip, OpenClip
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,9 @@ class OpenClipScorer(OpenClip):
 
 class LoadedScorer:
     def __init__(self, model: Any, transform: Any, tokenizer: Any) -> None:
-        self._model, self._transform, self._tokenizer = model, transform, tokenizer
+        self._loaded, self._tokenizer = LoadedOpenClip(model, transform), tokenizer
 
     def score(self, images: Sequence[RgbImage], texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns scores_N in -1 to 1. Texts longer than the model's context are cut."""
-        import torch
-        from PIL import Image
-
-        parameter = next(self._model.parameters())
-        pixels_NCHW = torch.stack([self._transform(Image.fromarray(image)) for image in images])
-        with torch.inference_mode():
-            image_ND = self._model.encode_image(pixels_NCHW.to(parameter.device, parameter.dtype), normalize=True)
-            text_ND = self._model.encode_text(self._tokenizer(list(texts)).to(parameter.device), normalize=True)
-        return np.asarray((image_ND.float() * text_ND.float()).sum(dim=1).cpu().numpy())
+        image_ND, text_ND = self._loaded.encoded(images, self._tokenizer(list(texts)))
+        return np.asarray((image_ND * text_ND).sum(dim=1).numpy())
