@@ -79,7 +79,7 @@ def command(
     if run.json:
         stages = [summary.as_json() for summary in summaries]
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": stages}, indent=2))
-    if failed:
+    if failed or any(summary.refused for summary in summaries):
         raise typer.Exit(1)
 
 

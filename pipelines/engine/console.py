@@ -22,7 +22,8 @@ class StageSummary:
     skipped: rows that planning met and did not plan, by reason; of a crawl: repeated, known, changed, sightings,
     bad_lines. failed: partition -> error. seconds: of the run. worker_seconds: of all its partitions added up, and
     busy_seconds those of them in which a model was at work; 0 where nobody measured it. read_tokens, written_tokens: of
-    a language model, in this run.
+    a language model, in this run. refused: of a dry run, earlier partitions that were made from something else, so that
+    the run would stop before any work.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class StageSummary:
     busy_seconds: float = 0.0
     read_tokens: int = 0
     written_tokens: int = 0
+    refused: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +54,9 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
     counts, written = describe_counts(summary.counts), summary.written_tokens
     rate = f"{written / summary.seconds:,.1f}/s" if summary.seconds else "0/s"
     tokens = f". {summary.read_tokens:,} tokens read, {written:,} written, {rate}" if written else ""
-    console.print(f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}{tokens}")
+    console.print(
+        f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}{tokens}", soft_wrap=True
+    )
     _print_skipped(console, summary)
     if Reason.BACKEND_ERROR in summary.counts.failed:
         log = escape(str(root / "logs" / f"{summary.stage}.jsonl"))
@@ -68,14 +72,21 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
 
 
 def print_preview(console: Console, summary: StageSummary, todo: int, stale: int) -> None:
-    """Prints what a run would do: `todo` partitions, and `stale` ones that were made from something else."""
+    """Prints what a run would do: `todo` partitions, and whether it stops at `stale` ones, made from something else."""
     console.print(
         f"[bold]{summary.stage}[/]: {summary.planned_rows:,} rows in {summary.planned_partitions:,} partitions; "
-        f"{summary.done_before:,} done, {todo:,} to do. Nothing was run."
+        f"{summary.done_before:,} done, {todo:,} to do. Nothing was run.",
+        soft_wrap=True,
     )
     _print_skipped(console, summary)
-    if stale:
-        console.print(f"[yellow]{stale} earlier partitions do not match and would be refused[/]")
+    if summary.refused:
+        console.print(
+            f"[red]  {stale} earlier partitions were made from something else: the run would stop here[/], and say "
+            "what changed; with --overwrite it makes them anew",
+            soft_wrap=True,
+        )
+    elif stale:
+        console.print(f"  {stale} earlier partitions were made from something else and would be made anew")
 
 
 def describe_counts(counts: Counts) -> str:
@@ -95,7 +106,7 @@ def _print_skipped(console: Console, summary: StageSummary) -> None:
     if skipped:
         parts = (f"{count:,} {labels.get(name, name.replace('_', ' '))}" for name, count in skipped.items())
         of = f" of {considered:,} candidates" if considered is not None else ""
-        console.print(f"  not planned{of}: {', '.join(parts)}")
+        console.print(f"  not planned{of}: {', '.join(parts)}", soft_wrap=True)
 
 
 class StageProgress:

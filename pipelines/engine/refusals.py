@@ -36,12 +36,19 @@ def results_stale(dataset: Dataset, plan: Plan, stale: Sequence[Commit]) -> User
             continue
         before = len(changes)
         changes += _differences(f"partition {entry.id}: option", commit.config, entry.config)
-        changes += _differences(f"partition {entry.id}: input", commit.inputs, entry.inputs)
+        changes += _changed_inputs(entry.id, commit.inputs, entry.inputs)
         if commit.format_version != plan.format_version:
             changes.append(f"format version of the code: {commit.format_version} -> {plan.format_version}")
         if len(changes) == before:
             changes.append(f"partition {entry.id}: the rows planned for it")
     return _refusal(dataset, plan.stage, changes)
+
+
+def _changed_inputs(partition: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Returns a line for each input that was made anew, came or went; digests would tell a reader nothing."""
+    words = {name: "added" if name not in old else "removed" if name not in new else "made anew since"
+             for name in sorted({*old, *new}) if old.get(name) != new.get(name)}  # fmt: skip
+    return [f"partition {partition}: input {name}: {word}" for name, word in words.items()]
 
 
 def _differences(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

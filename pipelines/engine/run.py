@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 
 def run_stages(stages: Sequence[Stage], dataset: Dataset, options: RunOptions) -> None:
-    """The end of every stage command: runs `stages` and exits with 0 (done) or 1 (failed partitions remain)."""
+    """The end of every stage command: runs `stages` and exits with 0, or 1 if partitions failed or would be refused."""
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
     summaries = execute(stages, dataset, options, console)
     if options.json:
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": [s.as_json() for s in summaries]}, indent=2))
-    if any(summary.failed for summary in summaries):
+    if any(summary.failed or summary.refused for summary in summaries):
         raise typer.Exit(1)
 
 
@@ -64,7 +64,7 @@ def execute(
     `options.overwrite` is set.
     """
     if options.dry_run:
-        return [_preview(dataset, stage, console) for stage in stages]
+        return [_preview(dataset, stage, options, console) for stage in stages]
     started = time.monotonic()
     with ExitStack() as held:
         executor = executor or held.enter_context(open_executor(options))
@@ -154,10 +154,11 @@ def _summary(plan: Plan, status: PlanStatus) -> StageSummary:
     return StageSummary(plan.stage, len(plan.entries), rows, len(status.done), counts=counts, skipped=skipped)
 
 
-def _preview(dataset: Dataset, stage: Stage, console: Console | None) -> StageSummary:
+def _preview(dataset: Dataset, stage: Stage, options: RunOptions, console: Console | None) -> StageSummary:
     plan = recorded_plan(dataset, stage) or preview_plan(dataset, stage)
     status = plan_status(dataset, plan)
     summary = _summary(plan, status)
+    summary.refused = 0 if options.overwrite else len(status.stale)
     if console is not None:
         print_preview(console, summary, len(status.todo), len(status.stale))
     return summary

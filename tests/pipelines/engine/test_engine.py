@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
 from pipelines.engine.options import Executor, RunOptions
 from pipelines.engine.planning import stage_lock
-from pipelines.engine.run import execute
+from pipelines.engine.run import execute, run_stages
 from tests.support import REPOSITORY
 from tests.support.toy_stage import SharedStage, SquareStage
 from x2i.errors import UserError
@@ -157,6 +158,17 @@ def test_a_dry_run_writes_nothing(tmp_path):
     before = file_sums(tmp_path)
     summary = execute([SquareStage()], dataset, replace(INLINE, dry_run=True))[0]
     assert (summary.planned_partitions, summary.planned_rows, summary.ran) == (4, 40, 0)
+    assert file_sums(tmp_path) == before
+
+
+def test_a_dry_run_says_what_would_be_refused_and_fails(tmp_path):
+    dataset = Dataset.create(tmp_path)
+    run_stages([SquareStage()], dataset, INLINE)
+    before = file_sums(tmp_path)
+    run_stages([SquareStage()], dataset, replace(INLINE, dry_run=True))
+    with pytest.raises(typer.Exit):
+        run_stages([SquareStage(factor=2)], dataset, replace(INLINE, dry_run=True))
+    run_stages([SquareStage(factor=2)], dataset, replace(INLINE, dry_run=True, overwrite=True))
     assert file_sums(tmp_path) == before
 
 
