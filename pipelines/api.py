@@ -17,13 +17,15 @@ from x2i.settings import from_mapping
 from x2i.store import Dataset
 
 
-def run(dataset: Dataset, step: str, **options: Any) -> list[StageSummary]:
+def run(dataset: Dataset, step: str | type, **options: Any) -> list[StageSummary]:
     """Runs a step of a manifest on `dataset` and returns a summary of each of its stages.
 
-    step: as in a manifest: a command, an annotation, or mypackage.module:Class. options: of the step, and those of
-    RunOptions, by name; `executor` is "inline" unless it is given.
+    step: as in a manifest: a command, an annotation, or mypackage.module:Class; or such a class.
+    options: of the step, and those of RunOptions, by name; `executor` is "inline" unless it is given.
     Raises UserError for wrong options or missing input, RunError if a partition fails.
     """
+    if isinstance(step, type):
+        step = f"{step.__module__}:{step.__qualname__}"
     options = json.loads(json.dumps(options, default=_path_text))
     shared = {field.name for field in fields(RunOptions)}
     chosen = {name: value for name, value in options.items() if name in shared}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from torch.utils.data import DataLoader
 import x2i
 from tests.support.command_line import file_sums, typed
 from tests.support.photographs import photograph
+from x2i.annotate.base import PixelAnnotation, StoredImage, Verdict
 from x2i.errors import RunError, UserError
 from x2i.image import decode, encode, read_header
 
@@ -206,3 +209,33 @@ def test_a_dataset_without_samples_says_how_to_make_them(dataset: x2i.Dataset) -
         dataset.to_torch("colorize")
     with pytest.raises(UserError, match="run `x2i materialize` first"):
         x2i.Dataset.create(dataset.root.parent / "empty").to_hf()
+    with pytest.raises(UserError, match="there are: deblur, image_to_canny"):
+        next(dataset.samples("colorize"))
+
+
+def test_options_of_images_are_refused_for_samples(dataset: x2i.Dataset) -> None:
+    for given in ({"columns": ["quality"]}, {"where": "images.width > 1"}):
+        with pytest.raises(UserError, match="images=True"):
+            dataset.to_hf(**given)
+        with pytest.raises(UserError, match="images=True"):
+            dataset.to_torch(**given)
+
+
+@dataclass(frozen=True)
+class Brightness(PixelAnnotation):
+    """How bright an image is."""
+
+    name: ClassVar[str] = "brightness"
+    title: ClassVar[str] = "Mean, 0 to 255"
+    made_by: ClassVar[str] = "filter"
+    fields: ClassVar[tuple[pa.Field, ...]] = (pa.field("score", pa.float32()),)
+
+    def facts(self, image: StoredImage) -> Verdict:
+        return {"score": float(image.pixels.mean())}
+
+
+def test_a_class_is_run_as_its_import_path_is(dataset: x2i.Dataset) -> None:
+    (first,) = dataset.run(Brightness)
+    (again,) = dataset.run(f"{__name__}:Brightness")
+    assert (first.ran, again.ran) == (3, 0)
+    assert dataset.column("brightness").num_rows == len(NAMES)

@@ -155,8 +155,11 @@ class Dataset:
         return pa.concat_tables(tables) if tables else SHARD_SCHEMA.empty_table()
 
     def samples(self, task: str | None = None) -> Iterator[tuple[Sample, list[bytes]]]:
-        """Yields every training sample with its encoded images: inputs in order, then the output."""
-        for shard in self.shards(task):
+        """Yields every training sample with its encoded images: inputs in order, then the output.
+
+        Raises UserError if a task is named of which there are none.
+        """
+        for shard in self.shards() if task is None else self._made_shards(task):
             for row in shard.index().to_pylist():
                 yield shard.sample(row), shard.image_data(row)
 
@@ -170,9 +173,10 @@ class Dataset:
 
         return query(self, sql)
 
-    def run(self, step: str, **options: Any) -> Any:
+    def run(self, step: str | type, **options: Any) -> Any:
         """Runs a step of a manifest on this dataset: `run("caption", model="alt-text", column="captions_alt")`.
 
+        step: a command, an annotation, "mypackage.module:Class", or the class itself.
         options: of the step, as in a manifest or as the flags of its command, and how to run it: `executor` ("inline",
         which is the default, "processes", "ray"), `workers`, `gpus`, `address`, `limit`, `overwrite`. What is done is
         skipped. Returns a summary of each stage. Raises UserError for wrong options, RunError if partitions fail.
@@ -189,11 +193,13 @@ class Dataset:
 
         images: the stored images instead: image, key, url, page_url, text, license, width, height, and the fields of
         `columns` ("captions" gives captions_caption, ...), of all or of those for which `where` is true, an SQL
-        predicate as in `pictures`. Raises UserError if there are none, or if the package `datasets` is not installed.
+        predicate as in `pictures`. Raises UserError if there are none, if `columns` or `where` are given without
+        `images`, or if the package `datasets` is not installed.
         """
         from x2i.store.hugging_face import hugging_face_dataset, hugging_face_images
         from x2i.store.image_rows import ImageRows
 
+        _require_images(images, columns, where)
         if images:
             return hugging_face_images(ImageRows(self, columns, where))
         return hugging_face_dataset(self._made_shards(task))
@@ -208,6 +214,7 @@ class Dataset:
         """
         from x2i.store.image_rows import ImageRows
 
+        _require_images(images, columns, where)
         shards = [] if images else self._made_shards(task)
         try:
             from x2i.store.torch_samples import TorchImages, TorchSamples
@@ -231,3 +238,8 @@ class Dataset:
         from x2i.store.notebook import dataset_html
 
         return dataset_html(self)
+
+
+def _require_images(images: bool, columns: Sequence[str], where: str | None) -> None:
+    if not images and (columns or where is not None):
+        raise UserError("columns and where are of the stored images: add images=True, or leave them out for samples")
