@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,10 @@ def command(
         str | None, typer.Option(help="Instead of PATH: show this recipe on --image, from weak to strong.")
     ] = None,
     image: Annotated[Path | None, typer.Option(help="The photograph for --recipe.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --recipe: one of its options, as YAML; repeatable."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")] = False,
 ) -> None:
     """Look into a dataset or a shard: table, contact sheet, gallery.
@@ -78,8 +83,8 @@ def command(
     draws = sheet is not None or html is not None or column is not None
     console = Console(highlight=False, stderr=json and draws)
     if recipe is not None or path is None:
-        written = _write_ladder(recipe, image, sheet, path)
-        console.print(f"ladder: {written}", soft_wrap=True)
+        written, told = _write_ladder(recipe, set_ or (), image, sheet, path)
+        console.print(f"ladder: {written}: {told}", soft_wrap=True)
         return
     target = open_target(path)
     if instructions:
@@ -116,7 +121,10 @@ def draw(dataset: Dataset, sheet: Path | None = None, gallery: Path | None = Non
         _write_gallery(target, gallery, None, per_task or GALLERY_PER_TASK, None)
 
 
-def _write_ladder(recipe: str | None, image: Path | None, sheet: Path | None, path: StorePath | None) -> Path:
+def _write_ladder(
+    recipe: str | None, options: Sequence[str], image: Path | None, sheet: Path | None, path: StorePath | None
+) -> tuple[Path, str]:
+    from pipelines.stages.materialize import recipe_options
     from x2i.inspect.sheet.ladder import write_ladder
     from x2i.recipes import make_recipe
 
@@ -125,8 +133,7 @@ def _write_ladder(recipe: str | None, image: Path | None, sheet: Path | None, pa
     if image is None or path is not None:
         raise UserError("--recipe: expected --image FILE with it, and no PATH")
     written = sheet or Path(f"{recipe.rpartition(':')[2]}.png")
-    write_ladder(make_recipe(recipe), image, written)
-    return written
+    return written, write_ladder(make_recipe(recipe, recipe_options([recipe], options)[recipe]), image, written)
 
 
 def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, limit: int | None) -> None:

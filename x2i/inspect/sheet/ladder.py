@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from x2i.recipes.base import Recipe, Rendered
 
 RUNGS, TRIED = 5, 25
+PSNR = "input_psnr"
 SIDE, GAP, TEXT = 256, 8, 9
 
 
 def ladder(recipe: Recipe, image: np.ndarray) -> list[Rendered]:
     """Returns at most RUNGS samples of `recipe` on a photograph, uint8 RGB (height, width, 3).
 
-    Where the recipe measures how far its input is from the photograph, they are the quantiles of TRIED seeds, the
-    weakest first; else the samples of the first seeds. Raises UserError if the recipe drops the photograph each time.
+    They are the quantiles of TRIED seeds in the order of `measure_of`, or the samples of the first seeds. Raises
+    UserError if the recipe drops the photograph each time.
     """
     example = recipe.example([image, image[:, ::-1].copy()])
     made = [recipe.make(example.sources, example.metadata, generator("ladder", seed)) for seed in range(TRIED)]
@@ -32,17 +34,32 @@ def ladder(recipe: Recipe, image: np.ndarray) -> list[Rendered]:
     if not samples:
         why = next(sample for sample in made if isinstance(sample, Dropped))
         raise UserError(f"recipe {recipe.name}: makes no sample of this photograph ({why.detail})")
-    if "input_psnr" not in samples[0].scores:
+    if (measure := measure_of(samples)) is None:
         return samples[:RUNGS]
-    samples.sort(key=lambda sample: -sample.scores["input_psnr"])
+    samples.sort(key=lambda sample: (sample.parameters | sample.scores)[measure], reverse=measure == PSNR)
     rungs = min(RUNGS, len(samples))
     return [samples[round(number * (len(samples) - 1) / max(1, rungs - 1))] for number in range(rungs)]
 
 
-def write_ladder(recipe: Recipe, photograph: Path, path: Path) -> None:
+def measure_of(samples: Sequence[Rendered]) -> str | None:
+    """Returns by what samples are put in order, None if by nothing.
+
+    It is how far the input is from the photograph, the nearest first, or else the first number that was drawn.
+    """
+    if PSNR in samples[0].scores:
+        return PSNR
+    for name in samples[0].parameters:
+        values = [sample.parameters.get(name) for sample in samples]
+        if all(isinstance(value, Real) and not isinstance(value, bool) for value in values) and len(set(values)) > 1:
+            return name
+    return None
+
+
+def write_ladder(recipe: Recipe, photograph: Path, path: Path) -> str:
     """Writes the ladder of `recipe` on the image file `photograph`: a row a sample, inputs, output, what was drawn.
 
-    Raises UserError if the file cannot be read as an image.
+    Returns how the rows are put in order, and what was made up for them. Raises UserError if the file cannot be read as
+    an image.
     """
     from PIL import Image, ImageDraw
 
@@ -75,6 +92,15 @@ def write_ladder(recipe: Recipe, photograph: Path, path: Path) -> None:
     if path.suffix not in (".png", ".jpg", ".webp"):
         raise UserError(f"--sheet {path}: expected a file name that ends in .png, .jpg or .webp")
     sheet.save(path)
+    return _told(recipe, samples)
+
+
+def _told(recipe: Recipe, samples: Sequence[Rendered]) -> str:
+    measure = measure_of(samples)
+    words = {None: "in the order of their seeds", PSNR: "from the weakest to the strongest"}
+    read = [table.name for table in recipe.reads() if not table.optional]
+    made_up = f"; {', '.join(read)}, which it reads from a dataset, is made up here" if read else ""
+    return f"{len(samples)} samples {words.get(measure, f'in the order of {measure}')}{made_up}"
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:
