@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 GUIDES: Mapping[str, str] = {
-    "build": "start/lab.md",
+    "build": "guides/manifests.md",
     "crawl": "guides/crawling.md",
     "import": "guides/import.md",
     "filter": "guides/scores.md",

@@ -92,7 +92,8 @@ def find_manifest(name: Path) -> Path:
 def load_manifest(path: Path, overrides: Sequence[str]) -> Manifest:
     """Reads and checks a manifest. Raises UserError that names file, key path, expectation and nearest valid name.
 
-    overrides: "STEP.option=value" for every step of that name, or whose column has it; "inspect.key", "train.key".
+    overrides: "STEP.option=value" for every step of that name, or whose column has it, or for a score that `filter`
+    names; "inspect.key", "train.key".
     """
     document = read_yaml(path)
     read = build_settings(Document, _overridden(document, overrides, str(path)), str(path))
@@ -137,11 +138,14 @@ def _overridden(document: Mapping[str, Any], overrides: Sequence[str], file: str
             result = apply_overrides(result, [override])
             continue
         addressed = [(step, kind) for step in steps for kind in step if _is_called(target, kind, step[kind])]
-        if not addressed or not rest:
+        scoring = [] if addressed else [step for step in steps if target in (step.get("filter") or {})]
+        if not (addressed or scoring) or not rest:
             names = ", ".join(kind for step in steps for kind in step)
             raise UserError(f"--set {override!r}: expected STEP.option=value; the steps of {file}: {names}")
         for step, kind in addressed:
             step[kind] = apply_overrides(step[kind] or {}, [rest])
+        for step in scoring:
+            step["filter"] = apply_overrides(step["filter"] or {}, [override])
     return result
 
 
