@@ -36,7 +36,7 @@ def ladder(recipe: Recipe, image: np.ndarray) -> list[Rendered]:
         raise UserError(f"recipe {recipe.name}: makes no sample of this photograph ({why.detail})")
     if (measure := measure_of(samples)) is None:
         return samples[:RUNGS]
-    samples.sort(key=lambda sample: (sample.parameters | sample.scores)[measure], reverse=measure == PSNR)
+    samples.sort(key=lambda sample: {**sample.parameters, **sample.scores}[measure], reverse=measure == PSNR)
     rungs = min(RUNGS, len(samples))
     return [samples[round(number * (len(samples) - 1) / max(1, rungs - 1))] for number in range(rungs)]
 
