@@ -47,13 +47,12 @@ def command(
 
         x2i build x2i --out data --set "crawl.sources=[urls.parquet]" --dry-run
     """
-    from rich.console import Console
-
+    from pipelines.engine.console import open_console
     from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import find_manifest, load_manifest
 
-    console = Console(stderr=True, highlight=False)
+    console = open_console(stderr=True)
     plan = load_manifest(find_manifest(manifest), list(overrides or ()))
     dataset = dataset_for_ingest(out, run, plan.name)
     require_selected(plan, dataset)

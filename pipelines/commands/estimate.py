@@ -17,7 +17,6 @@ from x2i.estimate import RATES_FILE, Build, Rates, StageCost, estimate, load_rat
 if TYPE_CHECKING:
     from rich.table import Table
 
-FILE_WIDTH = 120
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
 
 
@@ -79,11 +78,9 @@ def command(
         }
         typer.echo(json_module.dumps(document, indent=2))
         return
-    from rich.console import Console
+    from pipelines.engine.console import open_console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=FILE_WIDTH)
+    console = open_console()
     console.print(_table(build, costs))
     for line in (*assumptions(build, costs), _origin(measured)):
         console.print(f"- {line}", markup=False)

@@ -56,9 +56,7 @@ def command(
 
     The JSONL comes back with `x2i import x2i-jsonl`. The Hugging Face folder opens with datasets.load_dataset("card").
     """
-    from rich.console import Console
-
-    from pipelines.engine.console import StageProgress
+    from pipelines.engine.console import StageProgress, open_console
     from x2i.exporters.folder import ExportFolder
     from x2i.exporters.selection import SelectedShard, select_shards
     from x2i.store.commits import Counts
@@ -67,7 +65,7 @@ def command(
     exporter = _exporter(name, published, set or [])
     shards = select_shards(dataset, which.task, which.limit)
     folder = ExportFolder(to, name)
-    console = Console(stderr=True, highlight=False)
+    console = open_console(stderr=True)
     todo = [shard for shard in shards if folder.done(shard) is None]
     samples = sum(shard.samples for shard in shards)
     summary: dict[str, Any] = {

@@ -75,13 +75,13 @@ def command(
 
         x2i inspect --recipe remove_haze --image street.jpg --sheet haze.png
     """
-    from rich.console import Console
     from rich.markup import escape
 
+    from pipelines.engine.console import open_console
     from x2i.inspect.target import open_target
 
     draws = sheet is not None or html is not None or column is not None
-    console = Console(highlight=False, stderr=json and draws)
+    console = open_console(stderr=json and draws)
     if recipe is not None or path is None:
         written, told = _write_ladder(recipe, set_ or (), image, sheet, path)
         console.print(f"ladder: {written}: {told}", soft_wrap=True)

@@ -31,8 +31,7 @@ def command(
 
         x2i report data --html report.html --run runs/demo
     """
-    from rich.console import Console
-
+    from pipelines.engine.console import open_console
     from x2i.inspect.report.funnel import read_funnel
     from x2i.inspect.report.text import report_text
     from x2i.store import Dataset
@@ -45,7 +44,7 @@ def command(
         from x2i.inspect.report.training import read_run
 
         training = read_run(folder) if folder is not None else None
-        Console(highlight=False).print(report_text(read_funnel(opened), training))
+        open_console().print(report_text(read_funnel(opened), training))
     if html is not None:
         write_report(opened, html, folder)
         typer.echo(f"report: {html}", err=json)

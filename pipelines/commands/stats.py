@@ -45,18 +45,17 @@ def command(
 
         x2i stats data --html stats.html
     """
-    from rich.console import Console
-
+    from pipelines.engine.console import open_console
     from x2i.inspect.stats.read import read_stats
     from x2i.inspect.stats.text import stats_text
     from x2i.inspect.target import open_target
 
-    with Console(stderr=True).status("reading"):
+    with open_console(stderr=True).status("reading"):
         stats = read_stats([open_target(path) for path in paths], by, top)
     if json:
         typer.echo(json_module.dumps(asdict(stats), indent=2, ensure_ascii=False))
     else:
-        Console(highlight=False).print(stats_text(stats, by))
+        open_console().print(stats_text(stats, by))
     if html is not None:
         from x2i.inspect.stats.page import write_stats_page
 

@@ -49,8 +49,7 @@ def command(
 
         x2i verify data/shards/deblur-1in-00000.tar --deep
     """
-    from rich.console import Console
-
+    from pipelines.engine.console import open_console
     from x2i.store.verify.verify import Level, verify
 
     if fast and deep:
@@ -58,7 +57,7 @@ def command(
     if dry_run and not repair:
         raise typer.BadParameter("--dry-run is for --repair: without it nothing is changed")
     level = Level.FAST if fast else Level.DEEP if deep else Level.NORMAL
-    console = Console(stderr=json, highlight=False)
+    console = open_console(stderr=json)
     with _progress(console) as on_file:
         report = verify(path, level, on_file=on_file)
     if json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.engine.console import StageProgress, StageSummary, print_preview, print_summary
+from pipelines.engine.console import StageProgress, StageSummary, open_console, print_preview, print_summary
 from pipelines.engine.executors.select import PartitionExecutor, open_executor
 from pipelines.engine.options import RunOptions
 from pipelines.engine.partition import Batch, Result, WorkItem, record_failure
@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 
 def run_stages(stages: Sequence[Stage], dataset: Dataset, options: RunOptions) -> None:
     """The end of every stage command: runs `stages` and exits with 0, or 1 if partitions failed or would be refused."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
+    console = open_console(stderr=True)
     summaries = execute(stages, dataset, options, console)
     if options.json:
         typer.echo(json.dumps({"dataset": str(dataset.root), "stages": [s.as_json() for s in summaries]}, indent=2))
