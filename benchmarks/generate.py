@@ -2,7 +2,7 @@
 
     python benchmarks/generate.py [--side 64] [--seeds 8] [--steps 10] [--rounds 3] [--threads 2]
     python benchmarks/generate.py --forecast runs/demo --steps 50      # what step caching changes, on a trained model
-    python benchmarks/generate.py --versus OmniGen-v1-diffusers        # a folder in diffusers' layout
+    python -m benchmarks.generate --versus [OmniGen-v1-diffusers]      # random weights, or a folder in diffusers' layout
 
 Without a folder the network has 1.8 million weights and random values: time does not depend on them. Without and with
 one and two reference images, `together` computes all seeds in one pack whose condition is read once, `apart` calls the
@@ -20,8 +20,10 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +57,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--forecast", type=Path, help="a model or a run")
     parser.add_argument("--prompts", type=Path, help="with --forecast: a file of prompts, one a line")
-    parser.add_argument("--versus", type=Path, help="a model in diffusers' layout")
+    parser.add_argument("--versus", nargs="?", const="", help="a model in diffusers' layout; made if none is named")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{arguments.side} px, {arguments.steps} steps, {arguments.threads} threads, load {os.getloadavg()[0]:.1f}")
     if arguments.forecast:
         forecast(OmniGenPipeline.from_pretrained(arguments.forecast), arguments)
-    elif arguments.versus:
-        versus(arguments.versus, arguments)
+    elif arguments.versus is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            versus(Path(arguments.versus) if arguments.versus else made_model(Path(folder)), arguments)
     else:
         seeds_together(arguments)
 
@@ -105,6 +108,20 @@ def seeds_together(arguments: argparse.Namespace) -> None:
     fp32 = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     bf16 = sum(parameter.numel() * 2 for parameter in model.parameters())
     print(f"weights {fp32 / 1e6:.1f} MB in fp32, {bf16 / 1e6:.1f} MB loaded as bf16")
+
+
+def made_model(folder: Path) -> Path:
+    """Returns a folder in diffusers' layout with random weights: a network of the tests', twice as deep."""
+    from omnigen.generate.find_model import find_model
+    from omnigen.weights.convert import convert
+    from omnigen.weights.options import Conversion
+    from tests.support.model_folders import published
+    from tests.support.tiny_network import CONFIG as TESTED
+
+    network = replace(TESTED, num_layers=4, intermediate_size=384, pos_embed_max_size=192)
+    source = find_model(published(folder / "published", config=network))
+    convert(source, folder / "diffusers", Conversion("diffusers"))
+    return folder / "diffusers"
 
 
 def versus(folder: Path, arguments: argparse.Namespace) -> None:

@@ -47,7 +47,7 @@ def command(
 
         x2i build x2i --out data --set "crawl.sources=[urls.parquet]" --dry-run
     """
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
     from pipelines.engine.executors.select import open_executor
     from pipelines.engine.run import dataset_for_ingest, execute
     from pipelines.manifest import find_manifest, load_manifest

@@ -78,7 +78,7 @@ def command(
         }
         typer.echo(json_module.dumps(document, indent=2))
         return
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
 
     console = open_console()
     console.print(_table(build, costs))

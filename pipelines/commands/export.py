@@ -56,7 +56,8 @@ def command(
 
     The JSONL comes back with `x2i import x2i-jsonl`. The Hugging Face folder opens with datasets.load_dataset("card").
     """
-    from pipelines.engine.console import StageProgress, open_console
+    from pipelines.console import open_console
+    from pipelines.engine.console import StageProgress
     from x2i.exporters.folder import ExportFolder
     from x2i.exporters.selection import SelectedShard, select_shards
     from x2i.store.commits import Counts

@@ -77,7 +77,7 @@ def command(
     """
     from rich.markup import escape
 
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
     from x2i.inspect.target import open_target
 
     draws = sheet is not None or html is not None or column is not None

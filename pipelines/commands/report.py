@@ -31,7 +31,7 @@ def command(
 
         x2i report data --html report.html --run runs/demo
     """
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
     from x2i.inspect.report.funnel import read_funnel
     from x2i.inspect.report.text import report_text
     from x2i.store import Dataset

@@ -45,7 +45,7 @@ def command(
 
         x2i stats data --html stats.html
     """
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
     from x2i.inspect.stats.read import read_stats
     from x2i.inspect.stats.text import stats_text
     from x2i.inspect.target import open_target

@@ -49,7 +49,7 @@ def command(
 
         x2i verify data/shards/deblur-1in-00000.tar --deep
     """
-    from pipelines.engine.console import open_console
+    from pipelines.console import open_console
     from x2i.store.verify.verify import Level, verify
 
     if fast and deep:

@@ -1,4 +1,4 @@
-"""What commands show on the terminal: a progress bar while a run works, a summary of each stage at its end."""
+"""What a run shows on the terminal: a progress bar while it works, a summary of each stage at its end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,6 @@ from x2i.store.commits import Counts
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-
-FILE_WIDTH = 120
-"""Columns of what goes to a file or a pipe, which have no width of their own."""
-
-
-def open_console(*, stderr: bool = False) -> Console:
-    """Returns a console as wide as its terminal, or FILE_WIDTH wide where there is none."""
-    from rich.console import Console
-
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=FILE_WIDTH)
 
 
 @dataclass

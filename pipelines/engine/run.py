@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.engine.console import StageProgress, StageSummary, open_console, print_preview, print_summary
+from pipelines.console import open_console
+from pipelines.engine.console import StageProgress, StageSummary, print_preview, print_summary
 from pipelines.engine.executors.select import PartitionExecutor, open_executor
 from pipelines.engine.options import RunOptions
 from pipelines.engine.partition import Batch, Result, WorkItem, record_failure

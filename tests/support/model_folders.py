@@ -44,15 +44,15 @@ def published_document(config: ModelConfig = CONFIG) -> dict[str, Any]:
     }
 
 
-def published(folder: Path, dtype: torch.dtype = torch.float32) -> Path:
+def published(folder: Path, dtype: torch.dtype = torch.float32, config: ModelConfig = CONFIG) -> Path:
     """Makes a folder as Shitao/OmniGen-v1's: config, weights, tokenizer files at the root, vae/. The table is 192^2."""
     from omnigen.network.embedders import position_table
 
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(published_document(), indent=2))
-    state = {name: tensor.to(dtype) for name, tensor in random_model(seed=5).state_dict().items()}
+    (folder / "config.json").write_text(json.dumps(published_document(config), indent=2))
+    state = {name: tensor.to(dtype) for name, tensor in random_model(config, seed=5).state_dict().items()}
     # As numpy made it upstream: not the last bit of ours.
-    state["pos_embed"] = torch.nextafter(position_table(CONFIG.hidden_size, 192), torch.tensor(2.0))
+    state["pos_embed"] = torch.nextafter(position_table(config.hidden_size, 192), torch.tensor(2.0))
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     add_tokenizer(folder)
     add_vae(folder / "vae")
