@@ -2,7 +2,7 @@
 
     python benchmarks/generate.py [--side 64] [--seeds 8] [--steps 10] [--rounds 3] [--threads 2]
     python benchmarks/generate.py --forecast runs/demo --steps 50      # what step caching changes, on a trained model
-    python -m benchmarks.generate --versus [OmniGen-v1-diffusers]      # random weights, or a folder in diffusers' layout
+    python -m benchmarks.generate --versus [OmniGen-v1-diffusers]      # random weights, or diffusers' layout
 
 Without a folder the network has 1.8 million weights and random values: time does not depend on them. Without and with
 one and two reference images, `together` computes all seeds in one pack whose condition is read once, `apart` calls the
