@@ -118,9 +118,14 @@ def made_model(folder: Path) -> Path:
     from tests.support.model_folders import published
     from tests.support.tiny_network import CONFIG as TESTED
 
-    sizes = {"num_layers": 4, "intermediate_size": 384, "pos_embed_max_size": 192}
-    positions = {"original_max_position_embeddings": 4096, "max_position_embeddings": 131_072}  # as published
-    network = replace(TESTED, **sizes, **positions)
+    network = replace(
+        TESTED,
+        num_layers=4,
+        intermediate_size=384,
+        pos_embed_max_size=192,
+        original_max_position_embeddings=4096,
+        max_position_embeddings=131_072,
+    )
     source = find_model(published(folder / "published", config=network))
     convert(source, folder / "diffusers", Conversion("diffusers"))
     return folder / "diffusers"

@@ -64,7 +64,8 @@ def add_tokenizer(folder: Path) -> None:
 
     characters = "▁abcdefghijklmnopqrstuvwxyz"
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *characters]
-    LlamaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[]).save_pretrained(folder)
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
+    LlamaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True).save_pretrained(folder)
 
 
 def add_vae(folder: Path) -> None:
