@@ -7,7 +7,6 @@ import itertools
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,10 +153,6 @@ def test_the_diffusers_pipeline_draws_what_we_draw(tmp_path: Path, shown: int) -
     theirs = OmniGenPipeline.from_pretrained(tmp_path / "diffusers")
     theirs.set_progress_bar_config(disable=True)
     ours = OurPipeline.from_pretrained(official, device="cpu")
-    tokenizer = theirs.multimodal_processor.text_tokenizer  # the stand-in, unlike the published one, adds no <s>
-    theirs.multimodal_processor.text_tokenizer = lambda text: SimpleNamespace(
-        input_ids=[tokenizer.bos_token_id, *tokenizer(text).input_ids]
-    )
     # It samples the latents of an input image as torch's global state has it.
     theirs.encode_input_images = lambda pixels, device: [
         ours.codec.encode(each, torch.Generator().manual_seed(REFERENCE_SEED)) for each in pixels
