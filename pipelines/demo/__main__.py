@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,8 @@ from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from pipelines.demo.typed_commands import finish, run, start
-from x2i.errors import UserError, missing_extra
+from pipelines.script import run_script
+from x2i.errors import UserError
 
 SCENES = "scenes"
 PROMPT = "a purple ring on the left, on white"
@@ -135,14 +135,4 @@ def _describe_validation(summary: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(demo)
-    except UserError as error:
-        typer.secho(f"demo: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        message = missing_extra(error, "the demo")
-        if message is None:
-            raise
-        typer.secho(f"demo: {message}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+    run_script(demo, "demo")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipelines.demo.typed_commands import run
-from x2i.errors import UserError, missing_extra
+from pipelines.script import run_script
 
 NAME = "learn"
 """Of the manifest and of the training configuration."""
@@ -48,14 +47,4 @@ def learn(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(learn)
-    except UserError as error:
-        typer.secho(f"{NAME}: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        message = missing_extra(error, f"make {NAME}")
-        if message is None:
-            raise
-        typer.secho(f"{NAME}: {message}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+    run_script(learn, NAME)

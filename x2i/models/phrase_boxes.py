@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from x2i.models.abilities import Box, Detection, RgbImage
 from x2i.models.hf.batches import alike
 
 
-class PhraseDetector:
+class PhraseDetector(ABC):
     """Images that are alike go through together, so that none is padded for another's sake."""
 
     def alike(self, image: RgbImage, phrases: Sequence[str]) -> Hashable:
@@ -29,8 +30,9 @@ class PhraseDetector:
                     found[number] = sorted(detections, key=lambda detection: -detection.score)
         return found
 
+    @abstractmethod
     def _detect(self, images: list[RgbImage], phrases: list[list[str]]) -> list[list[Detection]]:
-        raise NotImplementedError
+        """Returns what was found of each image's phrases, which are not empty and equally many, in any order."""
 
 
 def prompt_phrases(phrases: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ Network = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeFileBackend(TorchBackend):
+class EdgeFileBackend(TorchBackend, ABC):
     """model: the path of a .safetensors or torch file."""
 
     steps: Annotated[
@@ -43,9 +44,9 @@ class EdgeFileBackend(TorchBackend):
         self.require("torch")
         return LoadedEdges(self, self.network())
 
+    @abstractmethod
     def network(self) -> Network:
         """Returns the network on its device. Raises UserError if the file does not hold it."""
-        raise NotImplementedError
 
 
 class LoadedEdges:
