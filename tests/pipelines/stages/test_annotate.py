@@ -6,7 +6,7 @@ import re
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -204,6 +204,8 @@ class Brightness(Annotation):
     title: ClassVar[str] = "Brightness"
     fields: ClassVar[tuple[pa.Field, ...]] = (pa.field("mean", pa.float32()), pa.field("words", pa.int32()))
 
+    mended: ClassVar[bool] = False
+
     fails_on: Annotated[str, Option("Keys of images it cannot do.")] = ""
     captions: Annotated[str, Option("The column of captions.")] = "captions"
 
@@ -215,7 +217,7 @@ class Brightness(Annotation):
         return self
 
     def annotate(self, images: Sequence[StoredImage]) -> list[Any]:
-        if any(image.key in self.fails_on.split(",") for image in images):
+        if not self.mended and any(image.key in self.fails_on.split(",") for image in images):
             raise RuntimeError("cannot do this one")
         return [
             Found(
@@ -235,6 +237,17 @@ def test_one_image_that_a_backend_cannot_do_costs_itself_alone(tmp_path):
     assert list(rows) == OK_KEYS
     assert rows["00000-00002"]["mean"] is None
     assert rows["00000-00000"]["words"] == 8
+
+
+def test_overwrite_runs_again_what_a_backend_could_not_do_and_nothing_else(tmp_path, monkeypatch):
+    dataset, stage = store(tmp_path, pictures()), AnnotateStage(Brightness(fails_on="00000-00002"))
+    execute([CAPTIONS], dataset, INLINE)
+    execute([stage], dataset, INLINE)
+    monkeypatch.setattr(Brightness, "mended", True)
+    assert execute([stage], dataset, INLINE)[0].ran == 0
+    summary = execute([stage], dataset, replace(INLINE, overwrite=True))[0]
+    assert (summary.done_before, summary.ran, summary.counts.failed) == (1, 1, {})
+    assert all(row["mean"] is not None for row in dataset.column("brightness").to_pylist())
 
 
 def test_a_backend_that_fails_on_every_image_fails_the_partition(tmp_path):
