@@ -87,12 +87,13 @@ def _cutout(path: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
-def template(kind: str, side: int) -> NDArray[np.bool_]:
-    """Returns the silhouette of a kind of thing, filling a square of `side` pixels as its box does."""
+def template(kind: str, side: int) -> NDArray[np.float32]:
+    """Returns how much of each pixel a kind of thing covers, 0 to 1, in its box, whose longer side is `side` pixels."""
     share = coverage(Thing(kind, "red", "plain", "middle", 0.5, 0.5, 0.8), 4 * side)
     rows, columns = np.flatnonzero((share >= 0.5).any(1)), np.flatnonzero((share >= 0.5).any(0))
     cut = share[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.asarray(cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA) >= 0.5)
+    height, width = (max(1, round(side * length / max(cut.shape))) for length in cut.shape)
+    return cv2.resize(cut.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _colored(color: NDArray[np.float64], texture: str, side: int) -> NDArray[np.float64]:

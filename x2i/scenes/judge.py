@@ -19,14 +19,15 @@ LEAST_SHARE = 0.01
 """Of the picture's area: what is smaller is no thing."""
 FAR = 25.0
 """Distance in CIELAB from the ground at which a pixel belongs to a thing; 2.3 is just seen."""
-SILHOUETTE = 48
+SIZES = (0.55, 1.15)
+"""Of a silhouette that is tried, as shares of the thing's longer side: specks beside a thing make it look larger."""
 
 
 @dataclass(frozen=True)
 class Seen:
     """The largest thing in a picture. color, place, kind, ground: the nearest of the names of a scene.
 
-    share: of the picture's area. likeness: IoU of its silhouette with that of its kind.
+    share: of the picture's area. likeness: IoU of what has its color with its kind's silhouette where that fits best.
     """
 
     color: str
@@ -53,7 +54,8 @@ def see(pixels_HWC: Pixels, kinds: tuple[str, ...] = SHAPES) -> Seen | None:
         return None
     color = np.median(lab[_inner(mask)], 0)
     x, y = (middles[largest] + 0.5) / (width, height)
-    likeness = {kind: iou(_silhouette(mask), template(kind, SILHOUETTE)) for kind in kinds}
+    painted = _cut(_paint(lab, ground, color), *statistics[largest, :4])
+    likeness = {kind: _best_overlap(painted, kind, max(statistics[largest, 2:4])) for kind in kinds}
     kind = max(likeness, key=likeness.__getitem__)
     place = min(PLACES, key=lambda name: float(np.hypot(*(np.array(PLACES[name]) - (x, y)))))
     return Seen(_nearest(color, COLORS), place, kind, _nearest(ground, GROUNDS), float(mask.mean()), likeness[kind])
@@ -79,11 +81,33 @@ def iou(one: Mask, other: Mask) -> float:
     return float((one & other).sum() / union) if union else 0.0
 
 
-def _silhouette(mask: Mask) -> Mask:
-    """Returns what the box around a mask holds, brought to SILHOUETTE pixels a side."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    cut = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
-    return np.asarray(cv2.resize(cut, (SILHOUETTE, SILHOUETTE), interpolation=cv2.INTER_LINEAR) >= 0.5)
+def _paint(
+    lab_HW3: NDArray[np.float32], ground: NDArray[np.float32], color: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Returns how far each pixel is from the ground to the color, 0 to 1; faint shades of both are cut off."""
+    way = color - ground
+    return np.asarray(np.clip(((lab_HW3 - ground) @ way / (way @ way) - 0.25) / 0.5, 0, 1), np.float32)
+
+
+def _cut(paint_HW: NDArray[np.float32], x: int, y: int, width: int, height: int) -> NDArray[np.float32]:
+    """Returns the part around a box, a fifth of its longer side wider on each side, in a margin of nothing."""
+    around, margin = max(width, height) // 5 + 1, round(0.6 * max(width, height))
+    top, left = max(0, y - around), max(0, x - around)
+    part = paint_HW[top : y + height + around, left : x + width + around]
+    return cv2.copyMakeBorder(part, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
+
+
+def _best_overlap(paint_HW: NDArray[np.float32], kind: str, side: int) -> float:
+    """Returns the IoU of paint with a kind's silhouette in the place and size of SIZES where it is largest."""
+    best, whole = 0.0, float(paint_HW.sum())
+    for size in range(max(4, round(SIZES[0] * side)), round(SIZES[1] * side) + 1):
+        silhouette = _silhouette(kind, size)
+        shared = cv2.matchTemplate(paint_HW, silhouette, cv2.TM_CCORR)
+        best = max(best, float((shared / (whole + float(silhouette.sum()) - shared)).max()))
+    return best
+
+
+_silhouette = lru_cache(maxsize=1024)(template)
 
 
 def _inner(mask: Mask) -> Mask:

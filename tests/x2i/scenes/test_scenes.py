@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,6 +116,29 @@ def test_what_is_drawn_is_what_is_seen() -> None:
         assert found is not None
         assert (found.color, found.place, found.kind) == (only.color, only.place, only.kind)
         assert found.ground == scene.ground
+
+
+def noise(pixels: np.ndarray, number: int) -> np.ndarray:
+    return pixels + np.random.default_rng(number).normal(0, 20, pixels.shape)
+
+
+def blur(pixels: np.ndarray, number: int) -> np.ndarray:
+    return cv2.GaussianBlur(pixels, (0, 0), 1.5)
+
+
+def specks(pixels: np.ndarray, number: int) -> np.ndarray:
+    coarse = np.random.default_rng(number).normal(0, 25, (16, 16, 3))
+    return pixels + cv2.resize(coarse, pixels.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("damage", [noise, blur, specks])
+def test_a_kind_is_told_through_damage_that_leaves_its_form(damage: Any) -> None:
+    told = 0
+    for number in range(40):
+        scene = draw_lots(ONE, number)
+        found = see(damage(draw(scene).pixels.astype(float), number).clip(0, 255).astype(np.uint8))
+        told += found is not None and found.kind == scene.things[0].kind
+    assert told >= 36
 
 
 def test_nothing_is_seen_where_nothing_is_and_a_wrong_picture_is_told() -> None:
