@@ -138,6 +138,8 @@ def _show(console: Console, report: VerifyReport) -> None:
     for finding in report.findings:
         console.print(f"[red bold]{escape(finding.file)}[/]: {escape(finding.problem)}", soft_wrap=True)
         console.print(f"    [dim]{escape(finding.fix)}[/]", soft_wrap=True)
+    for stage in report.outdated:
+        console.print(f"[yellow]made from inputs that have changed since:[/] {escape(str(stage))}", soft_wrap=True)
     for note in report.unchecked:
         console.print(f"[yellow]not checked:[/] {escape(note)}", soft_wrap=True)
     looked = {

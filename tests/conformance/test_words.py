@@ -29,6 +29,7 @@ from tests.support.crawling import crawl_stage
 from x2i.annotate.captions import Captions
 from x2i.image import decode, encode
 from x2i.store import Dataset
+from x2i.store.verify.verify import verify
 from x2i.words import CaptionLines
 
 INLINE = RunOptions(executor=Executor.INLINE)
@@ -458,3 +459,32 @@ def test_corrected_added_and_removed_words_replace_the_old_and_nothing_is_fetche
     (tmp_path / "p/1.txt").write_text(WORDS[1])
     assert crawl()[1][1] == WORDS[1]
     assert "updated" not in crawl()[0]
+
+
+def test_what_was_made_of_words_corrected_since_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, data = sidecars(tmp_path, WORDS[:6], ".txt"), str(tmp_path / "data")
+    caption = ("caption", data, "--executor", "inline")
+    materialize = ("materialize", data, "--recipe", "text_to_image", "--executor", "inline")
+
+    def outdated() -> list[str]:
+        verified = verify(data)
+        assert verified.ok
+        assert typed("report", data, "--html", str(tmp_path / "report.html")) == 0
+        shown = (capsys.readouterr().out, (tmp_path / "report.html").read_text())
+        for text in shown:
+            assert all(stage.command in text for stage in verified.outdated)
+            assert ("changed since" in text) == bool(verified.outdated)
+        return [stage.stage for stage in verified.outdated]
+
+    for command in (("crawl", source, "--out", data, "--executor", "inline"), caption, materialize):
+        assert typed(*command) == 0
+    assert outdated() == []
+    (tmp_path / "p/1.txt").write_text("corrected")
+    assert typed("crawl", source, "--out", data, "--executor", "inline") == 0
+    assert outdated() == ["captions", "materialize-text_to_image"]
+    assert typed(*caption) == typed(*materialize) == 2  # refused; planning anew made nothing fresh
+    assert outdated() == ["captions", "materialize-text_to_image"]
+    assert typed(*caption, "--overwrite") == 0
+    assert outdated() == ["materialize-text_to_image"]
+    assert typed(*materialize, "--overwrite") == 0
+    assert outdated() == []

@@ -92,6 +92,7 @@ def assert_green(root: Path) -> None:
     for level in Level:
         report = verify(root, level)
         assert report.ok, report.findings
+        assert not report.outdated
 
 
 def assert_at_rest(root: Path, site: Site) -> None:

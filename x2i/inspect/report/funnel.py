@@ -18,6 +18,7 @@ from x2i.reasons import Status
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits
 from x2i.store.files.cache import local_copy
+from x2i.store.outdated import Outdated, outdated_stages
 from x2i.store.plans import planned_stages, read_plan
 from x2i.store.query.views import list_views
 from x2i.store.stages import StageInfo, committed_stages
@@ -63,7 +64,7 @@ class TaskSize:
 class Funnel:
     """Everything the report says of a dataset. steps[0] is the ingest; the later ones each see every stored image.
 
-    relations: rows of each relation that joins several images, by name.
+    relations: rows of each relation that joins several images, by name. outdated: stages with results of older inputs.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Funnel:
     holes: tuple[str, ...]
     other_hosts: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
+    outdated: tuple[Outdated, ...] = ()
 
     @property
     def attempted(self) -> int:
@@ -110,6 +112,7 @@ def read_funnel(dataset: Dataset) -> Funnel:
         licenses=licenses,
         holes=tuple(_holes(dataset)),
         other_hosts=other,
+        outdated=tuple(outdated_stages(dataset.root)),
         failures={folder.name: n for folder in _failed(dataset) if (n := len(list(folder.glob("*.json"))))},
     )
 

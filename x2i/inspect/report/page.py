@@ -10,7 +10,7 @@ from x2i.inspect.formatting import describe_bytes, describe_license, describe_nu
 from x2i.inspect.histograms import Histogram
 from x2i.inspect.html import render_page
 from x2i.inspect.report.funnel import Funnel, RecipeSteps, Step, TaskSize
-from x2i.inspect.report.text import describe_losses
+from x2i.inspect.report.text import OUTDATED, describe_losses
 from x2i.inspect.report.training import TrainingRun
 from x2i.inspect.report.training_section import training_values
 from x2i.inspect.svg import Bar
@@ -30,6 +30,7 @@ def write_report_page(funnel: Funnel, distributions: Sequence[Histogram], run: T
         about=_about(funnel),
         figures=list(_figures(funnel, run)),
         funnel=funnel,
+        outdated_title=OUTDATED,
         step_bars=list(_step_bars(funnel)),
         reasons=[(step, _reason_bars(step)) for step in funnel.steps if step.lost],
         distributions=distributions,

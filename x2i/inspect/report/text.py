@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 BAR, LABEL = 30, 34
+OUTDATED = "Made from inputs that have changed since"
 
 
 def report_text(funnel: Funnel, run: TrainingRun | None) -> RenderableType:
@@ -29,6 +30,9 @@ def report_text(funnel: Funnel, run: TrainingRun | None) -> RenderableType:
         parts += [*_recipes(funnel), Text("")]
     if funnel.holes:
         parts += [_heading("Not there")] + [Text(f"  {hole}", style="yellow") for hole in funnel.holes] + [Text("")]
+    if funnel.outdated:
+        stale = [Text(f"  {stage}", style="yellow") for stage in funnel.outdated]
+        parts += [_heading(OUTDATED), *stale, Text("")]
     if funnel.failures:
         failed = ", ".join(f"{stage} {count}" for stage, count in funnel.failures.items())
         parts += [Text(f"Partitions that failed and were not finished since: {failed}", style="red"), Text("")]

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from x2i.errors import UserError
+from x2i.errors import RunError, UserError
 from x2i.store import paths as names
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import dataset_path
+from x2i.store.outdated import Outdated, outdated_stages
 from x2i.store.tombstones import FOLDER, Tombstones
 from x2i.store.verify.check_plans import check_dataset_json, check_plans
 from x2i.store.verify.check_tables import check_table
@@ -53,12 +54,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was wrong, what could not be checked for want of a record, and how much was looked at."""
+    """What was wrong, what could not be checked for want of a record, and how much was looked at.
+
+    outdated: stages with results of inputs that have changed since; they are whole, so these are no findings.
+    """
 
     root: Path
     level: Level
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
+    outdated: tuple[Outdated, ...] = ()
     files: int = 0
     samples: int = 0
     images_decoded: int = 0
@@ -75,6 +80,7 @@ class VerifyReport:
             "level": str(self.level),
             "findings": [vars(finding) for finding in self.findings],
             "unchecked": list(self.unchecked),
+            "outdated": [vars(stage) for stage in self.outdated],
             "files": self.files,
             "samples": self.samples,
             "images_decoded": self.images_decoded,
@@ -124,11 +130,19 @@ def verify(
         level,
         tuple(with_fixes(base, findings, index)),
         tuple(unchecked),
+        tuple(_outdated(base)) if is_dataset and wanted is None else (),
         files=len(checks),
         samples=sum(check.counts.ok for check in checks.values() if _is_shard(check.file)),
         images_decoded=sum(check.images for check in checks.values()),
         bytes=sum(check.bytes for check in checks.values()),
     )
+
+
+def _outdated(base: Path) -> list[Outdated]:
+    try:
+        return outdated_stages(base)
+    except RunError:  # a damaged record, which is among the findings
+        return []
 
 
 def _contents(root: Path, base: Path, is_dataset: bool, wanted: set[str] | None) -> list[str]:
