@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as json_module
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,9 @@ import typer
 
 from pipelines.engine.options import DatasetArgument
 from x2i.errors import UserError
+
+COMPARISONS = {"<=": "at-most", ">=": "at-least", "<>": "not", "!=": "not", "<": "below", ">": "above"}
+LONGEST_NAME = 80
 
 
 def command(
@@ -36,7 +41,8 @@ def command(
     from x2i.store.query.views import Selection
 
     opened = Dataset.open(dataset)
-    found = selected_images(opened, Selection.parse(predicates), makers())
+    selection = Selection.parse(predicates)
+    found = selected_images(opened, selection, makers())
     cut = {name: len(keys) for name, keys in found.cut.items()}
     if json:
         typer.echo(json_module.dumps({"images": found.total, "kept": len(found.kept), "cut": cut}, indent=2))
@@ -49,8 +55,20 @@ def command(
         if not found.total:
             raise UserError(f"{opened.root}: no images to draw")
         sheets.mkdir(parents=True, exist_ok=True)
-        write_sheet_of(opened, found.kept, sheets / "kept.png", f"{opened.name}: kept", limit)
-        for number, (name, keys) in enumerate(found.cut.items(), start=1):
-            if keys:
-                write_sheet_of(opened, keys, sheets / f"cut-{number}.png", f"{opened.name}: fails {name}", limit)
+        asked = selection.predicates
+        write_sheet_of(opened, found.kept, sheets / "kept.png", f"{opened.name}: kept", limit, list(asked.values()))
+        for name, file in _sheet_names(found.cut).items():
+            if keys := found.cut[name]:
+                write_sheet_of(opened, keys, sheets / file, f"{opened.name}: fails {name}", limit, [asked[name]])
         typer.echo(f"pictures of what is kept and cut: {sheets}")
+
+
+def _sheet_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns a file name for the sheet of each condition: `sharp` -> cut-sharp.png, a number added where two agree."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = re.sub("|".join(COMPARISONS), lambda sign: f" {COMPARISONS[sign[0]]} ", name)
+        plain = "cut-" + re.sub(r"[^\w.]+", "-", text).strip("-.")[:LONGEST_NAME]
+        taken = sum(file.lower().startswith(f"{plain}.png".lower()) for file in found.values())
+        found[name] = f"{plain}-{len(found) + 1}.png" if taken else f"{plain}.png"
+    return found

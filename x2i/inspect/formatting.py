@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from urllib.parse import unquote, urlsplit
 
 
 def describe_bytes(count: int) -> str:
@@ -22,6 +24,24 @@ def describe_number(value: float) -> str:
     if abs(value) >= 1e-3:
         return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:.1e}"
+
+
+def describe_value(value: object) -> str:
+    """Returns a field's value as one short text; numbers as `describe_number` does, "none" for what is missing."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return describe_number(value) if math.isfinite(value) else str(value)
+    return "none" if value is None else " ".join(str(value).split())
+
+
+def file_name(url: str) -> str:
+    """Returns the last part of an image's URL or path, unquoted; "" if it has none."""
+    try:
+        path = urlsplit(url).path
+    except ValueError:  # a faulty host
+        path = url
+    return unquote(path.rstrip("/").rsplit("/", 1)[-1])
 
 
 def share(part: int, whole: int) -> str:

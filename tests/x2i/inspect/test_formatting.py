@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from x2i.inspect.formatting import describe_license
+from x2i.inspect.formatting import describe_license, file_name
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,17 @@ from x2i.inspect.formatting import describe_license
 )
 def test_a_well_known_license_is_called_by_its_name(address, name):
     assert describe_license(address) == name
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://photos.example/a/cat%20one.jpg?size=2#top", "cat one.jpg"),
+        ("/home/ada/photos/IMG_1.JPG", "IMG_1.JPG"),
+        ("https://photos.example/", ""),
+        ("", ""),
+        ("http://[broken/cat.jpg", "cat.jpg"),
+    ],
+)
+def test_the_file_name_is_the_last_part_of_the_address(url, name):
+    assert file_name(url) == name

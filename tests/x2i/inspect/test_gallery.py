@@ -83,6 +83,15 @@ def test_the_page_asks_nothing_of_the_network(dataset: Dataset, tmp_path: Path) 
     assert "unsafe-inline" not in policy.replace("style-src-attr 'unsafe-inline'", "")
 
 
+def test_every_card_says_which_files_it_shows(dataset: Dataset, tmp_path: Path) -> None:
+    page = Page(gallery(dataset, tmp_path).read_text())
+    shown = [attributes["title"] for _, attributes in page.elements if attributes.get("class") == "file"]
+    expected = Counter(
+        " ".join(url.rpartition("/")[2] for url in sample.source.urls) for sample, _ in dataset.samples()
+    )
+    assert Counter(shown) == expected
+
+
 def test_samples_that_are_not_shown_are_counted(dataset: Dataset, tmp_path: Path) -> None:
     text = gallery(dataset, tmp_path, per_task=2).read_text()
     assert "22 samples of 7 tasks; 12 here, 10 not shown" in text

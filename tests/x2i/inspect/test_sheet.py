@@ -107,6 +107,15 @@ def test_text_is_wrapped_to_its_width_and_badges_stay_with_their_comma() -> None
     assert "".join(p for word in words for p in word if isinstance(p, str)).count("x") == 200
 
 
+def test_a_name_that_is_too_wide_loses_its_middle() -> None:
+    font, name = Font(14), f"{'a' * 90}.final.png"
+    shown = font.fitted(name, 150)
+    assert font.width(shown) <= 150 < font.width(name)
+    assert shown.startswith("aaa")
+    assert shown.endswith(".png")
+    assert font.fitted("short.png", 150) == "short.png"
+
+
 def test_letters_of_many_scripts_are_not_drawn_as_boxes() -> None:
     def picture(text: str) -> bytes:
         image = Image.new("L", (200, 40))

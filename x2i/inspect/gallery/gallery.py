@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from x2i.errors import UserError
-from x2i.inspect.formatting import describe_bytes, describe_number
+from x2i.inspect.formatting import describe_bytes, describe_number, file_name
 from x2i.inspect.gallery.lineage import SourceImage, sources_by_uid
 from x2i.inspect.gallery.page import THUMBNAIL_SIDE, write_page, write_picture
 from x2i.inspect.html import instruction_parts
@@ -114,6 +114,7 @@ def _card(view: SampleView, decodes: list[bool]) -> dict[str, Any]:
     row = view.row
     return {
         "key": row["key"],
+        "file": " ".join(filter(None, map(file_name, view.sample.source.urls))),
         "instruction": list(instruction_parts(row["instruction"])),
         "scores": ", ".join(f"{name} {describe_number(value)}" for name, value in sorted(view.sample.scores.items())),
         "images": [

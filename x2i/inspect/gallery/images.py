@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from x2i.errors import UserError
 from x2i.image_record import ImageRecord
-from x2i.inspect.formatting import describe_bytes
+from x2i.inspect.formatting import describe_bytes, file_name
 from x2i.inspect.gallery.lineage import SourceImage, source_by_key
 from x2i.inspect.gallery.page import THUMBNAIL_SIDE, write_page, write_picture
 from x2i.inspect.sheet.drawings import DRAWINGS, draw_rows
@@ -72,7 +72,7 @@ def write_image_gallery(target: Target, folder: Path, most: int) -> Path:
         cards = []
         for entry in section.entries:
             images = [image for n, key in enumerate(entry.keys) for image in pictures.of(key, n + 1, entry)]
-            cards.append(_card(entry, images))
+            cards.append(_card(entry, images, pictures))
             documents.append(_document(section.name, entry, images, pictures))
         shown.append({"task": section.name, "note": section.note, "cards": cards, "total": section.total})
     stored = sum(record.status is Status.OK for record in records)
@@ -197,9 +197,18 @@ def _drawable(dataset: Dataset) -> Iterator[str]:
             yield name
 
 
-def _card(entry: _Entry, images: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _card(entry: _Entry, images: Sequence[dict[str, Any]], pictures: _Pictures) -> dict[str, Any]:
+    sources = [pictures.source(key) for key in entry.keys]
+    files = " ".join(filter(None, (file_name(source.record.url) for source in sources if source is not None)))
     shown = [{"number": image["number"], "thumbnail": image["thumbnail"]} for image in images]
-    return {"key": entry.name, "instruction": [entry.text], "scores": "", "images": shown, "missing": entry.missing}
+    return {
+        "key": entry.name,
+        "file": files,
+        "instruction": [entry.text],
+        "scores": "",
+        "images": shown,
+        "missing": entry.missing,
+    }
 
 
 def _document(kind: str, entry: _Entry, images: list[dict[str, Any]], pictures: _Pictures) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from x2i.errors import UserError
 from x2i.image.maps import decode_map
 from x2i.image_record import ImageRecord
+from x2i.inspect.formatting import file_name
 from x2i.inspect.palette import LIGHT
 from x2i.inspect.sheet.drawings import draw_map, draw_rows, words_of
 from x2i.inspect.sheet.samples import BODY, LABEL, MARGIN, SMALL, TITLE, WIDTH, save_sheet
@@ -132,7 +133,10 @@ def _draw_cell(sheet: Image, draw: ImageDraw, cell: _Cell, at: tuple[int, int], 
             sheet.paste(tile, (left, y))
             bottom = max(bottom, y + tile.height)
     bottom = max(bottom, y + LEAST_HEIGHT * (bottom == y)) + 8
-    LABEL.draw(draw, (x, bottom), f"{cell.record.key}   {cell.record.width}x{cell.record.height}", LIGHT.faint)
+    facts = f"{cell.record.key}   {cell.record.width}x{cell.record.height}"
+    LABEL.draw(draw, (x, bottom), facts, LIGHT.faint)
+    left = LABEL.width(facts) + 16
+    LABEL.draw(draw, (x + left, bottom), LABEL.fitted(file_name(cell.record.url), width - left), LIGHT.soft)
     bottom += LABEL.line_height
     for number, words in enumerate(cell.words, start=1):
         if cell.numbered and number <= MOST_WORDS:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from x2i.errors import UserError
 from x2i.image_record import ImageRecord
+from x2i.inspect.formatting import describe_value, file_name
 from x2i.inspect.palette import LIGHT
 from x2i.inspect.sheet.samples import BODY, LABEL, MARGIN, SMALL, TITLE, WIDTH, save_sheet
 from x2i.inspect.sheet.text_drawing import Paragraph
@@ -29,17 +30,21 @@ COLUMNS = 6
 GAP = 20
 CELL = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS
 CAPTION_LINES = 3
-CELL_HEIGHT = CELL + LABEL.line_height + CAPTION_LINES * SMALL.line_height + 34
+CELL_HEIGHT = CELL + 2 * LABEL.line_height + CAPTION_LINES * SMALL.line_height + 34
 STATUS_COLORS = {Status.OK: LIGHT.ok, Status.FILTERED: LIGHT.filtered, Status.FAILED: LIGHT.failed}
 
 
 @dataclass(frozen=True)
 class ImageView:
-    """One attempted image, its bytes (None where nothing is stored) and the text to show below it."""
+    """One attempted image, its bytes (None where nothing is stored) and the text to show below it.
+
+    values: what a selection tested of it, one line each.
+    """
 
     record: ImageRecord
     data: bytes | None
     caption: str
+    values: tuple[str, ...] = ()
 
 
 def write_image_sheet(target: Target, path: Path, title: str, limit: int) -> None:
@@ -51,13 +56,30 @@ def write_image_sheet(target: Target, path: Path, title: str, limit: int) -> Non
     save_sheet(_draw(views, Counter(record.status for record in records), title), path)
 
 
-def write_sheet_of(dataset: Dataset, keys: Collection[str], path: Path, title: str, limit: int) -> None:
-    """Draws up to `limit` of the stored images `keys` to `path`, chosen by the hash of their keys."""
+def write_sheet_of(
+    dataset: Dataset, keys: Collection[str], path: Path, title: str, limit: int, predicates: Sequence[str] = ()
+) -> None:
+    """Draws up to `limit` of the stored images `keys` to `path`, chosen by the hash of their keys.
+
+    predicates: what was asked of them; the value of a field that one tests alone is written below each image.
+    """
     wanted, target = frozenset(keys), Target(Kind.DATASET, dataset.root, dataset)
     records = [record for record in image_records(target) if record.key in wanted]
     captions = column_captions(dataset)
-    views = [_view(target, record, captions.get(record.key) or record.text) for record in choose_images(records, limit)]
+    chosen = choose_images(records, limit)
+    values = _tested(dataset, predicates, [record.key for record in chosen])
+    views = [_view(target, record, captions.get(record.key) or record.text) for record in chosen]
+    views = [replace(view, values=tuple(values.get(view.record.key, ()))) for view in views]
     save_sheet(_draw(views, Counter(record.status for record in records), title), path)
+
+
+def _tested(dataset: Dataset, predicates: Sequence[str], keys: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """Returns "quality.sharpness 12.3" for each field that a predicate tests alone, by image."""
+    from x2i.store.query.selected import tested_values
+
+    tested = [tested_values(dataset, predicate, keys) for predicate in predicates]
+    fields = dict(one for one in tested if one is not None)
+    return {key: [f"{name} {describe_value(values.get(key))}" for name, values in fields.items()] for key in keys}
 
 
 def image_records(target: Target) -> list[ImageRecord]:
@@ -106,7 +128,8 @@ def _draw(views: list[ImageView], totals: Counter[Status], title: str) -> Image:
 
     top = MARGIN + TITLE.line_height + BODY.line_height + 24
     rows = -(-len(views) // COLUMNS)
-    sheet = PillowImage.new("RGB", (WIDTH, top + rows * (CELL_HEIGHT + GAP) + MARGIN - GAP), LIGHT.paper)
+    height = CELL_HEIGHT + max((len(view.values) for view in views), default=0) * LABEL.line_height
+    sheet = PillowImage.new("RGB", (WIDTH, top + rows * (height + GAP) + MARGIN - GAP), LIGHT.paper)
     draw = PillowDraw.Draw(sheet)
     TITLE.draw(draw, (MARGIN, MARGIN - 8), title, LIGHT.ink)
     counts = ", ".join(f"{totals[status]:,} {status}" for status in Status if totals[status])
@@ -114,7 +137,7 @@ def _draw(views: list[ImageView], totals: Counter[Status], title: str) -> Image:
     BODY.draw(draw, (MARGIN, MARGIN - 8 + TITLE.line_height), about, LIGHT.soft)
     for place, view in enumerate(views):
         row, column = divmod(place, COLUMNS)
-        _draw_cell(sheet, draw, view, (MARGIN + column * (CELL + GAP), top + row * (CELL_HEIGHT + GAP)))
+        _draw_cell(sheet, draw, view, (MARGIN + column * (CELL + GAP), top + row * (height + GAP)))
     return sheet
 
 
@@ -129,7 +152,14 @@ def _draw_cell(sheet: Image, draw: ImageDraw, view: ImageView, at: tuple[int, in
     else:
         sheet.paste(picture, (x + (CELL - picture.width) // 2, y + (CELL - picture.height) // 2))
     draw.rectangle((x, y + CELL, x + CELL - 1, y + CELL + 2), fill=color)
-    facts = f"{record.key}   {record.width}x{record.height}" if record.status is Status.OK else str(record.status)
-    LABEL.draw(draw, (x, y + CELL + 8), facts, LIGHT.faint if record.status is Status.OK else color)
+    is_stored = record.status is Status.OK
+    facts = f"{record.key}   {record.width}x{record.height}" if is_stored else str(record.status)
+    lines = [(facts, LIGHT.faint if is_stored else color), *((value, LIGHT.accent) for value in view.values)]
+    if name := file_name(record.url):
+        lines.insert(0, (name, LIGHT.soft))
+    y += CELL + 8
+    for text, ink in lines:
+        LABEL.draw(draw, (x, y), LABEL.fitted(text, CELL), ink)
+        y += LABEL.line_height
     caption = Paragraph(view.caption or "no caption", SMALL, CELL, CAPTION_LINES)
-    caption.draw(draw, (x, y + CELL + 8 + LABEL.line_height), LIGHT.ink if view.caption else LIGHT.faint)
+    caption.draw(draw, (x, y), LIGHT.ink if view.caption else LIGHT.faint)

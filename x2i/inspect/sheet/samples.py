@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from x2i.errors import UserError
-from x2i.inspect.formatting import describe_license, describe_number, task_title
+from x2i.inspect.formatting import describe_license, describe_number, file_name, task_title
 from x2i.inspect.palette import LIGHT
 from x2i.inspect.sheet.text_drawing import Font, Paragraph, draw_badge
 from x2i.inspect.sheet.thumbnails import Broken, fit
@@ -92,13 +92,15 @@ def _row(view: SampleView) -> _Row:
 
 
 def _notes(sample: Sample) -> list[tuple[Paragraph, str]]:
-    """The right-hand column: key, recipe with its parameters, sizes, licenses, scores."""
+    """The right-hand column: key, file names, recipe with its parameters, sizes, licenses, scores."""
     sizes = " ".join(f"{width}x{height}" for width, height in sample.sizes[:-1])
     output = "{}x{}".format(*sample.sizes[-1])
     parameters = json.dumps(dict(sample.recipe.parameters), ensure_ascii=False)[1:-1].replace('"', "")
     licenses = ", ".join(dict.fromkeys(describe_license(license) for license in sample.source.licenses if license))
+    names = " ".join(filter(None, map(file_name, sample.source.urls)))
     lines = [
         (sample.key, LIGHT.ink, 2),
+        (SMALL.fitted(names, NOTES_WIDTH), LIGHT.soft, 1),
         (f"{sample.recipe.name} v{sample.recipe.version}  {parameters}", LIGHT.soft, 3),
         (f"{sizes} > {output}" if sizes else output, LIGHT.soft, 1),
         (licenses, LIGHT.soft, 1),

@@ -49,6 +49,13 @@ class Font:
             return round(self.size * 1.25) + 3.0
         return _typeface(self.size).getlength(word)
 
+    def fitted(self, text: str, width: float) -> str:
+        """Returns `text`, its middle cut out where it is wider than `width` pixels: names differ at their ends."""
+        left = len(text)
+        while left > 1 and self.width(shown := _without_middle(text, left)) > width:
+            left -= 1
+        return shown if left > 1 else text
+
     def draw(self, draw: ImageDraw, at: tuple[float, float], word: Piece, fill: str) -> None:
         """Draws a word or badge with its left end at x and its line's top at y."""
         x, y = at
@@ -131,6 +138,11 @@ class Paragraph:
             yield word[:fits]
             word = word[fits:]
         yield word
+
+
+def _without_middle(text: str, left: int) -> str:
+    """Returns `left` characters of a text from both its ends, the whole if it has no more."""
+    return text if left >= len(text) else text[: left // 2] + ELLIPSIS + text[len(text) - (left - left // 2) :]
 
 
 def draw_badge(draw: ImageDraw, at: tuple[int, int], number: int, size: int) -> None:

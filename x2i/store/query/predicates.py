@@ -38,6 +38,20 @@ def check_predicate(name: str, text: str) -> frozenset[str]:
     return frozenset(tables)
 
 
+def tested_field(text: str) -> tuple[str, str] | None:
+    """Returns (table, field) of the only field that a lawful predicate looks at, None if it looks at several or none.
+
+    A field is written `table.field`; a predicate with a subquery looks at more than one.
+    """
+    with _locked_connection() as connection:
+        parts = list(_walk(_parse(connection, text, text)))
+    if any(part.get("class") == "SUBQUERY" for part in parts):
+        return None
+    fields = {tuple(part["column_names"]) for part in parts if part.get("class") == "COLUMN_REF"}
+    only = next(iter(fields)) if len(fields) == 1 else ()
+    return (str(only[0]), str(only[1])) if len(only) == 2 else None
+
+
 def refused(name: str, text: str, why: str) -> UserError:
     """The error about predicate `name`."""
     shown = f"{name!r}: {text}" if name != text else f"{text!r}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from x2i.store.query.predicates import tested_field
 from x2i.store.query.views import Selection, connect, list_views, select
 
 if TYPE_CHECKING:
@@ -40,3 +41,18 @@ def selected_images(dataset: Dataset, selection: Selection, made_by: Mapping[str
         name: sorted(before - after) for name, before, after in zip(selection.predicates, kept, kept[1:], strict=False)
     }
     return SelectedImages(sorted(kept[-1]), cut)
+
+
+def tested_values(dataset: Dataset, predicate: str, keys: Sequence[str]) -> tuple[str, dict[str, Any]] | None:
+    """Returns the field that a predicate tests, as "quality.sharpness", and its value in each image of `keys`.
+
+    None if the predicate tests several fields, or one of a table with several rows per image.
+    """
+    field, views = tested_field(predicate), list_views(dataset)
+    if field is None or field[0].lower() not in views or views[field[0].lower()].has_many_rows:
+        return None
+    table, name = field
+    with connect(dataset, views) as connection:
+        quoted = name.replace('"', '""')
+        rows = connection.execute(f'SELECT key, "{quoted}" FROM "{table}" WHERE list_contains(?, key)', [list(keys)])
+        return f"{table}.{name}", dict(rows.fetchall())
