@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw
 
 from x2i.errors import UserError
 from x2i.image import encode
 from x2i.inspect.palette import BADGES, LIGHT
+from x2i.inspect.sheet import glyphs
+from x2i.inspect.sheet.glyphs import typeface
 from x2i.inspect.sheet.images import choose_images, image_records, write_image_sheet
 from x2i.inspect.sheet.samples import MARGIN, TILE, WIDTH, draw_sheet, write_sheet
 from x2i.inspect.sheet.text_drawing import Font, ImageBadge, Paragraph
@@ -116,12 +122,63 @@ def test_a_name_that_is_too_wide_loses_its_middle() -> None:
     assert font.fitted("short.png", 150) == "short.png"
 
 
-def test_letters_of_many_scripts_are_not_drawn_as_boxes() -> None:
-    def picture(text: str) -> bytes:
-        image = Image.new("L", (200, 40))
-        Font(20).draw(ImageDraw.Draw(image), (2, 2), text, "white")
-        return image.tobytes()
+def written(text: str) -> bytes:
+    image = Image.new("L", (400, 40))
+    Font(20).draw(ImageDraw.Draw(image), (2, 2), text, "white")
+    return image.tobytes()
 
-    box = picture("\uffff")
+
+def test_letters_of_many_scripts_are_not_drawn_as_boxes() -> None:
+    image = Image.new("L", (400, 40))
+    ImageDraw.Draw(image).text((2, 2 + Font(20).line_height * 0.72), "\uffff", "white", typeface(20), "ls")
+    box = image.tobytes()
     for letter in "éÆøïñЖΩאعŁș\u00d7\u2013\u2014\u2018\u201c…€→":
-        assert picture(letter) != box, letter
+        assert written(letter) not in (box, written(ascii(letter)[1:-1])), letter
+    for letter in "\u4e2d\u0928\U0001f9ff":
+        assert written(letter) != box, letter
+
+
+@pytest.fixture
+def only_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose fonts are the only ones of the system."""
+    (tmp_path / "fonts").mkdir()
+    config = f"<fontconfig><dir>{tmp_path}/fonts</dir><cachedir>{tmp_path}/cache</cachedir></fontconfig>"
+    (tmp_path / "fonts.conf").write_text(config)
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+    caches = (glyphs.system_fonts, glyphs.runs, glyphs._drawn)
+    for cache in caches:
+        cache.cache_clear()
+    yield tmp_path / "fonts"
+    for cache in caches:
+        cache.cache_clear()
+
+
+def square_font(path: Path, character: str) -> None:
+    """Writes a font of one character, which looks like a square."""
+    font = FontBuilder(1000)
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(character): "square"})
+    pen = TTGlyphPen(None)
+    for number, corner in enumerate([(0, 0), (0, 800), (800, 800), (800, 0)]):
+        (pen.lineTo if number else pen.moveTo)(corner)
+    pen.closePath()
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (500, 0), "square": (1000, 0)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Square Sans", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
+
+
+@pytest.mark.skipif(shutil.which("fc-list") is None, reason="fontconfig tells which fonts there are")
+def test_a_script_that_the_bundled_font_lacks_is_drawn_in_a_font_of_the_system(only_fonts: Path) -> None:
+    square_font(only_fonts / "square.ttf", "\u4e2d")
+    assert written("a\u4e2db") != written("a\\u4e2db")
+    assert Font(20).width("a\u4e2db") == pytest.approx(Font(20).width("ab") + round(20 * 0.92), abs=1)
+    assert np.frombuffer(written("\u4e2d"), np.uint8).mean() > 4 * np.frombuffer(written("."), np.uint8).mean()
+
+
+def test_a_character_that_no_font_has_is_written_as_its_escape(only_fonts: Path) -> None:
+    assert written("a\u4e2d\U0002f800") == written("a\\u4e2d\\U0002f800")
+    assert written("a\u200d\ufe0fb") == written("ab")

@@ -135,7 +135,7 @@ def _draw_cell(sheet: Image, draw: ImageDraw, cell: _Cell, at: tuple[int, int], 
     bottom = max(bottom, y + LEAST_HEIGHT * (bottom == y)) + 8
     facts = f"{cell.record.key}   {cell.record.width}x{cell.record.height}"
     LABEL.draw(draw, (x, bottom), facts, LIGHT.faint)
-    left = LABEL.width(facts) + 16
+    left = round(LABEL.width(facts)) + 16
     LABEL.draw(draw, (x + left, bottom), LABEL.fitted(file_name(cell.record.url), width - left), LIGHT.soft)
     bottom += LABEL.line_height
     for number, words in enumerate(cell.words, start=1):

@@ -1,20 +1,19 @@
-"""Text on pictures: one typeface, DejaVu Sans, wrapping, and numbered badges set into the line."""
+"""Text on pictures: wrapping, and numbered badges set into the line."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib import resources
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from x2i.inspect.palette import badge_color
+from x2i.inspect.sheet.glyphs import runs, typeface
 from x2i.sample import PLACEHOLDER_PATTERN
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
 
 ELLIPSIS = "..."
 BOLD_STROKE = 0.4  # pixels around every letter
@@ -34,7 +33,7 @@ Word = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class Font:
-    """DejaVu Sans at one size in pixels."""
+    """DejaVu Sans at one size in pixels, and what the system has for the characters that it lacks."""
 
     size: int
     bold: bool = False
@@ -47,7 +46,7 @@ class Font:
         """Returns the width of a word or badge in pixels."""
         if isinstance(word, ImageBadge):
             return round(self.size * 1.25) + 3.0
-        return _typeface(self.size).getlength(word)
+        return sum(typeface(self.size, font).getlength(text) for text, font in runs(word))
 
     def fitted(self, text: str, width: float) -> str:
         """Returns `text`, its middle cut out where it is wider than `width` pixels: names differ at their ends."""
@@ -62,9 +61,12 @@ class Font:
         if isinstance(word, ImageBadge):
             draw_badge(draw, (round(x), round(y + (self.line_height - self.size * 1.2) / 2)), word.number, self.size)
             return
-        baseline = (x, y + self.line_height * 0.72)
         stroke = BOLD_STROKE if self.bold else 0
-        draw.text(baseline, word, font=_typeface(self.size), fill=fill, anchor="ls", stroke_width=stroke)
+        for text, file in runs(word):
+            font = typeface(self.size, file)
+            baseline = (x, y + self.line_height * 0.72)
+            draw.text(baseline, text, font=font, fill=fill, anchor="ls", stroke_width=stroke)
+            x += font.getlength(text)
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,5 @@ def draw_badge(draw: ImageDraw, at: tuple[int, int], number: int, size: int) -> 
     side = round(size * 1.25)
     box = (at[0], at[1], at[0] + side - 1, at[1] + side - 1)
     draw.rounded_rectangle(box, radius=max(3, side // 4), fill=badge_color(number))
-    font = _typeface(max(8, round(size * 0.88)))
+    font = typeface(max(8, round(size * 0.88)))
     draw.text((at[0] + side / 2, at[1] + side / 2), str(number), font=font, fill="#ffffff", anchor="mm")
-
-
-@lru_cache(maxsize=64)
-def _typeface(size: int) -> FreeTypeFont:
-    from PIL import ImageFont
-
-    with resources.as_file(resources.files("x2i.inspect.sheet") / "fonts" / "DejaVuSans.ttf") as path:
-        return ImageFont.truetype(path, round(size * 0.92))
