@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -337,6 +338,17 @@ def test_what_was_taken_down_does_not_come_back_by_an_import(tmp_path: Path) -> 
     (commit,) = list_commits(out, "import-hf_images-again")
     assert commit.counts.filtered == {"taken_down": 1}
     assert "picture 2" not in str(Dataset.open(out).images().to_pylist())
+
+
+def test_an_imported_image_is_taken_down_by_the_picture_itself(tmp_path: Path) -> None:
+    source, out = picture_set(tmp_path / "set", range(4)), tmp_path / "data"
+    shutil.copy(source / "2.jpg", tmp_path / "sent by its owner.JPG")
+    assert imported_images(source, out, *INLINE) == 0
+    signed = ("--by", "a", "--reason", "asked")
+    assert typed("takedown", out, "--sha256", tmp_path / "sent by its owner.JPG", *signed) == 0
+    assert sorted(stored_words(out).values()) == [0, 1, 3]
+    assert imported_images(source, out, "--label", "again", *INLINE) == 0
+    assert sorted(stored_words(out).values()) == [0, 1, 3]
 
 
 def test_images_killed_and_continued_are_the_bytes_of_an_uninterrupted_run(tmp_path: Path) -> None:

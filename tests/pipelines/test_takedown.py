@@ -469,7 +469,7 @@ def test_imported_samples_are_taken_down_by_bytes_and_stay_away(site, tmp_path):
     stage = ImportShards(X2IJsonl(images=str(site.folder)), str(tmp_path / "x2i.jsonl"))
     root, other = tmp_path / "data", tmp_path / "other"
     assert execute([stage], Dataset.create(root, "data"), INLINE)[0].counts.ok == 2
-    result = take_down(root, request(sha256=sha256((site.folder / COFFEE).read_bytes())), **SIGNED)
+    result = take_down(root, request(sha256=str(site.folder / COFFEE)), **SIGNED)
     assert (result["images"], result["samples"]) == (0, 1)
     assert traces(root, [f"draw {COFFEE}", (site.folder / COFFEE).read_bytes()]) == {}
     again = execute([stage], Dataset.open(root), INLINE)[0]

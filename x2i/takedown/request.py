@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -10,8 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 from x2i.crawl.planning.identity import content_uid, normal_url, plain_host, url_uid
+from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
+from x2i.image import decode, phash, sha256
 from x2i.options import Option
+from x2i.reasons import DroppedError
 
 KINDS = ("url", "host", "sha256", "phash", "uid", "key")
 MAX_DISTANCE = 15
@@ -48,8 +50,10 @@ class RequestOptions:
 
     url: Annotated[tuple[str, ...], Option("Image fetched from this URL; FILE or @FILE: one per line.")] = ()
     host: Annotated[tuple[str, ...], Option("Every image of this host and of hosts below it; or FILE.")] = ()
-    sha256: Annotated[tuple[str, ...], Option("Every image with these bytes as fetched, 64 hex digits.")] = ()
-    phash: Annotated[tuple[str, ...], Option("Every image that looks like this, 16 hex digits.")] = ()
+    sha256: Annotated[
+        tuple[str, ...], Option("Every image with these bytes as fetched: 64 hex digits, or the picture.")
+    ] = ()
+    phash: Annotated[tuple[str, ...], Option("Every image that looks like this: 16 hex digits, or a picture.")] = ()
     uid: Annotated[tuple[str, ...], Option("The image with this uid.")] = ()
     key: Annotated[tuple[str, ...], Option("The image with this key, such as 00003-00017.")] = ()
     distance: Annotated[int, Option("Bits in which a --phash may differ.", ge=0, le=MAX_DISTANCE)] = 0
@@ -96,10 +100,24 @@ def _url(text: str) -> str:
 
 
 def _hex(name: str, text: str) -> str:
+    """Returns the digits as typed, or those of the picture whose file is named."""
+    if len(text) < 256 and Path(text).is_file():
+        return _hash_of(name, Path(text))
     digits = text.lower().removeprefix("0x")
     if not re.fullmatch(f"[0-9a-f]{{{_HEX[name]}}}", digits):
-        raise UserError(f"takedown: {name}: expected {_HEX[name]} hex digits, found {text!r}")
+        raise UserError(f"takedown: {name}: expected {_HEX[name]} hex digits or a picture, found {text!r}")
     return digits
+
+
+def _hash_of(name: str, path: Path) -> str:
+    """Returns the sha256 or the perceptual hash of an image file, in hex."""
+    try:
+        data = path.read_bytes()
+        return sha256(data) if name == "sha256" else f"{int(phash(decode(data))):016x}"
+    except OSError as error:
+        raise UserError(f"takedown: {name}: {path}: cannot be read: {error}") from error
+    except DroppedError as error:
+        raise UserError(f"takedown: {name}: {path}: not a picture that can be decoded ({error})") from error
 
 
 def _host(text: str) -> str:
@@ -124,7 +142,7 @@ def _expanded(values: Iterable[str]) -> Iterator[str]:
 
 def _is_list(path: Path) -> bool:
     """Whether there is a file of text: an image of a folder that was crawled may be named by its path, too."""
-    return path.is_file() and not (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES
 
 
 def _text_lines(path: Path) -> list[str]:

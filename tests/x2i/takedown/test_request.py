@@ -6,7 +6,9 @@ import pytest
 
 from x2i.crawl.planning.identity import url_uid
 from x2i.errors import UserError
-from x2i.takedown.request import read_request
+from x2i.image import decode, phash, sha256
+from x2i.importers.example import picture
+from x2i.takedown.request import RequestOptions, read_request
 
 
 def test_values_are_brought_into_the_forms_of_the_store():
@@ -32,6 +34,20 @@ def test_a_fragment_counts_where_it_names_a_member_of_a_file():
     assert read_request({"url": urls}, 0).urls == {*urls[:2], "https://a.org/b.jpg"}
 
 
+def test_a_picture_stands_for_its_hashes(tmp_path):
+    data = picture(3)
+    for name in ("a.jpg", "b.HEIC"):
+        (tmp_path / name).write_bytes(data)
+        named = [str(tmp_path / name)]
+        request = read_request({"sha256": named, "phash": named}, 2)
+        assert request.sha256 == {sha256(data)}
+        assert request.phashes == {int(phash(decode(data)))}
+        assert RequestOptions(sha256=tuple(named)).request().sha256 == {sha256(data)}
+    (tmp_path / "no.jpg").write_text("no picture")
+    with pytest.raises(UserError, match=r"no\.jpg: not a picture"):
+        read_request({"phash": [str(tmp_path / "no.jpg")]}, 0)
+
+
 def test_nothing_named_is_no_request():
     assert not read_request({"url": [], "host": [" "]}, 5)
 
@@ -39,7 +55,7 @@ def test_nothing_named_is_no_request():
 @pytest.mark.parametrize(
     ("named", "distance", "words"),
     [
-        ({"phash": ["xyz"]}, 0, "phash: expected 16 hex digits, found 'xyz'"),
+        ({"phash": ["xyz"]}, 0, "phash: expected 16 hex digits or a picture, found 'xyz'"),
         ({"host": ["a.org/path"]}, 0, "host: expected a name"),
         ({"phash": ["0" * 16]}, 16, "distance: expected 0 to 15"),
     ],
