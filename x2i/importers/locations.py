@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import posixpath
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -103,7 +103,8 @@ class LocationReader:
         try:
             data = self._reader(location)(location)
         except (OSError, KeyError, ValueError, pa.ArrowException, zipfile.BadZipFile) as error:
-            raise DroppedError(Reason.FILE_ERROR, getattr(error, "strerror", None) or str(error)) from error
+            why = getattr(error, "strerror", None)
+            raise DroppedError(Reason.FILE_ERROR, f"{why}: {location.name}" if why else str(error)) from error
         if not data:
             raise DroppedError(Reason.BODY_EMPTY)
         return data
@@ -143,10 +144,31 @@ class LocationReader:
         value: Any = self._cells[1][location.row].as_py()
         data, beside = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if data is None and beside:
-            folder = os.path.dirname(location.path)
-            return self.read(Location(beside if beside.startswith(_WEB) else inside(beside, folder)))
+            return self.read(self._named_by_cell(beside, location.path))
         self._require_size(len(data or b""))
         return data or b""
+
+    def _named_by_cell(self, named: str, table: str) -> Location:
+        """Returns the file that a cell without bytes names, as seen from its table's folder, or from the root.
+
+        Raises DroppedError, which says where it was looked for; never in a folder that is not below the root.
+        """
+        if named.startswith(_WEB):
+            return Location(named)
+        local, looked_for = local_inside(named, self._root), list[str]()
+        for folder in (posixpath.dirname(table), "") if local == named else ("",):
+            try:
+                path = inside(posixpath.normpath(posixpath.join(folder, local.replace("\\", "/"))))
+            except ValueError:
+                continue
+            if (self._root / path).is_file():
+                return Location(path)
+            looked_for.append(path)
+        where = f"looked for {' and '.join(dict.fromkeys(looked_for))}" if looked_for else "it leads outside"
+        raise DroppedError(
+            Reason.FILE_ERROR,
+            f"{table}: the cell has no bytes and names {named!r}, which is not in the imported folder ({where})",
+        )
 
     def _require_size(self, size: int) -> None:
         if size > self._max_bytes:

@@ -87,8 +87,8 @@ class ImportStage(ABC):
             lines.append(f"what gave nothing is named with file, line and reason in {dataset.root / REJECTED}")
         if Reason.FILE_ERROR in lost:
             option = self.importer.root_option
-            choice = f" ({option} FOLDER names another)" if option else ""
-            lines.append(f"files were looked for in {self.importer.root(self.source)}{choice}")
+            choice = f"{option} FOLDER names another" if option else "give the folder that holds them all as PATH"
+            lines.append(f"files were looked for in {self.importer.root(self.source)} ({choice})")
         if Reason.URL_ONLY in lost:
             lines.append(f"{lost[Reason.URL_ONLY]:,} images are on the web: `x2i crawl` fetches them")
         return lines

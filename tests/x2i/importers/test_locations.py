@@ -20,14 +20,18 @@ def source(tmp_path: Path) -> Path:
     data = [picture(number) for number in range(6)]
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/0.jpg").write_bytes(data[0])
+    (tmp_path / "top").mkdir()
+    for name in ("top/in.jpg", "in.jpg"):
+        (tmp_path / name).write_bytes(data[1])
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(tmp_path / "sub/0.jpg", "0.jpg")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("in/1.jpg", data[1])
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": one, "path": f"{n}.jpg"} for n, one in enumerate(data)]
-    cells += [{"bytes": None, "path": "0.jpg"}, {"bytes": None, "path": "../a.zip"}, None]
-    table = pa.table({"image": pa.array(cells, kind), "raw": pa.array([*data, None, b"", None])})
+    paths = ("0.jpg", "../../a.zip", "../in.jpg", "top/in.jpg", str(tmp_path / "top/in.jpg"), "gone/0.jpg")
+    cells += [*({"bytes": None, "path": path} for path in paths), None]
+    table = pa.table({"image": pa.array(cells, kind), "raw": pa.array([*data, None, b"", *[None] * 5])})
     pq.write_table(table, tmp_path / "sub/a.parquet", row_group_size=2)
     with pa.ipc.new_stream(tmp_path / "sub/a.arrow", table.schema) as stream:
         stream.write_table(table, max_chunksize=2)
@@ -46,8 +50,16 @@ def test_cells_are_read_in_any_order(source: Path, suffix: str) -> None:
 def test_a_cell_that_names_a_file_is_read_from_beside_its_table(source: Path) -> None:
     reader = LocationReader(source)
     assert number_of(reader.read(Location("sub/a.parquet", group=3, row=0, field="image"))) == 0
-    with pytest.raises(DroppedError, match="leads outside"):
-        reader.read(Location("sub/a.parquet", group=3, row=1, field="image"))
+    for number, where in ((7, "it leads outside"), (11, "looked for sub/gone/0.jpg and gone/0.jpg")):
+        with pytest.raises(DroppedError, match=where) as error:
+            reader.read(Location("sub/a.parquet", group=number // 2, row=number % 2, field="image"))
+        assert error.value.verdict.reason is Reason.FILE_ERROR
+        assert "sub/a.parquet: the cell has no bytes and names" in error.value.verdict.detail
+    for number in (8, 9, 10):
+        place = Location("sub/a.parquet", group=number // 2, row=number % 2, field="image")
+        assert number_of(reader.read(place)) == 1
+    with pytest.raises(DroppedError, match="it leads outside"):
+        LocationReader(source / "sub").read(Location("a.parquet", group=4, row=0, field="image"))
 
 
 def test_members_are_read(source: Path) -> None:
@@ -68,7 +80,7 @@ def test_members_are_read(source: Path) -> None:
         (Location("sub/0.jpg", "x"), Reason.FILE_ERROR),
         (Location("sub/a.parquet", group=9, row=0, field="image"), Reason.FILE_ERROR),
         (Location("sub/a.parquet", group=3, row=0, field="raw"), Reason.BODY_EMPTY),
-        (Location("sub/a.parquet", group=4, row=0, field="image"), Reason.BODY_EMPTY),
+        (Location("sub/a.parquet", group=6, row=0, field="image"), Reason.BODY_EMPTY),
         (Location("a.tar", "0.jpg", 512, 10**6), Reason.BODY_TRUNCATED),
         (Location("https://example.org/a.jpg"), Reason.URL_ONLY),
     ],
