@@ -63,6 +63,14 @@ class CaptionLines(StrEnum):
         return texts[stable_hash("caption line", name) % len(texts) if self is CaptionLines.ONE else 0]
 
 
+def column_named(name: str, found: Sequence[str]) -> str | None:
+    """Returns the column that someone means by `name`: it, or the only one that differs in upper and lower case."""
+    if name in found:
+        return name
+    alike = [column for column in found if column.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
 def caption_fields(found: Sequence[str]) -> list[str]:
     """Returns those of the fields `found` that by their names hold captions, the most usual first."""
     usual = {name: number for number, name in enumerate(CAPTION_NAMES)}

@@ -11,7 +11,7 @@ import pyarrow as pa
 from x2i.errors import UserError
 from x2i.importers.table_files import holds_images, holds_text
 from x2i.settings import nearest
-from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields, caption_texts
+from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields, caption_texts, column_named
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 FILE_NAME = "file_name"
@@ -64,13 +64,14 @@ class ColumnChoice:
         keep: tuple[str, ...],
     ) -> ColumnChoice:
         """Raises UserError, naming file and columns, if a column that is asked for or needed is not there."""
+        image, caption, keep = _named(file, schema.names, image, caption, keep)
         images = [name for name in schema.names if holds_images(schema.field(name).type)]
         images = images or [name for name in _usual(IMAGE_NAMES, schema.names) if holds_text(schema.field(name).type)]
         images = [*_usual(IMAGE_NAMES, images), *(name for name in images if name.lower() not in IMAGE_NAMES)]
         texts = [name for name in schema.names if holds_text(schema.field(name).type) or name in classes]
         if not image and not images:
             raise UserError(f"{file}: no column of images among {', '.join(schema.names)}: name it with --image")
-        choice = cls(image or images[0], *_words(file, texts, schema.names, image, caption, keep))
+        choice = cls(image or images[0], *_words(texts, caption), keep)
         for option, name, what in (("--image", choice.image, "images or paths"), ("--caption", choice.caption, "text")):
             kind = schema.field(name).type if name else pa.string()
             if not (name in classes or holds_text(kind) or (option == "--image" and holds_images(kind))):
@@ -82,12 +83,13 @@ class ColumnChoice:
         cls, file: str, columns: Sequence[str], image: str, caption: str, keep: tuple[str, ...]
     ) -> ColumnChoice:
         """Returns the choice among the columns of a metadata file of an image folder. Raises as `of_table`."""
-        named = [name for name in columns if name == FILE_NAME or name.endswith(f"_{FILE_NAME}")]
+        image, caption, keep = _named(file, columns, image, caption, keep)
+        named = [name for name in columns if f"_{name}".lower().endswith(f"_{FILE_NAME}")]
         files = (image,) if image else tuple(named or _usual(FILE_NAMES, columns)[:1])
         if not files:
             raise UserError(f"{file}: no column {FILE_NAME} among {', '.join(columns)}: name one with --image")
-        words = _words(file, [name for name in columns if name not in files], columns, image, caption, keep)
-        choice = cls(files[0], *words, files)
+        words = _words([name for name in columns if name not in files], caption)
+        choice = cls(files[0], *words, keep, files)
         return cls(**{**vars(choice), **_told(choice, list(files), columns)})
 
 
@@ -98,15 +100,23 @@ def cell_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _words(
-    file: str, texts: Sequence[str], columns: Sequence[str], image: str, caption: str, keep: tuple[str, ...]
+def _named(
+    file: str, columns: Sequence[str], image: str, caption: str, keep: tuple[str, ...]
 ) -> tuple[str, str, tuple[str, ...]]:
-    """Returns the columns of captions and licenses, and those to keep."""
+    """Returns the columns that the options name, as the table spells them. Raises UserError if one is not there."""
+    found = []
     for option, name in (("--image", image), ("--caption", caption), *(("--keep", name) for name in keep)):
-        if name and name not in columns:
+        column = column_named(name, columns) if name else ""
+        if column is None:
             raise UserError(f"{file}: {option} {name}: no such column: {nearest(name, columns)}")
+        found.append(column)
+    return found[0], found[1], tuple(found[2:])
+
+
+def _words(texts: Sequence[str], caption: str) -> tuple[str, str]:
+    """Returns the columns of captions and licenses."""
     usual, licenses = caption_fields(texts), _usual(LICENSE_NAMES, texts)
-    return caption or (usual[0] if usual else ""), licenses[0] if licenses else "", keep
+    return caption or (usual[0] if usual else ""), licenses[0] if licenses else ""
 
 
 def _usual(usual: Sequence[str], found: Sequence[str]) -> list[str]:

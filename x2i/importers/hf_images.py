@@ -148,7 +148,7 @@ class HuggingFaceImages(Importer):
                 continue
             group = {"group": f"{source.name}/{relative}:{number}"} if len(located) > 1 else {}
             images = tuple(
-                self._image(where, choice, row, {**group, "role": name.removesuffix(f"_{FILE_NAME}")} if group else {})
+                self._image(where, choice, row, {**group, "role": name[: -len(FILE_NAME) - 1] or name} if group else {})
                 for name, where in located.items()
                 if isinstance(where, Location)
             )
@@ -171,7 +171,7 @@ class HuggingFaceImages(Importer):
         self, location: Location, choice: ColumnChoice, row: Mapping[str, Any], more: Mapping[str, Any]
     ) -> SourceImage:
         license = cell_text(row.get(choice.license)) if choice.license else ""
-        extra = {**more, **{name: _json_value(row.get(name)) for name in self.keep}}
+        extra = {**more, **{name: _json_value(row.get(name)) for name in choice.keep}}
         return SourceImage(location, choice.text_of(row), license or self.license, extra)
 
     def _is_read(self, file: Path, source: Path) -> bool:

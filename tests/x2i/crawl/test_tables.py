@@ -60,6 +60,14 @@ def test_columns_are_found_by_their_usual_names_in_any_case(tmp_path: Path) -> N
     assert (row["url"], row["text"], row["license"]) == (ONE, "hello", "CC0")
 
 
+def test_a_column_that_is_named_in_another_case_is_taken_if_there_is_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "t.csv", f"Where,Said,Note,note\n{ONE},hello,a,b\n")
+    [row] = read(path, url_col="WHERE", text_col="said", keep_col=("Note",))
+    assert (row["url"], row["text"], json.loads(row["extra"])) == (ONE, "hello", {"Note": "a"})
+    with refused("--keep-col 'NOTE'", "no such column", "Where, Said, Note, note"):
+        read(path, url_col="Where", keep_col=("NOTE",))
+
+
 def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
     source = _write(tmp_path / "a.csv", "\n  \nurl;text\nhttp://a/1;one\n\nhttp://a/2;two\n")
     assert pairs(source) == [("http://a/1", "one"), ("http://a/2", "two")]

@@ -106,6 +106,19 @@ def test_an_image_folder_with_metadata(tmp_path: Path, kind: str) -> None:
         assert (rejected, remarks) == ([], ["images from 'file_name', captions from 'prompt'"])
 
 
+def test_columns_may_be_named_and_written_in_another_case(tmp_path: Path) -> None:
+    table = pa.table({"Picture": cells(), "Said": WORDS, "Note": ["a"] * 4})
+    pq.write_table(table, tmp_path / "a.parquet")
+    images, _, _ = read(tmp_path / "a.parquet", image="picture", caption="SAID", keep=("note",))
+    assert_words_stand_by_their_pictures(images, tmp_path, WORDS)
+    assert [image.extra["Note"] for image in images] == ["a"] * 4
+    folder = image_folder(tmp_path / "set", 2)
+    (folder / "metadata.jsonl").write_text(json.dumps({"A_File_Name": "0.jpg", "B_FILE_NAME": "1.jpg", "Text": "x"}))
+    images, _, _ = read(folder)
+    assert_words_stand_by_their_pictures(images, folder, ["x", "x"])
+    assert [image.extra["role"] for image in images] == ["A", "B"]
+
+
 def test_several_files_a_row_share_its_words(tmp_path: Path) -> None:
     folder = image_folder(tmp_path / "set", 2)
     line = {"source_file_name": "0.jpg", "edited_file_name": "1.jpg", "text": "in red"}

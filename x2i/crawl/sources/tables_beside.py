@@ -105,7 +105,7 @@ class TablesBeside:
 
 def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]], stems: Collection[str]) -> list[str]:
     """Returns the columns that name image files: `file_name` and `..._file_name`, else the first of a usual name."""
-    named = [name for name in columns if name == "file_name" or name.endswith("_file_name")]
+    named = [name for name in columns if f"_{name}".lower().endswith("_file_name")]
     lower = {name.lower(): name for name in reversed(columns)}
     usual = [lower[name] for name in FILE_NAMES if name in lower and lower[name] not in named]
     for held in (_holds_files, lambda name, rows: any(str(row.get(name)) in stems for row in rows)):

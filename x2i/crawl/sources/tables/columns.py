@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import TableOptions
 from x2i.errors import UserError
 from x2i.sample import canonical_json
-from x2i.words import LICENSE_NAMES, caption_fields, caption_text, caption_texts, source_of
+from x2i.words import LICENSE_NAMES, caption_fields, caption_text, caption_texts, column_named, source_of
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 NO_CAPTIONS = "tables have no column of captions among {} (--text-col names one)"
@@ -44,10 +44,9 @@ class ColumnMapping:
         """Returns the columns to read; which hold captions is noted. images: the columns that hold encoded images.
 
         Raises UserError, naming the file and its columns, if one that is needed is missing or stands there twice."""
-        for option, wanted in (("--url-col", columns.url_col), ("--text-col", columns.text_col)):
-            _require_columns(file, option, [wanted] if wanted else [], found)
-        _require_columns(file, "--keep-col", columns.keep_col, found)
-        url = columns.url_col or _first(URL_NAMES, found)
+        named = [_named(file, "--url-col", columns.url_col, found), _named(file, "--text-col", columns.text_col, found)]
+        keep = tuple(_named(file, "--keep-col", name, found) for name in columns.keep_col)
+        url = named[0] or _first(URL_NAMES, found)
         if images and (not url or url in images):
             raise UserError(
                 f"{file}: column {images[0]!r} holds the bytes of images, not their URLs: run `x2i import hf-images "
@@ -56,9 +55,9 @@ class ColumnMapping:
         if not url:
             raise UserError(f"{file}: no column of URLs among {_listed(found)}: {_hint(found)}")
         captions = [name for name in caption_fields(found) if name != url and name not in images]
-        text = columns.text_col or next(iter(captions), "")
-        mapping = cls(url, text, _first(LICENSE_NAMES, found), columns.keep_col)
-        if others := [name for name in captions if name not in (text, *columns.keep_col)]:
+        text = named[1] or next(iter(captions), "")
+        mapping = cls(url, text, _first(LICENSE_NAMES, found), keep)
+        if others := [name for name in captions if name not in (text, *keep)]:
             notes.remarks[OTHER_CAPTIONS.format(text, ", ".join(map(repr, others)))] += 1
         elif not text and len(found) > 1:
             notes.remarks[NO_CAPTIONS.format(_listed(found))] += 1
@@ -116,12 +115,16 @@ def json_value(value: Any) -> object:
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def _require_columns(file: str, option: str, wanted: Iterable[str], found: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in found:
-            near = difflib.get_close_matches(name, found, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"{file}: {option} {name!r}: no such column; found {_listed(found)}{hint}")
+def _named(file: str, option: str, name: str | None, found: Sequence[str]) -> str:
+    """Returns the column that an option names, "" if it names none. Raises UserError if there is no such column."""
+    if not name:
+        return ""
+    column = column_named(name, found)
+    if column is None:
+        near = difflib.get_close_matches(name, found, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"{file}: {option} {name!r}: no such column; found {_listed(found)}{hint}")
+    return column
 
 
 def _first(usual: Sequence[str], found: Sequence[str]) -> str:
