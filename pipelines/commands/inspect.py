@@ -14,6 +14,7 @@ from x2i.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
     from x2i.inspect.target import Target
     from x2i.store import Dataset
@@ -96,18 +97,28 @@ def command(
         return
     if column is not None:
         sheet = sheet or Path(f"{column}.png")
-        _write_column_sheet(target, column, sheet, limit)
+        with drawing("contact sheet"):
+            _write_column_sheet(target, column, sheet, limit)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     elif sheet is not None:
-        _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
+        with drawing("contact sheet"):
+            _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     if html is not None:
-        page = _write_gallery(target, html, task, per_task or GALLERY_PER_TASK, limit)
+        with drawing("gallery"):
+            page = _write_gallery(target, html, task, per_task or GALLERY_PER_TASK, limit)
         console.print(f"gallery: {page}", soft_wrap=True)
     if key is not None:
         _emit(console, json, _whole(target, key))
     elif (sheet is None and html is None) or json:
         _overview(console, target, task, limit or 20, json)
+
+
+def drawing(what: str) -> Status:
+    """Returns a context that says on a terminal that pictures are being drawn; silent elsewhere."""
+    from pipelines.console import open_console
+
+    return open_console(stderr=True).status(f"drawing the {what}")
 
 
 def draw(dataset: Dataset, sheet: Path | None = None, gallery: Path | None = None, per_task: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -107,6 +108,11 @@ def _print_skipped(console: Console, summary: StageSummary) -> None:
         parts = (f"{count:,} {labels.get(name, name.replace('_', ' '))}" for name, count in skipped.items())
         of = f" of {considered:,} candidates" if considered is not None else ""
         console.print(f"  not planned{of}: {', '.join(parts)}", soft_wrap=True)
+
+
+def planning(console: Console | None, stage: str) -> AbstractContextManager[object]:
+    """Returns a context that says on a terminal that a stage is being planned; silent elsewhere."""
+    return nullcontext() if console is None else console.status(f"planning {stage}")
 
 
 class StageProgress:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipelines.console import open_console
-from pipelines.engine.console import StageProgress, StageSummary, print_preview, print_summary
+from pipelines.engine.console import StageProgress, StageSummary, planning, print_preview, print_summary
 from pipelines.engine.executors.select import PartitionExecutor, open_executor
 from pipelines.engine.options import RunOptions
 from pipelines.engine.partition import Batch, Result, WorkItem, record_failure
@@ -70,7 +70,10 @@ def execute(
         executor.prepare(stages)
         for stage in stages:
             held.enter_context(stage_lock(dataset, stage.name))
-        prepared = [_prepare(dataset, stage, options) for stage in stages]
+        prepared = []
+        for stage in stages:
+            with planning(console, stage.name):
+                prepared.append(_prepare(dataset, stage, options))
         summaries = {plan.stage: _summary(plan, status) for plan, status in prepared}
         items = [item for plan, status in prepared for item in _items(plan, status, options.limit)]
         title = stages[0].name if len(stages) == 1 else f"{len(stages)} stages"
@@ -154,7 +157,8 @@ def _summary(plan: Plan, status: PlanStatus) -> StageSummary:
 
 
 def _preview(dataset: Dataset, stage: Stage, options: RunOptions, console: Console | None) -> StageSummary:
-    plan = recorded_plan(dataset, stage) or preview_plan(dataset, stage)
+    with planning(console, stage.name):
+        plan = recorded_plan(dataset, stage) or preview_plan(dataset, stage)
     status = plan_status(dataset, plan)
     summary = _summary(plan, status)
     summary.refused = 0 if options.overwrite else len(status.stale)

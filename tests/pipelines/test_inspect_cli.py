@@ -185,3 +185,16 @@ def test_help_needs_no_heavy_library(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "x2i " in done.stdout
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_is_told_that_pictures_are_drawn_and_samples_planned(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1" if is_terminal else "0")
+    monkeypatch.setenv("TERM", "xterm")
+    assert run("inspect", root, "--sheet", tmp_path / "sheet.png", "--html", tmp_path / "gallery", "--limit", 2) == 0
+    assert run("materialize", root, "--recipe", "deblur", "--dry-run", "--overwrite") == 0
+    told = capsys.readouterr().err
+    for words in ("drawing the contact sheet", "drawing the gallery", "planning materialize-deblur"):
+        assert (words in told) == is_terminal, words
