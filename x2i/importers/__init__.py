@@ -8,6 +8,7 @@ IMPORTERS: Registry[Importer] = Registry(
     {
         "x2i-jsonl": "x2i.importers.x2i_jsonl:X2IJsonl",
         "hf-images": "x2i.importers.hf_images:HuggingFaceImages",
+        "hf-edits": "x2i.importers.hf_edits:HuggingFaceEdits",
     },
 )
 

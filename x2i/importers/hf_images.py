@@ -57,7 +57,7 @@ class HuggingFaceImages(Importer):
         ]
         if not tables and not path.is_dir():
             raise UserError(f"{path}: expected a Parquet or Arrow file, or a folder")
-        if tables and not (tables := [file for file in tables if self._is_read(file, path)]):
+        if tables and not (tables := [file for file in tables if in_split(file, path, self.split)]):
             raise UserError(f"{path}: no table has {self.split!r} in its path: choose another --split")
         found = (record for file in tables for record in self._rows(file, path)) if tables else self._folder(path)
         for record in found:
@@ -96,11 +96,11 @@ class HuggingFaceImages(Importer):
                 if is_cell:
                     location = Location(relative, group=group, row=row, field=choice.image)
                 else:
-                    located = self._located(values[choice.image], relative, number, self.root(source))
-                    if isinstance(located, Rejected):
-                        yield located
+                    where = located(values[choice.image], relative, number, self.root(source))
+                    if isinstance(where, Rejected):
+                        yield where
                         continue
-                    location = located
+                    location = where
                 image = self._image(location, choice, values, {"path": path} if path else {})
                 yield from map(Remark, choice.remarks_about(values))
                 yield ImportRecord(relative, number, (image,))
@@ -108,7 +108,7 @@ class HuggingFaceImages(Importer):
     def _folder(self, source: Path) -> Iterator[ImportRecord | Rejected | Remark]:
         """Yields the images that metadata files name, in their order, then those that none names, by their paths."""
         named: set[str] = set()
-        files = [file for file in list_source(source) if self._is_read(file, source)]
+        files = [file for file in list_source(source) if in_split(file, source, self.split)]
         for file in files:
             if file.name in METADATA:
                 for record in self._metadata(file, source):
@@ -137,35 +137,21 @@ class HuggingFaceImages(Importer):
             if row is None:
                 yield Rejected(relative, number, "broken JSON, or a separator or quote too many")
                 continue
-            located = {
-                name: self._located(row[name], relative, number, self.root(source))
-                for name in choice.files
-                if row.get(name)
+            places = {
+                name: located(row[name], relative, number, self.root(source)) for name in choice.files if row.get(name)
             }
-            refused = [where for where in located.values() if isinstance(where, Rejected)]
-            if refused or not located:
+            refused = [where for where in places.values() if isinstance(where, Rejected)]
+            if refused or not places:
                 yield refused[0] if refused else Rejected(relative, number, f"{choice.image}: names no file")
                 continue
-            group = {"group": f"{source.name}/{relative}:{number}"} if len(located) > 1 else {}
+            group = {"group": f"{source.name}/{relative}:{number}"} if len(places) > 1 else {}
             images = tuple(
                 self._image(where, choice, row, {**group, "role": name[: -len(FILE_NAME) - 1] or name} if group else {})
-                for name, where in located.items()
+                for name, where in places.items()
                 if isinstance(where, Location)
             )
             yield from map(Remark, choice.remarks_about(row))
             yield ImportRecord(relative, number, images)
-
-    def _located(self, value: object, file: str, line: int, source: Path) -> Location | Rejected:
-        """Returns where an image lies that `file` names by a path or URL."""
-        if not isinstance(value, str) or not value:
-            return Rejected(file, line, f"expected the path of an image, found {value!r}"[:200])
-        if value.startswith(("http://", "https://")):
-            return Location(value)
-        try:
-            local = local_inside(value, source)
-            return Location(inside(local, str(PurePosixPath(file).parent) if local == value else ""))
-        except ValueError as error:
-            return Rejected(file, line, str(error), Reason.FILE_ERROR)
 
     def _image(
         self, location: Location, choice: ColumnChoice, row: Mapping[str, Any], more: Mapping[str, Any]
@@ -174,9 +160,24 @@ class HuggingFaceImages(Importer):
         extra = {**more, **{name: _json_value(row.get(name)) for name in choice.keep}}
         return SourceImage(location, choice.text_of(row), license or self.license, extra)
 
-    def _is_read(self, file: Path, source: Path) -> bool:
-        words = relative_name(file, source).lower().replace("-", " ").replace("/", " ").replace(".", " ").split()
-        return not self.split or self.split.lower() in words
+
+def located(value: object, file: str, line: int, root: Path) -> Location | Rejected:
+    """Returns where an image lies that a cell of `file` (relative to `root`) names by a path or URL."""
+    if not isinstance(value, str) or not value:
+        return Rejected(file, line, f"expected the path of an image, found {value!r}"[:200])
+    if value.startswith(("http://", "https://")):
+        return Location(value)
+    try:
+        local = local_inside(value, root)
+        return Location(inside(local, str(PurePosixPath(file).parent) if local == value else ""))
+    except ValueError as error:
+        return Rejected(file, line, str(error), Reason.FILE_ERROR)
+
+
+def in_split(file: Path, source: Path, split: str) -> bool:
+    """Whether the path of a file below `source` has the word `split`; "" is in every path."""
+    words = relative_name(file, source).lower().replace("-", " ").replace("/", " ").replace(".", " ").split()
+    return not split or split.lower() in words
 
 
 def _json_value(value: Any) -> Any:
