@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from x2i.errors import RunError
 from x2i.store.commits import Commit, list_commits, list_stages
 from x2i.store.plans import Plan, PlanEntry, read_plan
 from x2i.store.stages import KINDS, command_of, kind_of, read_spec
@@ -42,7 +43,7 @@ def outdated_stages(root: Path) -> list[Outdated]:
 
     A partition is outdated if an input named by its commit or by its stage's plan has another digest now or is gone, or
     if the stage plans other rows for it now. Inputs from outside the dataset are not looked at.
-    Raises RunError if a commit or plan record is damaged.
+    Raises RunError if a commit record is damaged.
     """
     stages = {stage: list(list_commits(root, stage)) for stage in list_stages(root)}
     now = {name: digest for commit in chain(*stages.values()) for name, digest in _names(commit)}
@@ -62,7 +63,10 @@ def _names(commit: Commit) -> Iterator[tuple[str, str]]:
 def _outdated(root: Path, stage: str, commits: list[Commit], now: Mapping[str, str]) -> Outdated | None:
     if not commits or kind_of(commits[0].outputs) == "images":
         return None
-    plan = read_plan(root, stage)
+    try:
+        plan = read_plan(root, stage)
+    except RunError:  # damaged: `x2i verify` says so
+        plan = None
     planned_from = _changed(plan.inputs, now) if plan is not None else set()
     rows = {entry.id: entry for entry in plan.entries} if plan is not None else {}
     inputs, partitions = set(planned_from), 0
