@@ -21,6 +21,7 @@ from x2i.options import Option
 from x2i.reasons import Reason
 from x2i.words import CAPTION_SUFFIXES
 
+_SEVERAL = "{} holds images too: `x2i import hf-edits {} --out DATASET` reads a set of edits, with both images of a row"
 _NOT_READ = "caption files beside the images are not read here: `x2i crawl {} --out DATASET` reads them"
 
 
@@ -83,6 +84,9 @@ class HuggingFaceImages(Importer):
         schema = read_schema(file)
         choice = ColumnChoice.of_table(str(file), schema, class_names(schema), self.image, self.caption, self.keep)
         yield from map(Remark, choice.remarks)
+        others = [field.name for field in schema if holds_images(field.type) and field.name != choice.image]
+        if others:
+            yield Remark(_SEVERAL.format(" and ".join(map(repr, others)), source))
         kind = schema.field(choice.image).type
         is_cell = holds_images(kind)
         beside = [f"{choice.image}.path"] if is_cell and hasattr(kind, "names") and "path" in kind.names else []

@@ -149,10 +149,12 @@ def test_folders_of_classes_give_labels_and_no_captions(tmp_path: Path) -> None:
 def test_it_says_which_columns_it_took_and_which_not(tmp_path: Path) -> None:
     table = pa.table({"edited": cells(), "image": cells(), "title": WORDS, "Text": WORDS, "note": WORDS})
     pq.write_table(table, tmp_path / "a.parquet")
-    assert read(tmp_path)[2] == [
+    told, several = read(tmp_path)[2]
+    assert told == (
         "images from 'image', captions from 'Text'; not taken: 'edited', 'title' "
         "(--caption, --image and --keep choose columns)"
-    ]
+    )
+    assert several.startswith("'edited' holds images too: `x2i import hf-edits")
     images, _, remarks = read(tmp_path, image="edited", caption="note")
     assert_words_stand_by_their_pictures(images, tmp_path, WORDS)
     assert remarks[0].startswith("images from 'edited', captions from 'note'; not taken: 'image', 'Text', 'title'")
