@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ VOTER_NEIGHBORS = 8
 MIN_VOTES = 3
 FAR = 0.6
 ROWS_PER_LIST = 500
-PROBED_LISTS = 8
-TRAINING_ROWS_PER_LIST = 100
+PROBED_ROWS = 4000
+TRAINING_ROWS_PER_LIST = 40
 QUERY_ROWS = 1 << 15
 EXACT_ROWS = 20_000
 """Up to so many embeddings all are compared with all; of more, those in the same and in near lists."""
@@ -119,23 +120,29 @@ def _search(features_FD: NDArray[np.uint8], most: int) -> Iterator[tuple[int, ND
     import faiss
 
     count, dimensions = features_FD.shape
-    lists = max(1, min(count // ROWS_PER_LIST, round(4 * count**0.5)))  # beyond 4 million features training would rule
-    quantizer = faiss.IndexFlatL2(dimensions)
-    index = faiss.IndexIVFScalarQuantizer(
+    lists = max(1, min(count // ROWS_PER_LIST, round(2 * count**0.5)))  # of more, finding the near ones would rule
+    quantizer: Any = faiss.IndexFlatL2(dimensions)
+    index: Any = faiss.IndexIVFScalarQuantizer(
         quantizer, dimensions, lists, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
     )
     index.cp.int_centroids = True
     index.cp.min_points_per_centroid = 1
     index.cp.seed = 0
     index.cp.niter = 10
-    index.nprobe = min(lists, PROBED_LISTS)
+    index.nprobe = min(lists, max(1, round(PROBED_ROWS * lists / count)))
     step = max(1, count // (lists * TRAINING_ROWS_PER_LIST))
     index.train(features_FD[::step].astype(np.float32))
+    near_FP = np.empty((count, index.nprobe), np.int32)  # found once, to add a row and to search for it
     for start in range(0, count, QUERY_ROWS):
-        index.add(features_FD[start : start + QUERY_ROWS].astype(np.float32))
+        rows = features_FD[start : start + QUERY_ROWS].astype(np.float32)
+        near = quantizer.search(rows, index.nprobe)[1]
+        near_FP[start : start + len(rows)] = near
+        nearest = np.ascontiguousarray(near[:, 0])
+        index.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(nearest))
     for start in range(0, count, QUERY_ROWS):
         queries = features_FD[start : start + QUERY_ROWS].astype(np.float32)
-        yield start, *index.search(queries, min(count, most))
+        near = near_FP[start : start + len(queries)].astype(np.int64)
+        yield start, *index.search_preassigned(queries, min(count, most), near, np.zeros(near.shape, np.float32))
 
 
 def _sorted_pairs(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
