@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from x2i.crawl.planning.identity import url_uid
+from x2i.crawl.sources.folder import FolderSource
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
 from x2i.takedown.request import read_request
 
@@ -30,6 +32,19 @@ def test_values_are_brought_into_the_forms_of_the_store():
 def test_a_fragment_counts_where_it_names_a_member_of_a_file():
     urls = ["file:///shards/00000.tar#001.jpg", "s3://films/a.mp4#t=1.500", "HTTPS://a.org/b.jpg#part"]
     assert read_request({"url": urls}, 0).urls == {*urls[:2], "https://a.org/b.jpg"}
+
+
+@pytest.mark.parametrize("name", ["my photo (1).JPG", "猫 #2.jpg", "100%.jpg"])
+def test_a_path_means_the_url_that_a_crawl_of_its_folder_stores(tmp_path, monkeypatch, name):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / name).write_bytes(b"")
+    (row,) = FolderSource(str(tmp_path / "photos")).rows(PlanningNotes())
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "photos" / name
+    for text in (row.url, str(path), f"photos/{name}", f"file://{path}"):
+        assert read_request({"url": [text]}, 0).urls == {row.url}
+    path.unlink()
+    assert read_request({"url": [str(path)]}, 0).urls == {row.url}
 
 
 def test_nothing_named_is_no_request():
