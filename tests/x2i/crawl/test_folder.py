@@ -187,6 +187,12 @@ def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) 
     assert float(seconds) < 30
 
 
+def test_a_table_may_name_images_by_file_urls_and_through_other_folders(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "my set", {"a b.jpg": PHOTO, "im/c.jpg": PHOTO})
+    _write(folder, {"list.csv": f"image,caption\n{(folder / 'a b.jpg').as_uri()},one\nother/../im/c.jpg,two\n"})
+    assert {row.name: row.text for row in _rows(folder)[0]} == {"my set/a b.jpg": "one", "my set/im/c.jpg": "two"}
+
+
 def test_what_x2i_drew_of_a_dataset_is_no_photograph_wherever_it_lies(tmp_path: Path) -> None:
     folder = _write(tmp_path / "p", {"a.png": PHOTO, "index.html": "<p>my page", "thumbs/b.jpg": PHOTO})
     save_sheet(Image.new("RGB", (64, 64)), folder / "look" / "kept.png")

@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
         archive.writestr("in/1.jpg", data[1])
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": one, "path": f"{n}.jpg"} for n, one in enumerate(data)]
-    cells += [{"bytes": None, "path": "0.jpg"}, {"bytes": None, "path": "../a.zip"}, None]
+    cells += [{"bytes": None, "path": "0.jpg"}, {"bytes": None, "path": "../../a.zip"}, None]
     table = pa.table({"image": pa.array(cells, kind), "raw": pa.array([*data, None, b"", None])})
     pq.write_table(table, tmp_path / "sub/a.parquet", row_group_size=2)
     with pa.ipc.new_stream(tmp_path / "sub/a.arrow", table.schema) as stream:
