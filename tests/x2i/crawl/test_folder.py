@@ -193,6 +193,12 @@ def test_a_table_may_name_images_by_file_urls_and_through_other_folders(tmp_path
     assert {row.name: row.text for row in _rows(folder)[0]} == {"my set/a b.jpg": "one", "my set/im/c.jpg": "two"}
 
 
+def test_a_folder_of_shards_says_how_to_crawl_them(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", {"sub/00000.tar": b"", "notes.md": "x"})
+    with pytest.raises(UserError, match=r"no images .* x2i crawl '.*/p/sub/\*\.tar'"):
+        _rows(folder)
+
+
 def test_what_x2i_drew_of_a_dataset_is_no_photograph_wherever_it_lies(tmp_path: Path) -> None:
     folder = _write(tmp_path / "p", {"a.png": PHOTO, "index.html": "<p>my page", "thumbs/b.jpg": PHOTO})
     save_sheet(Image.new("RGB", (64, 64)), folder / "look" / "kept.png")

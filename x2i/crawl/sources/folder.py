@@ -34,6 +34,7 @@ _DRAWN = "contact sheets and galleries of x2i in it were skipped"
 _SHEET, _GALLERY = b"tEXtSoftware\0x2i", b'<meta name="generator" content="x2i">'
 _HEAD = 512
 """Bytes of a PNG or a page among which the mark of x2i stands."""
+_SHOWN = 3
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
 
 
@@ -57,6 +58,8 @@ class _Listing:
     remarks: Counter[str] = field(default_factory=Counter)
     alone: int = 0
     first_alone: str = ""
+    shards: set[str] = field(default_factory=set)
+    """Folders in which tars lie."""
     tables: TablesBeside | None = None
     """Given where the tables are to be read as well."""
     table_files: list[str] = field(default_factory=list)
@@ -105,6 +108,8 @@ class FolderSource(SourceKind):
             notes.remarks[_ALONE.format(listing.first_alone)] += listing.alone
         if not count:
             seen = "".join(f"; {n} {remark}" for remark, n in listing.remarks.items())
+            shards = " ".join(f"'{folder}/*.tar'" for folder in sorted(listing.shards)[:_SHOWN])
+            seen += f"; for the shards in it: x2i crawl {shards}" if shards else ""
             raise UserError(
                 f"{self.source}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included){seen}"
             )
@@ -180,6 +185,7 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             elif entry.is_dir():
                 listing.remarks[_NOT_ENTERED] += 1
             elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
+                listing.shards |= {folder} if entry.name.lower().endswith(".tar") else set()
                 listing.remarks[_SKIPPED] += not entry.name.lower().endswith((*CAPTION_SUFFIXES, *BESIDE_SUFFIXES))
             elif entry.is_file():
                 yield FolderImage(f"{prefix}{entry.name}", entry.path, _sidecars_of(entry, captions))
