@@ -13,6 +13,8 @@ from x2i.errors import UserError
 if TYPE_CHECKING:
     from omnigen.weights.lora.delta import Adapter
 
+FETCH = "`hf download Shitao/OmniGen-v1 --local-dir OmniGen-v1`"
+
 
 @dataclass(frozen=True)
 class FoundModel:
@@ -37,8 +39,10 @@ def find_model(folder: Path) -> Path:
             f"{folder}: this run has checkpoints, but no exported model yet (model/config.json); that comes "
             f"when training ends. To finish it, give its configuration to omnigen train again"
         )
+    absent = "" if folder.exists() else f"; there is no such folder; {FETCH} fetches the published weights"
     raise UserError(
         f"{folder}: expected the folder of a training run, or a model folder with config.json and model.safetensors"
+        f"{absent}"
     )
 
 

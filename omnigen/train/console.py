@@ -47,7 +47,7 @@ def event_line(event: Event, setup: Setup) -> str:
         mfu = f"MFU {timing['mfu']:.1%}  " if timing["mfu"] else ""
         passed_over = f"passed over {values['bad_samples']}  " if values["bad_samples"] else ""
         return (
-            f"{head}  loss {values['loss']:.4f}  gradient {values['grad_norm']:.2f}  fill {values['fill']:.1%}  "
+            f"{head}  loss {values['loss']:.4f}  gradient {values['grad_norm']:.3g}  fill {values['fill']:.1%}  "
             f"{timing['tokens_per_second']:,.0f} tokens/s  {mfu}waiting {timing['data_wait_share']:.0%}  {passed_over}"
             f"{minutes}:{seconds:02d} left"
         )

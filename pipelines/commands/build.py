@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from pipelines.engine.options import OutOption, RunOptions
 from x2i.command_options import with_options
@@ -130,3 +131,5 @@ def finish(plan: Manifest, dataset: Dataset, console: Console, *, train: bool) -
         from pipelines.commands.report import write_report
 
         write_report(dataset, dataset.root / "report.html", run_folder)
+        drawn = ["sheet.png", *(["gallery/index.html"] if plan.inspect.gallery else []), "report.html"]
+        console.print(f"to look at: {', '.join(escape(str(dataset.root / name)) for name in drawn)}", soft_wrap=True)

@@ -53,7 +53,7 @@ def _correct_words(dataset: Dataset, current: str) -> None:
     from pipelines.stages.crawl.incremental import crawl_stages
 
     if count := apply_corrections(dataset, crawl_stages(dataset.root), current):
-        remedy = "columns and shards made from the old words are stale: run the commands that `x2i report` names"
+        remedy = "columns and shards of their partitions are stale: run those that `x2i report` names with --overwrite"
         typer.secho(f"crawl: the words of {count:,} images were updated; {remedy}", err=True, fg="yellow")
 
 

@@ -206,7 +206,8 @@ def _whole(target: Target, key: str) -> dict[str, Any]:
     source = source_by_key(target.dataset, key) if target.dataset else None
     if source is None:
         raise UserError(
-            f"{target.path}: no sample and no image with key {key!r}; `x2i inspect {target.path}` lists them"
+            f"{target.path}: no sample and no image with key {key!r}; `x2i inspect {target.path} --sheet sheet.png` "
+            "shows keys, and the files in `images` and `shards` list them all"
         )
     return source_document(source)
 

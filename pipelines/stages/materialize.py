@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition, Stage
 from pipelines.stages.shard_options import Place, ShardOptions
 from x2i.errors import UserError
-from x2i.options import check
+from x2i.options import check, option_fields
 from x2i.recipes import RECIPES, make_recipe
 from x2i.relate import RELATIONS
-from x2i.settings import apply_overrides, from_mapping
+from x2i.settings import apply_overrides, from_mapping, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,6 +223,12 @@ def stage_of(name: str, settings: Mapping[str, Any], shards: ShardOptions) -> Ma
     select = {**shards.select, **own.pop("select", {})}
     shared = {**vars(shards), "select": select, "max_samples": own.pop("max_samples", shards.max_samples)}
     place = from_mapping(Place, {key: own.pop(key) for key in ("weight", "samples") if key in own}, name)
+    known = [option.name for option in option_fields(RECIPES.get(name))] if own else []
+    for key in own:
+        if key not in known:
+            raise UserError(
+                f"{key}: unknown key: {nearest(key, [*known, 'select', 'max_samples', 'weight', 'samples'])}"
+            )
     return MaterializeStage(recipe=name, options=own, **shared, **vars(place))
 
 

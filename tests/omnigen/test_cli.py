@@ -135,6 +135,8 @@ def test_weights_in_several_dtypes_are_drawn_with_in_the_widest(run: Path, tmp_p
 def test_a_folder_without_a_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert omnigen("generate", "--model", tmp_path, "--prompt", "a", "--out", tmp_path / "x.png") == 2
     assert "expected the folder of a training run" in capsys.readouterr().err
+    assert omnigen("generate", "--model", tmp_path / "OmniGen-v1", "--prompt", "a", "--out", tmp_path / "x.png") == 2
+    assert "hf download Shitao/OmniGen-v1" in capsys.readouterr().err
     (tmp_path / "checkpoints").mkdir()
     assert omnigen("generate", "--model", tmp_path, "--prompt", "a", "--out", tmp_path / "x.png") == 2
     assert "no exported model yet" in capsys.readouterr().err

@@ -17,8 +17,10 @@ from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.server import serve_site, site_address
 from pipelines.demo.site import write_site
 from pipelines.manifest import load_manifest
+from pipelines.stages.materialize import manifest_stages
 from tests.pipelines.engine.test_engine import file_sums
 from tests.support import REPOSITORY
+from tests.support.command_line import typed
 from tests.support.forked import ForkedCommand, run_forked
 from tests.support.killing import worker_processes
 from x2i.errors import UserError
@@ -228,6 +230,21 @@ def test_an_unknown_recipe_is_named_with_the_nearest(tmp_path):
     assert result.returncode == 2
     assert "materialize.recipes.deblurr" in result.stderr
     assert "'deblur'" in result.stderr
+
+
+def test_a_misspelled_key_beside_the_options_of_a_recipe_is_named_with_the_nearest():
+    with pytest.raises(UserError, match="deblur: max_sample: unknown key: did you mean 'max_samples'"):
+        manifest_stages({"recipes": {"deblur": {"max_sample": 3}}}, "materialize")
+
+
+def test_a_build_says_where_its_pictures_are(tmp_path, capsys):
+    path = tmp_path / "m.yaml"
+    steps = "[{crawl: {sources: ['scenes:2?size=64']}}, {materialize: {recipes: {deblur: {}}}}]"
+    path.write_text(f"name: x\nsteps: {steps}\ninspect: {{gallery: false}}\n")
+    assert typed("build", path, "--out", tmp_path / "data", "--executor", "inline") == 0
+    drawn = [tmp_path / "data/sheet.png", tmp_path / "data/report.html"]
+    assert f"to look at: {drawn[0]}, {drawn[1]}" in capsys.readouterr().err
+    assert all(file.is_file() for file in drawn)
 
 
 def test_two_captioners_stand_side_by_side_and_the_order_follows_from_what_steps_read(tmp_path):

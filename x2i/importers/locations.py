@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -65,23 +66,25 @@ class Location:
 
 
 def inside(path: str, folder: str = "") -> str:
-    """Returns a relative path that a source names, as seen from `folder` of that source: "a/./b" becomes "a/b".
+    """Returns a relative path that a source names, as seen from `folder` of that source: "a/./b/../c" becomes "a/c".
 
-    Raises ValueError for a path that leads outside.
+    Raises ValueError for a path that leads out of the source.
     """
     text = path.replace("\\", "/")
     parts = PurePosixPath(text).parts
-    if not parts or text.startswith("/") or ".." in parts or ":" in parts[0] or "\0" in text:
+    found = posixpath.normpath(posixpath.join(folder, *parts))
+    if not parts or text.startswith("/") or found.split("/")[0] == ".." or ":" in parts[0] or "\0" in text:
         raise ValueError(f"{path!r} leads outside the folder of images")
-    return PurePosixPath(folder, *parts).as_posix()
+    return found
 
 
 def local_inside(path: str, root: Path) -> str:
-    """Returns an absolute path of this machine that lies in the folder `root` relative to it, any other as it is."""
-    if path.startswith("/") and not is_remote(root):
+    """Returns an absolute path or file:// URL of this machine in the folder `root` relative to it, any other as is."""
+    local = unquote(path.removeprefix("file://")) if path.startswith("file:///") else path
+    if local.startswith("/") and not is_remote(root):
         for base in (root.absolute(), root.resolve()):
-            if PurePosixPath(path).is_relative_to(base):
-                return PurePosixPath(path).relative_to(base).as_posix()
+            if PurePosixPath(local).is_relative_to(base):
+                return PurePosixPath(local).relative_to(base).as_posix()
     return path
 
 
@@ -158,7 +161,7 @@ class LocationReader:
         local, looked_for = local_inside(named, self._root), list[str]()
         for folder in (posixpath.dirname(table), "") if local == named else ("",):
             try:
-                path = inside(posixpath.normpath(posixpath.join(folder, local.replace("\\", "/"))))
+                path = inside(local, folder)
             except ValueError:
                 continue
             if (self._root / path).is_file():

@@ -20,6 +20,12 @@ LARGEST_DIFFERENCE = 64.0
 CONTENT_DIFFERENCE = 0.17
 """Share of what stands out from the image's median color. Copies at JPEG quality 15 and a third of the size differ by
 up to 0.14, a disc and a square on white by 0.22 and more."""
+LOCAL_SHARE, LOCAL_DIFFERENCE, LOCAL_PIXELS = 0.5, 28, 8
+"""Of two flat pictures, such as pages of text, at least this share of all difference in so few thumbnail pixels, one of
+which differs by so many levels, is other content. Copies at JPEG quality 15 and a third of the size have shares up to
+0.28; pages with other digits 0.7 and more."""
+FLAT_SHARE = 0.5
+"""Share of a flat picture's thumbnail that has its median color."""
 SHARPNESS_RATIO = 0.6
 _QUIET = 1.5
 """Levels: the noise of compression, added to both sides of the ratio."""
@@ -62,6 +68,7 @@ class Looks:
         close &= np.quantile(difference_NV, 0.99, axis=1) <= LARGEST_DIFFERENCE
         content_N = np.maximum(_content(there), _content(here[None]))
         close &= np.maximum(difference_NV - _NOISE, 0).sum(axis=1) <= CONTENT_DIFFERENCE * content_N
+        close &= ~(_is_flat(here[None]) & _is_flat(there) & _differs_locally(difference_NV))
         low = np.minimum(self.sharpness_NS[others], self.sharpness_NS[one]) + _QUIET
         high = np.maximum(self.sharpness_NS[others], self.sharpness_NS[one]) + _QUIET
         as_sharp = np.isnan(low) | (low >= SHARPNESS_RATIO * high)
@@ -74,6 +81,22 @@ def _content(thumbnails_NHWC: NDArray[np.int16]) -> NDArray[np.float64]:
     apart_NPC = np.abs(values_NPC - np.median(values_NPC, axis=1, keepdims=True))
     total_N: NDArray[np.float64] = np.maximum(apart_NPC - _NOISE, 0).sum(axis=(1, 2))
     return total_N
+
+
+def _is_flat(thumbnails_NHWC: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Returns whether most of each thumbnail has its median color."""
+    values_NPC = thumbnails_NHWC.reshape(len(thumbnails_NHWC), -1, 3)
+    ground_NP = np.abs(values_NPC - np.median(values_NPC, axis=1, keepdims=True)).max(axis=2) <= 2 * _NOISE
+    flat_N: NDArray[np.bool_] = ground_NP.mean(axis=1) >= FLAT_SHARE
+    return flat_N
+
+
+def _differs_locally(difference_NV: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Returns whether a few pixels hold most of the difference of each pair of thumbnails, given value by value."""
+    pixels_NP = np.maximum(difference_NV - _NOISE, 0).reshape(len(difference_NV), -1, 3).sum(axis=2)
+    most_N = np.sort(pixels_NP, axis=1)[:, -LOCAL_PIXELS:].sum(axis=1)
+    local_N: NDArray[np.bool_] = most_N >= LOCAL_SHARE * np.maximum(pixels_NP.sum(axis=1), 1)
+    return local_N & (difference_NV.max(axis=1, initial=0) >= LOCAL_DIFFERENCE)
 
 
 def _sharpness(image: NDArray[np.uint8], side: int) -> float:

@@ -48,7 +48,7 @@ class Request:
 class RequestOptions:
     """A request as typed: values, or names of files that list them."""
 
-    url: Annotated[tuple[str, ...], Option("Image fetched from this URL; FILE or @FILE: one per line.")] = ()
+    url: Annotated[tuple[str, ...], Option("Image of this URL or path; @FILE or a text file: one per line.")] = ()
     host: Annotated[tuple[str, ...], Option("Every image of this host and of hosts below it; or FILE.")] = ()
     sha256: Annotated[
         tuple[str, ...], Option("Every image with these bytes as fetched: 64 hex digits, or the picture.")
@@ -95,8 +95,15 @@ def read_request(named: Mapping[str, Iterable[str]], distance: int) -> Request:
 
 
 def _url(text: str) -> str:
-    """Returns a URL as a dataset keeps it: without its fragment on the web; in a file, that names a member or frame."""
-    return normal_url(text) if text.lower().startswith(("http://", "https://")) else text
+    """Returns a URL as a dataset keeps it: without its fragment on the web; in a file, that names a member or frame.
+
+    A path, with `file://` before it or not, becomes the URL of the file, as a crawl of its folder spells it.
+    """
+    if text.lower().startswith(("http://", "https://")):
+        return normal_url(text)
+    path = Path(text.removeprefix("file://"))
+    is_path = path.is_file() if "://" in text else path.is_absolute() or path.is_file()
+    return (path.parent.resolve() / path.name).as_uri() if is_path else text
 
 
 def _hex(name: str, text: str) -> str:

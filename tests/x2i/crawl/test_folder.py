@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.support.crawling import crawl, crawl_stage
 from tests.support.hostile_server import photograph
@@ -16,6 +17,8 @@ from x2i.crawl.sources.folder import FolderSource
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
+from x2i.inspect.gallery.page import write_page
+from x2i.inspect.sheet.samples import save_sheet
 from x2i.store import Dataset
 
 PHOTO = photograph()
@@ -182,6 +185,28 @@ def test_a_large_and_a_deep_folder_are_listed_in_bounded_memory(tmp_path: Path) 
     assert int(count) == 5_001
     assert int(peak) < 4_000_000
     assert float(seconds) < 30
+
+
+def test_a_table_may_name_images_by_file_urls_and_through_other_folders(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "my set", {"a b.jpg": PHOTO, "im/c.jpg": PHOTO})
+    _write(folder, {"list.csv": f"image,caption\n{(folder / 'a b.jpg').as_uri()},one\nother/../im/c.jpg,two\n"})
+    assert {row.name: row.text for row in _rows(folder)[0]} == {"my set/a b.jpg": "one", "my set/im/c.jpg": "two"}
+
+
+def test_a_folder_of_shards_says_how_to_crawl_them(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", {"sub/00000.tar": b"", "notes.md": "x"})
+    with pytest.raises(UserError, match=r"no images .* x2i crawl '.*/p/sub/\*\.tar'"):
+        _rows(folder)
+
+
+def test_what_x2i_drew_of_a_dataset_is_no_photograph_wherever_it_lies(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", {"a.png": PHOTO, "index.html": "<p>my page", "thumbs/b.jpg": PHOTO})
+    save_sheet(Image.new("RGB", (64, 64)), folder / "look" / "kept.png")
+    write_page(folder / "seen", "mine", "", [], [])
+    _write(folder / "seen", {"thumbs/1.jpg": PHOTO, "images/1.jpg": PHOTO})
+    rows, notes = _rows(folder)
+    assert [row.name for row in rows] == ["p/a.png", "p/thumbs/b.jpg"]
+    assert "2 contact sheets and galleries of x2i in it were skipped" in notes.summary()
 
 
 def test_the_files_of_datasets_are_no_photographs(tmp_path: Path) -> None:

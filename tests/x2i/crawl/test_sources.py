@@ -66,3 +66,12 @@ def test_an_unknown_option_of_a_kind_of_your_own_is_refused(tmp_path: Path) -> N
     done = typed(words, tmp_path)
     assert done.returncode == 2
     assert "did you mean 'suffix'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.JPG", "crawl its folder"), ("a.zip", "unpack it and crawl the folder")]
+)
+def test_a_file_that_is_no_source_says_what_to_do(name: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=words):
+        kind_of(str(tmp_path / name))

@@ -85,6 +85,11 @@ def test_a_table_without_urls_says_which_option_helps_even_if_it_has_no_rows(tmp
         read(_write(tmp_path / "t.csv", f"a,b\n{body}"))
 
 
+def test_a_table_of_files_says_to_crawl_its_folder(tmp_path: Path) -> None:
+    with refused("no column of URLs", "'image_path' names files of this machine, crawl the folder"):
+        read(_write(tmp_path / "t.csv", "image_path,prompt\nim/a.jpg,words\n"))
+
+
 def test_a_table_without_a_header_says_so(tmp_path: Path) -> None:
     with refused("the first line must name the columns"):
         read(_write(tmp_path / "t.csv", f"{ONE},a photograph\n{TWO},another\n"))

@@ -142,6 +142,11 @@ def test_an_authors_prefix_is_taken_off() -> None:
     assert isinstance(parse({**EDIT, "output_image": "/share/author/x2i/../../etc/passwd"}, importer), Rejected)
 
 
+@pytest.mark.parametrize("path", ["im/./x.png", "im/../im/x.png", "./im/x.png", "im\\..\\im\\x.png"])
+def test_a_path_that_stays_inside_is_accepted_however_it_is_written(path: str) -> None:
+    assert inside(path) == "im/x.png"
+
+
 def test_absolute_paths_that_lie_in_the_folder_are_accepted() -> None:
     assert paths_of(parse({**EDIT, "output_image": "/pictures/a/b.png"}))[1] == "a/b.png"
     assert isinstance(parse({**EDIT, "output_image": "/pictures/../secret.png"}), Rejected)

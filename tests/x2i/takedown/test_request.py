@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from x2i.crawl.planning.identity import url_uid
+from x2i.crawl.sources.folder import FolderSource
+from x2i.crawl.sources.notes import PlanningNotes
 from x2i.errors import UserError
 from x2i.image import decode, phash, sha256
 from x2i.importers.example import picture
@@ -46,6 +48,19 @@ def test_a_picture_stands_for_its_hashes(tmp_path):
     (tmp_path / "no.jpg").write_text("no picture")
     with pytest.raises(UserError, match=r"no\.jpg: not a picture"):
         read_request({"phash": [str(tmp_path / "no.jpg")]}, 0)
+
+
+@pytest.mark.parametrize("name", ["my photo (1).JPG", "猫 #2.jpg", "100%.jpg"])
+def test_a_path_means_the_url_that_a_crawl_of_its_folder_stores(tmp_path, monkeypatch, name):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / name).write_bytes(b"")
+    (row,) = FolderSource(str(tmp_path / "photos")).rows(PlanningNotes())
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "photos" / name
+    for text in (row.url, str(path), f"photos/{name}", f"file://{path}"):
+        assert read_request({"url": [text]}, 0).urls == {row.url}
+    path.unlink()
+    assert read_request({"url": [str(path)]}, 0).urls == {row.url}
 
 
 def test_nothing_named_is_no_request():

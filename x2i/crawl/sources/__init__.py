@@ -8,6 +8,7 @@ from pathlib import Path
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.locations import BYTE_RANGE, WHOLE_FILE, LocatedBytes, Location, read_plain
 from x2i.crawl.sources.kind import SourceKind
+from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
 from x2i.registry import IMPORT_PATH, Registry
@@ -29,6 +30,8 @@ SOURCES: Registry[SourceKind] = Registry(
 )
 """Every kind, in the order in which they are asked whether they accept a source."""
 
+_ARCHIVES = (".zip", ".7z", ".rar")
+
 
 def kind_of(source: str) -> type[SourceKind]:
     """Returns the kind of a source: the first that accepts it, or the class named in `mypackage.module:Class=ARGUMENT`.
@@ -43,6 +46,11 @@ def kind_of(source: str) -> type[SourceKind]:
             return kind
     if not Path(source).exists():
         raise UserError(f"source {source!r}: no such file or folder, and no http(s) URL")
+    suffix = Path(source).suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        raise UserError(f"source {source!r}: one image is no source: crawl its folder, {str(Path(source).parent)!r}")
+    if suffix in _ARCHIVES:
+        raise UserError(f"source {source!r}: {suffix} files are not read: unpack it and crawl the folder")
     expected = "; ".join(f"{kind.title} ({kind.looks_like})" for kind in map(SOURCES.get, SOURCES))
     raise UserError(
         f"source {source!r}: unknown kind {Path(source).suffix!r}; expected one of: {expected}; or "

@@ -30,6 +30,11 @@ _ALONE = "caption files lie beside no image of their name, such as {}"
 _SHARED = "images share a caption file with another image of their name: each gets its words"
 _SKIPPED = "files were skipped: neither images nor captions by their names"
 _DATASETS = "datasets of x2i in it were skipped"
+_DRAWN = "contact sheets and galleries of x2i in it were skipped"
+_SHEET, _GALLERY = b"tEXtSoftware\0x2i", b'<meta name="generator" content="x2i">'
+_HEAD = 512
+"""Bytes of a PNG or a page among which the mark of x2i stands."""
+_SHOWN = 3
 _NOT_ENTERED = "links to folders were not entered: name those folders as sources of their own"
 
 
@@ -53,6 +58,8 @@ class _Listing:
     remarks: Counter[str] = field(default_factory=Counter)
     alone: int = 0
     first_alone: str = ""
+    shards: set[str] = field(default_factory=set)
+    """Folders in which tars lie."""
     tables: TablesBeside | None = None
     """Given where the tables are to be read as well."""
     table_files: list[str] = field(default_factory=list)
@@ -101,6 +108,8 @@ class FolderSource(SourceKind):
             notes.remarks[_ALONE.format(listing.first_alone)] += listing.alone
         if not count:
             seen = "".join(f"; {n} {remark}" for remark, n in listing.remarks.items())
+            shards = " ".join(f"'{folder}/*.tar'" for folder in sorted(listing.shards)[:_SHOWN])
+            seen += f"; for the shards in it: x2i crawl {shards}" if shards else ""
             raise UserError(
                 f"{self.source}: no images (looked for {' '.join(IMAGE_SUFFIXES)}, subfolders included){seen}"
             )
@@ -131,8 +140,9 @@ class FolderSource(SourceKind):
 def list_images(root: Path, listing: _Listing | None = None) -> Iterator[FolderImage]:
     """Yields the image files below `root`, by their path, holding no more than one directory's names at a level.
 
-    Hidden files and folders are left out, and so are x2i's own datasets. A link to a file is read as that file; links
-    to folders are not entered, so that nothing is met twice. Raises UserError if `root` cannot be read.
+    Hidden files and folders are left out, and so are x2i's own datasets, contact sheets and galleries. A link to a file
+    is read as that file; links to folders are not entered, so that nothing is met twice. Raises UserError if `root`
+    cannot be read.
     """
     listing = listing or _Listing()
     try:
@@ -151,6 +161,12 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             listing.remarks[_DATASETS] += 1
             return
         entries = [entry for entry in entries if entry.name not in paths.PREVIEWS]
+    drawn = {entry.path for entry in entries if _is_drawn(entry)}
+    if any(path.endswith("index.html") for path in drawn) and any(entry.name == "thumbs" for entry in entries):
+        listing.remarks[_DRAWN] += 1
+        return
+    listing.remarks[_DRAWN] += sum(path.lower().endswith(".png") for path in drawn)
+    entries = [entry for entry in entries if entry.path not in drawn]
     captions = _captions(entries)
     alone = _alone(entries, captions)
     images = [_stem(entry.name) for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
@@ -169,6 +185,7 @@ def _images_in(folder: str, prefix: str, listing: _Listing) -> Iterator[FolderIm
             elif entry.is_dir():
                 listing.remarks[_NOT_ENTERED] += 1
             elif not entry.name.lower().endswith(IMAGE_SUFFIXES):
+                listing.shards |= {folder} if entry.name.lower().endswith(".tar") else set()
                 listing.remarks[_SKIPPED] += not entry.name.lower().endswith((*CAPTION_SUFFIXES, *BESIDE_SUFFIXES))
             elif entry.is_file():
                 yield FolderImage(f"{prefix}{entry.name}", entry.path, _sidecars_of(entry, captions))
@@ -185,6 +202,18 @@ def _is_dataset(folder: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and {"format_version", "name"} <= document.keys()
+
+
+def _is_drawn(entry: os.DirEntry[str]) -> bool:
+    """Whether a file is a contact sheet of x2i or the page of one of its galleries."""
+    mark = _SHEET if entry.name.lower().endswith(".png") else _GALLERY if entry.name == "index.html" else None
+    if mark is None or not entry.is_file():
+        return False
+    try:
+        with open(entry.path, "rb") as stream:
+            return mark in stream.read(_HEAD)
+    except OSError:  # it is told where the image is read
+        return False
 
 
 def _captions(entries: Sequence[os.DirEntry[str]]) -> dict[tuple[str, str], str]:

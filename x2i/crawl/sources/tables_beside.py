@@ -116,5 +116,5 @@ def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]], stems: 
 
 
 def _holds_files(column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
-    values = (str(row.get(column) or "") for row in rows)
+    values = (str(row.get(column) or "").removeprefix("file://") for row in rows)
     return any(value.lower().endswith(IMAGE_SUFFIXES) and "://" not in value for value in values)

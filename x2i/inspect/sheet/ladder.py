@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from x2i.errors import UserError
 from x2i.image import ResizeMode, decode, resize
+from x2i.inspect.sheet.samples import drawn_by
 from x2i.reasons import Dropped
 from x2i.seeding import generator
 
@@ -91,7 +92,7 @@ def write_ladder(recipe: Recipe, photograph: Path, path: Path) -> str:
         y += height + GAP
     if path.suffix not in (".png", ".jpg", ".webp"):
         raise UserError(f"--sheet {path}: expected a file name that ends in .png, .jpg or .webp")
-    sheet.save(path)
+    sheet.save(path, pnginfo=drawn_by())
     return _told(recipe, samples)
 
 

@@ -54,7 +54,7 @@ IMAGE_HISTOGRAMS = (  # table, value, title, unit
     ("kept", "width / height", "aspect ratio", "width / height"),
     ("kept", "bytes", "bytes before", "a file, as fetched"),
     ("kept", "data_size", "bytes", "a file, as stored"),
-    ("images", "length(text)", "alt text", "characters"),
+    ("images", "length(text)", "words, as crawled", "characters"),
     ("captions", "length(caption)", "caption", "characters"),
 )
 SAMPLE_HISTOGRAMS = (

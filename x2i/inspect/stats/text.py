@@ -56,7 +56,7 @@ def _images(stats: ImageStats, by: str | None) -> list[RenderableType]:
         Rule("images", align="left", style="dim"),
         f"[bold]{whole:,} attempted[/], [green]{stats.kept:,} kept[/] ({share(stats.kept, whole)}), "
         f"{stats.resized:,} made smaller; {stored}; {describe_number(round(stats.megapixels, 1))} megapixels; "
-        f"{stats.with_text:,} with alt text",
+        f"{stats.with_text:,} with words",
     ]
     if lost:
         parts += ["", _bars("lost for", sorted(lost, key=lambda row: -row[1]), whole)]

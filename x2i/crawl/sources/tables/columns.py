@@ -15,7 +15,15 @@ from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import TableOptions
 from x2i.errors import UserError
 from x2i.sample import canonical_json
-from x2i.words import LICENSE_NAMES, caption_fields, caption_text, caption_texts, column_named, source_of
+from x2i.words import (
+    FILE_NAMES,
+    LICENSE_NAMES,
+    caption_fields,
+    caption_text,
+    caption_texts,
+    column_named,
+    source_of,
+)
 
 URL_NAMES = ("url", "image_url", "img_url", "image", "link", "src")
 NO_CAPTIONS = "tables have no column of captions among {} (--text-col names one)"
@@ -135,6 +143,8 @@ def _first(usual: Sequence[str], found: Sequence[str]) -> str:
 def _hint(found: Sequence[str]) -> str:
     if any("://" in name for name in found):
         return "the first line must name the columns: add one such as url,text (a bare list of URLs is a .txt file)"
+    if files := _first([name for name in FILE_NAMES if "file" in name or "path" in name], found):
+        return f"name it with --url-col; if {files!r} names files of this machine, crawl the folder of the table"
     return "name it with --url-col"
 
 
