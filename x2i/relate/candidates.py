@@ -75,8 +75,9 @@ def descriptor_pairs(descriptors: Sequence[NDArray[np.uint8]], neighbors: int) -
         voter, elected = voter_QK[near_QK], owner_F[found_QK[near_QK]]
         other = owner_F[voter] != elected
         ballots = np.unique(np.stack([voter[other], elected[other]], axis=1), axis=0)
-        votes.append(np.stack([owner_F[ballots[:, 0]], ballots[:, 1]], axis=1))
-    pairs_V2, count_V = np.unique(np.concatenate(votes), axis=0, return_counts=True)
+        votes.append(owner_F[ballots[:, 0]] * len(voters) + ballots[:, 1])  # a pair as one number: half the memory
+    pair_V, count_V = np.unique(np.concatenate(votes), return_counts=True)
+    pairs_V2 = np.stack(np.divmod(pair_V, len(voters)), axis=1)
     pairs_V2, count_V = pairs_V2[count_V >= MIN_VOTES], count_V[count_V >= MIN_VOTES]
     order = np.lexsort((pairs_V2[:, 1], -count_V, pairs_V2[:, 0]))
     chosen = pairs_V2[order]
