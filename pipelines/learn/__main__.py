@@ -21,7 +21,7 @@ def learn(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path(NAME),
     workers: Annotated[int, typer.Option(min=1, help="Processes that build, and that train.")] = 2,
 ) -> None:
-    """Trains a network of a million weights on drawn scenes and parts of photographs, and examines it."""
+    """Trains a network of two million weights on drawn scenes and parts of photographs, and examines it."""
     from pipelines.learn.examine import Length, examine, lines
     from pipelines.learn.photographs import write_training_parts
     from pipelines.manifest import find_manifest, load_manifest
