@@ -334,7 +334,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(root, site, tmp_path, mark):
     [
         ([], "say what to take down"),
         (["--url", "http://x/"], "--by and --reason"),
-        (["--sha256", "abc", "--by", "A", "--reason", "r"], "expected 64 hex digits, found 'abc'"),
+        (["--sha256", "abc", "--by", "A", "--reason", "r"], "expected 64 hex digits or a picture, found 'abc'"),
         (["--host", "http://x/", "--by", "A", "--reason", "r"], "without scheme"),
         (["--from", "nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
