@@ -27,6 +27,8 @@ TILE = 208
 GAP = 12
 GUTTER = 28
 NOTES_WIDTH = 270
+MASKS = ("mask", "masks")
+"""Parameters that are run lengths, which nobody reads; the gallery has them."""
 ROW_GAP = 22
 TITLE, HEADING, BODY, SMALL = Font(36, bold=True), Font(24, bold=True), Font(20), Font(15)
 LABEL = Font(14)
@@ -105,7 +107,8 @@ def _notes(sample: Sample) -> list[tuple[Paragraph, str]]:
     """The right-hand column: key, file names, recipe with its parameters, sizes, licenses, scores."""
     sizes = " ".join(f"{width}x{height}" for width, height in sample.sizes[:-1])
     output = "{}x{}".format(*sample.sizes[-1])
-    parameters = json.dumps(dict(sample.recipe.parameters), ensure_ascii=False)[1:-1].replace('"', "")
+    drawn = {name: value for name, value in sample.recipe.parameters.items() if not name.endswith(MASKS)}
+    parameters = json.dumps(drawn, ensure_ascii=False)[1:-1].replace('"', "")
     licenses = ", ".join(dict.fromkeys(describe_license(license) for license in sample.source.licenses if license))
     names = " ".join(filter(None, map(file_name, sample.source.urls)))
     lines = [
