@@ -35,6 +35,8 @@ from x2i.recipes import RECIPES, make_recipe
 from x2i.recipes.plan import missing_tables
 from x2i.recipes.shard_sizes import expected_bytes, shard_bounds
 from x2i.store import Dataset
+from x2i.store.commits import list_commits, list_stages
+from x2i.store.outdated import outdated_stages
 from x2i.store.shards import Shard
 from x2i.tables import IMAGE_TYPE
 
@@ -99,6 +101,22 @@ def test_every_recipe_with_candidates_makes_a_shard_of_its_task(full: Dataset) -
             sizes = [decode(data).shape[1::-1] for data in images]
             assert [tuple(size) for size in sizes] == list(sample.sizes)
             assert max(max(size) for size in sizes) <= 160
+
+
+def test_what_was_just_made_is_not_called_outdated_and_is_when_an_image_column_changes(full: Dataset) -> None:
+    assert outdated_stages(full.root) == []
+    read = {shards: next(iter(list_commits(full.root, shards))).inputs for shards in list_stages(full.root)}
+    reader, name = next((stage, name) for stage, names in read.items() for name in names if name.startswith("columns/"))
+    _, column, partition = name.split("/")
+    commit = full.root / "commits" / column / f"{partition}.json"
+    before = commit.read_text()
+    document = json.loads(before)
+    document["outputs"][f"{name}.parquet"]["sha256"] = "0" * 64
+    try:
+        commit.write_text(json.dumps(document))
+        assert reader in {stage.stage for stage in outdated_stages(full.root)}
+    finally:
+        commit.write_text(before)
 
 
 def test_lineage_names_every_source_image(full: Dataset) -> None:

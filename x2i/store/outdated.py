@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from x2i.errors import RunError
+from x2i.store import paths
 from x2i.store.commits import Commit, list_commits, list_stages
 from x2i.store.plans import Plan, PlanEntry, read_plan
 from x2i.store.stages import KINDS, command_of, kind_of, read_spec
@@ -58,6 +59,8 @@ def _names(commit: Commit) -> Iterator[tuple[str, str]]:
         yield f"images/{commit.partition}", commit.outputs_digest
     for path, entry in commit.outputs.items():
         yield path, str(entry["sha256"])
+        if path.startswith("columns/"):  # shards name the partition of a column whose images they read
+            yield path.removesuffix(paths.INDEX_SUFFIX), str(entry["sha256"])
 
 
 def _outdated(root: Path, stage: str, commits: list[Commit], now: Mapping[str, str]) -> Outdated | None:
