@@ -101,8 +101,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 
 # gradio wants pillow below 13, the rest the newest: its environment has these two, and sees .venv behind them.
 $(UI)/.ready: $(VENV)/.dev
-	$(BIN)/python -m venv $(UI)
+	$(BIN)/python -m venv --without-pip $(UI)
 	$(UI)/bin/python -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/dev.pth", "w").write(sys.argv[1])' \
 		"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-	$(UI)/bin/python -m pip install --disable-pip-version-check "gradio>=6" "pillow<13"
+	$(BIN)/python -m pip --python $(UI)/bin/python install --disable-pip-version-check "gradio>=6" "pillow<13"
 	@touch $@
