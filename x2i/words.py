@@ -74,8 +74,10 @@ def column_named(name: str, found: Sequence[str]) -> str | None:
 def caption_fields(found: Sequence[str]) -> list[str]:
     """Returns those of the fields `found` that by their names hold captions, the most usual first."""
     usual = {name: number for number, name in enumerate(CAPTION_NAMES)}
-    named = sorted((name for name in found if _bare(name) in usual), key=lambda name: usual[_bare(name)])
-    return named + [name for name in found if _bare(name) not in usual and _LIKE_A_CAPTION.fullmatch(_bare(name))]
+    named = sorted((name for name in found if bare_name(name) in usual), key=lambda name: usual[bare_name(name)])
+    return named + [
+        name for name in found if bare_name(name) not in usual and _LIKE_A_CAPTION.fullmatch(bare_name(name))
+    ]
 
 
 def caption_text(name: str, value: object) -> str:
@@ -103,13 +105,13 @@ def caption_texts(name: str, value: object) -> list[str]:
     if value is None or isinstance(value, bool) or value != value:
         return []
     text = str(value).strip()
-    is_class = _bare(name) in LABEL_NAMES and text.lstrip("+-").replace(".", "", 1).isdecimal()
+    is_class = bare_name(name) in LABEL_NAMES and text.lstrip("+-").replace(".", "", 1).isdecimal()
     return [] if is_class or not text else [text]
 
 
 def source_of(name: str, source: str) -> str:
     """Returns the `text_source` of words from field `name` of a `source`: what is called alt text is a page's."""
-    return WEB_TEXT if _bare(name) in _ALT_NAMES else source
+    return WEB_TEXT if bare_name(name) in _ALT_NAMES else source
 
 
 def first_caption(fields: Mapping[str, object], depth: int = 1) -> tuple[str, str]:
@@ -163,5 +165,6 @@ def _written_list(text: str) -> object:
 
 
 @functools.cache
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """Returns the name of a column as names are compared: `File Name` and `file-name` are `file_name`."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())

@@ -141,7 +141,12 @@ def written(name: str, text: Callable[[Path, list[str]], str], encoding: str = "
 def excel(folder: Path, texts: list[str]) -> str:
     """What spreadsheets save: semicolons, quotes doubled, lines that end as on Windows, paths with backslashes."""
     rows = [f'cats\\{n}.png;"{text.replace(chr(34), chr(34) * 2)}"' for n, text in enumerate(texts)]
-    return "\r\n".join(["File_Name;Caption", *rows, ""])
+    return "\r\n".join(["File Name;Caption", *rows, ""])
+
+
+def flickr(folder: Path, texts: list[str]) -> str:
+    """The lists of Flickr8k and Flickr30k: no header, several captions a picture, which are numbered."""
+    return "".join(f"cats/{n}.png#0\t{text}\ncats/{n}.png#1\tanother, longer\n" for n, text in enumerate(texts))
 
 
 def delimited(header: tuple[str, str], texts: list[str], mark: str = ",") -> str:
@@ -270,6 +275,13 @@ PLACES: dict[str, Callable[[Path, list[str]], str]] = {
     "metadata.csv of a spreadsheet": written("metadata.csv", excel, "utf-8-sig"),
     "list.tsv in UTF-16": written("list.tsv", lambda _, texts: delimited(("path", "text"), texts, "\t"), "utf-16"),
     "captions.txt, with a header": written("captions.txt", lambda _, texts: delimited(("image", "caption"), texts)),
+    "list.tsv without a header": written(
+        "list.tsv", lambda _, texts: delimited(("", ""), texts, "\t").partition("\n")[2]
+    ),
+    "captions.csv without a header": written(
+        "captions.csv", lambda _, texts: delimited(("", ""), texts).partition("\n")[2]
+    ),
+    "results.token of Flickr": written("results.token.txt", flickr),
     "metadata.jsonl with whole paths": written("metadata.jsonl", whole_paths),
     "labels.tsv-like list": beside("list.jsonl", "path", "description"),
     **{f"table, column {name}": url_list("list.json", name) for name in ("prompt", "title", "TEXT", "blip_caption")},

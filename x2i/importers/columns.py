@@ -11,7 +11,7 @@ import pyarrow as pa
 from x2i.errors import UserError
 from x2i.importers.table_files import holds_images, holds_text
 from x2i.settings import nearest
-from x2i.words import FILE_NAMES, LICENSE_NAMES, caption_fields, caption_texts, column_named
+from x2i.words import FILE_NAMES, LICENSE_NAMES, bare_name, caption_fields, caption_texts, column_named
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 FILE_NAME = "file_name"
@@ -120,8 +120,8 @@ def _words(texts: Sequence[str], caption: str) -> tuple[str, str]:
 
 
 def _usual(usual: Sequence[str], found: Sequence[str]) -> list[str]:
-    """Returns those of `found` that have a usual name, whatever its case, the most usual first."""
-    return sorted((name for name in found if name.lower() in usual), key=lambda name: usual.index(name.lower()))
+    """Returns those of `found` that have a usual name, the most usual first."""
+    return sorted((name for name in found if bare_name(name) in usual), key=lambda name: usual.index(bare_name(name)))
 
 
 def _told(choice: ColumnChoice, images: Sequence[str], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:

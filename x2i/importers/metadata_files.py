@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import mimetypes
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 BESIDE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 WEAK_SUFFIXES = (".json", ".txt")
 """Files that are tables if what they hold looks like one: more often they are captions."""
+_CAPTION_NUMBER = re.compile(r"#\d+$")
 GUESSED = "tables beside the images are not UTF-8 and were read as {}: save them as UTF-8 if that is wrong"
 
 
@@ -48,9 +51,12 @@ def metadata_rows(file: Path, remarks: Counter[str]) -> Iterator[dict[str, Any] 
 
 
 def _delimited(file: Path, text: str, mark: str) -> Iterator[dict[str, Any] | None]:
-    """Yields the rows under a header. A row with more cells than it, or with a quote inside a cell, is None."""
+    """Yields the rows under a header, or all of a table without one.
+
+    A row with more cells than the first, or with a quote inside a cell, is None.
+    """
     head = text.lstrip().partition("\n")[0]
-    mark = mark or next((one for one in ",;\t|" if one in head), ",")
+    mark = mark or next((one for one in "\t,;|" if one in head), ",")
     is_spaced = f"{mark} " in head
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=is_spaced)
     header: list[str] = []
@@ -64,10 +70,41 @@ def _delimited(file: Path, text: str, mark: str) -> Iterator[dict[str, Any] | No
             return
         if not header:
             header = [name.strip() for name in cells]
+            if names := _names_without_header(header):
+                header = names
+                yield _row(header, cells)
             if twice := [name for name, count in Counter(header).items() if count > 1]:
                 raise UserError(f"{file}: column {twice[0]!r} stands there twice: rename one of the two")
         elif cells:
-            yield None if any(cells[len(header) :]) else dict(zip(header, cells, strict=False))
+            yield None if any(cells[len(header) :]) else _row(header, cells)
+
+
+def _names_without_header(cells: list[str]) -> list[str]:
+    """Returns names for the columns of a table whose first row names an image file and no columns, else none.
+
+    The longest cell beside the name is taken for the caption.
+    """
+    file = next((place for place, cell in enumerate(cells) if _is_image_file(cell)), None)
+    if file is None:
+        return []
+    words = max(
+        (place for place in range(len(cells)) if place != file), key=lambda place: len(cells[place]), default=-1
+    )
+    known = {file: FILE_NAMES[0], words: "caption"}
+    return [known.get(place, f"column {place}") for place in range(len(cells))]
+
+
+def _row(header: list[str], cells: list[str]) -> dict[str, Any]:
+    """Returns a row. A file is named without the number of its caption, as Flickr's lists write it (`cat.jpg#0`)."""
+    return {
+        name: _CAPTION_NUMBER.sub("", cell) if _is_image_file(cell) else cell
+        for name, cell in zip(header, cells, strict=False)
+    }
+
+
+def _is_image_file(cell: str) -> bool:
+    kind = mimetypes.guess_type(_CAPTION_NUMBER.sub("", cell.strip()))[0] or ""
+    return kind.startswith("image/") and "://" not in cell
 
 
 def _document_rows(text: str) -> Iterator[dict[str, Any] | None]:

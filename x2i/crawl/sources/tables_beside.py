@@ -15,7 +15,7 @@ from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.importers.locations import inside, local_inside
 from x2i.importers.metadata_files import WEAK_SUFFIXES, metadata_rows
-from x2i.words import FILE_NAMES, CaptionLines, caption_fields
+from x2i.words import FILE_NAMES, CaptionLines, bare_name, caption_fields
 
 NAMES_NONE = "tables beside the images name none of them: if they list URLs, name them as sources of their own"
 NO_COLUMN = "tables beside the images have no column of captions among {}"
@@ -105,8 +105,8 @@ class TablesBeside:
 
 def _file_columns(columns: list[str], rows: Sequence[Mapping[str, Any]], stems: Collection[str]) -> list[str]:
     """Returns the columns that name image files: `file_name` and `..._file_name`, else the first of a usual name."""
-    named = [name for name in columns if f"_{name}".lower().endswith("_file_name")]
-    lower = {name.lower(): name for name in reversed(columns)}
+    named = [name for name in columns if f"_{bare_name(name)}".endswith("_file_name")]
+    lower = {bare_name(name): name for name in reversed(columns)}
     usual = [lower[name] for name in FILE_NAMES if name in lower and lower[name] not in named]
     for held in (_holds_files, lambda name, rows: any(str(row.get(name)) in stems for row in rows)):
         found = [name for name in named if held(name, rows)] or [name for name in usual if held(name, rows)][:1]

@@ -18,6 +18,7 @@ from x2i.sample import canonical_json
 from x2i.words import (
     FILE_NAMES,
     LICENSE_NAMES,
+    bare_name,
     caption_fields,
     caption_text,
     caption_texts,
@@ -136,8 +137,8 @@ def _named(file: str, option: str, name: str | None, found: Sequence[str]) -> st
 
 
 def _first(usual: Sequence[str], found: Sequence[str]) -> str:
-    by_lower = {name.lower(): name for name in reversed(found)}
-    return next((by_lower[name] for name in usual if name in by_lower), "")
+    by_name = {bare_name(name): name for name in reversed(found)}
+    return next((by_name[name] for name in usual if name in by_name), "")
 
 
 def _hint(found: Sequence[str]) -> str:
