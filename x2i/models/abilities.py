@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from x2i.models.match import Match
 from x2i.reasons import Dropped
 from x2i.words import WEB_TEXT
 
@@ -127,26 +128,6 @@ class Language:
 
     code: str
     probability: float
-
-
-@dataclass(frozen=True)
-class Match:
-    """How well two images agree on showing one thing. All counts and shares are 0 where nothing agrees.
-
-    matches: tentative correspondences. inliers: those that the geometric model explains, each place counted once.
-    inlier_ratio: share of the matches that the model explains, in [0, 1].
-    area_a, area_b: share in [0, 1] of either image that the inliers' convex hull covers.
-    model: "homography" (a plane, or a turned camera), "fundamental" (a solid scene, a moved camera), or "" for none.
-    homography_33: maps pixels of a to pixels of b (homogeneous x, y, 1); None unless the model is a homography.
-    """
-
-    matches: int = 0
-    inliers: int = 0
-    inlier_ratio: float = 0.0
-    area_a: float = 0.0
-    area_b: float = 0.0
-    model: str = ""
-    homography_33: NDArray[np.float64] | None = None
 
 
 class ImageEmbedder(Protocol):

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.abilities import Match
+from x2i.models.match import Match
 
 MIN_POINTS = 8
 MAX_STRETCH = 10.0
 SAME_PLACE = 4.0  # pixels
+LOOSE = 3.0  # times the tolerance: in soft pictures the same spot is found some pixels apart
 
 
 class View(Protocol):
@@ -53,13 +54,7 @@ def agreement(from_M2: NDArray[np.float32], to_M2: NDArray[np.float32], a: View,
                 model=model,
                 homography_33=homography_33,
             )
-    return best
-
-
-def swapped(match: Match) -> Match:
-    """Returns the agreement of b with a from that of a with b."""
-    homography_33 = None if match.homography_33 is None else np.linalg.inv(match.homography_33).astype(np.float64)
-    return replace(match, area_a=match.area_b, area_b=match.area_a, homography_33=homography_33)
+    return replace(best, similarity_33=_similarity(a, b, from_M2, to_M2, LOOSE * tolerance)) if best.model else best
 
 
 def is_plausible(homography_33: NDArray[np.float64], points_N2: NDArray[np.float32]) -> bool:
@@ -87,7 +82,7 @@ def _homography(
     )
     if matrix_33 is None or mask is None:
         return nothing, None
-    matrix_33 = np.diag([1 / b.scale, 1 / b.scale, 1.0]) @ matrix_33 @ np.diag([a.scale, a.scale, 1.0])
+    matrix_33 = _of_given_images(matrix_33, a, b)
     inlier_M = mask.ravel().astype(bool)
     if inlier_M.sum() < 4 or not is_plausible(matrix_33, from_M2[inlier_M]):
         return nothing, None
@@ -103,6 +98,23 @@ def _fundamental(
     if matrix_33 is None or mask is None or matrix_33.shape != (3, 3):
         return np.zeros(len(from_M2), bool), None
     return mask.ravel().astype(bool), None
+
+
+def _similarity(
+    a: View, b: View, from_M2: NDArray[np.float32], to_M2: NDArray[np.float32], tolerance: float
+) -> NDArray[np.float64] | None:
+    matrix_23, _ = cv2.estimateAffinePartial2D(
+        from_M2 * a.scale, to_M2 * b.scale, None, cv2.RANSAC, tolerance, maxIters=4000, confidence=0.999
+    )
+    if matrix_23 is None or np.linalg.det(matrix_23[:, :2]) <= 0:
+        return None
+    return _of_given_images(np.vstack([matrix_23, [0.0, 0.0, 1.0]]), a, b)
+
+
+def _of_given_images(working_33: NDArray[np.float64], a: View, b: View) -> NDArray[np.float64]:
+    """Returns a map between working pixels as one between pixels of the images given."""
+    matrix_33: NDArray[np.float64] = np.diag([1 / b.scale, 1 / b.scale, 1.0]) @ working_33
+    return matrix_33 @ np.diag([a.scale, a.scale, 1.0])
 
 
 def _distinct(

@@ -73,7 +73,7 @@ class SubjectPairs(Relation):
         Option("An option of the judge, as key=value; may be repeated.", metavar="KEY=VALUE", parse=settings),
     ] = field(default_factory=dict)
     per_image: Annotated[int, Option("Rows with one target at most.", ge=1)] = 10
-    per_subject: Annotated[int, Option("Rows of one subject at most.", ge=1)] = 200
+    per_subject: Annotated[int, Option("Rows of one subject at most.", ge=1)] = 50
     per_page: Annotated[int, Option("Rows whose targets come from one page at most.", ge=1)] = 200
 
     spec = subject_spec("subject_pairs", "in a pair of one subject", "subjects")

@@ -62,7 +62,7 @@ class SubjectsStage(RelationStage, SubjectPairs):
     """
 
     name = SubjectPairs.spec.name
-    format_version = 3
+    format_version = 4
     writes = name
 
     def __post_init__(self) -> None:

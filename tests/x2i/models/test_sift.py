@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support.photographs import detail_shot, photograph
-from x2i.models.abilities import Match
 from x2i.models.classic.sift import Sift, mutual_matches
 from x2i.models.correspondences import is_plausible
+from x2i.models.match import Match
 
 
 def same(a: Match, b: Match) -> bool:

@@ -16,9 +16,9 @@ import pytest
 
 from tests.support.photographs import PHOTOGRAPHS, Pixels, detail_shot, photograph
 from x2i.image import decode, encode, phash
-from x2i.models.abilities import Match
 from x2i.models.classic.hog_color import HogColor
 from x2i.models.classic.sift import Sift, SiftFeatures
+from x2i.models.match import Match
 from x2i.relate.candidates import descriptor_pairs, embedding_pairs
 from x2i.relate.subjects import SubjectPair, SubjectRule, accepts, find_pairs, is_copy
 
@@ -183,8 +183,33 @@ def test_a_turned_detail_is_no_copy():
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), 20, 1.3)
     turned = recompress(cv2.warpAffine(photo, turn, (width, height)))
     match = MATCHER.match(*MATCHER.features([photo, turned]))
-    assert match.homography_33 is not None
-    assert not is_copy(photo, turned, match.homography_33, RULE)
+    assert not is_copy(photo, turned, match, RULE)
+
+
+def about(shift: float, scale: float = 1.0) -> Match:
+    """What a matcher says of a soft picture: a place that is pixels off, and no plane."""
+    return Match(model="fundamental", similarity_33=np.array([[scale, 0, shift], [0, scale, shift], [0, 0, 1.0]]))
+
+
+@pytest.mark.parametrize("name", ["rocket.jpg", "coffee.png", "motorcycle_left.png", "retina.jpg"])
+def test_the_pixels_say_that_soft_overlapping_cut_outs_are_copies(name):
+    soft = cv2.GaussianBlur(photograph(name, 640), (0, 0), 3)
+    height, width = soft.shape[:2]
+    one = recompress(soft[: height * 4 // 5, : width * 3 // 4])
+    other = recompress(soft[height // 8 :, width // 8 :])
+    close = about(5 - width / 8, 1.01)
+    close.similarity_33[1, 2] = -4 - height / 8
+    assert is_copy(one, other, close, RULE)
+    assert is_copy(other, one, close.swapped(), RULE)
+
+
+@pytest.mark.parametrize("name", ["coffee.png", "chelsea.png", "astronaut.png"])
+def test_a_shot_from_elsewhere_is_no_copy_however_near_it_is_laid(name):
+    whole = photograph(name, 400)
+    for number in range(2):
+        shot = detail_shot(whole, name, number)
+        match = MATCHER.match(*MATCHER.features([whole, shot]))
+        assert not is_copy(whole, shot, replace(match, homography_33=None), RULE)
 
 
 def test_a_shared_watermark_makes_no_pair():

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.abilities import Match, RgbImage
+from x2i.models.abilities import RgbImage
 from x2i.models.backend import Backend
-from x2i.models.correspondences import agreement, swapped
+from x2i.models.correspondences import agreement
+from x2i.models.match import Match
 from x2i.options import Option
 
 
@@ -60,7 +61,7 @@ class Sift(Backend):
     def match(self, a: SiftFeatures, b: SiftFeatures) -> Match:
         """Returns the agreement of two images, by the better of the two geometric models."""
         if _digest(b) < _digest(a):
-            return swapped(self._match(b, a))
+            return self._match(b, a).swapped()
         return self._match(a, b)
 
     def _features(self, image: RgbImage) -> SiftFeatures:

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from x2i.models.abilities import InstanceMatcher, Match, RgbImage
+from x2i.models.abilities import InstanceMatcher, RgbImage
 from x2i.models.classic.sift import Sift
-from x2i.models.correspondences import agreement, swapped
+from x2i.models.correspondences import agreement
 from x2i.models.hf.batches import on_model
+from x2i.models.match import Match
 from x2i.models.torch_backend import HubBackend
 from x2i.options import Option
 
@@ -59,7 +60,7 @@ class LoadedMatcher:
     def match(self, a: GrayImage, b: GrayImage) -> Match:
         """Returns the agreement of two images, by the better of the two geometric models."""
         if (b.pixels_HW.shape, b.pixels_HW.tobytes()) < (a.pixels_HW.shape, a.pixels_HW.tobytes()):
-            return swapped(self._match(b, a))
+            return self._match(b, a).swapped()
         return self._match(a, b)
 
     def points(self, a: GrayImage, b: GrayImage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
