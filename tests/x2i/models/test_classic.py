@@ -9,6 +9,7 @@ import pytest
 from tests.support.photographs import photograph
 from x2i.models import registry
 from x2i.models.abilities import Box
+from x2i.models.classic.outline import outline_of
 from x2i.models.classic.saliency import saliency_map
 
 
@@ -54,7 +55,7 @@ def test_saliency_finds_the_disc_and_grabcut_cuts_it_out():
     assert found[0].phrase is None
     ((segment,),) = registry.load(registry.Ability.SEGMENTER, "classic:grabcut").segment([image], [[found[0].box]])
     assert segment is not None
-    assert segment.score is None  # it makes no estimate
+    assert segment.score == pytest.approx(1.0, abs=0.05)
     mask = segment.mask_HW
     assert (mask & truth).sum() / (mask | truth).sum() > 0.95
 
@@ -89,6 +90,29 @@ def test_grabcut_gives_no_mask_where_colors_tell_nothing_apart():
     masks = segmenter.segment([flat, disc()], [[whole, part], []])
     assert masks[0][0] is None
     assert masks[1] == []
+
+
+def test_an_outline_is_clear_where_two_colors_meet():
+    image = disc()
+    whole = (image[..., 0] > 150) & (image[..., 1] < 80)
+    x_W = np.arange(image.shape[1])
+    half = whole & (x_W < np.flatnonzero(whole.any(axis=0)).mean())
+    assert outline_of(image, whole).separation > 0.95
+    assert outline_of(image, half).separation < 0.8
+    assert outline_of(image, ~whole & (x_W < 20)).separation == 0.0
+    corner = np.zeros_like(whole)
+    corner[:50, :50] = True
+    assert outline_of(image, whole).frame == 0.0
+    assert outline_of(image, corner).frame == pytest.approx(0.5, abs=0.02)
+
+
+def test_grabcut_gives_no_mask_of_a_glow():
+    glow = cv2.GaussianBlur(disc(), (0, 0), 25.0)
+    (found,) = registry.load(registry.Ability.DETECTOR, "classic:saliency").detect([glow], [[]])
+    boxes = [one.box for one in found]
+    assert boxes
+    masks = registry.load(registry.Ability.SEGMENTER, "classic:grabcut").segment([glow], [boxes])
+    assert masks == [[None] * len(boxes)]
 
 
 def test_grabcut_gives_the_same_mask_every_time():

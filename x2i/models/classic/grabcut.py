@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from x2i.models.abilities import Box, RgbImage, Segment
 from x2i.models.backend import Backend
+from x2i.models.classic.outline import outline_of
 from x2i.options import Option
 
 WORKING_SIDE = 320
@@ -24,22 +25,24 @@ class GrabCut(Backend):
     """GrabCut (Rother, Kolmogorov and Blake, SIGGRAPH 2004) at a longest side of 320 px, largest piece, holes filled.
 
     A mask that fills less than 8% or more than 98% of its box means that the colors did not tell the object from its
-    surroundings; then there is no mask. The same goes for a box that leaves nothing around it.
+    surroundings; then there is no mask. The same goes for a box that leaves nothing around it, and for a mask whose
+    outline runs through one color or along the edge of the image: half an orange, a patch of sky. A segment's score is
+    the share of the outline that divides two colors.
     """
 
     title: ClassVar[str] = "Cuts an object out of its box by its colors; no weights"
 
+    code_version: ClassVar[str] = "2"
+
     iterations: Annotated[int, Option("Rounds of the optimization.", ge=1)] = 4
+    min_separation: Annotated[float, Option("Share of an outline that divides two colors.", ge=0, le=1)] = 0.8
+    max_frame: Annotated[float, Option("Share of an outline that the image's edge may cut off.", ge=0, le=1)] = 0.4
 
     def segment(self, images: Sequence[RgbImage], boxes: Sequence[Sequence[Box]]) -> list[list[Segment | None]]:
         """Returns the object in each box of each image, or None where it could not be told apart."""
         return [[self._segment(i, box) for box in found] for i, found in zip(images, boxes, strict=True)]
 
     def _segment(self, image: RgbImage, box: Box) -> Segment | None:
-        mask_HW = self._cut(image, box)
-        return None if mask_HW is None else Segment(mask_HW)
-
-    def _cut(self, image: RgbImage, box: Box) -> NDArray[np.bool_] | None:
         height, width = image.shape[:2]
         scale = min(1.0, WORKING_SIDE / max(height, width))
         w, h = max(1, round(width * scale)), max(1, round(height * scale))
@@ -57,8 +60,11 @@ class GrabCut(Backend):
         fill = float(mask_HW.sum()) / ((x1 - x0) * (y1 - y0))
         if not MIN_FILL <= fill <= MAX_FILL:
             return None
+        outline = outline_of(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), mask_HW > 0)
+        if outline.separation < self.min_separation or outline.frame > self.max_frame:
+            return None
         full = cv2.resize(mask_HW.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        return full >= 0.5
+        return Segment(full >= 0.5, outline.separation)
 
 
 def _largest_piece(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
