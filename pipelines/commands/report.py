@@ -12,6 +12,7 @@ import typer
 from pipelines.engine.options import DatasetArgument
 
 if TYPE_CHECKING:
+    from x2i.inspect.report.funnel import Funnel
     from x2i.store import Dataset
 
 
@@ -38,27 +39,30 @@ def command(
 
     opened = Dataset.open(dataset)
     folder = run if run is not None else _own_run(opened)
+    funnel = read_funnel(opened)
     if json:
-        typer.echo(json_module.dumps(asdict(read_funnel(opened)), indent=2, ensure_ascii=False))
+        typer.echo(json_module.dumps(asdict(funnel), indent=2, ensure_ascii=False))
     else:
         from x2i.inspect.report.training import read_run
 
-        training = read_run(folder) if folder is not None else None
-        open_console().print(report_text(read_funnel(opened), training))
+        open_console().print(report_text(funnel, read_run(folder) if folder is not None else None))
     if html is not None:
-        write_report(opened, html, folder)
+        write_report(opened, html, folder, funnel)
         typer.echo(f"report: {html}", err=json)
 
 
-def write_report(dataset: Dataset, path: Path, run: Path | None = None) -> None:
-    """Writes the report of `dataset`, and of the training run in folder `run` if given, to the HTML file `path`."""
+def write_report(dataset: Dataset, path: Path, run: Path | None = None, funnel: Funnel | None = None) -> None:
+    """Writes the report of `dataset`, and of the training run in folder `run` if given, to the HTML file `path`.
+
+    funnel: of `dataset`, if it has been read.
+    """
     from x2i.inspect.report.distributions import read_distributions
     from x2i.inspect.report.funnel import read_funnel
     from x2i.inspect.report.page import write_report_page
     from x2i.inspect.report.training import read_run
 
     training = read_run(run) if run is not None else None
-    write_report_page(read_funnel(dataset), read_distributions(dataset), training, path)
+    write_report_page(funnel or read_funnel(dataset), read_distributions(dataset), training, path)
 
 
 def _own_run(dataset: Dataset) -> Path | None:

@@ -34,8 +34,7 @@ def dataset_overview(dataset: Dataset) -> dict[str, Any]:
     counts = sum((commit.counts for commit in ingest), Counts())
     tasks: dict[str, dict[str, int]] = {}
     for shard in dataset.shards():
-        table = pq.read_table(local_copy(shard.index_path), columns=["task"])
-        for task, samples in Counter(table["task"].to_pylist()).items():
+        for task, samples in Counter(shard.index(["task"])["task"].to_pylist()).items():
             entry = tasks.setdefault(task, {"shards": 0, "samples": 0, "bytes": 0})
             entry["shards"] += 1
             entry["samples"] += samples

@@ -57,11 +57,17 @@ class PlannedSamples:
     not_selected: Mapping[str, int]
 
 
+def maker(table: str) -> str | None:
+    """Returns the command that makes a registered table, without `x2i`; None if no table of this name is registered."""
+    if table in RELATIONS:
+        return RELATIONS.get(table).spec.made_by
+    return ANNOTATIONS.get(table).command() if table in ANNOTATIONS else None
+
+
 @functools.cache
 def makers() -> dict[str, str]:
     """Returns the command that makes each registered table, by the table's name."""
-    relations = {name: RELATIONS.get(name).spec.made_by for name in RELATIONS}
-    return relations | {name: ANNOTATIONS.get(name).command() for name in ANNOTATIONS}
+    return {name: command for name in (*RELATIONS, *ANNOTATIONS) if (command := maker(name)) is not None}
 
 
 def missing_tables(dataset: Dataset, recipe: Recipe) -> str | None:

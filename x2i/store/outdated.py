@@ -10,7 +10,7 @@ from pathlib import Path
 from x2i.errors import RunError
 from x2i.store import paths
 from x2i.store.commits import Commit, list_commits, list_stages
-from x2i.store.plans import Plan, PlanEntry, read_plan
+from x2i.store.plans import Plan, PlanEntry, read_plans
 from x2i.store.stages import KINDS, command_of, kind_of, read_spec
 
 _SHOWN = 3
@@ -39,16 +39,18 @@ class Outdated:
         )
 
 
-def outdated_stages(root: Path) -> list[Outdated]:
+def outdated_stages(root: Path, plans: Mapping[str, Plan | RunError] | None = None) -> list[Outdated]:
     """Returns the stages of the dataset at `root` that hold results of older inputs, by name.
 
     A partition is outdated if an input named by its commit or by its stage's plan has another digest now or is gone, or
     if the stage plans other rows for it now. Inputs from outside the dataset are not looked at.
+    plans: of `read_plans`, if they have been read; of a damaged one `x2i verify` speaks.
     Raises RunError if a commit record is damaged.
     """
     stages = {stage: list(list_commits(root, stage)) for stage in list_stages(root)}
     now = {name: digest for commit in chain(*stages.values()) for name, digest in _names(commit)}
-    found = (_outdated(root, stage, commits, now) for stage, commits in sorted(stages.items()))
+    plans = read_plans(root) if plans is None else plans
+    found = (_outdated(root, stage, commits, plans.get(stage), now) for stage, commits in sorted(stages.items()))
     return [stage for stage in found if stage is not None]
 
 
@@ -63,13 +65,12 @@ def _names(commit: Commit) -> Iterator[tuple[str, str]]:
             yield path.removesuffix(paths.INDEX_SUFFIX), str(entry["sha256"])
 
 
-def _outdated(root: Path, stage: str, commits: list[Commit], now: Mapping[str, str]) -> Outdated | None:
+def _outdated(
+    root: Path, stage: str, commits: list[Commit], plan: Plan | RunError | None, now: Mapping[str, str]
+) -> Outdated | None:
     if not commits or kind_of(commits[0].outputs) == "images":
         return None
-    try:
-        plan = read_plan(root, stage)
-    except RunError:  # damaged: `x2i verify` says so
-        plan = None
+    plan = plan if isinstance(plan, Plan) else None
     planned_from = _changed(plan.inputs, now) if plan is not None else set()
     rows = {entry.id: entry for entry in plan.entries} if plan is not None else {}
     inputs, partitions = set(planned_from), 0

@@ -126,6 +126,19 @@ def read_plan(root: Path, stage: str) -> Plan | None:
         raise RunError(f"{path}: damaged plan record ({error!r}): {remedy}") from error
 
 
+def read_plans(root: Path) -> dict[str, Plan | RunError]:
+    """Returns the plan of every planned stage by its name; for a damaged record, the error that `read_plan` raises."""
+    plans: dict[str, Plan | RunError] = {}
+    for stage in planned_stages(root):
+        try:
+            plan = read_plan(root, stage)
+        except RunError as error:
+            plans[stage] = error
+        else:
+            plans |= {stage: plan} if plan is not None else {}
+    return plans
+
+
 def write_plan_record(root: Path, plan: Plan) -> None:
     """Writes the record of a plan whose rows are on disk: from then on the plan is valid."""
     head = {name: getattr(plan, name) for name in _HEAD_FIELDS}

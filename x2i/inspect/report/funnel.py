@@ -10,17 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from x2i.errors import RunError, UserError
+from x2i.errors import RunError
 from x2i.reasons import Status
 from x2i.store import Dataset
 from x2i.store.commits import Counts, list_commits
 from x2i.store.files.cache import local_copy
 from x2i.store.outdated import Outdated, outdated_stages
-from x2i.store.plans import planned_stages, read_plan
-from x2i.store.query.views import list_views
+from x2i.store.plans import Plan, read_plans
+from x2i.store.query.views import IMAGES, View, list_views
 from x2i.store.stages import StageInfo, committed_stages
 
 MOST_NAMES = 12
@@ -95,7 +94,7 @@ class Funnel:
 
 def read_funnel(dataset: Dataset) -> Funnel:
     """Reads the counts of every stage of `dataset`."""
-    stages = committed_stages(dataset.root)
+    stages, views, plans = committed_stages(dataset.root), list_views(dataset), read_plans(dataset.root)
     ingest = sum((stage.counts for stage in stages if stage.kind == "images"), Counts())
     tables = [stage for stage in stages if stage.kind in ("column", "relation")]
     steps = [Step("images", "fetched and stored", ingest)]
@@ -105,42 +104,42 @@ def read_funnel(dataset: Dataset) -> Funnel:
         name=dataset.name,
         path=str(dataset.root),
         steps=tuple(steps),
-        relations=_relation_rows(dataset),
-        recipes=tuple(_recipes(dataset, stages)),
+        relations=_relation_rows(views),
+        recipes=tuple(_recipes(dataset, stages, plans)),
         tasks=tuple(_tasks(dataset)),
         hosts=hosts,
         licenses=licenses,
-        holes=tuple(_holes(dataset)),
+        holes=tuple(_holes(dataset, views)),
         other_hosts=other,
-        outdated=tuple(outdated_stages(dataset.root)),
+        outdated=tuple(outdated_stages(dataset.root, plans)),
         failures={folder.name: n for folder in _failed(dataset) if (n := len(list(folder.glob("*.json"))))},
     )
 
 
-def _relation_rows(dataset: Dataset) -> dict[str, int]:
+def _relation_rows(views: Mapping[str, View]) -> dict[str, int]:
     """Returns the number of rows of each relation that has not one row for each image, by name."""
-    views = list_views(dataset)
     found = [view for view in views.values() if view.spec and view.spec.kind == "relation" and view.has_many_rows]
     return {view.name: pq.read_metadata(local_copy(view.files[0])).num_rows for view in found}
 
 
-def _recipes(dataset: Dataset, stages: Sequence[StageInfo]) -> Iterator[RecipeSteps]:
+def _recipes(
+    dataset: Dataset, stages: Sequence[StageInfo], plans: Mapping[str, Plan | RunError]
+) -> Iterator[RecipeSteps]:
     """Yields what became of each recipe, also where it was planned without anything to make, which is worth telling."""
     counts = {stage.name: stage.counts for stage in stages}
-    for stage in sorted({*counts, *planned_stages(dataset.root)}):
-        recipe, planned = _recipe_of(dataset, stage)
+    for stage in sorted({*counts, *plans}):
+        recipe, planned = _recipe_of(dataset, stage, plans.get(stage))
         if recipe is not None:
             yield _recipe(str(recipe), counts.get(stage, Counts()), planned)
 
 
-def _recipe_of(dataset: Dataset, stage: str) -> tuple[str | None, Mapping[str, int]]:
+def _recipe_of(dataset: Dataset, stage: str, plan: Plan | RunError | None) -> tuple[str | None, Mapping[str, int]]:
     """Returns the recipe of a stage that makes samples, and what its planning counted beside the rows."""
-    try:
-        plan = read_plan(dataset.root, stage)
-        config = plan.config if plan else next(list_commits(dataset.root, stage)).config
-    except (RunError, UserError, StopIteration):  # a record is damaged: `x2i verify` says so
+    if isinstance(plan, Plan):
+        return plan.config.get("recipe"), plan.counts
+    if isinstance(plan, RunError):  # a damaged record: `x2i verify` says so
         return None, {}
-    return config.get("recipe"), plan.counts if plan else {}
+    return next(list_commits(dataset.root, stage)).config.get("recipe"), {}
 
 
 def _recipe(name: str, counts: Counts, planned: Mapping[str, int]) -> RecipeSteps:
@@ -167,23 +166,24 @@ def _tasks(dataset: Dataset) -> Iterator[TaskSize]:
 def _origins(dataset: Dataset) -> tuple[dict[str, int], dict[str, int], int]:
     """Returns stored images by host (the largest first) and by license, and how many hosts are not named."""
     table = dataset.images(["status", "host", "license"])
-    kept = table.filter(pc.equal(table["status"], str(Status.OK)))
-    hosts = Counter(host or "(no host: local files)" for host in kept["host"].to_pylist())
-    licenses = Counter(license or "(not stated)" for license in kept["license"].to_pylist())
+    rows = zip(*(table[name].to_pylist() for name in table.column_names))
+    kept = [(host, license) for status, host, license in rows if status == str(Status.OK)]
+    hosts = Counter(host or "(no host: local files)" for host, _ in kept)
+    licenses = Counter(license or "(not stated)" for _, license in kept)
     named = dict(hosts.most_common(MOST_NAMES))
     return named, dict(licenses.most_common(MOST_NAMES)), len(hosts) - len(named)
 
 
-def _holes(dataset: Dataset) -> Iterator[str]:
+def _holes(dataset: Dataset, views: Mapping[str, View]) -> Iterator[str]:
     """Names what this dataset does not have: images, samples, tables that recipes are made from."""
     from x2i.recipes import RECIPES
-    from x2i.recipes.plan import makers
+    from x2i.recipes.plan import maker
 
-    if dataset.image_commits():
-        views, made_by = list_views(dataset), makers()
+    if IMAGES in views:
         read = {table.name for name in RECIPES for table in RECIPES.get(name)().reads() if not table.optional}
         for name in sorted(read - set(views)):
-            yield f"{name} has not been made" + (f": run `x2i {made_by[name]}` first" if name in made_by else "")
+            command = maker(name)
+            yield f"{name} has not been made" + (f": run `x2i {command}` first" if command else "")
     else:
         yield "no images: run `x2i crawl`"
     if not dataset.shards():

@@ -124,10 +124,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Returns a Parquet file as a table, wherever it lies. Raises DamagedTableError, or FileNotFoundError."""
     copy = local_copy(path)
     try:
-        return pq.read_table(copy, columns=columns)
+        with pq.ParquetFile(copy) as file:  # pq.read_table would import pandas
+            table = file.read(columns)
+        return table if columns is None else table.select(columns)
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, KeyError, pa.ArrowException) as error:
         raise DamagedTableError(f"{path}: is damaged ({str(error)[:200]}): {REMEDY}") from error
 
 

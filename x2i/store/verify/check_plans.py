@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from x2i.store import paths
 from x2i.store.dataset import Dataset
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import file_sizes
-from x2i.store.plans import planned_stages, read_plan, table_digest
+from x2i.store.plans import Plan, table_digest
 from x2i.store.verify.checks import Finding
 
 
@@ -27,29 +27,27 @@ def check_dataset_json(root: Path) -> Iterator[Finding]:
         yield Finding(paths.DATASET_FILE, problem, f"write it again, for example as {document}")
 
 
-def check_plans(root: Path, read: bool) -> Iterator[Finding]:
+def check_plans(root: Path, plans: Mapping[str, Plan | RunError], read: bool) -> Iterator[Finding]:
     """Names plan records that cannot be read, and plan files that are missing or not what their record says.
 
-    A stage without a record is being planned, or was stopped while it was: its next run plans it. read: compare the
-    planned rows with the record too, not only the sizes of their files.
+    A stage without a record is being planned, or was stopped while it was: its next run plans it. plans: of
+    `read_plans`. read: compare the planned rows with the record too, not only the sizes of their files.
     """
-    for stage in planned_stages(root):
+    for stage, plan in plans.items():
         record = paths.plan_record(root, stage).relative_to(root).as_posix()
         fix = f"delete {record} and run the same {stage} command again: "
         fix += "it plans anew, and keeps what is committed from an equal plan"
-        for file, problem in _problems(root, stage, read):
+        for file, problem in _problems(root, stage, plan, read):
             yield Finding(file.relative_to(root).as_posix(), problem, fix)
 
 
-def _problems(root: Path, stage: str, read: bool) -> Iterator[tuple[Path, str]]:
-    record = paths.plan_record(root, stage)
-    try:
-        plan = read_plan(root, stage)
-    except RunError as error:
-        yield record, str(error).removeprefix(f"{record}: ")
+def _problems(root: Path, stage: str, plan: Plan | RunError, read: bool) -> Iterator[tuple[Path, str]]:
+    if isinstance(plan, RunError):
+        record = paths.plan_record(root, stage)
+        yield record, str(plan).removeprefix(f"{record}: ")
         return
     sizes = file_sizes(root / "plans" / stage)
-    for entry in plan.entries if plan is not None else ():
+    for entry in plan.entries:
         file = paths.plan_file(root, stage, entry.id)
         if file.name not in sizes:
             yield file, "is missing"

@@ -22,6 +22,7 @@ from x2i.store import paths as names
 from x2i.store.files.atomic import read_table
 from x2i.store.files.remote import dataset_path
 from x2i.store.outdated import Outdated, outdated_stages
+from x2i.store.plans import Plan, read_plans
 from x2i.store.tombstones import FOLDER, Tombstones
 from x2i.store.verify.check_plans import check_dataset_json, check_plans
 from x2i.store.verify.check_tables import check_table
@@ -119,8 +120,9 @@ def verify(
     findings += _duplicate_keys(base, checks)
     if level is not Level.FAST:
         findings += wrong_counts(index, {file: check for file, check in checks.items() if file in to_read})
+    plans = read_plans(base) if is_dataset and wanted is None else {}
     if is_dataset and wanted is None:
-        findings += [*check_dataset_json(base), *check_plans(base, level is not Level.FAST)]
+        findings += [*check_dataset_json(base), *check_plans(base, plans, level is not Level.FAST)]
         findings += [*orphans(base, index), *unfinished(base)]
     unchecked = [note for check in checks.values() for note in check.unchecked]
     if not is_dataset:
@@ -130,7 +132,7 @@ def verify(
         level,
         tuple(with_fixes(base, findings, index)),
         tuple(unchecked),
-        tuple(_outdated(base)) if is_dataset and wanted is None else (),
+        tuple(_outdated(base, plans)) if is_dataset and wanted is None else (),
         files=len(checks),
         samples=sum(check.counts.ok for check in checks.values() if _is_shard(check.file)),
         images_decoded=sum(check.images for check in checks.values()),
@@ -138,9 +140,9 @@ def verify(
     )
 
 
-def _outdated(base: Path) -> list[Outdated]:
+def _outdated(base: Path, plans: Mapping[str, Plan | RunError]) -> list[Outdated]:
     try:
-        return outdated_stages(base)
+        return outdated_stages(base, plans)
     except RunError:  # a damaged record, which is among the findings
         return []
 
