@@ -21,7 +21,7 @@ from x2i.errors import RunError, UserError
 from x2i.models.backend import fetched_once
 from x2i.reasons import Dropped, Reason, Status
 from x2i.resources import Resources
-from x2i.store import Dataset
+from x2i.store import Dataset, paths
 from x2i.store.columns import read_column, write_column
 from x2i.store.commits import Counts, list_commits
 from x2i.store.files.remote import append_log
@@ -31,6 +31,8 @@ SORTED_BATCHES = 4
 SORTED_BYTES = 128 << 20
 """Images sorted by shape before they are cut into batches: so many batches, of no more bytes than this."""
 LOCATION = ("key", "data_offset", "data_size")
+PIXEL_FIELDS = {"width", "height"}
+"""Fields of the image index, beside status and LOCATION, that the tar of a partition decides."""
 NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -74,10 +76,22 @@ class AnnotateStage:
         return self.annotation.config()
 
     def inputs(self, dataset: Dataset) -> dict[str, str]:
-        read = {f"images/{commit.partition}": commit.outputs_digest for commit in dataset.image_commits()}
+        return {name: digest for read in self._inputs(dataset).values() for name, digest in read.items()}
+
+    def _inputs(self, dataset: Dataset) -> dict[str, dict[str, str]]:
+        """Returns what is read of each image partition: partition -> name -> digest.
+
+        That is the tar alone if it decides all that is read: corrected words do not make such a column stale.
+        """
+        only_pixels = PIXEL_FIELDS.issuperset(self.annotation.image_fields)
+        read: dict[str, dict[str, str]] = {}
+        for commit in dataset.image_commits():
+            tar = f"images/{commit.partition}{paths.SHARD_SUFFIX}"
+            whole = {f"images/{commit.partition}": commit.outputs_digest}
+            read[commit.partition] = {tar: commit.outputs[tar]["sha256"]} if only_pixels else whole
         for column in self.annotation.columns:
-            commits = list_commits(dataset.root, column)
-            read |= {f"{column}/{commit.partition}": commit.outputs_digest for commit in commits}
+            for commit in list_commits(dataset.root, column):
+                read[commit.partition][f"{column}/{commit.partition}"] = commit.outputs_digest
         return read
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
@@ -88,17 +102,17 @@ class AnnotateStage:
         commits = dataset.image_commits()
         if not commits:
             raise UserError(f"{dataset.root}: no images yet: run `x2i crawl` first")
-        inputs, config = self.inputs(dataset), self.config()
+        inputs, config = self._inputs(dataset), self.config()
         for commit in commits:
-            names = [f"{source}/{commit.partition}" for source in ("images", *self.annotation.columns)]
-            if absent := [name for name in names if name not in inputs]:
+            names = [f"{column}/{commit.partition}" for column in self.annotation.columns]
+            if absent := [name for name in names if name not in inputs[commit.partition]]:
                 raise UserError(
                     f"{dataset.root}: {self.name} reads {absent[0]}, which has not been made: make it first"
                 )
             fields = ["status", *LOCATION, *self.annotation.image_fields]
             index = read_image_index(dataset.root, commit.partition, fields)
             rows = index.filter(pc.equal(index["status"], str(Status.OK))).drop_columns(["status"])
-            yield PlannedPartition(commit.partition, rows, config, {name: inputs[name] for name in names})
+            yield PlannedPartition(commit.partition, rows, config, inputs[commit.partition])
 
     def worker(self, root: Path) -> AnnotateWorker:
         return AnnotateWorker(root, self)

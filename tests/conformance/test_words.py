@@ -488,12 +488,14 @@ def test_what_was_made_of_words_corrected_since_is_told(tmp_path: Path, capsys: 
             assert ("changed since" in text) == bool(verified.outdated)
         return [stage.stage for stage in verified.outdated]
 
-    for command in (("crawl", source, "--out", data, "--executor", "inline"), caption, materialize):
+    score = ("filter", data, "--score", "flatness", "--executor", "inline")  # reads pixels alone
+    for command in (("crawl", source, "--out", data, "--executor", "inline"), score, caption, materialize):
         assert typed(*command) == 0
     assert outdated() == []
     (tmp_path / "p/1.txt").write_text("corrected")
     assert typed("crawl", source, "--out", data, "--executor", "inline") == 0
     assert outdated() == ["captions", "materialize-text_to_image"]
+    assert typed(*score) == 0  # still done
     assert typed(*caption) == typed(*materialize) == 2  # refused; planning anew made nothing fresh
     assert outdated() == ["captions", "materialize-text_to_image"]
     assert typed(*caption, "--overwrite") == 0

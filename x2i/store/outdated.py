@@ -34,9 +34,8 @@ class Outdated:
         names = ", ".join(self.inputs[:_SHOWN]) or "the rows planned for it"
         more = f" and {len(self.inputs) - _SHOWN:,} more" if len(self.inputs) > _SHOWN else ""
         of = f"{self.partitions:,} of {self.committed:,} partitions"
-        return (
-            f"{self.stage}: {of} made before {names}{more} changed: `x2i {self.command}` with --overwrite remakes them"
-        )
+        again = f"run `x2i {self.command}` as before, with --overwrite"
+        return f"{self.stage}: {of} made before {names}{more} changed: {again}"
 
 
 def outdated_stages(root: Path, plans: Mapping[str, Plan | RunError] | None = None) -> list[Outdated]:

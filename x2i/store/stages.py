@@ -40,7 +40,11 @@ class StageInfo:
 
 def command_of(stage: str, spec: TableSpec | None) -> str:
     """Returns the command that runs a stage, without `x2i`: one without a table is called <command>[-<detail>]."""
-    return spec.made_by if spec is not None else stage.split("-")[0]
+    if spec is None:
+        return stage.split("-")[0]
+    of_several = {"annotate": f"annotate {spec.name}", "filter": f"filter --score {spec.name}"}
+    column = f" --column {stage}" if spec.kind == "column" and stage != spec.name else ""
+    return of_several.get(spec.made_by, spec.made_by) + column
 
 
 def kind_of(outputs: Iterable[str]) -> Kind:
