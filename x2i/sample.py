@@ -98,6 +98,13 @@ class Sample:
     def num_inputs(self) -> int:
         return len(self.sizes) - 1
 
+    def __str__(self) -> str:
+        """Returns key, sizes and instruction on one line: "deblur-00000-00000: 64x48 -> 64x48: Sharpen [1]"."""
+        *inputs, output = (f"{width}x{height}" for width, height in self.sizes)
+        words = " ".join(PLACEHOLDER_PATTERN.sub(r"[\1]", self.instruction).split())
+        sizes = " -> ".join([*filter(None, [", ".join(inputs)]), output])
+        return f"{self.key}: {sizes}: {words}"
+
     def to_json(self) -> str:
         """Returns the canonical JSON text of the sample: the same keys with the same types for every task."""
         document = {

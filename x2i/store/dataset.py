@@ -35,7 +35,7 @@ RUNNER = "x2i.runner"
 """The entry point by which the application that runs steps makes itself known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A dataset on disk. Only committed partitions are seen; everything is read when asked for, nothing is cached."""
 
@@ -233,6 +233,15 @@ class Dataset:
                 f"(there are: {', '.join(made) or 'none'})"
             )
         return shards
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {self.root}>"
+
+    def __str__(self) -> str:
+        """Returns what it holds, one line each: images by status, columns, relations, samples by task."""
+        from x2i.store.summary import summary
+
+        return "\n".join(f"{name:<10} {text or 'none'}" for name, text in summary(self).items())
 
     def _repr_html_(self) -> str:
         from x2i.store.notebook import dataset_html

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from x2i.image import ResizeMode, encode, resize
 from x2i.picture import Picture
+from x2i.store.summary import summary
 
 if TYPE_CHECKING:
     from x2i.store import Dataset
@@ -19,18 +19,8 @@ THUMBNAILS, SIDE = 6, 128
 
 def dataset_html(dataset: Dataset) -> str:
     """Returns a table of what the dataset holds, and its first images, as HTML that needs no other file."""
-    statuses = Counter(dataset.images(["status"])["status"].to_pylist())
-    samples: Counter[str] = Counter()
-    for shard in dataset.shards():
-        samples[shard.name.rsplit("-", 2)[0]] += shard.index(["key"]).num_rows
-    rows = {
-        "dataset": f"{dataset.name} ({dataset.root})",
-        "images": ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items(), reverse=True)),
-        "columns": ", ".join(dataset.columns()),
-        "relations": ", ".join(dataset.relations()),
-        "samples": ", ".join(f"{count:,} {task}" for task, count in sorted(samples.items())),
-    }
-    cells = "".join(f"<tr><th>{name}</th><td>{escape(text) or 'none'}</td></tr>" for name, text in rows.items())
+    rows = summary(dataset).items()
+    cells = "".join(f"<tr><th>{name}</th><td>{escape(text) or 'none'}</td></tr>" for name, text in rows)
     return f"<table>{cells}</table>" + "".join(_thumbnail(one) for one in islice(dataset.pictures(), THUMBNAILS))
 
 

@@ -90,6 +90,19 @@ def test_shards_and_samples_are_found_by_task(dataset: Dataset) -> None:
     assert [(sample.task, len(images)) for sample, images in samples] == [("few_shot", 4)]
 
 
+def test_a_dataset_and_a_sample_are_printed_in_a_few_words(dataset: Dataset) -> None:
+    shown = str(dataset)
+    for name in (*dataset.columns(), *dataset.relations(), *dataset.sample_index()["task"].to_pylist()):
+        assert name in shown
+    assert f"{dataset.images()['status'].to_pylist().count('ok')} ok" in shown
+    assert len(repr(dataset)) < 200
+    sample, _ = next(dataset.samples())
+    width, height = sample.sizes[-1]
+    assert str(sample).startswith(sample.key)
+    assert f"{width}x{height}" in str(sample)
+    assert "<img>" not in str(sample)
+
+
 def test_an_empty_dataset_has_nothing_and_says_so_without_an_error(tmp_path: Path) -> None:
     empty = Dataset.create(tmp_path / "d")
     assert len(empty.images()) == 0
