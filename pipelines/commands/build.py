@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from pipelines.engine.options import OutOption, RunOptions
 from x2i.command_options import with_options
@@ -128,6 +127,8 @@ def finish(plan: Manifest, dataset: Dataset, console: Console, *, train: bool) -
         shards = f"data.shards={json.dumps([str(dataset.root)])}"
         train_model(plan.train.config, [shards, *overrides], "auto", run_folder)
     if plan.inspect is not None:
+        from rich.markup import escape
+
         from pipelines.commands.report import write_report
 
         write_report(dataset, dataset.root / "report.html", run_folder)

@@ -11,6 +11,7 @@ from pipelines.engine.options import OutOption, RunOptions
 from pipelines.stages.crawl.incremental import crawl_runs
 from pipelines.stages.crawl.stage import CrawlOptions, CrawlStage
 from x2i.command_options import with_options
+from x2i.counting import counted
 from x2i.store import paths
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def _correct_words(dataset: Dataset, current: str) -> None:
     from pipelines.stages.crawl.incremental import crawl_stages
 
     if count := apply_corrections(dataset, crawl_stages(dataset.root), current):
-        remedy = "columns and shards of their partitions are stale: run those that `x2i report` names with --overwrite"
-        typer.secho(f"crawl: the words of {count:,} images were updated; {remedy}", err=True, fg="yellow")
+        remedy = "what was made of the old words is stale: run what `x2i report` names again, with --overwrite"
+        typer.secho(f"crawl: {counted(count, 'images have other words now')}; {remedy}", err=True, fg="yellow")
 
 
 def _is_large_file(source: str) -> bool:

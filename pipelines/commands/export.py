@@ -10,6 +10,7 @@ import typer
 
 from pipelines.engine.options import DatasetArgument, StorePath
 from x2i.command_options import with_options
+from x2i.counting import counted
 from x2i.exporters import EXPORTERS
 from x2i.exporters.base import Exporter
 from x2i.exporters.hugging_face import HuggingFace
@@ -69,6 +70,7 @@ def command(
     console = open_console(stderr=True)
     todo = [shard for shard in shards if folder.done(shard) is None]
     samples = sum(shard.samples for shard in shards)
+    held = f"{counted(samples, 'samples')} in {counted(len(shards), 'shards')}"
     summary: dict[str, Any] = {
         "format": name,
         "folder": str(to),
@@ -77,7 +79,7 @@ def command(
         "done_before": len(shards) - len(todo),
     }
     if dry_run:
-        console.print(f"{samples:,} samples in {len(shards):,} shards, {len(todo):,} to do. Nothing was written.")
+        console.print(f"{held}, {len(todo):,} to do. Nothing was written.")
     else:
         with StageProgress(console, "export", sum(shard.samples for shard in todo)) as progress:
 
@@ -87,7 +89,7 @@ def command(
             summary["files"] = [path.name for path in exporter.write(dataset, folder, shards, on_shard)]
         if isinstance(exporter, HuggingFace) and not exporter.contact:
             console.print("[yellow]no --contact: the card says that one is missing; add it before you publish[/]")
-        console.print(f"[bold]export[/]: {samples:,} samples of {len(shards):,} shards in {to}", soft_wrap=True)
+        console.print(f"[bold]export[/]: {held}, in {to}", soft_wrap=True)
     if json:
         typer.echo(json_module.dumps(summary, indent=2))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.engine.options import StorePath, dataset_path
+from x2i.counting import counted
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def command(
 
         x2i inspect data --key deblur-00000-00003
 
+        x2i inspect data --key 00000-00003 --sheet image.png
+
         x2i inspect data --sheet sheet.png --html gallery
 
         x2i inspect data --column entities --sheet entities.png
@@ -95,6 +98,7 @@ def command(
         for name, text in some_instructions(sample_rows(target, task), limit or INSTRUCTIONS):
             console.print(f"[dim]{name}:[/] {escape(text)}", soft_wrap=True)
         return
+    whole = _whole(target, key) if key is not None else None
     if column is not None:
         sheet = sheet or Path(f"{column}.png")
         with drawing("contact sheet"):
@@ -102,14 +106,22 @@ def command(
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     elif sheet is not None:
         with drawing("contact sheet"):
-            _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
+            if key is None:
+                _write_sheet(target, sheet, task, per_task or SHEET_PER_TASK, limit)
+            else:
+                _write_sheet_of_one(target, sheet, key)
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
     if html is not None:
         with drawing("gallery"):
             page = _write_gallery(target, html, task, per_task or GALLERY_PER_TASK, limit)
         console.print(f"gallery: {page}", soft_wrap=True)
-    if key is not None:
-        _emit(console, json, _whole(target, key))
+    if whole is not None:
+        if json or "uid" not in whole:
+            _emit(console, json, whole)
+        else:
+            from x2i.inspect.whole import image_text
+
+            console.print(image_text(whole), soft_wrap=True)
     elif (sheet is None and html is None) or json:
         _overview(console, target, task, limit or 20, json)
 
@@ -162,6 +174,19 @@ def _write_sheet(target: Target, path: Path, task: str | None, per_task: int, li
     write_sheet(selection, path, title)
 
 
+def _write_sheet_of_one(target: Target, path: Path, key: str) -> None:
+    """Draws one sample, or one image of a dataset."""
+    from x2i.inspect.sheet.images import write_sheet_of
+    from x2i.inspect.sheet.samples import write_sheet
+    from x2i.inspect.target import Selection, find_sample
+
+    view = find_sample(target, key)
+    if view is not None:
+        write_sheet(Selection({view.sample.task: [view]}, {view.sample.task: 1}), path, key)
+    elif target.dataset is not None:
+        write_sheet_of(target.dataset, [key], path, key, 1)
+
+
 def _write_gallery(target: Target, folder: Path, task: str | None, per_task: int, limit: int | None) -> Path:
     from x2i.inspect.gallery.gallery import write_gallery
     from x2i.inspect.gallery.images import write_image_gallery
@@ -191,8 +216,9 @@ def _write_column_sheet(target: Target, column: str, path: Path, limit: int | No
 def _whole(target: Target, key: str) -> dict[str, Any]:
     """Returns everything known about one sample or image. Raises UserError if there is no such key."""
     from x2i.inspect.gallery.lineage import source_by_key, sources_by_uid
-    from x2i.inspect.tables import plain_table, sample_document, source_document
+    from x2i.inspect.tables import plain_table, sample_document
     from x2i.inspect.target import Kind, find_sample
+    from x2i.inspect.whole import image_document
 
     if target.kind is Kind.TABLE:
         rows, _ = plain_table(target.path, 1000, key)
@@ -204,12 +230,12 @@ def _whole(target: Target, key: str) -> dict[str, Any]:
         sources = sources_by_uid(target.dataset, view.sample.source.uids) if target.dataset else {}
         return sample_document(view, sources)
     source = source_by_key(target.dataset, key) if target.dataset else None
-    if source is None:
+    if source is None or target.dataset is None:
         raise UserError(
             f"{target.path}: no sample and no image with key {key!r}; `x2i inspect {target.path} --sheet sheet.png` "
             "shows keys, and the files in `images` and `shards` list them all"
         )
-    return source_document(source)
+    return image_document(target.dataset, source)
 
 
 def _overview(console: Console, target: Target, task: str | None, limit: int, as_json: bool) -> None:
@@ -241,7 +267,7 @@ def _overview(console: Console, target: Target, task: str | None, limit: int, as
         _emit(console, True, {"path": str(target.path), "kind": str(target.kind), "total": total, "rows": rows})
         return
     console.print(shown)
-    console.print(f"[dim]{target.kind}, {len(rows):,} of {total:,} rows shown[/]")
+    console.print(f"[dim]{target.kind}, {len(rows):,} of {counted(total, 'rows')} shown[/]")
 
 
 def _emit(console: Console, as_json: bool, document: dict[str, Any]) -> None:

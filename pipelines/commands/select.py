@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipelines.engine.options import DatasetArgument
+from x2i.counting import counted
 from x2i.errors import UserError
 
 COMPARISONS = {"<=": "at-most", ">=": "at-least", "<>": "not", "!=": "not", "<": "below", ">": "above"}
@@ -47,7 +48,7 @@ def command(
     if json:
         typer.echo(json_module.dumps({"images": found.total, "kept": len(found.kept), "cut": cut}, indent=2))
     else:
-        typer.echo(f"{found.total:,} stored images")
+        typer.echo(counted(found.total, "stored images"))
         for name, count in cut.items():
             typer.echo(f"  {count:,} fail {name}")
         typer.echo(f"{len(found.kept):,} kept")

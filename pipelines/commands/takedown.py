@@ -10,6 +10,7 @@ import typer
 
 from pipelines.engine.options import DatasetArgument
 from x2i.command_options import with_options
+from x2i.counting import counted
 from x2i.takedown.request import RequestOptions
 
 if TYPE_CHECKING:
@@ -73,11 +74,12 @@ def _show(result: dict[str, Any]) -> None:
     verb = "would be removed" if result["dry_run"] else "removed"
     if result["found"]:
         others = result["images"] - result["stored_images"]
-        more = f" and {others} rows without an image" if others else ""
-        shards = f"{len(result['shards'])} shards"
-        say(f"{verb}: {result['stored_images']} images{more}, {result['samples']} samples in {shards}")
+        more = f" and {counted(others, 'rows without an image')}" if others else ""
+        shards = counted(len(result["shards"]), "shards")
+        images, samples = counted(result["stored_images"], "images"), counted(result["samples"], "samples")
+        say(f"{verb}: {images}{more}, {samples} in {shards}")
         _list(say, "image", result["keys"])
-        _list(say, "shard", [f"{name}: {count} samples" for name, count in result["shards"].items()])
+        _list(say, "shard", [f"{name}: {counted(count, 'samples')}" for name, count in result["shards"].items()])
     elif not result["finished"]:
         kept = " It is on the tombstone list." if result["takedown"] else " Nothing was changed; --keep-out lists it."
         say(f"nothing of this is in the dataset.{kept}", typer.colors.YELLOW)

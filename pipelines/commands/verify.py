@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from pipelines.engine.options import StorePath, dataset_path
+from x2i.counting import counted
 from x2i.errors import UserError
 
 if TYPE_CHECKING:
@@ -144,13 +145,13 @@ def _show(console: Console, report: VerifyReport) -> None:
         console.print(f"[yellow]not checked:[/] {escape(note)}", soft_wrap=True)
     looked = {
         Level.FAST: "sizes and sums compared (--fast)",
-        Level.NORMAL: f"{report.samples:,} samples, no image decoded (--deep does)",
-        Level.DEEP: f"{report.samples:,} samples, {report.images_decoded:,} images decoded",
+        Level.NORMAL: f"{counted(report.samples, 'samples')}, no image decoded (--deep does)",
+        Level.DEEP: f"{counted(report.samples, 'samples')}, {counted(report.images_decoded, 'images decoded')}",
     }[report.level]
-    seen = f"{report.files:,} files, {describe_bytes(report.bytes)}, {looked}"
+    seen = f"{counted(report.files, 'files')}, {describe_bytes(report.bytes)}, {looked}"
     verdict = "[green bold]all good[/]" if report.ok else f"[red bold]{_count(report)}[/]"
     console.print(f"{verdict}: {seen}", soft_wrap=True)
 
 
 def _count(report: VerifyReport) -> str:
-    return f"{len(report.findings):,} {'finding' if len(report.findings) == 1 else 'findings'}"
+    return counted(len(report.findings), "findings")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from x2i.counting import counted
 from x2i.reasons import Reason
 from x2i.store.commits import Counts
 
@@ -50,13 +51,14 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
     """Prints what was run, what came of the rows, and the first errors."""
     from rich.markup import escape
 
-    old = f", {summary.done_before} were done before" if summary.done_before else ""
+    old = f", {summary.done_before:,} done before" if summary.done_before else ""
     busy = f". Model busy {summary.busy_seconds / summary.worker_seconds:.0%}" if summary.busy_seconds else ""
     counts, written = describe_counts(summary.counts), summary.written_tokens
     rate = f"{written / summary.seconds:,.1f}/s" if summary.seconds else "0/s"
     tokens = f". {summary.read_tokens:,} tokens read, {written:,} written, {rate}" if written else ""
     console.print(
-        f"[bold]{summary.stage}[/]: {summary.ran} partitions run{old}. {counts}{busy}{tokens}", soft_wrap=True
+        f"[bold]{summary.stage}[/]: {counted(summary.ran, 'partitions run')}{old}. {counts}{busy}{tokens}",
+        soft_wrap=True,
     )
     _print_skipped(console, summary)
     if Reason.BACKEND_ERROR in summary.counts.failed:
@@ -75,19 +77,20 @@ def print_summary(console: Console, root: Path, summary: StageSummary) -> None:
 def print_preview(console: Console, summary: StageSummary, todo: int, stale: int) -> None:
     """Prints what a run would do: `todo` partitions, and whether it stops at `stale` ones, made from something else."""
     console.print(
-        f"[bold]{summary.stage}[/]: {summary.planned_rows:,} rows in {summary.planned_partitions:,} partitions; "
+        f"[bold]{summary.stage}[/]: {counted(summary.planned_rows, 'rows')} in "
+        f"{counted(summary.planned_partitions, 'partitions')}; "
         f"{summary.done_before:,} done, {todo:,} to do. Nothing was run.",
         soft_wrap=True,
     )
     _print_skipped(console, summary)
     if summary.refused:
         console.print(
-            f"[red]  {stale} earlier partitions were made from something else: the run would stop here[/], and say "
-            "what changed; with --overwrite it makes them anew",
+            f"[red]  {counted(stale, 'earlier partitions were made from something else')}: the run would stop here[/], "
+            "and say what changed; with --overwrite it makes them anew",
             soft_wrap=True,
         )
     elif stale:
-        console.print(f"  {stale} earlier partitions were made from something else and would be made anew")
+        console.print(f"  {counted(stale, 'earlier partitions were made from something else')} and would be made anew")
 
 
 def describe_counts(counts: Counts) -> str:
@@ -152,7 +155,7 @@ class StageProgress:
             return
         detail = describe_counts(self._counts)
         if self._failed_partitions:
-            detail += f", {self._failed_partitions} partitions failed"
+            detail += f", {counted(self._failed_partitions, 'partitions failed')}"
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, advance=rows, rate=f"{speed:.1f} rows/s" if speed else "", detail=detail)
 

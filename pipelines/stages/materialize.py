@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.engine.stage import Outcome, PlanCounts, PlanItem, PlannedPartition, Stage
 from pipelines.stages.shard_options import Place, ShardOptions
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.options import check, option_fields
 from x2i.recipes import RECIPES, make_recipe
@@ -292,7 +293,7 @@ def computer_vision_recipes() -> list[str]:
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Returns a plan's counts as one line: "12 of 20 candidates selected; not selected: has_caption 8"."""
     lost = {name.removeprefix(NOT_SELECTED): n for name, n in counts.items() if name.startswith(NOT_SELECTED)}
-    line = f"{counts['candidates'] - sum(lost.values())} of {counts['candidates']} candidates selected"
+    line = f"{counts['candidates'] - sum(lost.values())} of {counted(counts['candidates'], 'candidates')} selected"
     return f"{line}; not selected: {', '.join(f'{name} {count}' for name, count in lost.items())}" if lost else line
 
 

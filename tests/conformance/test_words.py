@@ -360,24 +360,24 @@ def made_of(dataset: Dataset) -> dict[int, str]:
 @pytest.mark.parametrize(
     ("named", "told"),
     [
-        ({"p/a.png": picture(0), "p/a.text": "x"}, "1 images have no words beside them"),
+        ({"p/a.png": picture(0), "p/a.text": "x"}, "1 image has no words beside them"),
         (
             {"p/a.png": picture(0), "p/b.txt": "words"},
-            "1 caption files lie beside no image of their name, such as b",
+            "1 caption file lies beside no image of its name, such as b",
         ),
-        ({"p/a.png": picture(0), "p/a.json": '{"x": "words"}'}, "have no field of captions among x"),
+        ({"p/a.png": picture(0), "p/a.json": '{"x": "words"}'}, "has no field of captions among x"),
         ({"p/a.png": picture(0), "p/m.csv": "file_name,x\na.png,w\n"}, "no column of captions among x"),
         (
             {"p/a.png": picture(0), "p/m.csv": "file_name,text\nb.png,w\n"},
-            "name a file that is not there, such as 'b",
+            "names a file that is not there, such as 'b",
         ),
-        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,w\na.png,v\n"}, "name an image again"),
-        ({"p/a.png": picture(0), "p/m.csv": "url,text\nhttp://a.example/1.jpg,w\n"}, "name none of them"),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,w\na.png,v\n"}, "names an image again"),
+        ({"p/a.png": picture(0), "p/m.csv": "url,text\nhttp://a.example/1.jpg,w\n"}, "names none of them"),
         ({"p/a.png": picture(0), "p/a.txt": "caf\u00e9".encode("cp1252")}, "read as Windows-1252"),
-        ({"p/a.png": picture(0), "p/a.txt": "one\ntwo"}, "have several lines: all are one caption"),
+        ({"p/a.png": picture(0), "p/a.txt": "one\ntwo"}, "has several lines: all are one caption"),
         (
             {"p/a.png": picture(0), "p/a.json": '{"captions": ["x", "y"]}'},
-            "captions are the first of a list in 'captions'",
+            "caption is the first of a list in 'captions'",
         ),
         (
             {"p/a.png": picture(0), "p/a.json": '{"text": "x", "caption": "y"}'},
@@ -389,23 +389,23 @@ def made_of(dataset: Dataset) -> dict[int, str]:
         ),
         (
             {"p/a.png": picture(0), "p/a.txt": "x", "p/a.caption": "y"},
-            "come from .txt and not from other words for their",
+            "comes from .txt and not from other words for its",
         ),
         (
             {"p/a.png": picture(0), "p/a.txt": "x", "p/m.csv": "image,text\na.png,y\n"},
-            "other words for their image in m.",
+            "other words for its image in m.",
         ),
         ({"p/a.png": picture(0), "p/a.jpg": picture(1), "p/a.txt": "x"}, "2 images share a caption file"),
-        ({"p/a.png": picture(0), "p/a.json": '{"title": "a.png"}'}, "have no field of captions among title"),
+        ({"p/a.png": picture(0), "p/a.json": '{"title": "a.png"}'}, "has no field of captions among title"),
         ({"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,a cat, lying\n"}, "a separator or quote too many"),
         ({"p/a.png": picture(0), "p/m.csv": 'file_name,text\na.png,"x" said\n'}, "a separator or quote too many"),
         (
             {"p/a.png": picture(0), "p/m.csv": "file_name,text\na.png,caf\u00e9\n".encode("cp1252")},
             "read as Windows-1252",
         ),
-        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\nC:\\\\p\\\\a.png,x\n"}, "name a file that is not there"),
+        ({"p/a.png": picture(0), "p/m.csv": "file_name,text\nC:\\\\p\\\\a.png,x\n"}, "names a file that is not there"),
         ({"p/a.png": picture(0), "p/m.csv": "file_name,text,text\na.png,x,y\n"}, "'text' stands there twice"),
-        ({"p/a.png": picture(0), "p/b.json": '{"caption": "x"}'}, "lie beside no image of their name, such as b.json"),
+        ({"p/a.png": picture(0), "p/b.json": '{"caption": "x"}'}, "lies beside no image of its name, such as b.json"),
     ],
 )
 def test_words_that_do_not_arrive_are_told(
@@ -419,11 +419,11 @@ def test_words_that_do_not_arrive_are_told(
 @pytest.mark.parametrize(
     ("members", "told"),
     [
-        ([("a.png", picture(0))], "1 images in shards have no words"),
-        ([("a.png", picture(0)), ("a.notes.txt", "x")], "belong to no image of their sample, such as a.notes.txt"),
+        ([("a.png", picture(0))], "1 image in shards has no words"),
+        ([("a.png", picture(0)), ("a.notes.txt", "x")], "belongs to no image of its sample, such as a.notes.txt"),
         ([("a.1.png", picture(0)), ("a.2.png", picture(1)), ("a.txt", "x")], "2 images in shards share the words"),
-        ([("a.png", picture(0)), ("a.txt", "x"), ("a.json", '{"caption": "y"}')], "come from .txt and not from other"),
-        ([("a.png", picture(0)), ("a.txt", "x"), ("a.png", picture(1)), ("a.txt", "y")], "have a key that came before"),
+        ([("a.png", picture(0)), ("a.txt", "x"), ("a.json", '{"caption": "y"}')], "comes from .txt and not from other"),
+        ([("a.png", picture(0)), ("a.txt", "x"), ("a.png", picture(1)), ("a.txt", "y")], "has a key that came before"),
     ],
 )
 def test_words_in_shards_that_do_not_arrive_are_told(
@@ -465,7 +465,7 @@ def test_corrected_added_and_removed_words_replace_the_old_and_nothing_is_fetche
     (tmp_path / "p/2.txt").unlink()
     (tmp_path / "p/5.txt").write_text("added")
     told, texts = crawl()
-    assert "the words of 3 images were updated" in told
+    assert "3 images have other words now" in told
     assert texts == [WORDS[0], "corrected", "", WORDS[3], WORDS[4], "added"]
     assert (tmp_path / "data/images/00000.tar").stat().st_mtime_ns == before
     (tmp_path / "p/1.txt").write_text(WORDS[1])

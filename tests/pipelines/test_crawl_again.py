@@ -214,7 +214,7 @@ def test_tables_beside_images_are_told_and_not_read(tmp_path: Path, capsys: pyte
     (tmp_path / "photos" / "0.jpg").write_bytes(PHOTO)
     url_table(tmp_path / "photos" / "list.csv", ["http://a.example/1.jpg"])
     assert run(tmp_path / "data", str(tmp_path / "photos"))["crawl"].planned_rows == 1
-    assert "1 tables beside the images" in capsys.readouterr().err
+    assert "1 table beside the images" in capsys.readouterr().err
 
 
 def test_pages_are_read_again_only_when_asked(hostile_server: HostileServer, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_overview_is_there_for_scripts_too(root: Path, capsys: pytest.Captur
         ("shards/deblur-1in-00000.tar", ["deblur-00000-00001", "[1] was taken out of focus", "4 of 4 rows"]),
         ("images/00000.tar", ["00000-00004", "failed: http_client_error", "A tabby cat", "8 of 8 rows"]),
         ("columns/quality/00000.parquet", ["sharpness", "00000-00003", "4 of 4 rows"]),
-        ("relations/subject_pairs.parquet", ["inlier_ratio", "1 of 1 rows"]),
+        ("relations/subject_pairs.parquet", ["inlier_ratio", "1 of 1 row shown"]),
         ("shards/deblur-1in-00000.parquet", ["json_offset", "4 of 4 rows"]),
     ],
 )
@@ -85,7 +85,9 @@ def test_rows_are_limited_and_counted(root: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("key", ["few_shot-00000-00000", "00000-00001", "00000-00005"])
-def test_one_sample_or_image_is_shown_whole(root: Path, capsys: pytest.CaptureFixture[str], key: str) -> None:
+def test_one_sample_or_image_is_shown_whole(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
     assert run("inspect", root, "--key", key, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     if key.startswith("few"):
@@ -93,6 +95,12 @@ def test_one_sample_or_image_is_shown_whole(root: Path, capsys: pytest.CaptureFi
         assert document["sources"][0]["columns"]["quality"][0]["sharpness"] > 0
     else:
         assert document["key"] == key
+        assert run("inspect", root, "--key", key, "--sheet", tmp_path / "one.png") == 0
+        shown = capsys.readouterr().out
+        assert document["url"] in shown
+        assert all(f"\n  {name} " in shown for name in (*document["columns"], *document["relations"]))
+        assert all(sample in shown for sample in document["samples"][:3])
+        assert Image.open(tmp_path / "one.png").width == 1600
 
 
 def test_sheet_and_gallery_are_written(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,9 @@ from x2i.inspect.formatting import describe_number
 from x2i.inspect.histograms import Histogram
 
 ROW = 26
+CHARACTER = 6.3
+"""Pixels that a letter of a label takes, about."""
+MOST_LABELS = 0.45
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,23 @@ class Bar:
 
 
 def bar_chart(bars: Sequence[Bar], width: int = 760, label_width: int = 200, title: str = "") -> Markup:
-    """Returns horizontal bars on one scale. Raises ValueError if there are none."""
+    """Returns horizontal bars on one scale. Raises ValueError if there are none.
+
+    label_width: of the column of labels, in pixels; it grows with them to at most MOST_LABELS of the width.
+    """
     if not bars:
         raise ValueError("a bar chart needs at least one bar")
+    longest = max(len(bar.label) for bar in bars)
+    label_width = max(label_width, min(round(longest * CHARACTER) + 12, round(width * MOST_LABELS)))
+    letters = int((label_width - 12) / CHARACTER)
     note_width = 24 + round(6.9 * max(len(bar.note) for bar in bars))
     room = max(120, width - label_width - note_width)
     scale = room / (max(bar.total for bar in bars) or 1)
     rows = []
     for number, bar in enumerate(bars):
         y = number * ROW
-        rows.append(
-            f'<text class="label" x="{label_width - 12}" y="{y + 17}" text-anchor="end">{_cut(bar.label)}</text>'
-        )
+        label = _cut(bar.label, letters)
+        rows.append(f'<text class="label" x="{label_width - 12}" y="{y + 17}" text-anchor="end">{label}</text>')
         x = float(label_width)
         for value, kind in bar.parts:
             length = value * scale
@@ -156,8 +164,10 @@ def _nice_range(low: float, high: float) -> tuple[float, float, float]:
     return math.floor(low / step) * step, math.ceil(high / step) * step or step, step
 
 
-def _cut(text: str, most: int = 30) -> str:
-    return escape(text if len(text) <= most else f"{text[: most - 3]}...")
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return escape(text)
+    return escape(f"{text[: most - 3]}...") + Markup("<title>{}</title>").format(text)
 
 
 def _svg(width: int, height: int, body: str, title: str) -> Markup:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.image_record import ImageRecord
 from x2i.inspect.formatting import describe_bytes, describe_number
@@ -63,7 +64,7 @@ def overview_table(overview: dict[str, Any]) -> RenderableType:
     lost = _reasons("filtered", images["filtered"], "yellow") + _reasons("failed", images["failed"], "red")
     lines = [
         heading,
-        f"images     {images['attempted']:,} attempted in {images['partitions']:,} partitions: "
+        f"images     {images['attempted']:,} attempted in {counted(images['partitions'], 'partitions')}: "
         f"[green]{images['ok']:,} ok[/]{lost}",
         f"columns    {_named(overview['columns'])}",
         f"relations  {_named(overview['relations'])}",
@@ -72,7 +73,7 @@ def overview_table(overview: dict[str, Any]) -> RenderableType:
     for task, entry in overview["tasks"].items():
         table.add_row(task, f"{entry['samples']:,}", f"{entry['shards']:,}", describe_bytes(entry["bytes"]))
     samples = sum(entry["samples"] for entry in overview["tasks"].values())
-    total = f"[bold]{samples:,} samples of {len(overview['tasks'])} tasks[/]"
+    total = f"[bold]{counted(samples, 'samples')} of {counted(len(overview['tasks']), 'tasks')}[/]"
     return Group(*lines, "", table, total) if overview["tasks"] else Group(*lines, "shards     none yet")
 
 
@@ -190,7 +191,7 @@ def shorten(text: str, most: int) -> str:
 def not_shown(selection: Selection) -> str:
     """Says how many samples a selection leaves out, "" if none."""
     hidden = selection.total - selection.count
-    return f"{hidden:,} of {selection.total:,} samples are not shown" if hidden else ""
+    return f"{hidden:,} of {counted(selection.total, 'samples')} not shown" if hidden else ""
 
 
 def _table(*names: str) -> Table:
@@ -223,7 +224,7 @@ def _reasons(label: str, reasons: dict[str, int], color: str) -> str:
 
 
 def _named(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} [dim]({rows:,} rows)[/]" for name, rows in counts.items()) or "[dim]none yet[/]"
+    return ", ".join(f"{name} [dim]({counted(rows, 'rows')})[/]" for name, rows in counts.items()) or "[dim]none yet[/]"
 
 
 def _rows(files: Any) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from x2i.counting import counted
 from x2i.errors import RunError
 from x2i.store import paths
 from x2i.store.commits import Commit, list_commits, list_stages
@@ -33,7 +34,7 @@ class Outdated:
     def __str__(self) -> str:
         names = ", ".join(self.inputs[:_SHOWN]) or "the rows planned for it"
         more = f" and {len(self.inputs) - _SHOWN:,} more" if len(self.inputs) > _SHOWN else ""
-        of = f"{self.partitions:,} of {self.committed:,} partitions"
+        of = f"{self.partitions:,} of {counted(self.committed, 'partitions')}"
         again = f"run `x2i {self.command}` as before, with --overwrite"
         return f"{self.stage}: {of} made before {names}{more} changed: {again}"
 

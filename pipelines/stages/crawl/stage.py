@@ -56,7 +56,10 @@ class CrawlStage(CrawlOptions):
     def __post_init__(self) -> None:
         """Raises UserError for options that make no sense, whatever is done already."""
         if not self.sources:
-            raise UserError("crawl: name at least one source: a table of URLs, a page, or a folder of images")
+            raise UserError(
+                "crawl: name at least one source: a table of URLs, a page, or a folder of images (for a manifest: "
+                '--set "crawl.sources=[photos]")'
+            )
         check(self, "crawl")
 
     def config(self) -> dict[str, Any]:

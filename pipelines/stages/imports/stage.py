@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from pipelines.engine.stage import Outcome, PlanItem, PlannedPartition
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.importers.base import Importer, ImportRecord, Makes, Rejected, Remark
 from x2i.importers.locations import Location, LocationReader, location_states
@@ -90,7 +91,7 @@ class ImportStage(ABC):
             choice = f"{option} FOLDER names another" if option else "give the folder that holds them all as PATH"
             lines.append(f"files were looked for in {self.importer.root(self.source)} ({choice})")
         if Reason.URL_ONLY in lost:
-            lines.append(f"{lost[Reason.URL_ONLY]:,} images are on the web: `x2i crawl` fetches them")
+            lines.append(counted(lost[Reason.URL_ONLY], "images are on the web: `x2i crawl` fetches them"))
         return lines
 
     def records(self) -> Iterator[ImportRecord | Rejected]:

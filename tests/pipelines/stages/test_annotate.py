@@ -392,6 +392,6 @@ def test_the_end_of_a_run_says_how_busy_the_model_was(tmp_path, capsys):
 
     dataset = store(tmp_path / "d", pictures()[:1])
     assert typed("embed", dataset.root, "--executor", "inline") == 0
-    assert re.search(r"embeddings: 1 partitions run\. 1 ok\. Model busy \d+%", capsys.readouterr().err)
+    assert re.search(r"embeddings: 1 partition run\. 1 ok\. Model busy \d+%", capsys.readouterr().err)
     assert typed("filter", dataset.root, "--executor", "inline") == 0
     assert "busy" not in capsys.readouterr().err

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.support.crawling import crawl, crawl_stage
 from tests.support.hostile_server import photograph
+from x2i.crawl.locations import Location
 from x2i.crawl.sources import read_location
 from x2i.crawl.sources.folder import FolderSource
 from x2i.crawl.sources.notes import PlanningNotes
@@ -19,6 +20,7 @@ from x2i.crawl.sources.row import SourceRow
 from x2i.errors import UserError
 from x2i.inspect.gallery.page import write_page
 from x2i.inspect.sheet.samples import save_sheet
+from x2i.reasons import DroppedError
 from x2i.store import Dataset
 
 PHOTO = photograph()
@@ -129,7 +131,7 @@ def test_a_caption_that_cannot_be_read_costs_only_itself(
     records = crawl(tmp_path / "data", crawl_stage(sources=(str(folder),)))
     assert [(record.text, str(record.status)) for record in records] == [("a cat", "ok"), ("", "ok")]
     told = capsys.readouterr().err
-    assert "1 caption files or folders cannot be read" in told
+    assert "1 path cannot be read" in told
     assert name in told
     [(_, verdict)] = _rows(folder)[1].unread
     assert why in verdict.detail
@@ -147,7 +149,7 @@ def test_what_is_forbidden_is_noted_and_the_rest_goes_on(tmp_path: Path) -> None
 
 
 def test_a_folder_without_images_says_what_it_holds_instead(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no images .*1 files were skipped"):
+    with pytest.raises(UserError, match="no images .*1 file was skipped"):
         _rows(_write(tmp_path / "p", {"a.doc": "x"}))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no images"):
@@ -193,6 +195,27 @@ def test_a_table_may_name_images_by_file_urls_and_through_other_folders(tmp_path
     assert {row.name: row.text for row in _rows(folder)[0]} == {"my set/a b.jpg": "one", "my set/im/c.jpg": "two"}
 
 
+def test_a_table_beside_a_folder_of_images_may_name_them_without_it(tmp_path: Path) -> None:
+    table = "file,caption\na.jpg,one\nb.jpg,two\nc,three\n"
+    folder = _write(tmp_path / "im", {"list.csv": table, "b.jpg": photograph(1)})
+    _write(folder / "Images", {name: photograph(2) for name in ("a.jpg", "b.jpg", "c.jpg")})
+    _write(folder / "other", {"a.jpg": photograph(3)})
+    rows, _ = _rows(folder)
+    texts = {row.name.partition("/")[2]: row.text for row in rows}
+    assert texts == {
+        "Images/a.jpg": "one",
+        "Images/b.jpg": "",
+        "Images/c.jpg": "three",
+        "b.jpg": "two",
+        "other/a.jpg": "",
+    }
+
+
+def test_a_location_of_a_kind_that_holds_no_images_is_a_loss(tmp_path: Path) -> None:
+    with pytest.raises(DroppedError, match="holds no images"):
+        read_location(Location("folder", str(tmp_path)), 1000)
+
+
 def test_a_folder_of_shards_says_how_to_crawl_them(tmp_path: Path) -> None:
     folder = _write(tmp_path / "p", {"sub/00000.tar": b"", "notes.md": "x"})
     with pytest.raises(UserError, match=r"no images .* x2i crawl '.*/p/sub/\*\.tar'"):
@@ -219,6 +242,6 @@ def test_the_files_of_datasets_are_no_photographs(tmp_path: Path) -> None:
         (dataset.root / name).write_bytes(PHOTO)
     rows, notes = _rows(folder)
     assert [row.name for row in rows] == ["p/a.jpg", "p/other/b.jpg", "p/sheet.png"]
-    assert "1 datasets of x2i in it were skipped" in notes.summary()
+    assert "1 dataset of x2i in it was skipped" in notes.summary()
     (dataset.root / "mine.jpg").write_bytes(PHOTO)
     assert [row.name for row in _rows(dataset.root)[0]] == ["data/mine.jpg"]

@@ -229,7 +229,7 @@ def test_a_bad_line_is_named_and_can_be_passed_over(tmp_path: Path, name: str) -
     [(file, where, why)] = notes.bad_lines
     assert file == path
     assert f"{where} {why}".startswith(message)
-    assert "1 lines were skipped" in notes.summary()
+    assert "1 line was skipped" in notes.summary()
 
 
 def test_an_open_quote_that_swallows_the_rest_is_explained(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unicodedata import normalize
 
+from x2i.counting import counted
 from x2i.crawl.locations import WHOLE_FILE, Location
 from x2i.crawl.sources.kind import SourceKind
 from x2i.crawl.sources.notes import PlanningNotes
@@ -107,7 +108,7 @@ class FolderSource(SourceKind):
         if listing.alone:
             notes.remarks[_ALONE.format(listing.first_alone)] += listing.alone
         if not count:
-            seen = "".join(f"; {n} {remark}" for remark, n in listing.remarks.items())
+            seen = "".join(f"; {counted(n, remark)}" for remark, n in listing.remarks.items())
             shards = " ".join(f"'{folder}/*.tar'" for folder in sorted(listing.shards)[:_SHOWN])
             seen += f"; for the shards in it: x2i crawl {shards}" if shards else ""
             raise UserError(

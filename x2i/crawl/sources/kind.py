@@ -11,6 +11,7 @@ from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.locations import LocatedBytes, Location
 from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.row import SourceRow
+from x2i.reasons import DroppedError, Reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,4 +64,4 @@ class SourceKind(ABC):
     @classmethod
     def read_location(cls, location: Location, max_bytes: int, agent: str) -> LocatedBytes:
         """Returns the image at a location whose kind names this class. Raises DroppedError or OSError."""
-        raise NotImplementedError(f"{cls.__name__} locates no images")
+        raise DroppedError(Reason.FILE_ERROR, f"{location.kind}: a {cls.title} holds no images itself")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from x2i.counting import counted
 from x2i.reasons import Dropped
 
 
@@ -42,18 +43,20 @@ class PlanningNotes:
             parts.append(f"{len(self.failures)} of {self.pages} pages, records and files gave no images: {reasons}")
         if self.unread:
             name, verdict = self.unread[0]
-            parts.append(f"{len(self.unread)} caption files or folders cannot be read: {name} ({verdict.detail}), ...")
-        parts += [f"{count} {remark}" for remark, count in self.remarks.items() if count]
+            parts.append(counted(len(self.unread), f"paths cannot be read: {name} ({verdict.detail}), ..."))
+        parts += [counted(count, remark) for remark, count in self.remarks.items() if count]
         if self.bad_lines:
             file, where, why = self.bad_lines[0]
-            parts.append(f"{len(self.bad_lines):,} lines were skipped: {where} of {file} {why}, ...")
+            parts.append(counted(len(self.bad_lines), f"lines were skipped: {where} of {file} {why}, ..."))
         if self.repeated:
-            parts.append(f"{self.repeated:,} URLs were named more than once and are planned once")
+            parts.append(counted(self.repeated, "URLs were named more than once"))
         if self.known:
             new = self.rows - self.known - self.repeated
             parts.append(f"{new:,} of {self.rows - self.repeated:,} images are new; the dataset has the others")
         if self.changed:
-            parts.append(f"{self.changed:,} files changed since they were stored: they are stored beside the old")
+            parts.append(counted(self.changed, "files with other contents than before are stored beside the old"))
         if self.corrected:
-            parts.append(f"{self.corrected:,} images have other words now: these replace the old, nothing is fetched")
+            parts.append(
+                counted(self.corrected, "images have other words now: these replace the old, nothing is fetched")
+            )
         return "; ".join(part for part in parts)

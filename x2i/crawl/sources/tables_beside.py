@@ -24,6 +24,8 @@ AGAIN = "further rows of tables beside the images name an image again: the first
 BAD_ROW = (
     "rows of tables beside the images cannot be read (broken JSON, a separator or quote too many), such as {} of {}"
 )
+IMAGE_FOLDERS = ("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures")
+"""Names of a folder whose files a table beside the folder may name without it."""
 _LOOKED_AT = 100
 
 
@@ -75,9 +77,13 @@ class TablesBeside:
     def about(self, relative: str) -> Caption:
         """Returns what the tables say about an image."""
         name = normalize("NFC", relative)
-        stem = os.path.splitext(name)[0]
-        self._used |= {name, stem}
-        return self._said.get(name) or self._said.get(stem) or Caption()
+        names = [name, os.path.splitext(name)[0]]
+        folder, _, file = name.rpartition("/")
+        above, _, last = folder.rpartition("/")
+        if last.lower() in IMAGE_FOLDERS and not (self._root / above / file).exists():
+            names += [os.path.join(above, part) for part in (file, os.path.splitext(file)[0])]
+        self._used.update(names)
+        return next((self._said[one] for one in names if one in self._said), Caption())
 
     def unused(self) -> Counter[str]:
         """Returns the remarks, with how many rows name an image that was not asked about."""

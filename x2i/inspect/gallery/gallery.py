@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.inspect.formatting import describe_bytes, describe_number, file_name
 from x2i.inspect.gallery.lineage import SourceImage, sources_by_uid
@@ -40,7 +41,7 @@ def write_gallery(target: Target, selection: Selection, folder: Path) -> Path:
         sections.append({"task": task, "note": note, "cards": cards, "total": total})
     title = target.dataset.name if target.kind is Kind.DATASET and target.dataset else target.path.name
     hidden = selection.total - selection.count
-    about = f"{selection.total:,} samples of {len(selection.totals)} tasks"
+    about = f"{counted(selection.total, 'samples')} of {counted(len(selection.totals), 'tasks')}"
     about = f"{about}; {selection.count:,} here, {hidden:,} not shown" if hidden else about
     return write_page(folder, title, about, sections, documents)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.image_record import ImageRecord
 from x2i.inspect.formatting import describe_bytes, file_name
@@ -76,7 +77,7 @@ def write_image_gallery(target: Target, folder: Path, most: int) -> Path:
             documents.append(_document(section.name, entry, images, pictures))
         shown.append({"task": section.name, "note": section.note, "cards": cards, "total": section.total})
     stored = sum(record.status is Status.OK for record in records)
-    about = f"{len(records):,} images attempted, {stored:,} stored; no samples yet"
+    about = f"{counted(len(records), 'images')} attempted, {stored:,} stored; no samples yet"
     title = dataset.name if target.kind is Kind.DATASET else target.path.name
     return write_page(folder, title, about, shown, documents)
 
@@ -95,7 +96,7 @@ def _sections(dataset: Dataset, records: Sequence[ImageRecord], most: int, is_wh
     lost = [record for record in records if record.status is not Status.OK]
     if lost:
         shown = choose_images(lost, most)
-        yield _Section("not stored", f"{len(lost):,} images", len(lost), [_lost(record) for record in shown])
+        yield _Section("not stored", counted(len(lost), "images"), len(lost), [_lost(record) for record in shown])
 
 
 def _related(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[_Entry]:

@@ -180,10 +180,11 @@ def _holes(dataset: Dataset, views: Mapping[str, View]) -> Iterator[str]:
     from x2i.recipes.plan import maker
 
     if IMAGES in views:
-        read = {table.name for name in RECIPES for table in RECIPES.get(name)().reads() if not table.optional}
-        for name in sorted(read - set(views)):
+        read = {table.name: name for name in RECIPES for table in RECIPES.get(name)().reads() if not table.optional}
+        for name in sorted(set(read) - set(views)):
             command = maker(name)
-            yield f"{name} has not been made" + (f": run `x2i {command}` first" if command else "")
+            remedy = f"run `x2i {command}` first" if command else f"recipe {read[name]} reads it"
+            yield f"{name} has not been made: {remedy}"
     else:
         yield "no images: run `x2i crawl`"
     if not dataset.shards():

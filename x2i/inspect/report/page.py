@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from x2i.counting import counted
 from x2i.inspect.formatting import describe_bytes, describe_license, describe_number, share, task_title
 from x2i.inspect.histograms import Histogram
 from x2i.inspect.html import render_page
@@ -40,7 +41,10 @@ def write_report_page(funnel: Funnel, distributions: Sequence[Histogram], run: T
         recipes=[(recipe, _why(recipe)) for recipe in funnel.recipes],
         holes=[
             *funnel.holes,
-            *(f"{stage}: {n:,} partitions failed, see failures/{stage}" for stage, n in funnel.failures.items()),
+            *(
+                f"{stage}: {counted(n, 'partitions')} failed, see failures/{stage}"
+                for stage, n in funnel.failures.items()
+            ),
         ],
         run=run,
         **(training_values(run) if run is not None else {}),
@@ -52,7 +56,7 @@ def _about(funnel: Funnel) -> str:
     if not funnel.attempted:
         return "Nothing has been crawled into this dataset yet."
     kept = f"{funnel.stored:,} of {funnel.attempted:,} attempted images were kept"
-    return f"{kept}; they gave {funnel.samples:,} training samples of {len(funnel.tasks)} tasks."
+    return f"{kept}; they gave {counted(funnel.samples, 'training samples')} of {counted(len(funnel.tasks), 'tasks')}."
 
 
 def _figures(funnel: Funnel, run: TrainingRun | None) -> Iterator[tuple[str, str, str]]:
@@ -60,7 +64,7 @@ def _figures(funnel: Funnel, run: TrainingRun | None) -> Iterator[tuple[str, str
     yield "kept", f"{funnel.stored:,}", f"images, {share(funnel.stored, funnel.attempted)}".rstrip(", ")
     for name, rows in funnel.relations.items():
         yield name.replace("_", " "), f"{rows:,}", "rows that join images"
-    yield "samples", f"{funnel.samples:,}", f"of {len(funnel.tasks)} tasks"
+    yield "samples", f"{funnel.samples:,}", f"of {counted(len(funnel.tasks), 'tasks')}"
     yield "shards", f"{sum(t.shards for t in funnel.tasks):,}", describe_bytes(sum(t.bytes for t in funnel.tasks))
     if run is not None and run.trained is not None and run.untrained is not None:
         yield "validation loss", describe_number(run.trained.loss), f"untrained {describe_number(run.untrained.loss)}"
@@ -86,8 +90,7 @@ def _counted(counts: Mapping[str, int], whole: int) -> list[Bar]:
 
 
 def _task_note(task: TaskSize) -> str:
-    shards = "1 shard" if task.shards == 1 else f"{task.shards:,} shards"
-    return f"{task.samples:,} in {shards}, {describe_bytes(task.bytes)}"
+    return f"{task.samples:,} in {counted(task.shards, 'shards')}, {describe_bytes(task.bytes)}"
 
 
 def _why(recipe: RecipeSteps) -> str:

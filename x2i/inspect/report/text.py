@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import shorten
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from x2i.counting import counted
 from x2i.inspect.formatting import describe_bytes, describe_number, share
 from x2i.inspect.report.funnel import Funnel, RecipeSteps
 from x2i.inspect.report.training import TrainingRun
@@ -54,7 +55,7 @@ def _images(funnel: Funnel) -> Iterator[Text]:
 
 def _recipes(funnel: Funnel) -> Iterator[Text]:
     size = sum(task.bytes for task in funnel.tasks)
-    yield _heading(f"Samples: {funnel.samples:,} of {len(funnel.tasks)} tasks, {describe_bytes(size)}")
+    yield _heading(f"Samples: {funnel.samples:,} of {counted(len(funnel.tasks), 'tasks')}, {describe_bytes(size)}")
     whole = max((recipe.counts.ok for recipe in funnel.recipes), default=0)
     for recipe in funnel.recipes:
         yield _bar(recipe.recipe, recipe.counts.ok, whole, _recipe_note(recipe))
@@ -65,7 +66,7 @@ def _recipe_note(recipe: RecipeSteps) -> str:
     parts = []
     if recipe.candidates is not None:
         left_out = ", ".join(f"{name} {count:,}" for name, count in recipe.not_selected.items())
-        parts.append(f"{recipe.candidates:,} candidates" + (f", not selected: {left_out}" if left_out else ""))
+        parts.append(counted(recipe.candidates, "candidates") + (f", not selected: {left_out}" if left_out else ""))
     losses = describe_losses(recipe.counts)
     return "; ".join([*parts, losses] if losses else parts)
 
@@ -83,7 +84,7 @@ def describe_losses(counts: Counts) -> str:
 def _training(run: TrainingRun) -> Iterator[Text]:
     from rich.text import Text
 
-    yield _heading(f"Training: {run.steps:,} steps" + ("" if run.finished else ", not finished"))
+    yield _heading(f"Training: {counted(run.steps, 'steps')}" + ("" if run.finished else ", not finished"))
     losses = {"untrained model": run.untrained, "predicting the mean": run.mean_predictor, "trained model": run.trained}
     known = {name: found.loss for name, found in losses.items() if found is not None}
     for name, loss in known.items():
@@ -97,7 +98,8 @@ def _bar(label: str, value: float, whole: float, note: str) -> Text:
 
     filled = value / whole * BAR if whole else 0.0
     cells = "█" * int(filled) + ("▌" if filled % 1 >= 0.5 else "")
-    line = Text(f"  {shorten(label, LABEL, placeholder='...'):<{LABEL}} ", overflow="fold")
+    *above, last = wrap(label, LABEL) or [label]
+    line = Text("".join(f"  {part}\n" for part in above) + f"  {last:<{LABEL}} ", overflow="fold")
     line.append(f"{cells:<{BAR}}", style="cyan")
     line.append(f" {describe_number(value):>8}")
     if isinstance(value, int) and isinstance(whole, int) and whole and value != whole:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.image.maps import decode_map
 from x2i.image_record import ImageRecord
@@ -67,7 +68,7 @@ def write_column_sheet(dataset: Dataset, column: str, path: Path, limit: int) ->
     in_a_row = CELLS_IN_A_ROW[1 + len(maps)]
     width = (WIDTH - 2 * MARGIN - (in_a_row - 1) * GAP) // in_a_row
     cells = [_cell(dataset, column, key, schema, maps, width) for key in chosen]
-    about = f"column {column} of {dataset.name}: {len(keys):,} images, {len(chosen)} shown"
+    about = f"column {column} of {dataset.name}: {counted(len(keys), 'images')}, {len(chosen)} shown"
     save_sheet(_draw(cells, in_a_row, width, title, about), path)
 
 

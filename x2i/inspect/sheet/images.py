@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.image_record import ImageRecord
 from x2i.inspect.formatting import describe_value, file_name
@@ -133,7 +134,7 @@ def _draw(views: list[ImageView], totals: Counter[Status], title: str) -> Image:
     draw = PillowDraw.Draw(sheet)
     TITLE.draw(draw, (MARGIN, MARGIN - 8), title, LIGHT.ink)
     counts = ", ".join(f"{totals[status]:,} {status}" for status in Status if totals[status])
-    about = f"{totals.total():,} images attempted: {counts or 'none'}; {len(views)} shown"
+    about = f"{counted(totals.total(), 'images')} attempted: {counts or 'none'}; {len(views)} shown"
     BODY.draw(draw, (MARGIN, MARGIN - 8 + TITLE.line_height), about, LIGHT.soft)
     for place, view in enumerate(views):
         row, column = divmod(place, COLUMNS)

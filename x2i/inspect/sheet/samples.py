@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from x2i.counting import counted
 from x2i.errors import UserError
 from x2i.inspect.formatting import describe_license, describe_number, file_name, task_title
 from x2i.inspect.palette import LIGHT
@@ -125,7 +126,7 @@ def _notes(sample: Sample) -> list[tuple[Paragraph, str]]:
 def _draw_head(draw: ImageDraw, selection: Selection, title: str) -> int:
     tasks = len(selection.totals)
     about = (
-        f"{selection.total:,} samples of {tasks} {'task' if tasks == 1 else 'tasks'}; "
+        f"{counted(selection.total, 'samples')} of {counted(tasks, 'tasks')}; "
         f"{selection.count} shown, chosen by the hash of their keys"
     )
     TITLE.draw(draw, (MARGIN, MARGIN - 8), title, LIGHT.ink)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from x2i.counting import counted
 from x2i.inspect.formatting import describe_bytes, share
 from x2i.inspect.html import render_page
 from x2i.inspect.stats.group_sums import Ranking
@@ -43,7 +44,7 @@ def _figures(stats: Stats) -> Iterator[tuple[str, str, str]]:
         yield "hosts", f"{images.rankings['host'].distinct:,}", f"{images.with_text:,} alt texts"
     if (samples := stats.samples) is not None:
         tasks = samples.rankings["task"].distinct
-        yield "samples", f"{samples.samples:,}", f"of {tasks:,} tasks in {samples.shards:,} shards"
+        yield "samples", f"{samples.samples:,}", f"of {counted(tasks, 'tasks')} in {counted(samples.shards, 'shards')}"
         yield "in shards", describe_bytes(samples.bytes), f"{samples.images:,} images"
 
 

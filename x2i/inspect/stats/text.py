@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from x2i.counting import counted
 from x2i.inspect.formatting import describe_bytes, describe_license, describe_number, share
 from x2i.inspect.histograms import Histogram
 from x2i.inspect.stats.group_sums import Ranking
@@ -75,8 +76,9 @@ def _samples(stats: SampleStats, by: str | None) -> list[RenderableType]:
 
     parts: list[RenderableType] = [
         Rule("samples", align="left", style="dim"),
-        f"[bold]{stats.samples:,} samples[/] in {stats.shards:,} shards, {stats.images:,} images, "
-        f"{describe_bytes(stats.bytes)}, {describe_number(round(stats.megapixels, 1))} megapixels",
+        f"[bold]{counted(stats.samples, 'samples')}[/] in {counted(stats.shards, 'shards')}, "
+        f"{counted(stats.images, 'images')}, {describe_bytes(stats.bytes)}, "
+        f"{describe_number(round(stats.megapixels, 1))} megapixels",
     ]
     for field in ("task", "num_inputs", "image_format"):
         rows = [(name, sums["samples"], "cyan") for name, sums in ranking_rows(stats.rankings[field])]

@@ -33,8 +33,8 @@ PRIVATE_FIELDS = ("exif",)
 MAX_FIELDS_BYTES = 1 << 20
 SHARED = "images in shards share the words of their sample: each gets them"
 WORDLESS = "images in shards have no words (looked for .{} and captions in .json)"
-ALONE = "members of shards hold words and belong to no image of their sample, such as {}"
-TWICE = "samples of a shard have a key that came before: they are kept apart"
+ALONE = "members of shards with words belong to no image of their sample, such as {}"
+TWICE = "samples of a shard have a key that came before: all are kept apart"
 _NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)")
 
 

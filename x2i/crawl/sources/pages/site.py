@@ -28,7 +28,7 @@ _FILE_SUFFIXES = (
     *(".mp4", ".mov", ".avi", ".webm", ".mp3", ".wav", ".ogg", ".woff", ".woff2", ".css", ".js", ".json", ".xml"),
     *(".rss", ".csv", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
 )
-_WHOLE_SITE_REMARK = "page source has more pages than --max-pages allows"
+_WHOLE_SITE_REMARK = "page sources have more pages than --max-pages allows"
 
 
 class PageSource(SourceKind):
