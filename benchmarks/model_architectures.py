@@ -1,4 +1,7 @@
-"""Architectures of the models that the guides name, as data: their configurations, and the input of one picture."""
+"""Architectures of the models that the guides name, as data: their configurations, and the input of one picture.
+
+Inputs have the size to which each model's own processor brings a picture of 640 x 480.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PICTURE = (480, 640)
-"""Height and width of the picture that every processor would bring to its model's own input size."""
 ANSWER_TOKENS = 40
 """A short caption."""
 
@@ -36,7 +37,8 @@ class Architecture:
 
     def build(self) -> nn.Module:
         """Returns the model with random weights in fp32, in eval mode."""
-        return (_open_clip(self.config) if self.kind == "open_clip" else _transformers(self)).eval()
+        model = _open_clip(self.config) if self.kind == "open_clip" else _transformers(self)
+        return model.eval().requires_grad_(False)
 
     def run(self, model: nn.Module, inputs: Mapping[str, Any]) -> Any:
         return (getattr(model, self.call) if self.call else model)(**inputs, **self.options)
@@ -98,7 +100,8 @@ def question(tiles: int, side: int, tokens_a_tile: int, words: int) -> Inputs:
     """Returns a picture in tiles and a question about it, as Idefics3's processor makes them."""
 
     def made(model: nn.Module) -> dict[str, Tensor]:
-        ids = torch.arange(1000, 1000 + words).tolist() + [int(model.config.image_token_id)] * (tiles * tokens_a_tile)
+        config: Any = model.config
+        ids = torch.arange(1000, 1000 + words).tolist() + [config.image_token_id] * (tiles * tokens_a_tile)
         return {
             "pixel_values": torch.randn(1, tiles, 3, side, side),
             "input_ids": torch.tensor([ids]),
@@ -189,6 +192,7 @@ SAPIENS2_HEAD = {
     "conv_out_channels": [64, 32, 16],
     "conv_kernel_size": 3,
 }
+"""Widths as the authors configure the head for normals; that all its kernels are 3 wide is an assumption."""
 SAPIENS2 = {"model_type": "sapiens2", "image_size": [1024, 768], "head_config": SAPIENS2_HEAD, "num_labels": 3}
 SWIN_TINY = {"model_type": "swin", "depths": [2, 2, 6, 2], "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 MASK2FORMER = {"model_type": "mask2former", "backbone_config": SWIN_TINY, "num_labels": 80}

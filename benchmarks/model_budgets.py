@@ -1,6 +1,6 @@
 """What a picture costs each model that the guides name: parameters, operations, memory, and seconds on the CPU.
 
-    python -m benchmarks.model_budgets [--only dinov2 ...] [--threads 2] [--repeats 3] [--table]
+    python benchmarks/model_budgets.py [--only dinov2 ...] [--threads 2] [--repeats 3] [--table]
 
 Every architecture is built from its configuration with random weights (benchmarks/model_architectures.py) and given one
 picture at the model's own input size, in fp32. Each runs in a process of its own. Prints one line of JSON per model, or
@@ -28,11 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from model_architectures import ARCHITECTURES, Architecture
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-
-from benchmarks.model_architectures import ARCHITECTURES, Architecture
 
 TOLERANCE = 0.02
 HEADERS = ("model", "input", "parameters", "weights in bf16", "memory a picture in bf16", "TFLOP", "seconds, CPU")

@@ -137,9 +137,10 @@ def _samples(dataset: Dataset, names: Collection[str]) -> dict[str, str]:
 
     lacks = {name: missing_tables(dataset, stage_of(name, {}, ShardOptions()).made_recipe()) for name in names}
     made = [name for name, lack in lacks.items() if lack is None]
+    lacking = {name: lack for name, lack in lacks.items() if lack is not None}
     if not made:
-        return lacks
+        return lacking
     wanted = " OR ".join(f"images.url LIKE '%/{name}%'" for name in OF_TASKS)
     recipes: dict[str, dict[str, object]] = {name: {} for name in made}
     dataset.run("materialize", max_side=SIDE, max_samples=SAMPLES, select={"shown": wanted}, recipes=recipes)
-    return {name: lack for name, lack in lacks.items() if lack is not None}
+    return lacking

@@ -165,7 +165,7 @@ def _scaled(box: Box, image: RgbImage) -> Box:
 
 
 def _scale(image: RgbImage) -> NDArray[np.float32]:
-    return np.array(image.shape[1::-1], np.float32) / 512
+    return np.array(image.shape[1::-1], np.float32) / np.float32(512)
 
 
 def _shown(image: RgbImage, names: Iterable[str]) -> str | None:

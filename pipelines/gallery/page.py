@@ -32,7 +32,7 @@ def _lines(built: Built, folder: Path) -> Iterator[str]:
     yield from _scores(built, folder)
     yield from _columns(built, folder)
     pictures = task_pictures(built.photographs, folder / "tasks") | task_pictures(built.scenes, folder / "tasks")
-    notes = {}
+    notes: dict[str, str] = {}
     for showcase, dataset in built.showcases:
         found = task_pictures(dataset, folder / "tasks")
         pictures, notes = pictures | found, notes | dict.fromkeys(found, showcase.note)
