@@ -8,8 +8,7 @@ from pipelines.gallery.page import write_page
 
 
 def main(folder: Path, work: Path) -> None:
-    dataset, scenes, missing = build(work)
-    sys.stdout.write(f"{write_page(dataset, scenes, missing, folder)}\n")
+    sys.stdout.write(f"{write_page(build(work), folder)}\n")
 
 
 if __name__ == "__main__":

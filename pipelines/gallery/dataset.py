@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 
 from pipelines.demo.photographs import PHOTOGRAPHS
 from pipelines.demo.site import make_detail_shot
+from pipelines.gallery.hed import write_hed
+from pipelines.gallery.showcases import Showcase, showcases
 from pipelines.stages.materialize import stage_of
 from x2i.annotate import ANNOTATIONS
 from x2i.annotate.base import ModelAnnotation
@@ -25,12 +30,21 @@ DOWNLOADED = ("hf:", "open_clip:", "openai:")
 """Backends whose models are fetched or served: the gallery is built without a network."""
 
 
-def build(root: Path) -> tuple[Dataset, Dataset, dict[str, str]]:
-    """Builds the datasets in `root`, or goes on with them.
+@dataclass(frozen=True)
+class Built:
+    """What the gallery shows: the photographs' dataset, that of drawn scenes, and the showcases with theirs.
 
-    Returns that of the photographs, that of drawn scenes, and what could not be made: the name of an annotation,
-    relation or recipe -> why.
+    missing: what could not be made: the name of an annotation, relation or recipe -> why.
     """
+
+    photographs: Dataset
+    scenes: Dataset
+    showcases: tuple[tuple[Showcase, Dataset], ...] = ()
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def build(root: Path) -> Built:
+    """Builds the datasets in `root`, or goes on with them."""
     photographs = write_photographs(root / "photos")
     dataset = Dataset.create(root / "data")
     dataset.run("crawl", sources=[str(photographs)], max_side=512, partition_size=64)
@@ -44,9 +58,29 @@ def build(root: Path) -> tuple[Dataset, Dataset, dict[str, str]]:
     for name in RELATIONS:
         if why := _tried(dataset, RELATIONS.get(name).spec.made_by):
             missing[name] = why
-    scenes, lacks = _scenes(root / "scenes"), _samples(dataset)
-    drawn = {name for name in RECIPES if scenes.shards(name)}
-    return dataset, scenes, {name: why for name, why in {**missing, **lacks}.items() if name not in drawn}
+    scenes, lacks = _scenes(root / "scenes"), _samples(dataset, list(RECIPES))
+    known = showcases(write_hed(root / "network-bsds500.pth"))
+    shown = tuple((one, _showcase(root / "showcases", one, photographs, lacks)) for one in known)
+    sets = [scenes, *(small for _, small in shown)]
+    made = {name for name in RECIPES if any(small.shards(name) for small in sets)}
+    made.update(one.annotation for one, _ in shown)
+    missing = {name: why for name, why in {**missing, **lacks}.items() if name not in made}
+    return Built(dataset, scenes, shown, missing)
+
+
+def _showcase(root: Path, showcase: Showcase, photographs: Path, lacking: Collection[str]) -> Dataset:
+    """Makes a showcase's columns, and samples of the recipes that lack them elsewhere."""
+    dataset = Dataset.create(root / showcase.name)
+    chosen = root / f"{showcase.name}-photos"
+    chosen.mkdir(exist_ok=True)
+    for path in (photographs / f"{name}{ending}" for name in showcase.photographs for ending in (".jpg", ".txt")):
+        shutil.copy(path, chosen)
+    dataset.run("crawl", sources=[str(chosen)], max_side=512)
+    dataset.run("captions")
+    for name, options in showcase.columns.items():
+        dataset.run(showcase.annotation, column=name, **options)
+    _samples(dataset, lacking)
+    return dataset
 
 
 def _scenes(root: Path) -> Dataset:
@@ -96,14 +130,17 @@ def _tried(dataset: Dataset, step: str) -> str | None:
     return None
 
 
-def _samples(dataset: Dataset) -> dict[str, str]:
-    """Makes a few samples of every recipe that has what it needs; returns what the others lack."""
+def _samples(dataset: Dataset, names: Collection[str]) -> dict[str, str]:
+    """Makes a few samples of each of the recipes that has what it needs; returns what the others lack."""
     from pipelines.stages.materialize import ShardOptions
     from x2i.recipes.plan import missing_tables
 
-    lacks = {name: missing_tables(dataset, stage_of(name, {}, ShardOptions()).made_recipe()) for name in RECIPES}
+    lacks = {name: missing_tables(dataset, stage_of(name, {}, ShardOptions()).made_recipe()) for name in names}
     made = [name for name, lack in lacks.items() if lack is None]
+    lacking = {name: lack for name, lack in lacks.items() if lack is not None}
+    if not made:
+        return lacking
     wanted = " OR ".join(f"images.url LIKE '%/{name}%'" for name in OF_TASKS)
     recipes: dict[str, dict[str, object]] = {name: {} for name in made}
     dataset.run("materialize", max_side=SIDE, max_samples=SAMPLES, select={"shown": wanted}, recipes=recipes)
-    return {name: lack for name, lack in lacks.items() if lack is not None}
+    return lacking

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.gallery.showcases import showcases
 from pipelines.reference import write_reference
 from tests.support import REPOSITORY
 from tests.support.documentation import DOCS, pages
@@ -30,7 +31,8 @@ def test_the_gallery_draws_every_picture_that_a_page_shows(kind: str, name: str)
         column, field = name.split(".")
         assert field in ANNOTATIONS.get(column)().spec().schema.names
     else:
-        assert name in {"tasks": RECIPES, "columns": ANNOTATIONS, "relations": RELATIONS}[kind]
+        columns = {*ANNOTATIONS, *(one.name for one in showcases(Path("weights.pth")))}
+        assert name in {"tasks": RECIPES, "columns": columns, "relations": RELATIONS}[kind]
 
 
 def test_the_site_builds_strictly_and_is_self_contained(tmp_path: Path):

@@ -8,13 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.support.edge_networks import (
-    CONVOLUTIONS,
-    save_controlnet_hed,
-    save_pidinet,
-    save_pytorch_hed,
-    trained_hed,
-)
+from pipelines.gallery.hed import CONVOLUTIONS, save_pytorch_hed, trained_hed
+from tests.support.edge_networks import save_controlnet_hed, save_pidinet
 from tests.support.photos import photo
 from tests.support.tiny_models import save_linear_head
 from x2i.errors import UserError
