@@ -168,7 +168,11 @@ class ModelAnnotation(Annotation):
 
     set: Annotated[
         Mapping[str, Any],
-        Option("An option of the backend, as key=value; may be repeated.", metavar="KEY=VALUE", parse=settings),
+        Option(
+            "An option of the model, as key=value; of another backend as segmenter.key=value. May be repeated.",
+            metavar="KEY=VALUE",
+            parse=settings,
+        ),
     ] = field(default_factory=dict)
 
     def backends(self) -> dict[str, Backend]:
