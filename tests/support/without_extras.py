@@ -17,6 +17,7 @@ OPTIONAL = (
     "pandas",
     "fastwarc",
     "groundingdino",
+    "h5py",
     "pdqhash",
     "pillow_heif",
     "onnxruntime",
