@@ -76,8 +76,8 @@ def _show(result: dict[str, Any]) -> None:
         others = result["images"] - result["stored_images"]
         more = f" and {counted(others, 'rows without an image')}" if others else ""
         shards = counted(len(result["shards"]), "shards")
-        images, samples = counted(result["stored_images"], "images"), counted(result["samples"], "samples")
-        say(f"{verb}: {images}{more}, {samples} in {shards}")
+        # Scripts read this line: its words are the same for any number.
+        say(f"{verb}: {result['stored_images']:,} images{more}, {result['samples']:,} samples in {shards}")
         _list(say, "image", result["keys"])
         _list(say, "shard", [f"{name}: {counted(count, 'samples')}" for name, count in result["shards"].items()])
     elif not result["finished"]:
