@@ -15,11 +15,11 @@ def counted(count: int, plural: str) -> str:
     """Returns `count`, with commas, and the phrase `plural`; for 1, with its first noun and verb in the singular.
 
     plural: its first word that ends with s is the noun, the first word after it that is known as a verb the verb.
+    A phrase without such a noun stays as it is.
     """
-    if count != 1:
-        return f"{count:,} {plural}"
     noun = _PLURAL.search(plural)
-    assert noun is not None, plural
+    if count != 1 or noun is None:
+        return f"{count:,} {plural}"
     singular = noun["stem"] + ("y" if noun["ending"] == "ies" else "")
     rest = _VERB.sub(lambda verb: _SINGULARS[verb[0]], plural[noun.end() :], count=1)
     return f"1 {plural[: noun.start()]}{singular}{rest}".replace(" their ", " its ")
