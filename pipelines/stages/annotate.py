@@ -91,7 +91,7 @@ class AnnotateStage:
             read[commit.partition] = {tar: commit.outputs[tar]["sha256"]} if only_pixels else whole
         for column in self.annotation.columns:
             for commit in list_commits(dataset.root, column):
-                read[commit.partition][f"{column}/{commit.partition}"] = commit.outputs_digest
+                read.setdefault(commit.partition, {})[f"{column}/{commit.partition}"] = commit.outputs_digest
         return read
 
     def plan(self, dataset: Dataset) -> Iterator[PlannedPartition]:
