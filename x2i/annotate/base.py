@@ -169,7 +169,7 @@ class ModelAnnotation(Annotation):
     set: Annotated[
         Mapping[str, Any],
         Option(
-            "An option of the model, as key=value; of another backend as segmenter.key=value. May be repeated.",
+            "An option of the backend, as key=value; of one that another option names, OPTION.key=value. Repeatable.",
             metavar="KEY=VALUE",
             parse=settings,
         ),

@@ -83,7 +83,7 @@ def find_pairs(
 
     features: per image what `matcher.features` made; each is asked for once in order, then pair by pair, those of near
     rows together, so that it may be made on demand. hashes_N: phashes. read_image: gives the pixels of a row; it is
-    called for the few pairs that might be copies. groups: of each kind, the group of each image, "" for none.
+    called for the pairs that agree. groups: of each kind, the group of each image, "" for none.
     The result does not depend on the images' order beyond a < b.
     """
     found = [
