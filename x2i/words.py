@@ -18,6 +18,11 @@ CAPTION_NAMES = (
     *("sentence", "sentences", "instruction", "long_caption", "short_caption", "caption_text", "raw", *LABEL_NAMES),
 )
 """Usual names of fields with captions, in any case, the most usual first."""
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+"""Endings of image files: a folder in which one of these lies is a folder of images."""
 CAPTION_SUFFIXES = (".txt", ".caption", ".cap", ".json")
 """Endings of caption files beside images, in the order in which they are asked for the text."""
 LICENSE_NAMES = ("license", "licence", "license_url", "rights")

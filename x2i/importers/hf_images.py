@@ -15,11 +15,11 @@ from x2i.importers.columns import FILE_NAME, ColumnChoice, cell_text
 from x2i.importers.example import picture
 from x2i.importers.locations import Location, inside, local_inside
 from x2i.importers.metadata_files import METADATA, metadata_rows
-from x2i.importers.source_files import IMAGE_SUFFIXES, list_source, relative_name
+from x2i.importers.source_files import list_source, relative_name
 from x2i.importers.table_files import TABLE_SUFFIXES, class_names, holds_images, read_groups, read_schema
 from x2i.options import Option
 from x2i.reasons import Reason
-from x2i.words import CAPTION_SUFFIXES
+from x2i.words import CAPTION_SUFFIXES, IMAGE_SUFFIXES
 
 _SEVERAL = "{} holds images too: `x2i import hf-edits {} --out DATASET` reads a set of edits, with both images of a row"
 _NOT_READ = "caption files beside the images are not read here: `x2i crawl {} --out DATASET` reads them"

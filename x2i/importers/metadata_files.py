@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import mimetypes
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from x2i.errors import UserError
 from x2i.importers.table_files import read_groups, read_schema
-from x2i.words import FILE_NAMES, decode_words
+from x2i.words import FILE_NAMES, IMAGE_SUFFIXES, decode_words
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 BESIDE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
@@ -103,8 +102,7 @@ def _row(header: list[str], cells: list[str]) -> dict[str, Any]:
 
 
 def _is_image_file(cell: str) -> bool:
-    kind = mimetypes.guess_type(_CAPTION_NUMBER.sub("", cell.strip()))[0] or ""
-    return kind.startswith("image/") and "://" not in cell
+    return _CAPTION_NUMBER.sub("", cell.strip()).lower().endswith(IMAGE_SUFFIXES) and "://" not in cell
 
 
 def _document_rows(text: str) -> Iterator[dict[str, Any] | None]:

@@ -9,9 +9,6 @@ from x2i.errors import UserError
 from x2i.store.commits import digest, file_digest
 from x2i.store.files.remote import file_version
 
-IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
-)
 _READ_WHOLE = 64 << 20
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 from x2i.crawl.planning.identity import content_uid, normal_url, plain_host, url_uid
-from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.image import decode, phash, sha256
 from x2i.options import Option
 from x2i.reasons import DroppedError
+from x2i.words import IMAGE_SUFFIXES
 
 KINDS = ("url", "host", "sha256", "phash", "uid", "key")
 MAX_DISTANCE = 15

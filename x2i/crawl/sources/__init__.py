@@ -8,11 +8,11 @@ from pathlib import Path
 from x2i.crawl.http.policy import FetchPolicy
 from x2i.crawl.locations import BYTE_RANGE, WHOLE_FILE, LocatedBytes, Location, read_plain
 from x2i.crawl.sources.kind import SourceKind
-from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.reasons import DroppedError, Reason
 from x2i.registry import IMPORT_PATH, Registry
 from x2i.settings import with_set
+from x2i.words import IMAGE_SUFFIXES
 
 SOURCES: Registry[SourceKind] = Registry(
     "source kind",

@@ -18,13 +18,12 @@ from x2i.crawl.sources.notes import PlanningNotes
 from x2i.crawl.sources.options import CaptionOptions
 from x2i.crawl.sources.row import UNREADABLE, SourceRow
 from x2i.crawl.sources.sidecar import Caption, caption_of, read_bytes
-from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.crawl.sources.tables_beside import TablesBeside
 from x2i.errors import UserError
 from x2i.importers.metadata_files import BESIDE_SUFFIXES, WEAK_SUFFIXES
 from x2i.reasons import Dropped, Reason
 from x2i.store import paths
-from x2i.words import CAPTION_SUFFIXES
+from x2i.words import CAPTION_SUFFIXES, IMAGE_SUFFIXES
 
 _WORDLESS = f"images have no words beside them (looked for A.jpg.txt, A.txt, {' '.join(CAPTION_SUFFIXES)}, and tables)"
 _ALONE = "caption files lie beside no image of their name, such as {}"

@@ -11,11 +11,10 @@ from typing import Any
 from unicodedata import normalize
 
 from x2i.crawl.sources.sidecar import Caption, caption_of_fields
-from x2i.crawl.sources.tables.files import IMAGE_SUFFIXES
 from x2i.errors import UserError
 from x2i.importers.locations import inside, local_inside
 from x2i.importers.metadata_files import WEAK_SUFFIXES, metadata_rows
-from x2i.words import FILE_NAMES, CaptionLines, bare_name, caption_fields
+from x2i.words import FILE_NAMES, IMAGE_SUFFIXES, CaptionLines, bare_name, caption_fields
 
 NAMES_NONE = "tables beside the images name none of them: if they list URLs, name them as sources of their own"
 NO_COLUMN = "tables beside the images have no column of captions among {}"

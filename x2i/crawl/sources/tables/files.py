@@ -14,12 +14,8 @@ from urllib.parse import urlsplit
 from x2i.crawl.locations import file_state, local_path, open_url, source_url
 from x2i.errors import UserError
 from x2i.store.commits import digest, file_digest
+from x2i.words import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif"),
-)
-"""Where one of these lies, a folder is one of images."""
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt")
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
 _WEAK = (".json", ".txt", ".json.gz", ".txt.gz")
