@@ -212,7 +212,7 @@ class ParallelConfig:
     """How the ranks of a run share the network.
 
     mode: ddp keeps it whole on every rank; fsdp shards weights, gradients, optimizer and average over all ranks; hsdp
-    shards over groups of `shard` ranks, each group holding the whole. shard: ranks per group, for hsdp. sync: when a
+    shards over groups of `shard` ranks, each group a full replica. shard: ranks per group, for hsdp. sync: when a
     sharded network's gradients are reduced: after each pack, or once a step, for which every rank holds all of them
     (4 bytes a parameter) while it computes its packs; auto: once a step where a fifth of the GPU's memory stays free.
     """

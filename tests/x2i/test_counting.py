@@ -14,6 +14,7 @@ from x2i.counting import counted
         ("earlier partitions were made", "1 earlier partition was made"),
         ("addresses", "1 address"),
         ("queries", "1 query"),
+        ("sheep counted", "1 sheep counted"),
         ("pictures and faces", "1 picture and faces"),
         ("caption files lie beside no image of their name", "1 caption file lies beside no image of its name"),
         ("rows of tables beside the images name a file", "1 row of tables beside the images names a file"),

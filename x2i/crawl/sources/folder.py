@@ -138,7 +138,7 @@ class FolderSource(SourceKind):
 
 
 def list_images(root: Path, listing: _Listing | None = None) -> Iterator[FolderImage]:
-    """Yields the image files below `root`, by their path, holding no more than one directory's names at a level.
+    """Yields the image files below `root`, by their path, with the names of one directory a level in memory.
 
     Hidden files and folders are left out, and so are x2i's own datasets, contact sheets and galleries. A link to a file
     is read as that file; links to folders are not entered, so that nothing is met twice. Raises UserError if `root`
